@@ -1,0 +1,137 @@
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Kind says whose fault a failed send is, and so what may be done about it.
+type Kind int
+
+const (
+	// Recipient: this address is malformed, does not exist or is suppressed.
+	// No other provider will do better.
+	Recipient Kind = iota + 1
+	// Content: the message itself was refused (size, headers, spam, template
+	// data). The same message fails again.
+	Content
+	// Configuration: key, address allow list, sender, domain, account: an
+	// operator has to act. The next provider may work.
+	Configuration
+	// RateLimited: throttled, or a quota is spent. The next provider may work.
+	RateLimited
+	// Temporary: trouble before the service took responsibility. The next
+	// provider may work.
+	Temporary
+	// Uncertain: the message was handed over and no verdict came back. It may
+	// have been sent.
+	Uncertain
+)
+
+var kindNames = map[Kind]string{
+	Recipient: "recipient", Content: "message", Configuration: "configuration",
+	RateLimited: "rate-limited", Temporary: "temporary", Uncertain: "uncertain",
+}
+
+// String returns the word that logs and metrics use.
+func (k Kind) String() string { return kindNames[k] }
+
+// Error is a failed send. Its text is for the operator's log: it says the
+// stage, the service's code and a redacted form of the service's words. It
+// never holds an address, a code, a link or a key.
+type Error struct {
+	Kind Kind
+	// Stage is where it failed: "connect", "TLS", "AUTH", "RCPT TO", "POST", …
+	Stage string
+	// Code is the service's machine-readable verdict: "550 5.1.1", "429",
+	// "MessageRejected"; empty when there was none.
+	Code string
+	// Detail is what the service or the network said, passed through Redact.
+	Detail string
+	// Hint tells the operator what to change, if we know.
+	Hint string
+	// RetryAfter is how long the service asks to be left alone; zero if it
+	// does not say.
+	RetryAfter time.Duration
+	// Quota marks a RateLimited that will not recover for hours.
+	Quota bool
+	// Suppressed marks a Recipient that the service has on its own list.
+	Suppressed bool
+	// Err is the cause for errors.Is and errors.As. Its text is never printed.
+	Err error
+}
+
+// Error describes the failure in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Kind.String())
+	if e.Quota {
+		b.WriteString(" (quota)")
+	}
+	if e.Suppressed {
+		b.WriteString(" (suppressed)")
+	}
+	for _, part := range []string{e.Stage, e.Code, e.Detail, e.Hint} {
+		if part != "" {
+			b.WriteString(": ")
+			b.WriteString(part)
+		}
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Format prints the same one line for every verb, so that %+v and %#v cannot
+// reach into the cause, which may quote the message.
+func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
+
+// AsError returns the *Error in err's chain. Anything else can only be a bug in
+// a provider, and is Uncertain, the kind that promises nothing.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Kind: Uncertain, Detail: Redact(err.Error()), Err: err}
+}
+
+var (
+	urls      = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
+	addresses = regexp.MustCompile(`[^\s<>()\[\],;:"']+@[^\s<>()\[\],;:"']+`)
+	tokens    = regexp.MustCompile(`[A-Za-z0-9+/=_%.~-]{20,}`)
+	numbers   = regexp.MustCompile(`\d{4,}`)
+)
+
+// maxDetail bounds what a log line repeats of a service's words, in bytes.
+const maxDetail = 240
+
+// Redact makes a service's words fit for a log. Services quote what they were
+// sent: addresses, links, whole bodies with the code in them, keys. What looks
+// like any of these is replaced, white space and controls are folded, and the
+// rest is shortened.
+func Redact(text string) string {
+	if len(text) > 4096 {
+		text = text[:4096]
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	text = urls.ReplaceAllString(text, "[link]")
+	text = addresses.ReplaceAllString(text, "[address]")
+	text = tokens.ReplaceAllString(text, "[token]")
+	text = numbers.ReplaceAllString(text, "[number]")
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > maxDetail {
+		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,81 @@
+// Package providers hands finished mails to mail services: one file a service,
+// behind one interface with one method.
+//
+// # The promise
+//
+// A nil error from Send means that the service took responsibility for the
+// message, and nothing else does: for SMTP the 250 after the final dot, for an
+// API the documented answer with the documented id. Every other end is an
+// *Error whose Kind says what the caller may do about it. Nothing is retried in
+// here, because only the caller knows how much time is left and who is next;
+// the one exception is a pooled connection that turns out to be dead before the
+// body left, which is replaced rather than reported.
+//
+// # Adding a service
+//
+// Write one file: links to the service's own pages, a settings struct that
+// embeds Common and bears the keys of Logto's connector, its Open, its Send,
+// and its error table. Add one line to Types and one fixture to the conformance
+// suite, which then checks the rest.
+package providers
+
+import (
+	"context"
+	"net/mail"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// Provider sends mail through one mail service. Implementations are safe for
+// use by many goroutines at a time. One that holds connections open is an
+// io.Closer too.
+type Provider interface {
+	// Send hands over one message and returns once the service has accepted
+	// it. It gives up when the context ends. Its error is always a *Error.
+	Send(ctx context.Context, m *Message) (Receipt, error)
+}
+
+// Message is one mail to one recipient, complete: a provider encodes it and
+// decides nothing.
+type Message struct {
+	// ID is the relay's own correlation id, 26 characters of [0-9a-z]. It is
+	// opaque and goes along as metadata, so that delivery events bring it back.
+	ID string
+	// MessageID is the RFC 5322 Message-ID without its angle brackets.
+	MessageID string
+	Date      time.Time
+	// From and ReplyTo have their domains in ASCII; ReplyTo may be empty.
+	From    mail.Address
+	ReplyTo mail.Address
+	// To is a bare mailbox with its domain in ASCII. The local part may be one
+	// that RFC 5321 wants quoted ("foo." of some Japanese carriers), and may be
+	// outside ASCII.
+	To      string
+	Subject string
+	// Text and HTML are the two alternatives, in UTF-8 with \n line ends. Text
+	// is never empty; HTML may be.
+	Text string
+	HTML string
+	// Locale is the BCP 47 tag of the language that the mail is written in.
+	Locale string
+	// Type is Logto's message type, such as SignIn.
+	Type string
+	// Headers are the additional headers that every mail of the relay bears.
+	Headers []settings.Header
+}
+
+// Receipt is what a service said when it accepted a message.
+type Receipt struct {
+	// ID is the service's own id of the message, the one its delivery events
+	// name. Never empty.
+	ID string
+	// Answer is the accepting line of an SMTP server, shortened; empty for APIs.
+	Answer string
+}
+
+// Sender is the sender that an operator wrote into a provider's own settings.
+type Sender struct {
+	From    settings.Mailbox
+	ReplyTo settings.Mailbox
+}

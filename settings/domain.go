@@ -1,0 +1,47 @@
+package settings
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// ASCIIDomain returns the address with its domain as mail travels: lower case,
+// internationalized labels as punycode. The local part stays as it is. It
+// refuses a domain that cannot be in the DNS.
+func ASCIIDomain(address string) (string, error) {
+	at := strings.LastIndexByte(address, '@')
+	if at <= 0 {
+		return "", errors.New("the address has no @")
+	}
+	domain, err := idna.Lookup.ToASCII(address[at+1:])
+	if err != nil || !isHostName(domain) {
+		return "", errors.New("the part after the @ is not a domain")
+	}
+	return address[:at+1] + domain, nil
+}
+
+// isHostName asks for labels of letters, digits and inner dashes, within the
+// lengths of RFC 1035.
+func isHostName(domain string) bool {
+	if domain == "" || len(domain) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if c != '-' && !('a' <= c && c <= 'z') && !('0' <= c && c <= '9') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,289 @@
+// Package settings is the vocabulary in which operators write their
+// configuration: secrets that never print, durations as people say them,
+// mailboxes, networks, and the places where one text or a list of texts will
+// do. The packages of the house build their settings structs from it; the
+// loader in config fills them and says where something is wrong.
+//
+// A settings struct names its keys with json tags, its simple rules with
+// validate tags (github.com/go-playground/validator) and everything that needs
+// more than one key to judge in a Check method. Two more tags speak to the
+// operator:
+//
+//	noeffect:"why"   the key is accepted, and reported as having no effect
+//	future:"what"    the key is checked, but refused unless it is off
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/mail"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Checker is implemented by settings with rules that tags cannot express. The
+// loader calls Check on every struct it has filled and reports all problems of
+// all structs together.
+type Checker interface {
+	Check() []Problem
+}
+
+// Problem is something the operator has to change, in words that tell what to
+// write instead. Key is relative to the struct that reports it, dotted
+// ("auth.pass"), and empty for the struct as a whole.
+type Problem struct {
+	Key  string
+	Text string
+}
+
+// Unmarshaler is implemented by settings that take more than one shape, such as
+// a text or a list. It receives what the file holds as string, bool, int64,
+// float64, []any or map[string]any, with ${…} already replaced. Its error is
+// shown to the operator beside the key.
+type Unmarshaler interface {
+	UnmarshalSetting(value any) error
+}
+
+// Secret holds a text that must never be printed: %v, %+v, %#v, JSON and slog
+// all show a placeholder. The value sits behind a pointer, because fmt prints
+// the unexported fields of a struct without asking its String method.
+type Secret struct{ value *string }
+
+// NewSecret wraps a text that must never be printed.
+func NewSecret(value string) Secret { return Secret{&value} }
+
+const masked = "[secret]"
+
+// Reveal returns the text itself, empty when none was set.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// String returns a placeholder, or an empty text when there is no secret.
+func (s Secret) String() string {
+	if s.Reveal() == "" {
+		return ""
+	}
+	return masked
+}
+
+// GoString keeps %#v from showing the value.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue keeps slog from showing the value.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText keeps JSON and YAML from showing the value.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText takes the value as it stands.
+func (s *Secret) UnmarshalText(text []byte) error {
+	*s = NewSecret(string(text))
+	return nil
+}
+
+// Duration is a time span written as text: "8s", "10m", "1h30m", "30d".
+type Duration time.Duration
+
+// UnmarshalText reads a positive or zero duration; besides Go's units it knows
+// d for days of 24 hours.
+func (d *Duration) UnmarshalText(text []byte) error {
+	written := strings.TrimSpace(string(text))
+	if days, found := strings.CutSuffix(written, "d"); found {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			*d = Duration(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
+	}
+	parsed, err := time.ParseDuration(written)
+	if err != nil || parsed < 0 {
+		return errors.New(`write a duration such as "8s", "10m" or "30d"`)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// MarshalText writes the duration the way it is read.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// String writes the duration the way Go does.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// Milliseconds is a time span in the manner of nodemailer: a bare number counts
+// milliseconds. A text such as "5s" is taken too.
+type Milliseconds time.Duration
+
+// UnmarshalSetting reads a whole number of milliseconds or a duration text.
+func (m *Milliseconds) UnmarshalSetting(value any) error {
+	switch v := value.(type) {
+	case int64:
+		if v < 0 || v > int64(24*time.Hour/time.Millisecond) {
+			return errors.New("write a number of milliseconds from 0 to 86400000")
+		}
+		*m = Milliseconds(time.Duration(v) * time.Millisecond)
+		return nil
+	case string:
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+			return m.UnmarshalSetting(n)
+		}
+		var d Duration
+		if err := d.UnmarshalText([]byte(v)); err != nil {
+			return errors.New(`write a number of milliseconds such as 5000, or a text such as "5s"`)
+		}
+		*m = Milliseconds(d)
+		return nil
+	}
+	return errors.New(`write a number of milliseconds such as 5000, or a text such as "5s"`)
+}
+
+// Texts is one text or a list of texts.
+type Texts []string
+
+// UnmarshalSetting reads a text or a list of texts.
+func (t *Texts) UnmarshalSetting(value any) error {
+	switch v := value.(type) {
+	case string:
+		*t = Texts{v}
+		return nil
+	case []any:
+		list := make(Texts, 0, len(v))
+		for _, item := range v {
+			text, ok := item.(string)
+			if !ok {
+				return errors.New("write a text or a list of texts")
+			}
+			list = append(list, text)
+		}
+		*t = list
+		return nil
+	}
+	return errors.New("write a text or a list of texts")
+}
+
+// Header is one additional header of a mail.
+type Header struct{ Name, Value string }
+
+// Headers are additional headers of a mail, written as an object from name to
+// text (or list of texts), or as a list of {"key": …, "value": …}.
+type Headers []Header
+
+// UnmarshalSetting reads either form. Objects lose the order of their keys, so
+// their headers are sorted by the loader, which hands them over sorted.
+func (h *Headers) UnmarshalSetting(value any) error {
+	wrong := errors.New(`write headers as an object such as {"X-Environment": "production"}`)
+	var list Headers
+	add := func(name string, value any) error {
+		text, ok := value.(string)
+		if !ok {
+			return wrong
+		}
+		if err := checkHeader(name, text); err != nil {
+			return err
+		}
+		list = append(list, Header{name, text})
+		return nil
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		for _, name := range sortedKeys(v) {
+			values, isList := v[name].([]any)
+			if !isList {
+				values = []any{v[name]}
+			}
+			for _, one := range values {
+				if err := add(name, one); err != nil {
+					return err
+				}
+			}
+		}
+	case []any:
+		for _, item := range v {
+			pair, ok := item.(map[string]any)
+			if !ok {
+				return wrong
+			}
+			name, ok := pair["key"].(string)
+			if !ok {
+				return wrong
+			}
+			if err := add(name, pair["value"]); err != nil {
+				return err
+			}
+		}
+	default:
+		return wrong
+	}
+	*h = list
+	return nil
+}
+
+// checkHeader refuses what would break out of the header or contradict one that
+// the relay writes itself.
+func checkHeader(name, value string) error {
+	for _, r := range name {
+		if r <= ' ' || r > '~' || r == ':' {
+			return fmt.Errorf("%q is not a header name: use letters, digits and dashes", name)
+		}
+	}
+	if name == "" {
+		return errors.New("a header needs a name")
+	}
+	if strings.ContainsAny(value, "\r\n\x00") {
+		return fmt.Errorf("the value of header %s must be one line", name)
+	}
+	switch strings.ToLower(name) {
+	case "from", "to", "cc", "bcc", "subject", "date", "message-id", "reply-to", "sender", "return-path",
+		"mime-version", "content-type", "content-transfer-encoding", "content-language", "dkim-signature", "received":
+		return fmt.Errorf("header %s is written by the relay itself; remove it here", name)
+	}
+	return nil
+}
+
+// Network is a range of addresses; a bare address stands for itself alone.
+type Network struct{ netip.Prefix }
+
+// UnmarshalText reads "10.0.0.0/8" or "10.1.2.3".
+func (n *Network) UnmarshalText(text []byte) error {
+	if addr, err := netip.ParseAddr(string(text)); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		n.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return nil
+	}
+	prefix, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return errors.New(`write an address range such as "10.0.0.0/8" or an address such as "10.1.2.3"`)
+	}
+	n.Prefix = prefix.Masked()
+	return nil
+}
+
+// Mailbox is an address with an optional display name, as in
+// "Acme <no-reply@acme.example>".
+type Mailbox struct{ mail.Address }
+
+// UnmarshalText reads one mailbox; an empty text is none.
+func (m *Mailbox) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*m = Mailbox{}
+		return nil
+	}
+	parsed, err := mail.ParseAddress(string(text))
+	if err != nil || strings.ContainsAny(parsed.Name, "\r\n\x00") {
+		return errors.New(`write one mail address, such as "no-reply@acme.example" or "Acme <no-reply@acme.example>"`)
+	}
+	ascii, err := ASCIIDomain(parsed.Address)
+	if err != nil {
+		return fmt.Errorf("%s: %w", parsed.Address, err)
+	}
+	m.Name, m.Address.Address = parsed.Name, ascii
+	return nil
+}
+
+// IsZero tells whether no mailbox was written.
+func (m Mailbox) IsZero() bool { return m.Address.Address == "" }
