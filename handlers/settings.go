@@ -1,0 +1,82 @@
+package handlers
+
+import (
+	"net"
+	"strings"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// Settings are the "server" section: the public listener that Logto calls.
+type Settings struct {
+	// Address is where to listen, "host:port" or ":port".
+	Address string `json:"address" validate:"required,hostname_port|listen"`
+	// Authorization are the accepted values of the Authorization header, whole
+	// and byte for byte. Two of them let a token be changed without an outage.
+	Authorization []settings.Secret `json:"authorization"`
+	// AllowedIPs are the callers that may use the webhook; everybody when empty.
+	AllowedIPs []settings.Network `json:"allowedIPs"`
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
+	TrustedProxies []settings.Network `json:"trustedProxies"`
+	// Timeout bounds everything between a webhook and its answer.
+	Timeout settings.Duration `json:"timeout"`
+}
+
+// DefaultSettings are the public listener's settings before the operator's are
+// laid over them.
+func DefaultSettings() Settings {
+	return Settings{Address: ":8080", Timeout: settings.Duration(8 * time.Second)}
+}
+
+// Check asks for a way to tell Logto from a stranger, and for a deadline that
+// the sign-in page, which gives up after 10 s, can live with.
+func (s *Settings) Check() []settings.Problem {
+	var problems []settings.Problem
+	if len(s.Authorization) == 0 {
+		problems = append(problems, settings.Problem{Key: "authorization",
+			Text: `add the value that Logto sends as Authorization header, such as ["Bearer ${RELAY_TOKEN}"]; without one anybody could send mail`})
+	}
+	for _, value := range s.Authorization {
+		if text := value.Reveal(); len(strings.TrimSpace(text)) < 8 {
+			problems = append(problems, settings.Problem{Key: "authorization",
+				Text: "a value is shorter than 8 characters; use a long random token"})
+		}
+	}
+	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > 60*time.Second {
+		problems = append(problems, settings.Problem{Key: "timeout",
+			Text: `write a time from "1s" to "60s"; Logto's sign-in page waits 10 s, so "8s" suits it`})
+	}
+	return problems
+}
+
+// AdminSettings are the "admin" section: the listener for probes, metrics and
+// pages, never reachable through the public one.
+type AdminSettings struct {
+	// Address is where to listen; empty for no admin listener.
+	Address string `json:"address" validate:"omitempty,hostname_port|listen"`
+	// Token is asked for on every page but the probes, as Bearer token or as the
+	// password of HTTP Basic authentication.
+	Token settings.Secret `json:"token"`
+}
+
+// DefaultAdminSettings listen on the loopback interface only.
+func DefaultAdminSettings() AdminSettings { return AdminSettings{Address: "127.0.0.1:9090"} }
+
+// Check wants a token as soon as others than this machine can connect.
+func (s *AdminSettings) Check() []settings.Problem {
+	if s.Address == "" || s.Token.Reveal() != "" || isLoopback(s.Address) {
+		return nil
+	}
+	return []settings.Problem{{Key: "token",
+		Text: `set a token, or listen on "127.0.0.1:9090": the admin pages show who gets mail`}}
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

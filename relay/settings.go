@@ -1,0 +1,36 @@
+package relay
+
+import (
+	"logto-email-relay/settings"
+	"logto-email-relay/templates"
+)
+
+// Sender is the "sender" section: who the mails are from, unless a route or the
+// provider says otherwise.
+type Sender struct {
+	From    settings.Mailbox `json:"from"`
+	ReplyTo settings.Mailbox `json:"replyTo"`
+}
+
+// Route is one entry of "routes". It matches a mail when every condition that
+// it names does; the first route that matches decides.
+type Route struct {
+	// Domains are recipient domains; "*.example.com" stands for every domain
+	// below example.com.
+	Domains []string `json:"domains" validate:"dive,hostpattern"`
+	// Types are Logto's message types.
+	Types []string `json:"types" validate:"dive,required"`
+	// Applications and Organizations are Logto's ids.
+	Applications  []string `json:"applications" validate:"dive,required"`
+	Organizations []string `json:"organizations" validate:"dive,required"`
+	// Locales are the languages that a mail is written in; "pt" stands for
+	// pt-BR and pt-PT too.
+	Locales []string `json:"locales" validate:"dive,bcp47_language_tag"`
+
+	// Providers are names of providers in order of failover; all when empty.
+	Providers []string `json:"providers" validate:"dive,required"`
+	// Sender replaces the sender, also a provider's own.
+	Sender *Sender `json:"sender"`
+	// Branding replaces the branding, key by key.
+	Branding *templates.Branding `json:"branding"`
+}

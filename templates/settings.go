@@ -1,0 +1,92 @@
+package templates
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// Settings are the "templates" section.
+type Settings struct {
+	// Dir holds the operator's own templates; empty for the embedded ones alone.
+	Dir string `json:"dir"`
+	// DefaultLocale is the language of a mail whose reader's is unknown.
+	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
+	// CodeLifetime is how long Logto accepts a code, as the mails say it.
+	CodeLifetime settings.Duration `json:"codeLifetime"`
+	// Links says which links an invitation may carry.
+	Links Links `json:"links"`
+	// Variables are the names of payload keys of the operator's own, which
+	// invitations may add and templates may use.
+	Variables []string `json:"variables" validate:"dive,placeholdername"`
+}
+
+// Links says which URLs from a payload may become links.
+type Links struct {
+	// Schemes are the allowed URL schemes, lower case.
+	Schemes []string `json:"schemes" validate:"min=1,dive,urlscheme"`
+	// Hosts are the allowed hosts; "*.acme.example" stands for every host below
+	// acme.example. Every host when empty.
+	Hosts []string `json:"hosts" validate:"dive,hostpattern"`
+}
+
+// DefaultSettings are used where the operator writes nothing.
+func DefaultSettings() Settings {
+	return Settings{
+		DefaultLocale: "en",
+		CodeLifetime:  settings.Duration(10 * time.Minute),
+		Links:         Links{Schemes: []string{"https"}},
+	}
+}
+
+// Check asks for a code lifetime that can be told in minutes.
+func (s *Settings) Check() []settings.Problem {
+	if lifetime := time.Duration(s.CodeLifetime); lifetime < time.Minute || lifetime > 24*time.Hour {
+		return []settings.Problem{{Key: "codeLifetime", Text: `write a time from "1m" to "24h", such as "10m"`}}
+	}
+	return nil
+}
+
+// Allow tells whether a URL from a payload may become a link: absolute, one of
+// the schemes, one of the hosts, and without user information, which only
+// serves to disguise the host.
+func (l Links) Allow(link string) bool {
+	if len(link) > 2048 || strings.ContainsFunc(link, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
+		return false
+	}
+	u, err := url.Parse(link)
+	if err != nil || u.Opaque != "" || u.User != nil || !slices.Contains(l.Schemes, strings.ToLower(u.Scheme)) {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	if host == "" && (u.Scheme == "https" || u.Scheme == "http") {
+		return false
+	}
+	return len(l.Hosts) == 0 || slices.ContainsFunc(l.Hosts, func(pattern string) bool {
+		pattern = strings.ToLower(pattern)
+		if below, wildcard := strings.CutPrefix(pattern, "*"); wildcard {
+			return strings.HasSuffix(host, below)
+		}
+		return host == pattern
+	})
+}
+
+// Branding is what makes a mail the operator's: the "branding" section, which a
+// route and the payload's own branding override.
+type Branding struct {
+	// SenderName is the product's name as readers know it.
+	SenderName string `json:"senderName" validate:"max=64,oneline"`
+	// CompanyInformation is the line at the mail's foot: company and address.
+	CompanyInformation string `json:"companyInformation" validate:"max=300,oneline"`
+	// AppLogo is the https address of the logo on a light ground.
+	AppLogo string `json:"appLogo" validate:"omitempty,httpsurl"`
+	// AppLogoDark is the logo on a dark ground; AppLogo when empty.
+	AppLogoDark string `json:"appLogoDark" validate:"omitempty,httpsurl"`
+	// Color is the colour of buttons and links, as "#rrggbb".
+	Color string `json:"color" validate:"omitempty,hexcolor,len=7"`
+	// Support is the mail address that readers may turn to.
+	Support settings.Mailbox `json:"support"`
+}
