@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"sync"
+	"time"
+
+	"logto-email-relay/providers"
+)
+
+// How long a provider rests after a failure that says it will fail again.
+const (
+	// restAfterFailures follows the third temporary or uncertain failure in a row.
+	restAfterFailures = 10 * time.Second
+	failuresToRest    = 3
+	// restAfterConfiguration follows a wrong key or a spent quota, which take a
+	// person or a new day to mend.
+	restAfterConfiguration = 2 * time.Minute
+	// A throttled provider rests for as long as it asks, within these.
+	restAfterThrottling = 5 * time.Second
+	longestThrottling   = time.Minute
+)
+
+// health is a provider's circuit breaker. An open one does not forbid the
+// provider, it puts it behind all others: a mail that nobody else takes is
+// still offered, because a sign-in that may fail is better than one that must.
+// Once the rest is over, one mail at a time tries the provider in its turn until
+// one is accepted.
+//
+// It is our own rather than a library's because of that, and because the rest
+// depends on the kind of the failure.
+type health struct {
+	mu        sync.Mutex
+	failures  int // temporary and uncertain ones in a row
+	restUntil time.Time
+	resting   bool // from the failure to the next acceptance
+	probing   bool // one mail is trying the provider after its rest
+	cause     *providers.Error
+}
+
+// admit tells whether the provider may be tried in its turn. After a rest it
+// says so to one caller, who then must record what became of it.
+func (h *health) admit(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.resting {
+		return true
+	}
+	if h.probing || now.Before(h.restUntil) {
+		return false
+	}
+	h.probing = true
+	return true
+}
+
+// wellNow tells whether the provider is in use, without claiming the probe.
+func (h *health) wellNow() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.resting
+}
+
+// record takes the end of an attempt: nil when the mail was accepted.
+func (h *health) record(err *providers.Error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content {
+		h.failures, h.resting, h.cause = 0, false, nil
+		return
+	}
+	h.cause = err
+	switch rest := restFor(err); {
+	case rest > 0:
+		h.rest(now, rest)
+	default:
+		h.failures++
+		if h.failures >= failuresToRest {
+			h.rest(now, restAfterFailures)
+		}
+	}
+}
+
+func (h *health) rest(now time.Time, length time.Duration) {
+	h.resting, h.restUntil = true, now.Add(length)
+}
+
+// restFor returns the rest that one failure alone calls for.
+func restFor(err *providers.Error) time.Duration {
+	switch {
+	case err.Kind == providers.Configuration, err.Quota:
+		return restAfterConfiguration
+	case err.Kind == providers.RateLimited && err.RetryAfter > 0:
+		return min(err.RetryAfter, longestThrottling)
+	case err.Kind == providers.RateLimited:
+		return restAfterThrottling
+	}
+	return 0
+}
+
+// abandon gives back a claimed probe that never became an attempt.
+func (h *health) abandon() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.probing = false
+}

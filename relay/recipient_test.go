@@ -1,0 +1,81 @@
+package relay_test
+
+import (
+	"strings"
+	"testing"
+
+	"logto-email-relay/relay"
+)
+
+func TestParseRecipient(t *testing.T) {
+	long := strings.Repeat("a", 64)
+	good := map[string]string{
+		"ada@example.org":                       "ada@example.org",
+		"Alice.Smith+Promo@Example.COM":         "Alice.Smith+Promo@example.com",
+		"foo.@docomo.ne.jp":                     "foo.@docomo.ne.jp",
+		"foo..bar@docomo.ne.jp":                 "foo..bar@docomo.ne.jp",
+		`"odd..local"@example.com`:              "odd..local@example.com",
+		"ünïcode@exämple.com":                   "ünïcode@xn--exmple-cua.com",
+		"用户@例子.广告":                              "用户@xn--fsqu00a.xn--4rr70v",
+		"ada@xn--exmple-cua.com":                "ada@xn--exmple-cua.com",
+		"o'hara@example.ie":                     "o'hara@example.ie",
+		"a!#$%&'*+-/=?^_`{|}~b@x.example":       "a!#$%&'*+-/=?^_`{|}~b@x.example",
+		long + "@example.org":                   long + "@example.org",
+		"a@1.2.example":                         "a@1.2.example",
+		"a@sub-domain.of.a-long.example.museum": "a@sub-domain.of.a-long.example.museum",
+	}
+	for give, want := range good {
+		if got, err := relay.ParseRecipient(give); err != nil || got != want {
+			t.Errorf("%q: got %q, %v; want %q", give, got, err, want)
+		}
+	}
+	bad := []string{
+		"", "@", "a", "a@", "@b.c", "a@b", "a@localhost", "a@.com", "a@b..c", "a@b.c.", "a@-b.c", "a@b-.c",
+		"a@example.com,b@example.com", "a@example.com;b@example.com", "a@example.com b@example.com",
+		"<x@example.com>", "X <x@example.com>", "a@example.com?bcc=v@example.com", "a@exa mple.com", " a@b.c", "a@b.c ",
+		"a\x00b@example.com", "a\r\nBcc: b@x.example@example.com", "a\nb@example.com", "a@exam\nple.com", "a@b.c\r\n",
+		`"a b"@example.com`, `"a@b"@example.com`, `"a\"b"@example.com`, `""@example.com`, `"a"b@example.com`, `a"b@example.com`,
+		"(comment)a@example.com", "a@[127.0.0.1]", "a@[IPv6:::1]", "a@b@", "a,b@example.com", "a:b@example.com", "a\\b@example.com",
+		"a\u202eb@example.com", "a\u200bb@example.com", "a\u00a0b@example.com", "a\xffb@example.com",
+		long + "a@example.org", "a@" + strings.Repeat(long[:60]+".", 5) + "com", "a@" + long + ".com", "a@b_c.example",
+	}
+	for _, give := range bad {
+		if got, err := relay.ParseRecipient(give); err == nil {
+			t.Errorf("%q: accepted as %q", give, got)
+		} else if len(give) > 4 && strings.Contains(err.Error(), give) {
+			t.Errorf("%q: the error repeats it: %v", give, err)
+		}
+	}
+}
+
+func FuzzParseRecipient(f *testing.F) {
+	for _, seed := range []string{"ada@example.org", `"odd..local"@example.com`, "ünïcode@exämple.com", "a@b.c?bcc=d@e.f", "<a@b.c>"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		address, err := relay.ParseRecipient(text)
+		if err != nil {
+			return
+		}
+		if strings.ContainsAny(address, "\r\n\x00 ,;<>()[]:\\\"") || strings.Count(address, "@") != 1 || len(address) > 254 {
+			t.Errorf("%q became %q", text, address)
+		}
+		if again, err := relay.ParseRecipient(address); err != nil || again != address {
+			t.Errorf("%q is not stable: %q, %v", address, again, err)
+		}
+	})
+}
+
+func TestNewID(t *testing.T) {
+	seen := make(map[string]bool)
+	for range 1000 {
+		id := relay.NewID()
+		if len(id) != 26 || strings.Trim(id, "0123456789abcdefghjkmnpqrstvwxyz") != "" || seen[id] {
+			t.Fatalf("id %q is malformed or not new", id)
+		}
+		seen[id] = true
+		if ref := relay.Reference(id); len(ref) != 8 || !strings.HasPrefix(id, ref) {
+			t.Fatalf("reference %q of %q", ref, id)
+		}
+	}
+}

@@ -1,0 +1,425 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
+	"logto-email-relay/settings"
+	"logto-email-relay/templates"
+)
+
+// fakeProvider answers each send with its function.
+type fakeProvider struct {
+	send  func(ctx context.Context, m *providers.Message) (providers.Receipt, error)
+	calls atomic.Int32
+}
+
+func (f *fakeProvider) Send(ctx context.Context, m *providers.Message) (providers.Receipt, error) {
+	f.calls.Add(1)
+	return f.send(ctx, m)
+}
+
+func accepts(id string) *fakeProvider {
+	return &fakeProvider{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+		return providers.Receipt{ID: id}, nil
+	}}
+}
+
+func fails(e providers.Error) *fakeProvider {
+	return &fakeProvider{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+		return providers.Receipt{}, &e
+	}}
+}
+
+// hangs until its context ends, then fails with the kind.
+func hangs(kind providers.Kind) *fakeProvider {
+	return &fakeProvider{send: func(ctx context.Context, _ *providers.Message) (providers.Receipt, error) {
+		<-ctx.Done()
+		return providers.Receipt{}, &providers.Error{Kind: kind, Err: ctx.Err()}
+	}}
+}
+
+// fakeRenderer writes the same mail in the payload's locale.
+type fakeRenderer struct{ err error }
+
+func (fakeRenderer) Locale(payload map[string]any) string {
+	if locale, ok := payload["locale"].(string); ok {
+		return locale
+	}
+	return "en"
+}
+
+func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
+	return templates.Mail{Locale: f.Locale(r.Payload), Subject: r.Branding.SenderName + " mail",
+		Text: "text", HTML: "<p>html</p>", Known: true}, f.err
+}
+
+func mailbox(t testing.TB, text string) settings.Mailbox {
+	t.Helper()
+	var m settings.Mailbox
+	if err := m.UnmarshalText([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func newRelay(t testing.TB, change func(*relay.Options), members ...*fakeProvider) *relay.Relay {
+	t.Helper()
+	o := relay.Options{Renderer: fakeRenderer{}, Sender: relay.Sender{From: mailbox(t, "Acme <no-reply@acme.example>")}}
+	for i, p := range members {
+		o.Members = append(o.Members, relay.Member{Name: string(rune('a' + i)), Provider: p, MaxConcurrent: 2})
+	}
+	if change != nil {
+		change(&o)
+	}
+	r, err := relay.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func deliver(t testing.TB, r *relay.Relay) (relay.Receipt, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	return r.Deliver(ctx, relay.Request{ID: relay.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}})
+}
+
+func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
+	type outcome struct {
+		reason   relay.Reason // empty: accepted
+		provider string
+		calls    []int32
+	}
+	e := func(kind providers.Kind) providers.Error { return providers.Error{Kind: kind} }
+	tests := []struct {
+		name    string
+		change  func(*relay.Options)
+		members []*fakeProvider
+		want    outcome
+	}{
+		{"accepted at once", nil, []*fakeProvider{accepts("1"), accepts("2")}, outcome{"", "a", []int32{1, 0}}},
+		{"configuration goes on", nil, []*fakeProvider{fails(e(providers.Configuration)), accepts("2")}, outcome{"", "b", []int32{1, 1}}},
+		{"rate limit goes on", nil, []*fakeProvider{fails(e(providers.RateLimited)), accepts("2")}, outcome{"", "b", []int32{1, 1}}},
+		{"temporary goes on", nil, []*fakeProvider{fails(e(providers.Temporary)), accepts("2")}, outcome{"", "b", []int32{1, 1}}},
+		{"uncertain goes on", nil, []*fakeProvider{fails(e(providers.Uncertain)), accepts("2")}, outcome{"", "b", []int32{1, 1}}},
+		{"uncertain goes on once only", nil,
+			[]*fakeProvider{fails(e(providers.Uncertain)), fails(e(providers.Uncertain)), accepts("3")},
+			outcome{relay.Uncertain, "", []int32{1, 1, 0}}},
+		{"uncertain stops when told so", func(o *relay.Options) { o.FailUncertain = true },
+			[]*fakeProvider{fails(e(providers.Uncertain)), accepts("2")}, outcome{relay.Uncertain, "", []int32{1, 0}}},
+		{"recipient stops", nil, []*fakeProvider{fails(e(providers.Recipient)), accepts("2")}, outcome{relay.RecipientRefused, "", []int32{1, 0}}},
+		{"suppressed stops", nil, []*fakeProvider{fails(providers.Error{Kind: providers.Recipient, Suppressed: true}), accepts("2")},
+			outcome{relay.RecipientSuppressed, "", []int32{1, 0}}},
+		{"message stops", nil, []*fakeProvider{fails(e(providers.Content)), accepts("2")}, outcome{relay.ProviderRefused, "", []int32{1, 0}}},
+		{"all misconfigured", nil, []*fakeProvider{fails(e(providers.Configuration)), fails(e(providers.Configuration))},
+			outcome{relay.ProviderRefused, "", []int32{1, 1}}},
+		{"what will pass is told before what an operator must mend", nil,
+			[]*fakeProvider{fails(e(providers.Configuration)), fails(e(providers.Temporary))},
+			outcome{relay.ProviderUnavailable, "", []int32{1, 1}}},
+		{"a mail that may be on its way is told before all else", nil,
+			[]*fakeProvider{fails(e(providers.Uncertain)), fails(e(providers.Recipient))},
+			outcome{relay.Uncertain, "", []int32{1, 1}}},
+		{"a foreign error promises nothing", nil, []*fakeProvider{{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+			return providers.Receipt{}, errors.New("odd")
+		}}}, outcome{relay.Uncertain, "", []int32{1}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			receipt, err := deliver(t, newRelay(t, test.change, test.members...))
+			got := outcome{provider: receipt.Provider}
+			if err != nil {
+				var failure *relay.Error
+				if !errors.As(err, &failure) {
+					t.Fatalf("error %T is not a *relay.Error", err)
+				}
+				got.reason = failure.Reason
+			}
+			for _, m := range test.members {
+				got.calls = append(got.calls, m.calls.Load())
+			}
+			if got.reason != test.want.reason || got.provider != test.want.provider || !slices.Equal(got.calls, test.want.calls) {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAHungProviderLeavesTheNextItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var left time.Duration
+		second := &fakeProvider{send: func(ctx context.Context, _ *providers.Message) (providers.Receipt, error) {
+			deadline, _ := ctx.Deadline()
+			left = time.Until(deadline)
+			return providers.Receipt{ID: "2"}, nil
+		}}
+		receipt, err := deliver(t, newRelay(t, nil, hangs(providers.Temporary), second))
+		if err != nil || receipt.Provider != "b" {
+			t.Fatalf("got %+v, %v; want the second provider's receipt", receipt, err)
+		}
+		if waited := time.Since(start); waited != 4*time.Second || left != 4*time.Second {
+			t.Errorf("waited %v and left the second %v; want 4s each", waited, left)
+		}
+	})
+}
+
+func TestNothingOutlastsTheDeadline(t *testing.T) {
+	for _, kind := range []providers.Kind{providers.Temporary, providers.Uncertain} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			_, err := deliver(t, newRelay(t, nil, hangs(kind), hangs(kind), hangs(kind), hangs(kind), hangs(kind), hangs(kind)))
+			if took := time.Since(start); took > 8*time.Second {
+				t.Errorf("%v: took %v", kind, took)
+			}
+			var failure *relay.Error
+			want := map[providers.Kind]relay.Reason{providers.Temporary: relay.Timeout, providers.Uncertain: relay.Uncertain}[kind]
+			if !errors.As(err, &failure) || failure.Reason != want {
+				t.Errorf("%v: got %v, want %s", kind, err, want)
+			}
+		})
+	}
+}
+
+func TestAProvidersOwnTimeoutBoundsItsAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r := newRelay(t, func(o *relay.Options) { o.Members[0].Timeout = time.Second }, hangs(providers.Temporary), accepts("2"))
+		if _, err := deliver(t, r); err != nil || time.Since(start) != time.Second {
+			t.Errorf("took %v, error %v; want 1s and none", time.Since(start), err)
+		}
+	})
+}
+
+// A provider in trouble is skipped, and tried again after its rest.
+func TestAFailingProviderRestsAndComesBack(t *testing.T) {
+	tests := []struct {
+		name      string
+		err       providers.Error
+		failures  int // mails that still try it
+		rest      time.Duration
+		quietFrom time.Duration // just before the rest is over
+	}{
+		{"three temporary failures", providers.Error{Kind: providers.Temporary}, 3, 10 * time.Second, 9 * time.Second},
+		{"a wrong key", providers.Error{Kind: providers.Configuration}, 1, 2 * time.Minute, 119 * time.Second},
+		{"a spent quota", providers.Error{Kind: providers.RateLimited, Quota: true}, 1, 2 * time.Minute, 119 * time.Second},
+		{"throttled for a while", providers.Error{Kind: providers.RateLimited, RetryAfter: 7 * time.Second}, 1, 7 * time.Second, 6 * time.Second},
+		{"throttled without a word", providers.Error{Kind: providers.RateLimited}, 1, 5 * time.Second, 4 * time.Second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var broken atomic.Bool
+				broken.Store(true)
+				first := &fakeProvider{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+					if broken.Load() {
+						e := test.err
+						return providers.Receipt{}, &e
+					}
+					return providers.Receipt{ID: "1"}, nil
+				}}
+				r := newRelay(t, nil, first, accepts("2"))
+				send := func() string {
+					receipt, err := deliver(t, r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return receipt.Provider
+				}
+				for range test.failures + 5 {
+					if got := send(); got != "b" {
+						t.Fatalf("accepted by %s, want b", got)
+					}
+				}
+				if calls := first.calls.Load(); calls != int32(test.failures) {
+					t.Fatalf("the failing provider was tried %d times, want %d", calls, test.failures)
+				}
+				if s := r.Status()[0]; !s.Resting || s.Cause == nil {
+					t.Errorf("status %+v does not show the rest", s)
+				}
+				broken.Store(false)
+				time.Sleep(test.quietFrom)
+				if got := send(); got != "b" {
+					t.Errorf("tried %v into a rest of %v", test.quietFrom, test.rest)
+				}
+				time.Sleep(test.rest - test.quietFrom)
+				if got := send(); got != "a" {
+					t.Error("not tried after its rest")
+				}
+				if s := r.Status()[0]; s.Resting {
+					t.Errorf("still resting after an accepted mail: %+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestAfterARestOneMailProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		first := &fakeProvider{send: func(ctx context.Context, _ *providers.Message) (providers.Receipt, error) {
+			if slow.Load() {
+				time.Sleep(time.Second)
+			}
+			return providers.Receipt{}, &providers.Error{Kind: providers.Configuration}
+		}}
+		r := newRelay(t, nil, first, accepts("2"))
+		if _, err := deliver(t, r); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		slow.Store(true)
+		for range 10 {
+			go func() { _, _ = deliver(t, r) }()
+		}
+		time.Sleep(2 * time.Second)
+		if calls := first.calls.Load(); calls != 2 {
+			t.Errorf("%d mails tried a provider that just came out of its rest, want 1", calls-1)
+		}
+	})
+}
+
+// The last resort: a resting provider is still better than none.
+func TestARestingProviderIsTriedWhenNobodyElseAccepts(t *testing.T) {
+	first := fails(providers.Error{Kind: providers.Configuration})
+	r := newRelay(t, nil, first, fails(providers.Error{Kind: providers.Temporary}))
+	for range 3 {
+		if _, err := deliver(t, r); err == nil {
+			t.Fatal("accepted by nobody, and no error")
+		}
+	}
+	if calls := first.calls.Load(); calls != 3 {
+		t.Errorf("tried %d times, want 3", calls)
+	}
+}
+
+func TestPastItsBoundAProviderIsNotQueuedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t, nil, hangs(providers.Temporary))
+		for range 2 {
+			go func() { _, _ = deliver(t, r) }()
+		}
+		synctest.Wait()
+		start := time.Now()
+		_, err := deliver(t, r)
+		var failure *relay.Error
+		if !errors.As(err, &failure) || failure.Reason != relay.ProviderUnavailable || failure.RetryAfter <= 0 {
+			t.Errorf("got %v, want provider_unavailable with a wait", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("refused after %v, want at once", took)
+		}
+		if s := r.Status()[0]; s.InFlight != 2 || s.Resting {
+			t.Errorf("status %+v, want 2 in flight and no rest", s)
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
+
+func TestRoutes(t *testing.T) {
+	routes := []relay.Route{
+		{Domains: []string{"qq.com", "*.edu.cn"}, Providers: []string{"b"}},
+		{Types: []string{"OrganizationInvitation"}, Organizations: []string{"org1"}, Providers: []string{"c", "a"}},
+		{Applications: []string{"app1"}, Providers: []string{"c"}},
+		{Locales: []string{"pt"}, Providers: []string{"b", "c"}},
+		{Locales: []string{"zh-Hant"}, Providers: []string{"c", "b"}},
+	}
+	r := newRelay(t, func(o *relay.Options) { o.Routes = routes }, accepts("1"), accepts("2"), accepts("3"))
+	with := func(payload map[string]any, to, kind string) relay.Request {
+		return relay.Request{To: to, Type: kind, Payload: payload}
+	}
+	object := func(id string) map[string]any { return map[string]any{"id": id} }
+	tests := []struct {
+		name  string
+		give  relay.Request
+		route int
+		names string
+	}{
+		{"no match", with(nil, "a@example.com", "SignIn"), -1, "a b c"},
+		{"domain", with(nil, "a@qq.com", "SignIn"), 0, "b"},
+		{"domain below", with(nil, "a@mail.edu.cn", "SignIn"), 0, "b"},
+		{"not the domain itself", with(nil, "a@edu.cn", "SignIn"), -1, "a b c"},
+		{"not a longer name", with(nil, "a@notqq.com", "SignIn"), -1, "a b c"},
+		{"type and organization", with(map[string]any{"organization": object("org1")}, "a@b.c", "OrganizationInvitation"), 1, "c a"},
+		{"type alone is not enough", with(map[string]any{"organization": "org1"}, "a@b.c", "OrganizationInvitation"), -1, "a b c"},
+		{"application", with(map[string]any{"application": object("app1")}, "a@b.c", "SignIn"), 2, "c"},
+		{"language", with(map[string]any{"locale": "pt-BR"}, "a@b.c", "SignIn"), 3, "b c"},
+		{"script of a region", with(map[string]any{"locale": "zh-TW"}, "a@b.c", "SignIn"), 4, "c b"},
+		{"other script", with(map[string]any{"locale": "zh-CN"}, "a@b.c", "SignIn"), -1, "a b c"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			route, names := r.Way(test.give)
+			if got := strings.Join(names, " "); route != test.route || got != test.names {
+				t.Errorf("got route %d to %q, want %d to %q", route, got, test.route, test.names)
+			}
+		})
+	}
+}
+
+func TestARouteNamesOnlyProvidersThatExist(t *testing.T) {
+	_, err := relay.New(relay.Options{Routes: []relay.Route{{Providers: []string{"none"}}}})
+	if err == nil || !strings.Contains(err.Error(), `"none"`) {
+		t.Errorf("got %v, want an error that names the provider", err)
+	}
+}
+
+func TestTheSenderIsTheRoutesElseTheProvidersElseTheGeneralOne(t *testing.T) {
+	var got providers.Message
+	remember := func() *fakeProvider {
+		return &fakeProvider{send: func(_ context.Context, m *providers.Message) (providers.Receipt, error) {
+			got = *m
+			return providers.Receipt{ID: "1"}, nil
+		}}
+	}
+	general := relay.Sender{From: mailbox(t, "general@acme.example"), ReplyTo: mailbox(t, "help@acme.example")}
+	own := providers.Sender{From: mailbox(t, "Own <own@own.example>")}
+	routes := []relay.Route{{Sender: &relay.Sender{From: mailbox(t, "route@route.example")},
+		Branding: &templates.Branding{SenderName: "Routed"}}}
+	tests := []struct {
+		name                   string
+		change                 func(*relay.Options)
+		from, replyTo, subject string
+	}{
+		{"general, named by the branding", nil, `"Acme" <general@acme.example>`, "<help@acme.example>", "Acme mail"},
+		{"the provider's", func(o *relay.Options) { o.Members[0].Sender = own }, `"Own" <own@own.example>`, "<help@acme.example>", "Acme mail"},
+		{"the route's", func(o *relay.Options) { o.Members[0].Sender, o.Routes = own, routes }, `"Routed" <route@route.example>`, "<help@acme.example>", "Routed mail"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRelay(t, func(o *relay.Options) {
+				o.Sender, o.Branding = general, templates.Branding{SenderName: "Acme"}
+				if test.change != nil {
+					test.change(o)
+				}
+			}, remember())
+			if _, err := deliver(t, r); err != nil {
+				t.Fatal(err)
+			}
+			if got.From.String() != test.from || got.ReplyTo.String() != test.replyTo || got.Subject != test.subject {
+				t.Errorf("got from %s, reply to %s, subject %q", got.From.String(), got.ReplyTo.String(), got.Subject)
+			}
+			_, domain, _ := strings.Cut(got.From.Address, "@")
+			if got.MessageID != got.ID+"@"+domain {
+				t.Errorf("Message-ID %s is not at the sender's domain", got.MessageID)
+			}
+		})
+	}
+}
+
+func TestARenderErrorIsOurs(t *testing.T) {
+	_, err := deliver(t, newRelay(t, func(o *relay.Options) { o.Renderer = fakeRenderer{errors.New("broken")} }, accepts("1")))
+	var failure *relay.Error
+	if !errors.As(err, &failure) || failure.Reason != relay.Internal {
+		t.Errorf("got %v, want internal", err)
+	}
+}

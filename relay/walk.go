@@ -1,0 +1,181 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"logto-email-relay/providers"
+)
+
+const (
+	// tooLate is how little time makes an attempt pointless: a provider that
+	// answers takes 50 to 500 ms.
+	tooLate = 300 * time.Millisecond
+	// patience bounds the wait for one of a provider's slots. A longer queue
+	// would only turn a quick refusal into a slow one.
+	patience = 250 * time.Millisecond
+	// defaultRetryAfter is what we ask Logto's side to wait when no provider
+	// says how long.
+	defaultRetryAfter = 10 * time.Second
+)
+
+// walk is one mail's way along its providers.
+type walk struct {
+	relay     *Relay
+	path      path
+	message   providers.Message
+	attempts  []Attempt
+	uncertain int  // attempts that ended so
+	outOfTime bool // the last attempt ended with the mail's time
+}
+
+// offer tries the providers in order, those that rest after all others.
+func (w *walk) offer(ctx context.Context) (Receipt, error) {
+	var resting []*member
+	for i, m := range w.path.members {
+		if !m.health.admit(time.Now()) {
+			resting = append(resting, m)
+			continue
+		}
+		receipt, done, err := w.try(ctx, m, anyWell(w.path.members[i+1:]))
+		if done {
+			return receipt, err
+		}
+	}
+	for i, m := range resting {
+		receipt, done, err := w.try(ctx, m, i < len(resting)-1)
+		if done {
+			return receipt, err
+		}
+	}
+	return Receipt{}, errNobodyAccepted
+}
+
+func anyWell(members []*member) bool {
+	for _, m := range members {
+		if m.health.wellNow() {
+			return true
+		}
+	}
+	return false
+}
+
+// share is the part of the time left that one attempt may take.
+func share(left time.Duration, another bool) time.Duration {
+	if another {
+		return left / 2
+	}
+	return left
+}
+
+// try makes one attempt. done tells that the walk ends with it.
+func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receipt, done bool, err error) {
+	start := time.Now()
+	deadline, _ := ctx.Deadline()
+	left := deadline.Sub(start)
+	if left < tooLate {
+		m.health.abandon()
+		w.outOfTime = true
+		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Err: &providers.Error{
+			Kind: providers.Temporary, Stage: "wait", Detail: "no time left"}})
+		return Receipt{}, true, errNobodyAccepted
+	}
+	if !m.acquire(ctx, min(patience, left/4)) {
+		m.health.abandon()
+		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: time.Since(start), Err: &providers.Error{
+			Kind: providers.Temporary, Stage: "wait", Detail: "all concurrent sends are taken",
+			Hint: "raise maxConcurrent if the provider allows it"}})
+		return Receipt{}, false, nil
+	}
+	defer m.release()
+
+	limit := share(deadline.Sub(time.Now()), another)
+	if m.Timeout > 0 {
+		limit = min(limit, m.Timeout)
+	}
+	attempt, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	message := w.address(m)
+	accepted, sendErr := m.Provider.Send(attempt, &message)
+	end := time.Now()
+	if sendErr == nil {
+		m.health.record(nil, end)
+		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start)})
+		return Receipt{Provider: m.Name, ID: accepted.ID}, true, nil
+	}
+	failure := providers.AsError(sendErr)
+	w.outOfTime = deadline.Sub(end) < tooLate
+	m.health.record(failure, end)
+	w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start), Err: failure})
+	return Receipt{}, w.stopsAfter(failure), errNobodyAccepted
+}
+
+// stopsAfter tells whether a failure ends the walk.
+func (w *walk) stopsAfter(failure *providers.Error) bool {
+	switch failure.Kind {
+	case providers.Recipient, providers.Content:
+		return true
+	case providers.Uncertain:
+		w.uncertain++
+		return w.relay.failUncertain || w.uncertain > 1
+	}
+	return false
+}
+
+func (m *member) acquire(ctx context.Context, wait time.Duration) bool {
+	select {
+	case m.slots <- struct{}{}:
+		return true
+	default:
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case m.slots <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (m *member) release() { <-m.slots }
+
+// reason picks the most helpful word of what the attempts ended with: that a
+// mail may be on its way, then what the reader can mend, then what will pass,
+// then what only an operator can mend.
+func (w *walk) reason() Reason {
+	seen := make(map[providers.Kind]*providers.Error)
+	for _, a := range w.attempts {
+		seen[a.Err.Kind] = a.Err
+	}
+	switch {
+	case seen[providers.Uncertain] != nil:
+		return Uncertain
+	case seen[providers.Recipient] != nil && seen[providers.Recipient].Suppressed:
+		return RecipientSuppressed
+	case seen[providers.Recipient] != nil:
+		return RecipientRefused
+	case seen[providers.Content] != nil:
+		return ProviderRefused
+	case w.outOfTime:
+		return Timeout
+	case seen[providers.Temporary] != nil, seen[providers.RateLimited] != nil:
+		return ProviderUnavailable
+	}
+	return ProviderRefused
+}
+
+// retryAfter is the shortest wait that a provider asked for.
+func (w *walk) retryAfter() time.Duration {
+	wait := time.Duration(0)
+	for _, a := range w.attempts {
+		if after := a.Err.RetryAfter; after > 0 && (wait == 0 || after < wait) {
+			wait = after
+		}
+	}
+	if wait == 0 {
+		return defaultRetryAfter
+	}
+	return wait
+}
