@@ -21,6 +21,10 @@ func ASCIIDomain(address string) (string, error) {
 	if err != nil || !isHostName(domain) {
 		return "", errors.New("the part after the @ is not a domain")
 	}
+	// Some odd labels become punycode that is itself refused.
+	if again, err := idna.Lookup.ToASCII(domain); err != nil || again != domain {
+		return "", errors.New("the part after the @ is not a domain")
+	}
 	return address[:at+1] + domain, nil
 }
 
