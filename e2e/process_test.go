@@ -1,0 +1,284 @@
+// Package e2e_test drives the real binary from outside, with the programs that
+// stand around it in production: Logto's own connector as the client, a real
+// SMTP server, a browser.
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for something that should happen soon.
+const patience = 20 * time.Second
+
+// binary builds the relay once and returns its path.
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "relay-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "logto-email-relay")
+	out, err := exec.Command("go", "build", "-race", "-o", path, "..").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// need returns the path of a program, or skips the test where it is missing,
+// or fails it where everything has to be there.
+func need(t testing.TB, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	unavailable(t, strings.Join(names, " or ")+" is not installed")
+	return ""
+}
+
+func unavailable(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("RELAY_TEST_REQUIRE") == "1" {
+		t.Fatalf("%s, and RELAY_TEST_REQUIRE=1", why)
+	}
+	t.Skip(why)
+}
+
+// process is a running program whose output is kept.
+type process struct {
+	cmd    *exec.Cmd
+	mu     sync.Mutex
+	output strings.Builder
+	exited chan struct{}
+	err    error
+}
+
+func start(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, exited: make(chan struct{})}
+	reader, writer := io.Pipe()
+	cmd.Stdout, cmd.Stderr = writer, writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		lines := bufio.NewScanner(reader)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.mu.Lock()
+			p.output.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+		}
+	}()
+	go func() {
+		p.err = cmd.Wait()
+		_ = writer.Close()
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-p.exited
+	})
+	return p
+}
+
+// log returns what the program has printed so far.
+func (p *process) log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.output.String()
+}
+
+func (p *process) signal(t testing.TB, s os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// exitCode waits for the end of the program.
+func (p *process) exitCode(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatalf("still running; it printed:\n%s", p.log())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// until waits for a condition.
+func until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v in vain until %s", patience, what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// freePort returns a port that nobody listens on.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+const authorization = "Bearer e2e-token-of-the-test"
+
+// relayProcess is a running relay.
+type relayProcess struct {
+	*process
+	public, admin string // host:port
+}
+
+func (r *relayProcess) webhook() string { return "http://" + r.public + "/logto/email" }
+
+// startRelay runs the real binary on a configuration whose providers are given
+// as JSON, and waits until it answers.
+func startRelay(t testing.TB, providers string) *relayProcess {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relayProcess{
+		public: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		admin:  fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+	}
+	file := filepath.Join(t.TempDir(), "config.json")
+	text := fmt.Sprintf(`{
+  "server": { "address": %q, "authorization": [%q] },
+  "admin": { "address": %q },
+  "sender": { "from": "Acme <no-reply@acme.example>" },
+  "branding": { "senderName": "Acme" },
+  "providers": %s
+}`, r.public, authorization, r.admin, providers)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "--config", file)
+	cmd.Env = []string{}
+	r.process = start(t, cmd)
+	r.waitReady(t)
+	return r
+}
+
+func (r *relayProcess) waitReady(t testing.TB) {
+	t.Helper()
+	until(t, "the relay answers", func() bool {
+		select {
+		case <-r.exited:
+			t.Fatalf("the relay ended:\n%s", r.log())
+		default:
+		}
+		response, err := http.Get("http://" + r.public + "/healthz")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+// stop asks for a clean stop and waits for it.
+func (r *relayProcess) stop(t testing.TB) {
+	t.Helper()
+	r.signal(t, syscall.SIGTERM)
+	if code := r.exitCode(t); code != 0 {
+		t.Errorf("exit code %d after SIGTERM; it printed:\n%s", code, r.log())
+	}
+}
+
+// answer is what the relay answered.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func post(t testing.TB, url, contentType, authorization string, body io.Reader) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contentType != "" {
+		request.Header.Set("Content-Type", contentType)
+	}
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatalf("no answer over HTTP: %v", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(text)}
+}
+
+// get reads a JSON document.
+func get(t testing.TB, url string, into any) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		t.Fatalf("%s: %v", url, err)
+	}
+}
+
+// captured returns the webhooks that a running Logto sent, by file name.
+func captured(t testing.TB) map[string][]byte {
+	t.Helper()
+	files, err := filepath.Glob("../handlers/testdata/logto/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no captured webhooks: %v", err)
+	}
+	bodies := make(map[string][]byte)
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[strings.TrimSuffix(filepath.Base(file), ".json")] = body
+	}
+	return bodies
+}
