@@ -1,0 +1,24 @@
+// Package handlers is HTTP in: the webhook that Logto calls, and the admin
+// listener with its probes, metrics and pages. It is the only importer of Echo.
+//
+// # One webhook, one straight walk
+//
+// A request passes recovery from panics, its id, the access log, the bound of
+// its body, the caller's address, the authorization, decoding and validation;
+// then relay.Deliver has the word. Whatever stops it on the way is a returned
+// error. One place turns errors into answers (failure.go), and there is always
+// an answer over HTTP, because the caller can make nothing of less.
+//
+// # Who reads an answer
+//
+// The body of a failing answer is shown to the person at the sign-in page. It
+// is one sentence in that person's language with a reference, and never holds
+// anything that a provider, a caller or an operator wrote. The reference leads
+// to the log, which says the rest; the log in turn never holds a body, a code,
+// a link or a whole address.
+//
+// # Coming and going
+//
+// Server listens before it serves, so that a taken port is an error at once,
+// and leaves without cutting anybody off: see Drain.
+package handlers

@@ -1,0 +1,172 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"logto-email-relay/relay"
+)
+
+// edge is what every request passes on either listener: recovery, id, access
+// log and bounds.
+type edge struct {
+	logger *slog.Logger
+	// answer writes a failure.
+	answer func(echo.Context, *failure) error
+	// timeout bounds a request, of which its body may take half.
+	timeout time.Duration
+	// accessLevel is how loudly a request is logged that ends well.
+	accessLevel slog.Level
+	// observe counts a request.
+	observe func(route string, code int, reason relay.Reason, took time.Duration)
+}
+
+// newEcho returns an Echo that keeps quiet and answers every error in one way.
+func (e *edge) newEcho() *echo.Echo {
+	server := echo.New()
+	server.Logger.SetOutput(io.Discard)
+	server.Use(e.recovered, e.identified, e.logged, e.bounded)
+	return server
+}
+
+// recovered turns a panic into an answer. What the panic says may quote the
+// message, so that only its type and the stack are logged.
+func (e *edge) recovered(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				e.logger.Error("panic", "id", c.Get(idKey), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+				err = e.answer(c, &failure{reason: relay.Internal})
+			}
+		}()
+		return next(c)
+	}
+}
+
+// idKey is where a request keeps its id.
+const idKey = "id"
+
+// identified gives the request the id that its mail will bear too.
+func (e *edge) identified(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := relay.NewID()
+		c.Set(idKey, id)
+		c.Response().Header().Set("X-Request-Id", id)
+		return next(c)
+	}
+}
+
+// requestID returns the id that identified gave.
+func requestID(c echo.Context) string {
+	id, _ := c.Get(idKey).(string)
+	return id
+}
+
+// referenceLength is how many characters of an id people are shown.
+const referenceLength = 8
+
+// reference is the part of the id that people are shown and may type.
+func reference(c echo.Context) string {
+	id := requestID(c)
+	return id[:min(referenceLength, len(id))]
+}
+
+// logged answers a failure and writes the one access line of a request. A
+// webhook that was refused before a mail came of it has its cause there.
+func (e *edge) logged(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		// What stays if next panics.
+		failed, code := &failure{reason: relay.Internal}, http.StatusInternalServerError
+		defer func() { e.access(c, code, failed, time.Since(start)) }()
+
+		err := next(c)
+		// An error after the answer is a caller who has gone.
+		if failed = nil; err != nil && !c.Response().Committed {
+			failed = asFailure(err)
+			err = e.answer(c, failed)
+		}
+		code = c.Response().Status
+		return err
+	}
+}
+
+func (e *edge) access(c echo.Context, code int, failed *failure, took time.Duration) {
+	level := e.accessLevel
+	attrs := []slog.Attr{
+		slog.String("ref", reference(c)),
+		slog.String("id", requestID(c)),
+		slog.String("method", method(c.Request().Method)),
+		slog.String("path", route(c)),
+		slog.Int("status", code),
+		slog.Float64("ms", milliseconds(took)),
+		slog.Int64("bytes", c.Response().Size),
+		slog.String("caller", c.RealIP()),
+	}
+	var reason relay.Reason
+	if failed != nil {
+		reason = failed.reason
+		attrs = append(attrs, slog.String("error", string(reason)))
+		if failed.detail != "" {
+			level = max(level, slog.LevelWarn)
+			attrs = append(attrs, slog.String("detail", failed.detail))
+		}
+	}
+	if c.Path() == healthPath {
+		level = slog.LevelDebug
+	} else if e.observe != nil {
+		e.observe(c.Path(), code, reason, took)
+	}
+	e.logger.LogAttrs(c.Request().Context(), level, "request", attrs...)
+}
+
+// bounded starts the clock of a request: its context ends after the timeout,
+// and its body gets half of that, which leaves the other half for the mail and
+// ends the wait for a body that never comes, even where none is wanted. A
+// caller who hangs up does not end the context: a mail under way is finished.
+func (e *edge) bounded(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), e.timeout)
+		defer cancel()
+		c.SetRequest(r.WithContext(ctx))
+		if r.ContentLength != 0 {
+			setReadDeadline(c, time.Now().Add(e.timeout/2))
+		}
+		return next(c)
+	}
+}
+
+// setReadDeadline bounds the wait for the body; the zero time lifts it.
+func setReadDeadline(c echo.Context, deadline time.Time) {
+	// The error is that of a writer without a network, which cannot be slow.
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(deadline)
+}
+
+// method keeps invented methods out of the log.
+func method(name string) string {
+	switch name {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return name
+	}
+	return "other"
+}
+
+// route is the pattern that a request matched, since paths are the caller's
+// words.
+func route(c echo.Context) string {
+	if c.Path() == "" {
+		return "other"
+	}
+	return c.Path()
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

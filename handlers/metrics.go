@@ -1,0 +1,81 @@
+package handlers
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"logto-email-relay/relay"
+)
+
+// Metrics counts requests and mails. Every label has few values: what callers
+// choose is replaced by a word of ours.
+type Metrics struct {
+	types           []string
+	requests        *prometheus.CounterVec
+	requestDuration prometheus.Histogram
+	mails           *prometheus.CounterVec
+	attempts        *prometheus.CounterVec
+	attemptDuration *prometheus.HistogramVec
+}
+
+// otherType stands for every message type that is not known by name.
+const otherType = "other"
+
+// NewMetrics registers the metrics of the public listener. The message types
+// are those that are counted by name.
+func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
+	// Up to the 8 s that a webhook may take, and the next after it.
+	buckets := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 8, 16}
+	m := &Metrics{
+		types: types,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relay_requests_total",
+			Help: "Requests to the public listener, probes aside, by status and error word.",
+		}, []string{"status", "error"}),
+		requestDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "relay_request_duration_seconds",
+			Help:    "Time from a webhook to its answer.",
+			Buckets: buckets,
+		}),
+		mails: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relay_mails_total",
+			Help: "Mails by message type and by the provider that accepted them, or by error word if none did.",
+		}, []string{"type", "provider", "error"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relay_attempts_total",
+			Help: "Attempts at each provider by outcome: accepted, or the kind of the error.",
+		}, []string{"provider", "kind"}),
+		attemptDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "relay_attempt_duration_seconds",
+			Help:    "Time of one attempt at a provider.",
+			Buckets: buckets,
+		}, []string{"provider"}),
+	}
+	registry.MustRegister(m.requests, m.requestDuration, m.mails, m.attempts, m.attemptDuration)
+	return m
+}
+
+func (m *Metrics) request(route string, code int, reason relay.Reason, took time.Duration) {
+	m.requests.WithLabelValues(strconv.Itoa(code), string(reason)).Inc()
+	if route == webhookPath {
+		m.requestDuration.Observe(took.Seconds())
+	}
+}
+
+func (m *Metrics) mail(messageType, provider string, reason relay.Reason, attempts []relay.Attempt) {
+	if !slices.Contains(m.types, messageType) {
+		messageType = otherType
+	}
+	m.mails.WithLabelValues(messageType, provider, string(reason)).Inc()
+	for _, attempt := range attempts {
+		kind := acceptedKind
+		if attempt.Err != nil {
+			kind = attempt.Err.Kind.String()
+		}
+		m.attempts.WithLabelValues(attempt.Provider, kind).Inc()
+		m.attemptDuration.WithLabelValues(attempt.Provider).Observe(attempt.Duration.Seconds())
+	}
+}

@@ -1,0 +1,117 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// What a connection may take. There is no write timeout and no timeout for a
+// whole request: they would close connections without an answer, and every
+// request has its own deadline.
+const (
+	// idleTimeout outlasts the 5 s after which Logto closes an idle connection,
+	// so that it is never we who close one that Logto is about to use, and the
+	// 60 s that proxies commonly keep one.
+	idleTimeout       = 75 * time.Second
+	readHeaderTimeout = 10 * time.Second
+	maxHeaderBytes    = 16 << 10
+	// callerIdleWindow is a little more than the 5 s after which Logto closes
+	// an idle connection.
+	callerIdleWindow = 6 * time.Second
+)
+
+// Server is one listener with its handler.
+type Server struct {
+	// IdleWindow is how long Drain waits for callers to give up their idle
+	// connections.
+	IdleWindow time.Duration
+
+	listener net.Listener
+	http     *http.Server
+	draining atomic.Bool
+}
+
+// Listen takes the address, "host:port" or ":port", so that a taken one is an
+// error before anything else starts. Connections wait until Serve.
+func Listen(ctx context.Context, address string, handler http.Handler, logger *slog.Logger) (*Server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{IdleWindow: callerIdleWindow, listener: listener}
+	s.http = &http.Server{
+		Handler:           s.announceClose(handler),
+		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: readHeaderTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	return s, nil
+}
+
+// Addr returns the address that is listened on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve answers requests until Drain or Close, and then returns nil.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Draining tells whether the server is on its way out, and so not ready for
+// more.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Drain takes leave without cutting anybody off. From now on every answer asks
+// its caller to close the connection, and requests are still served, on new
+// connections too. No idle connection is closed early: its owner may be writing
+// the next request at that moment. After the idle window nobody uses the old
+// connections any more; then the listener is closed and the requests under way
+// are finished. If the context ends first, everything stops at once.
+func (s *Server) Drain(ctx context.Context) error {
+	s.draining.Store(true)
+	window := time.NewTimer(s.IdleWindow)
+	defer window.Stop()
+	select {
+	case <-window.C:
+	case <-ctx.Done():
+	}
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.http.Close())
+	}
+	return nil
+}
+
+// Close stops at once. Requests under way get no answer.
+func (s *Server) Close() error { return s.http.Close() }
+
+// announceClose decides at the last moment, when an answer begins, whether the
+// connection is to be closed after it: the drain may have begun since the
+// request came.
+func (s *Server) announceClose(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&lastAnswer{ResponseWriter: w, draining: &s.draining}, r)
+	})
+}
+
+type lastAnswer struct {
+	http.ResponseWriter
+	draining *atomic.Bool
+}
+
+func (w *lastAnswer) WriteHeader(code int) {
+	if w.draining.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap lets http.ResponseController find the deadlines of the connection.
+func (w *lastAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
