@@ -107,10 +107,19 @@ type lastAnswer struct {
 }
 
 func (w *lastAnswer) WriteHeader(code int) {
+	w.announce()
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *lastAnswer) Write(body []byte) (int, error) {
+	w.announce() // Without effect if the answer has begun.
+	return w.ResponseWriter.Write(body)
+}
+
+func (w *lastAnswer) announce() {
 	if w.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
-	w.ResponseWriter.WriteHeader(code)
 }
 
 // Unwrap lets http.ResponseController find the deadlines of the connection.

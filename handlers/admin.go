@@ -1,0 +1,150 @@
+package handlers
+
+import (
+	"crypto/sha256"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"logto-email-relay/relay"
+	"logto-email-relay/settings"
+)
+
+// The paths of the admin listener that are not pages.
+const (
+	readyPath   = "/readyz"
+	metricsPath = "/metrics"
+)
+
+// adminTimeout bounds a request to the admin listener.
+const adminTimeout = 10 * time.Second
+
+// Admin is what the admin listener needs.
+type Admin struct {
+	// Ready tells whether the relay should get mail to send, and how it stands
+	// with each thing that this depends on, by name.
+	Ready   func() (ready bool, details map[string]string)
+	Metrics prometheus.Gatherer
+	// Inbox is nil outside of development mode.
+	Inbox  Inbox
+	Logger *slog.Logger
+}
+
+// NewAdmin returns the handler of the admin listener. Its probes are open;
+// everything else asks for the token, if there is one.
+func NewAdmin(s AdminSettings, deps Admin) http.Handler {
+	edge := &edge{logger: deps.Logger, answer: answerAdmin, timeout: adminTimeout, accessLevel: slog.LevelDebug}
+	server := edge.newEcho()
+	server.IPExtractor = callerAddress(nil)
+	server.Use(guarded(s.Token))
+	server.GET(healthPath, alive)
+	server.HEAD(healthPath, alive)
+	server.GET(readyPath, readiness(deps.Ready))
+	server.HEAD(readyPath, readiness(deps.Ready))
+	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(deps.Metrics, promhttp.HandlerOpts{})))
+
+	pages := newPages(deps.Inbox != nil)
+	server.GET(stylePath, pages.style)
+	server.GET("/", overview{pages, deps.Ready}.show)
+	if deps.Inbox != nil {
+		inbox := inboxPages{pages, deps.Inbox}
+		server.GET(inboxPath, inbox.list)
+		server.GET(inboxPath+"/:id", inbox.mail)
+		server.GET(inboxPath+"/:id/html", inbox.html)
+	}
+	return server
+}
+
+// guarded asks for the token on everything but the probes. Without a token only
+// this machine can connect, and then requests must name it too: a page on the
+// web that points its own host name at 127.0.0.1 could read the mails otherwise.
+func guarded(token settings.Secret) echo.MiddlewareFunc {
+	expected := [][sha256.Size]byte{sha256.Sum256([]byte(token.Reveal()))}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			switch {
+			case c.Path() == healthPath || c.Path() == readyPath:
+			case token.Reveal() == "":
+				if !isLocalName(c.Request().Host) {
+					return &failure{reason: relay.Forbidden, detail: "the Host header does not name this machine, and no admin.token is set"}
+				}
+			case !isAmong(expected, presentedToken(c.Request())):
+				return &failure{reason: relay.Unauthorized, detail: "not admin.token"}
+			}
+			return next(c)
+		}
+	}
+}
+
+// presentedToken returns the Bearer token of a request, or the password of its
+// HTTP Basic authentication, which browsers can ask people for.
+func presentedToken(r *http.Request) string {
+	if len(r.Header.Values("Authorization")) > 1 {
+		return ""
+	}
+	if _, password, isBasic := r.BasicAuth(); isBasic {
+		return password
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
+}
+
+func isLocalName(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// answerAdmin answers operators, who need the status and the reference only.
+func answerAdmin(c echo.Context, f *failure) error {
+	code := status(f.reason)
+	if code == http.StatusUnauthorized {
+		c.Response().Header().Set("WWW-Authenticate", `Basic realm="logto-email-relay admin", charset="UTF-8"`)
+	}
+	if !drained(c.Request()) {
+		c.Response().Header().Set("Connection", "close")
+	}
+	return c.String(code, http.StatusText(code)+" (ref "+reference(c)+")\n")
+}
+
+// readiness is the answer of /readyz.
+func readiness(ready func() (bool, map[string]string)) echo.HandlerFunc {
+	type answer struct {
+		Ready   bool              `json:"ready"`
+		Details map[string]string `json:"details,omitempty"`
+	}
+	return func(c echo.Context) error {
+		isReady, details := ready()
+		code := http.StatusOK
+		if !isReady {
+			code = http.StatusServiceUnavailable
+		}
+		c.Response().Header().Set("Cache-Control", "no-store")
+		return c.JSON(code, answer{isReady, details})
+	}
+}
+
+// overview is the first page: how the relay is, and where to go.
+type overview struct {
+	pages *pages
+	ready func() (bool, map[string]string)
+}
+
+func (o overview) show(c echo.Context) error {
+	ready, details := o.ready()
+	return o.pages.show(c, "overview", page{Title: "Overview", Content: struct {
+		Ready   bool
+		Details map[string]string
+	}{ready, details}})
+}
