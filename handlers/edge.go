@@ -115,7 +115,7 @@ func (e *edge) access(c echo.Context, code int, failed *failure, took time.Durat
 		reason = failed.reason
 		attrs = append(attrs, slog.String("error", string(reason)))
 		if failed.detail != "" {
-			level = max(level, slog.LevelWarn)
+			level = max(level, severity(reason))
 			attrs = append(attrs, slog.String("detail", failed.detail))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 )
 
@@ -71,9 +72,9 @@ func status(reason relay.Reason) int {
 	return http.StatusInternalServerError
 }
 
-// level is how loudly a failed mail or a refused webhook is logged: what the
+// severity is how loudly a failed mail or a refused webhook is logged: what the
 // caller can mend is a warning, the rest an error.
-func level(reason relay.Reason) slog.Level {
+func severity(reason relay.Reason) slog.Level {
 	if status(reason) >= http.StatusInternalServerError {
 		return slog.LevelError
 	}
@@ -97,7 +98,7 @@ func asFailure(err error) *failure {
 	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:
 		return &failure{reason: relay.MethodNotAllowed, err: err}
 	}
-	return &failure{reason: relay.Internal, err: err}
+	return &failure{reason: relay.Internal, detail: providers.Redact(err.Error()), err: err}
 }
 
 // apology stands in for a sentence that cannot be had.

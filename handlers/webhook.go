@@ -141,13 +141,13 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 		slog.Any("attempts", lines),
 		slog.Float64("ms", milliseconds(took)),
 	}
-	message, severity, reason := "mail accepted", slog.LevelInfo, relay.Reason("")
+	message, level, reason := "mail accepted", slog.LevelInfo, relay.Reason("")
 	if err != nil {
 		reason = asFailure(err).reason
-		message, severity = "mail failed", level(reason)
+		message, level = "mail failed", severity(reason)
 		attrs = append(attrs, slog.String("error", string(reason)), slog.String("cause", cause(err)))
 	}
-	p.logger.LogAttrs(c.Request().Context(), severity, message, attrs...)
+	p.logger.LogAttrs(c.Request().Context(), level, message, attrs...)
 	p.metrics.mail(r.Type, receipt.Provider, reason, attempts)
 }
 
