@@ -1,0 +1,226 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
+)
+
+func TestLinesOfAnAcceptedMail(t *testing.T) {
+	log := new(logs)
+	r := webhookRequest(good)
+	r.URL.RawQuery = "debug=1"
+	got := serve(publicWith(deliver(accept), log), r)
+	id := got.Header.Get("X-Request-Id")
+
+	mail := log.line(t, "mail accepted")
+	for key, want := range map[string]any{
+		"level": "INFO", "ref": id[:8], "id": id, "type": "SignIn", "locale": "en", "to": "a***@example.com",
+		"provider": "main", "provider_id": "<42@provider>",
+		"attempts": []any{map[string]any{"provider": "main", "kind": "accepted", "ms": 12.0}},
+	} {
+		if !reflect.DeepEqual(mail[key], want) {
+			t.Errorf("mail: %s is %v, want %v", key, mail[key], want)
+		}
+	}
+	access := log.line(t, "request")
+	for key, want := range map[string]any{
+		"level": "INFO", "ref": id[:8], "id": id, "method": "POST", "path": "/logto/email", "status": 200.0,
+		"bytes": float64(len(bodyOf(t, got))), "caller": "192.0.2.1",
+	} {
+		if access[key] != want {
+			t.Errorf("access: %s is %v, want %v", key, access[key], want)
+		}
+	}
+	for _, line := range []map[string]any{mail, access} {
+		if ms, ok := line["ms"].(float64); !ok || ms < 0 {
+			t.Errorf("no duration in %v", line)
+		}
+		if line["error"] != nil {
+			t.Errorf("an error in %v", line)
+		}
+	}
+}
+
+func TestLineOfAFailedMail(t *testing.T) {
+	attempts := []relay.Attempt{
+		{Provider: "main", Duration: 1500 * time.Microsecond, Err: &providers.Error{
+			Kind: providers.Configuration, Stage: "AUTH", Code: "535 5.7.8", Detail: "bad credentials", Hint: "check auth.pass"}},
+		{Provider: "backup", Duration: time.Second, Err: &providers.Error{Kind: providers.Temporary, Stage: "connect"}},
+	}
+	tests := []struct {
+		err   *relay.Error
+		level string
+	}{
+		{&relay.Error{Reason: relay.ProviderUnavailable, Locale: "fr", Attempts: attempts, Err: attempts[1].Err}, "ERROR"},
+		{&relay.Error{Reason: relay.RecipientRefused, Locale: "fr", Attempts: attempts}, "WARN"},
+	}
+	for _, test := range tests {
+		log := new(logs)
+		serve(publicWith(refuse(test.err), log), webhookRequest(good))
+		mail := log.line(t, "mail failed")
+		want := []any{
+			map[string]any{"provider": "main", "kind": "configuration", "stage": "AUTH", "code": "535 5.7.8",
+				"detail": "bad credentials", "hint": "check auth.pass", "ms": 1.5},
+			map[string]any{"provider": "backup", "kind": "temporary", "stage": "connect", "ms": 1000.0},
+		}
+		if !reflect.DeepEqual(mail["attempts"], want) {
+			t.Errorf("attempts are %v", mail["attempts"])
+		}
+		if mail["level"] != test.level || mail["error"] != string(test.err.Reason) || mail["locale"] != "fr" {
+			t.Errorf("the line is %v", mail)
+		}
+		if access := log.line(t, "request"); access["level"] != "INFO" || access["error"] != string(test.err.Reason) {
+			t.Errorf("the access line is %v", access)
+		}
+	}
+}
+
+func TestQuietLines(t *testing.T) {
+	log := new(logs)
+	serve(publicWith(deliver(accept), log), httptest.NewRequest("GET", "/healthz", nil))
+	if line := log.line(t, "request"); line["level"] != "DEBUG" {
+		t.Errorf("a probe is logged as %v", line)
+	}
+	log = new(logs)
+	serve(publicWith(deliver(accept), log), httptest.NewRequest("SECRETMETHOD", "/secret/path?secret=query", nil))
+	if line := log.line(t, "request"); line["path"] != "other" || line["method"] != "other" || strings.Contains(strings.ToLower(log.String()), "secret") {
+		t.Errorf("a stranger's words are logged: %s", log)
+	}
+}
+
+// marks are put wherever something may not reach a log.
+var marks = []string{"CODEMARK", "linkmark", "NAMEMARK", "recipientmark", "TOKENMARK", "IPMARK", "LOCALEMARK", "QUERYMARK"}
+
+// marked puts the marks into a captured body.
+func marked(t *testing.T, body string) string {
+	t.Helper()
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(body), &fields); err != nil {
+		t.Fatal(err)
+	}
+	var mark func(key string, value any) any
+	mark = func(key string, value any) any {
+		switch v := value.(type) {
+		case map[string]any:
+			for k := range v {
+				v[k] = mark(k, v[k])
+			}
+		case []any:
+			for i := range v {
+				v[i] = mark(key, v[i])
+			}
+		case string:
+			switch key {
+			case "code":
+				return "CODEMARK1"
+			case "link":
+				return strings.Replace(v, "app.example.com", "linkmark.example.com", 1)
+			case "to":
+				return strings.Replace(v, "@", ".recipientmark@", 1)
+			case "type":
+				return v
+			case "ip":
+				return "IPMARK"
+			case "locale", "uiLocales":
+				return "LOCALEMARK"
+			}
+			return "NAMEMARK"
+		}
+		return value
+	}
+	marked, err := json.Marshal(mark("", fields))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(marked)
+}
+
+func TestLogsKeepSecrets(t *testing.T) {
+	outcomes := map[string]deliver{
+		"accepted": accept,
+		"refused":  refuse(&relay.Error{Reason: relay.ProviderRefused, Attempts: []relay.Attempt{{Provider: "main", Err: &providers.Error{Kind: providers.Content}}}}),
+		"an error that quotes": func(_ context.Context, r relay.Request) (relay.Receipt, error) {
+			return relay.Receipt{}, fmt.Errorf("mail to %s with https://linkmark.example.com/", r.To)
+		},
+		"a reason with a cause that quotes": func(_ context.Context, r relay.Request) (relay.Receipt, error) {
+			return relay.Receipt{}, &relay.Error{Reason: relay.Internal, Err: fmt.Errorf("mail to %s", r.To)}
+		},
+		"a panic that quotes": func(_ context.Context, r relay.Request) (relay.Receipt, error) {
+			panic(fmt.Sprint(r))
+		},
+	}
+	for name, outcome := range outcomes {
+		t.Run(name, func(t *testing.T) {
+			log := new(logs)
+			h := publicWith(outcome, log)
+			answers := 0
+			for _, body := range captured(t) {
+				for _, sent := range []string{body, marked(t, body), marked(t, body)[1:], strings.Replace(marked(t, body), `"to"`, `"To"`, 1)} {
+					for _, authorization := range []string{testToken, "Bearer TOKENMARK"} {
+						r := webhookRequest(sent)
+						r.URL.RawQuery = "QUERYMARK"
+						r.Header.Set("Authorization", authorization)
+						answer := bodyOf(t, serve(h, r))
+						checkMarks(t, "an answer", answer)
+						answers++
+					}
+				}
+			}
+			if lines := strings.Count(log.String(), `"msg":"request"`); lines != answers || answers != 49*8 {
+				t.Errorf("%d access lines for %d answers", lines, answers)
+			}
+			checkMarks(t, "the log", log.String())
+			for _, body := range captured(t) {
+				var fields struct {
+					To      string
+					Payload struct{ Code, Link string }
+				}
+				if err := json.Unmarshal([]byte(body), &fields); err != nil && fields.To == "" {
+					t.Fatal(err)
+				}
+				for _, secret := range []string{fields.To, fields.Payload.Code, fields.Payload.Link} {
+					if secret != "" && strings.Contains(log.String(), secret) {
+						t.Errorf("the log holds %q", secret)
+					}
+				}
+			}
+			if strings.Contains(log.String(), strings.TrimPrefix(testToken, "Bearer ")) {
+				t.Error("the log holds the token")
+			}
+		})
+	}
+}
+
+func checkMarks(t *testing.T, where, text string) {
+	t.Helper()
+	for _, mark := range marks {
+		if strings.Contains(text, mark) {
+			t.Errorf("%s holds %s: %s", where, mark, text[:min(len(text), 2000)])
+			return
+		}
+	}
+}
+
+func TestMask(t *testing.T) {
+	for address, want := range map[string]string{
+		"alice@example.com":       "a***@example.com",
+		"a@example.com":           "a***@example.com",
+		"ünïcode@xn--exmple.com":  "ü***@xn--exmple.com",
+		"odd..@local@example.com": "o***@example.com",
+		"":                        "***",
+		"nobody":                  "***",
+	} {
+		if got := mask(address); got != want {
+			t.Errorf("%q: got %q, want %q", address, got, want)
+		}
+	}
+}

@@ -1,0 +1,381 @@
+package handlers
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/relay"
+	"logto-email-relay/settings"
+)
+
+// patience bounds every wait of these tests. It is reached only when one fails.
+const patience = 10 * time.Second
+
+// start serves a handler on a port of its own.
+func start(t *testing.T, h http.Handler, log *logs) *Server {
+	t.Helper()
+	s, err := Listen(t.Context(), "127.0.0.1:0", h, log.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	t.Cleanup(func() {
+		_ = s.Close()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return s
+}
+
+// client is one connection, written to by hand.
+type client struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+func dial(t *testing.T, s *Server) *client {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return &client{conn, bufio.NewReader(conn)}
+}
+
+func (c *client) send(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answer reads one answer whole.
+func (c *client) answer(t *testing.T) (*http.Response, string) {
+	t.Helper()
+	r, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatalf("a broken answer: %v", err)
+	}
+	return r, string(body)
+}
+
+// closed waits for the server to close the connection.
+func (c *client) closed(t *testing.T) {
+	t.Helper()
+	if _, err := c.reader.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("the connection is not closed: %v", err)
+	}
+}
+
+func head(extra ...string) string {
+	return "POST /logto/email HTTP/1.1\r\nHost: relay\r\nAuthorization: " + testToken +
+		"\r\nContent-Type: application/json\r\n" + strings.Join(extra, "\r\n") + "\r\n\r\n"
+}
+
+func whole(body string) string { return head("Content-Length: "+strconv.Itoa(len(body))) + body }
+
+func impatient() Settings {
+	s := testSettings()
+	s.Timeout = settings.Duration(200 * time.Millisecond)
+	return s
+}
+
+func TestPortTaken(t *testing.T) {
+	s := start(t, http.NotFoundHandler(), new(logs))
+	if _, err := Listen(t.Context(), s.Addr().String(), http.NotFoundHandler(), new(logs).logger()); err == nil {
+		t.Error("two servers on one port")
+	}
+}
+
+func TestConnectionIsReused(t *testing.T) {
+	c := dial(t, start(t, publicWith(deliver(accept), new(logs)), new(logs)))
+	for _, sent := range []struct {
+		text string
+		code int
+	}{
+		{whole(good), 200},
+		{whole(`{"to":`), 400},
+		{strings.Replace(whole(good), testToken, "wrong", 1), 401},
+		{strings.Replace(whole(good), "application/json", "text/plain", 1), 415},
+		{strings.Replace(whole(good), "/logto/email", "/elsewhere", 1), 404},
+		{whole(good), 200},
+	} {
+		c.send(t, sent.text)
+		if got, body := c.answer(t); got.StatusCode != sent.code || got.Close {
+			t.Fatalf("got %d %q (close: %v), want %d", got.StatusCode, body, got.Close, sent.code)
+		}
+	}
+}
+
+// A body that does not come ends in an answer, on a route that wants one and on
+// one that does not.
+func TestSlowBody(t *testing.T) {
+	for _, test := range []struct {
+		name, text string
+		code       int
+		word       relay.Reason
+	}{
+		{"half a body", head("Content-Length: 100") + `{"to":`, 504, "timeout"},
+		{"no body", head("Content-Length: 100"), 504, "timeout"},
+		{"half a chunk", head("Transfer-Encoding: chunked") + "10\r\n{", 504, "timeout"},
+		{"unauthorized", strings.Replace(head("Content-Length: 100"), testToken, "wrong", 1), 401, "unauthorized"},
+		{"no such route", strings.Replace(head("Content-Length: 100"), "/logto/email", "/elsewhere", 1), 404, "not_found"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := dial(t, start(t, publicOver(impatient(), deliver(accept), new(logs)), new(logs)))
+			begin := time.Now()
+			c.send(t, test.text)
+			got, _ := c.answer(t)
+			if got.StatusCode != test.code || got.Header.Get("X-Relay-Error") != string(test.word) || !got.Close {
+				t.Errorf("got %d %v", got.StatusCode, got.Header)
+			}
+			if took := time.Since(begin); took > patience/2 {
+				t.Errorf("it took %v", took)
+			}
+			c.closed(t)
+		})
+	}
+}
+
+// The deadline of the body must not end the wait for the mail.
+func TestMailTakesLongerThanBody(t *testing.T) {
+	c := dial(t, start(t, publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+		<-ctx.Done()
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Errorf("the context ends with %v", ctx.Err())
+		}
+		return accept(ctx, r)
+	}), new(logs)), new(logs)))
+	for range 2 {
+		c.send(t, whole(good))
+		if got, body := c.answer(t); got.StatusCode != 200 || got.Close {
+			t.Errorf("got %d %s", got.StatusCode, body)
+		}
+	}
+}
+
+func TestBodyBrokenOff(t *testing.T) {
+	c := dial(t, start(t, publicWith(deliver(accept), new(logs)), new(logs)))
+	c.send(t, head("Content-Length: 100")+`{"to":`)
+	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := c.answer(t); got.StatusCode != 400 || got.Header.Get("X-Relay-Error") != "malformed" {
+		t.Errorf("got %d %v", got.StatusCode, got.Header)
+	}
+}
+
+// Whoever sends far too much before reading gets to read the answer all the
+// same.
+func TestLargeBodyIsAnswered(t *testing.T) {
+	const size = 900 << 10
+	for _, test := range []struct {
+		name, text string
+		code       int
+		word       relay.Reason
+		closes     bool
+	}{
+		{"announced", head("Content-Length: "+strconv.Itoa(size)) + strings.Repeat("x", size), 413, "too_large", false},
+		{"chunked", head("Transfer-Encoding: chunked") + strconv.FormatInt(size, 16) + "\r\n" + strings.Repeat("x", size) + "\r\n0\r\n\r\n", 413, "too_large", false},
+		{"a stranger's", strings.Replace(head("Transfer-Encoding: chunked"), testToken, "wrong", 1) +
+			strconv.FormatInt(size, 16) + "\r\n" + strings.Repeat("x", size) + "\r\n0\r\n\r\n", 401, "unauthorized", false},
+		{"only announced, after asking", head("Content-Length: 2000000000", "Expect: 100-continue"), 413, "too_large", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := dial(t, start(t, publicWith(deliver(accept), new(logs)), new(logs)))
+			c.send(t, test.text)
+			got, _ := c.answer(t)
+			if got.StatusCode != test.code || got.Header.Get("X-Relay-Error") != string(test.word) || got.Close != test.closes {
+				t.Errorf("got %d %v (close: %v)", got.StatusCode, got.Header, got.Close)
+			}
+		})
+	}
+	t.Run("without end", func(t *testing.T) {
+		c := dial(t, start(t, publicWith(deliver(accept), new(logs)), new(logs)))
+		c.send(t, head("Transfer-Encoding: chunked"))
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			chunk := "10000\r\n" + strings.Repeat("x", 1<<16) + "\r\n"
+			for {
+				if _, err := io.WriteString(c, chunk); err != nil {
+					return
+				}
+			}
+		}()
+		got, _ := c.answer(t)
+		if got.StatusCode != 413 || !got.Close {
+			t.Errorf("got %d (close: %v)", got.StatusCode, got.Close)
+		}
+		_ = c.Close()
+		<-sent
+	})
+}
+
+// A caller who hangs up does not cut the mail that it asked for.
+func TestCallerGone(t *testing.T) {
+	log := new(logs)
+	entered, gone := make(chan struct{}), make(chan struct{})
+	delivered := make(chan error, 1)
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+		close(entered)
+		<-gone
+		delivered <- ctx.Err()
+		return accept(ctx, r)
+	}), log), log)
+	c := dial(t, s)
+	c.send(t, whole(good))
+	<-entered
+	// A reset reaches the server before the next connection does.
+	if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	other := dial(t, s)
+	other.send(t, "GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+	other.answer(t)
+	close(gone)
+	if err := <-delivered; err != nil {
+		t.Errorf("the context ended: %v", err)
+	}
+	eventually(t, "the access line", func() bool { return strings.Contains(log.String(), `"path":"/logto/email"`) })
+	log.line(t, "mail accepted")
+}
+
+// eventually polls a condition that no channel tells of.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestDrainServesOnAndAsksToClose(t *testing.T) {
+	s := start(t, publicWith(deliver(accept), new(logs)), new(logs))
+	s.IdleWindow = time.Hour // The context ends it.
+	used, idle := dial(t, s), dial(t, s)
+	for _, c := range []*client{used, idle} {
+		c.send(t, whole(good))
+		if got, _ := c.answer(t); got.Close {
+			t.Fatal("closed before the drain")
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain(ctx) }()
+	eventually(t, "the drain", s.Draining)
+
+	fresh := dial(t, s)
+	for _, c := range []*client{used, fresh} {
+		c.send(t, whole(good))
+		if got, _ := c.answer(t); got.StatusCode != 200 || !got.Close {
+			t.Errorf("got %d (close: %v), want 200 and closing", got.StatusCode, got.Close)
+		}
+		c.closed(t)
+	}
+	failing := dial(t, s)
+	failing.send(t, whole("{"))
+	if got, _ := failing.answer(t); got.StatusCode != 400 || !got.Close {
+		t.Errorf("got %d (close: %v), want 400 and closing", got.StatusCode, got.Close)
+	}
+	// The connection that was idle all the time is still good.
+	idle.send(t, whole(good))
+	if got, _ := idle.answer(t); got.StatusCode != 200 || !got.Close {
+		t.Errorf("got %d (close: %v), want 200 and closing", got.StatusCode, got.Close)
+	}
+
+	cancel()
+	if err := <-drained; err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain: %v", err)
+	}
+	if _, err := net.Dial("tcp", s.Addr().String()); err == nil {
+		t.Error("it still listens")
+	}
+}
+
+func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+		close(entered)
+		<-release
+		return accept(ctx, r)
+	}), new(logs)), new(logs))
+	s.IdleWindow = time.Millisecond
+	c := dial(t, s)
+	c.send(t, whole(good))
+	<-entered
+
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain(t.Context()) }()
+	eventually(t, "the listener to close", func() bool {
+		conn, err := net.Dial("tcp", s.Addr().String())
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	})
+	select {
+	case err := <-drained:
+		t.Fatalf("Drain left a request behind: %v", err)
+	default:
+	}
+	close(release)
+	if got, _ := c.answer(t); got.StatusCode != 200 || !got.Close {
+		t.Errorf("got %d (close: %v)", got.StatusCode, got.Close)
+	}
+	if err := <-drained; err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+}
+
+func TestDrainStopsAtOnceWhenTold(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+		close(entered)
+		<-release
+		return accept(ctx, r)
+	}), new(logs)), new(logs))
+	defer close(release)
+	c := dial(t, s)
+	c.send(t, whole(good))
+	<-entered
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Drain(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain: %v", err)
+	}
+	c.closed(t)
+}
+
+func TestOversizedHeaderIsAnswered(t *testing.T) {
+	c := dial(t, start(t, publicWith(deliver(accept), new(logs)), new(logs)))
+	c.send(t, head("X-Padding: "+strings.Repeat("x", 24<<10)))
+	if got, _ := c.answer(t); got.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Error(got.Status)
+	}
+}
