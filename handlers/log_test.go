@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"reflect"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
@@ -181,6 +181,11 @@ func TestLogsKeepSecrets(t *testing.T) {
 			}
 			text := log.String()
 			checkMarks(t, "the log", text)
+			// Codes are looked for as words, since ids hold digits too.
+			words := make(map[string]bool)
+			for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+				words[word] = true
+			}
 			for _, body := range captured(t) {
 				var fields struct {
 					To      string
@@ -194,9 +199,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 						t.Errorf("the log holds %q", secret)
 					}
 				}
-				// As a whole word, since ids hold digits too.
-				code := regexp.MustCompile(`\b` + fields.Payload.Code + `\b`)
-				if fields.Payload.Code != "" && code.MatchString(text) {
+				if words[fields.Payload.Code] {
 					t.Errorf("the log holds %q", fields.Payload.Code)
 				}
 			}

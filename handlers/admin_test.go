@@ -1,0 +1,218 @@
+package handlers
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/mail"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"logto-email-relay/providers"
+	"logto-email-relay/settings"
+)
+
+// box is an inbox that holds what it is made of.
+type box []providers.InboxMail
+
+func (b box) Mails() []providers.InboxMail { return b }
+
+func (b box) Mail(id string) (providers.InboxMail, bool) {
+	for _, mail := range b {
+		if mail.Message.ID == id {
+			return mail, true
+		}
+	}
+	return providers.InboxMail{}, false
+}
+
+const mailHTML = `<!doctype html><title>x</title><!--[if mso]>o<![endif]--><p style="color:red">Your code is <b>123456</b>.</p><script>alert(1)</script>`
+
+func testBox() box {
+	return box{
+		{
+			Message: &providers.Message{
+				ID: "0newest0000000000000000000", Subject: `Code for <b>Acme</b> & "friends"`, To: "alice@example.com",
+				From: mail.Address{Name: "Acme", Address: "no-reply@acme.example"}, ReplyTo: mail.Address{Address: "help@acme.example"},
+				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: mailHTML, Type: "SignIn", Locale: "en",
+			},
+			Received: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
+			Headers:  []settings.Header{{Name: "X-Entity-Ref-ID", Value: "0newest"}, {Name: "X-Markup", Value: "<i>"}},
+		},
+		{
+			Message: &providers.Message{ID: "0older00000000000000000000", To: "bob@example.com", Text: "Text alone.", Type: "Generic", Locale: "ar"},
+		},
+	}
+}
+
+func adminWith(token string, inbox Inbox, ready func() (bool, map[string]string)) http.Handler {
+	return NewAdmin(AdminSettings{Token: settings.NewSecret(token)},
+		Admin{Ready: ready, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
+}
+
+func get(h http.Handler, path string, change ...func(*http.Request)) *http.Response {
+	r := httptest.NewRequest("GET", "http://127.0.0.1:9090"+path, nil)
+	for _, f := range change {
+		f(r)
+	}
+	return serve(h, r)
+}
+
+func TestProbes(t *testing.T) {
+	notReady := func() (bool, map[string]string) { return false, map[string]string{"main": "authentication failed"} }
+	for _, test := range []struct {
+		path  string
+		ready func() (bool, map[string]string)
+		code  int
+		body  string
+	}{
+		{"/healthz", notReady, 200, "ok\n"},
+		{"/readyz", ready, 200, `{"ready":true,"details":{"main":"ok"}}` + "\n"},
+		{"/readyz", notReady, 503, `{"ready":false,"details":{"main":"authentication failed"}}` + "\n"},
+	} {
+		// Probes carry no token, and name whatever host they like.
+		got := get(adminWith("secret-token", nil, test.ready), test.path, func(r *http.Request) { r.Host = "10.0.0.7:9090" })
+		if body := bodyOf(t, got); got.StatusCode != test.code || body != test.body {
+			t.Errorf("%s: got %d %q, want %d %q", test.path, got.StatusCode, body, test.code, test.body)
+		}
+	}
+}
+
+func TestAdminToken(t *testing.T) {
+	basic := func(user, password string) func(*http.Request) {
+		return func(r *http.Request) { r.SetBasicAuth(user, password) }
+	}
+	tests := []struct {
+		name   string
+		change func(*http.Request)
+		code   int
+	}{
+		{"bearer", header("Authorization", "Bearer secret-token"), 200},
+		{"bearer, small", header("Authorization", "bearer secret-token"), 200},
+		{"basic", basic("admin", "secret-token"), 200},
+		{"basic without a user", basic("", "secret-token"), 200},
+		{"another host", func(r *http.Request) { r.Host = "relay.acme.example"; r.SetBasicAuth("", "secret-token") }, 200},
+		{"none", func(*http.Request) {}, 401},
+		{"wrong", header("Authorization", "Bearer secret-tokem"), 401},
+		{"wrong password", basic("secret-token", "x"), 401},
+		{"no scheme", header("Authorization", "secret-token"), 401},
+		{"an empty one", header("Authorization", "Bearer "), 401},
+		{"two headers", header("Authorization", "Bearer secret-token", "Bearer secret-token"), 401},
+	}
+	for _, path := range []string{"/", "/metrics", "/inbox", "/inbox/0newest0000000000000000000", "/inbox/0newest0000000000000000000/html", "/style.css"} {
+		for _, test := range tests {
+			got := get(adminWith("secret-token", testBox(), ready), path, test.change)
+			if got.StatusCode != test.code {
+				t.Errorf("%s, %s: got %d, want %d", path, test.name, got.StatusCode, test.code)
+			}
+			if asked := got.Header.Get("WWW-Authenticate"); (test.code == 401) != strings.HasPrefix(asked, "Basic ") {
+				t.Errorf("%s, %s: WWW-Authenticate is %q", path, test.name, asked)
+			}
+		}
+	}
+	if got := get(adminWith("secret-token", nil, ready), "/nowhere"); got.StatusCode != 401 {
+		t.Errorf("a stranger learns what is not there: %d", got.StatusCode)
+	}
+}
+
+func TestAdminWithoutTokenIsForThisMachine(t *testing.T) {
+	for host, code := range map[string]int{
+		"127.0.0.1:9090": 200, "localhost:9090": 200, "LOCALHOST": 200, "[::1]:9090": 200, "127.0.0.1": 200,
+		"rebound.example:9090": 403, "localhost.example": 403, "10.0.0.7:9090": 403, "": 403,
+	} {
+		got := get(adminWith("", testBox(), ready), "/inbox", func(r *http.Request) { r.Host = host })
+		if got.StatusCode != code {
+			t.Errorf("%q: got %d, want %d", host, got.StatusCode, code)
+		}
+	}
+}
+
+func TestPages(t *testing.T) {
+	h := adminWith("", testBox(), ready)
+	tests := []struct {
+		path string
+		want []string
+	}{
+		{"/", []string{"Ready", `href="/inbox"`, `href="/metrics"`, "<dt>main</dt><dd>ok</dd>"}},
+		{"/inbox", []string{
+			`http-equiv="refresh"`, `href="/inbox/0newest0000000000000000000"`, "Code for &lt;b&gt;Acme&lt;/b&gt; &amp; &#34;friends&#34;",
+			"alice@example.com", "(no subject)", "bob@example.com"}},
+		{"/inbox/0newest0000000000000000000", []string{
+			`<iframe class="mail" sandbox src="/inbox/0newest0000000000000000000/html"`, "no-reply@acme.example", "help@acme.example",
+			"X-Entity-Ref-ID", "&lt;i&gt;", "21 November 2026, 10:30:00"}},
+		{"/inbox/0newest0000000000000000000?width=phone", []string{`<iframe class="mail phone" sandbox src="/inbox/0newest0000000000000000000/html"`}},
+		{"/inbox/0newest0000000000000000000?view=text", []string{"Your code is 123456.\n&lt;script&gt;"}},
+		{"/inbox/0newest0000000000000000000?view=source", []string{"&lt;!--[if mso]&gt;o&lt;![endif]--&gt;", "&lt;script&gt;alert(1)"}},
+		{"/inbox/0older00000000000000000000", []string{`<pre class="card" dir="auto">Text alone.</pre>`}},
+		{"/inbox/0older00000000000000000000?view=source", []string{"Text alone."}},
+	}
+	for _, test := range tests {
+		got := get(h, test.path)
+		body := bodyOf(t, got)
+		if got.StatusCode != 200 || got.Header.Get("Content-Security-Policy") != pagePolicy ||
+			got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%s: got %d with %v", test.path, got.StatusCode, got.Header)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s in\n%s", test.path, want, body)
+			}
+		}
+		for _, unwanted := range []string{"<script", "<b>Acme", "<i>", ` style="`, "allow-scripts", "allow-same-origin"} {
+			if strings.Contains(body, unwanted) {
+				t.Errorf("%s: %s in\n%s", test.path, unwanted, body)
+			}
+		}
+	}
+}
+
+func TestMailIsShutIn(t *testing.T) {
+	h := adminWith("", testBox(), ready)
+	got := get(h, "/inbox/0newest0000000000000000000/html")
+	policy := got.Header.Get("Content-Security-Policy")
+	if got.StatusCode != 200 || bodyOf(t, got) != mailHTML || got.Header.Get("Content-Type") != "text/html; charset=UTF-8" {
+		t.Errorf("got %d with %v", got.StatusCode, got.Header)
+	}
+	if !strings.HasPrefix(policy, "sandbox; default-src 'none';") || strings.Contains(policy, "script") {
+		t.Errorf("the policy is %q", policy)
+	}
+	for _, path := range []string{"/inbox/nobody", "/inbox/nobody/html", "/inbox/0older00000000000000000000/html", "/inbox/", "/deliveries"} {
+		if got := get(h, path); got.StatusCode != 404 {
+			t.Errorf("%s: got %d", path, got.StatusCode)
+		}
+	}
+}
+
+func TestEmptyInbox(t *testing.T) {
+	body := bodyOf(t, get(adminWith("", box{}, ready), "/inbox"))
+	if !strings.Contains(body, "No mail yet.") || !strings.Contains(body, `http-equiv="refresh"`) {
+		t.Errorf("got %s", body)
+	}
+}
+
+func TestInboxIsForDevelopment(t *testing.T) {
+	h := adminWith("", nil, ready)
+	if got := get(h, "/inbox"); got.StatusCode != 404 {
+		t.Errorf("got %d", got.StatusCode)
+	}
+	if body := bodyOf(t, get(h, "/")); strings.Contains(body, "inbox") {
+		t.Errorf("the inbox is offered in\n%s", body)
+	}
+}
+
+func TestStylesheet(t *testing.T) {
+	got := get(adminWith("", nil, ready), "/style.css")
+	if body := bodyOf(t, got); got.StatusCode != 200 || got.Header.Get("Content-Type") != "text/css; charset=utf-8" || !strings.Contains(body, "prefers-color-scheme: dark") {
+		t.Errorf("got %d with %v", got.StatusCode, got.Header)
+	}
+}
+
+func TestAdminPanicIsAnAnswer(t *testing.T) {
+	got := get(adminWith("", nil, func() (bool, map[string]string) { panic("no state") }), "/readyz")
+	if body := bodyOf(t, got); got.StatusCode != 500 || !strings.HasPrefix(body, "Internal Server Error (ref ") {
+		t.Errorf("got %d %q", got.StatusCode, body)
+	}
+}
