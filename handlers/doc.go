@@ -7,7 +7,7 @@
 // its body, the caller's address, the authorization, decoding and validation;
 // then relay.Deliver has the word. Whatever stops it on the way is a returned
 // error. One place turns errors into answers (failure.go), and there is always
-// an answer over HTTP, because the caller can make nothing of less.
+// an answer over HTTP, whatever happens.
 //
 // # Who reads an answer
 //

@@ -245,7 +245,8 @@ func TestCallerGone(t *testing.T) {
 	c := dial(t, s)
 	c.send(t, whole(good))
 	<-entered
-	// A reset reaches the server before the next connection does.
+	// The reset is on its way before the next connection is, so that it has
+	// most likely been noticed when that one is answered.
 	if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {
 		t.Fatal(err)
 	}

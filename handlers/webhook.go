@@ -145,7 +145,10 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 	if err != nil {
 		reason = asFailure(err).reason
 		message, level = "mail failed", severity(reason)
-		attrs = append(attrs, slog.String("error", string(reason)), slog.String("cause", cause(err)))
+		attrs = append(attrs, slog.String("error", string(reason)))
+		if text := cause(err); text != "" {
+			attrs = append(attrs, slog.String("cause", text))
+		}
 	}
 	p.logger.LogAttrs(c.Request().Context(), level, message, attrs...)
 	p.metrics.mail(r.Type, receipt.Provider, reason, attempts)
