@@ -95,46 +95,34 @@ func object(body []byte) (map[string]any, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("not UTF-8")
 	}
-	if depth(body) > maxDepth {
+	depth, members := measure(body)
+	if depth > maxDepth {
 		return nil, fmt.Errorf("more than %d levels deep", maxDepth)
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
-	notJSON := func() error { return fmt.Errorf("not JSON after byte %d", dec.InputOffset()) }
-	if start, err := dec.Token(); err != nil {
-		return nil, notJSON()
-	} else if start != json.Delim('{') {
+	var fields map[string]any
+	var otherType *json.UnmarshalTypeError
+	switch err := dec.Decode(&fields); {
+	case errors.As(err, &otherType), err == nil && fields == nil:
 		return nil, errors.New("not a JSON object")
-	}
-	fields := make(map[string]any, 4)
-	for dec.More() {
-		token, err := dec.Token()
-		key, isText := token.(string)
-		if err != nil || !isText {
-			return nil, notJSON()
-		}
-		if _, found := fields[key]; found {
-			return nil, errors.New("a key occurs twice")
-		}
-		var value any
-		if err := dec.Decode(&value); err != nil {
-			return nil, notJSON()
-		}
-		fields[key] = value
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, notJSON()
+	case err != nil:
+		return nil, errors.New("not JSON")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON object")
 	}
+	if members != len(fields) {
+		return nil, errors.New("a key occurs twice")
+	}
 	return fields, nil
 }
 
-// depth counts the levels of objects and lists before a recursive reader may
-// meet them.
-func depth(body []byte) int {
-	level, deepest := 0, 0
+// measure counts the levels of objects and lists, before a recursive reader may
+// meet them, and the members of the outermost object, each of which has one
+// colon. For what is not JSON the counts mean nothing.
+func measure(body []byte) (depth, members int) {
+	level := 0
 	inText := false
 	for i := 0; i < len(body); i++ {
 		switch c := body[i]; {
@@ -145,10 +133,12 @@ func depth(body []byte) int {
 		case inText:
 		case c == '{' || c == '[':
 			level++
-			deepest = max(deepest, level)
+			depth = max(depth, level)
 		case c == '}' || c == ']':
 			level--
+		case c == ':' && level == 1:
+			members++
 		}
 	}
-	return deepest
+	return depth, members
 }

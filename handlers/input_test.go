@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -189,6 +190,9 @@ func FuzzWebhook(f *testing.F) {
 			if !json.Valid(body) {
 				t.Error("what is not JSON became a mail")
 			}
+			if key := repeatedKey(body); key != "" {
+				t.Errorf("%q occurs twice", key)
+			}
 			if request.To == "" || strings.ContainsAny(request.To, "\r\n\x00,<>") || !messageType.MatchString(request.Type) || request.Payload == nil {
 				t.Errorf("not a request in order: %+v", request)
 			}
@@ -205,6 +209,25 @@ func FuzzWebhook(f *testing.F) {
 			t.Errorf("the detail is %q", refused.detail)
 		}
 	})
+}
+
+// repeatedKey walks an object token by token, another way than the decoder's,
+// and returns a key that occurs twice.
+func repeatedKey(body []byte) string {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	_, _ = dec.Token()
+	seen := make(map[string]bool)
+	for dec.More() {
+		token, _ := dec.Token()
+		key, _ := token.(string)
+		if seen[key] {
+			return key
+		}
+		seen[key] = true
+		var value json.RawMessage
+		_ = dec.Decode(&value)
+	}
+	return ""
 }
 
 func BenchmarkDecode(b *testing.B) {
