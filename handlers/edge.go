@@ -69,14 +69,8 @@ func requestID(c echo.Context) string {
 	return id
 }
 
-// referenceLength is how many characters of an id people are shown.
-const referenceLength = 8
-
-// reference is the part of the id that people are shown and may type.
-func reference(c echo.Context) string {
-	id := requestID(c)
-	return id[:min(referenceLength, len(id))]
-}
+// reference is the part of the id that people are shown.
+func reference(c echo.Context) string { return relay.Reference(requestID(c)) }
 
 // logged answers a failure and writes the one access line of a request. A
 // webhook that was refused before a mail came of it has its cause there.
