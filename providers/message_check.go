@@ -1,0 +1,132 @@
+package providers
+
+import (
+	"mime"
+	"net/mail"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"logto-email-relay/settings"
+)
+
+// check refuses, before anything is built or sent, what could break out of a
+// header: CR, LF or NUL in anything that becomes one.
+func (m *Message) check() *Error {
+	if breaksLine(m.To) {
+		return &Error{Kind: Recipient, Detail: "the address holds a control character"}
+	}
+	for _, part := range []struct{ what, value string }{
+		{"From", m.From.Name}, {"From", m.From.Address},
+		{"Reply-To", m.ReplyTo.Name}, {"Reply-To", m.ReplyTo.Address},
+		{"Subject", m.Subject}, {"Message-ID", m.MessageID},
+	} {
+		if breaksLine(part.value) {
+			return &Error{Kind: Content, Detail: part.what + " holds a line break or NUL"}
+		}
+	}
+	for _, header := range m.Headers {
+		if breaksLine(header.Name) || breaksLine(header.Value) {
+			return &Error{Kind: Content, Detail: "an additional header holds a line break or NUL"}
+		}
+	}
+	return nil
+}
+
+// checkASCII is check for the services' APIs, none of which takes a local part
+// outside ASCII as it should: some refuse it, some write broken headers.
+func (m *Message) checkASCII() *Error {
+	if e := m.check(); e != nil {
+		return e
+	}
+	if !isASCII(m.To) {
+		return &Error{Kind: Recipient, Detail: "the service takes no address with letters outside ASCII before the @"}
+	}
+	if !isASCII(m.From.Address) || !isASCII(m.ReplyTo.Address) {
+		return &Error{Kind: Configuration, Detail: "the service takes no sender with letters outside ASCII before the @",
+			Hint: "send from an address in plain letters, or through SMTP"}
+	}
+	return nil
+}
+
+func breaksLine(value string) bool { return strings.ContainsAny(value, "\r\n\x00") }
+
+func isASCII(value string) bool {
+	return strings.IndexFunc(value, func(r rune) bool { return r > '~' }) < 0
+}
+
+// dotAtom is the form of a local part that needs no quotes (RFC 5322, 3.2.3).
+var dotAtom = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
+
+// quotedAddress puts quotes around a local part that wants them, so that the
+// service reads one address: "foo." of some Japanese carriers, or one with a
+// comma in it.
+func quotedAddress(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	local := address[:at]
+	if dotAtom.MatchString(local) || len(local) > 1 && local[0] == '"' && local[len(local)-1] == '"' {
+		return address
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + address[at:]
+}
+
+// mailbox writes an address with its display name quoted or encoded, for the
+// services that take it as one text.
+func mailbox(a mail.Address) string {
+	if a.Name == "" {
+		return quotedAddress(a.Address)
+	}
+	return a.String()
+}
+
+// word is what every service takes as a tag.
+var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// tag returns the message type if it is fit to be a tag at any service, and an
+// empty text otherwise: a tag is for statistics, no reason to refuse a mail.
+func (m *Message) tag() string {
+	if word.MatchString(m.Type) {
+		return m.Type
+	}
+	return ""
+}
+
+// checkKey reports a key of a service that cannot be one: absent, or with the
+// white space that copying leaves behind.
+func checkKey(name string, key settings.Secret) []settings.Problem {
+	switch value := key.Reveal(); {
+	case value == "":
+		return []settings.Problem{{Key: name, Text: "write the key that the service gave you"}}
+	case strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0:
+		return []settings.Problem{{Key: name, Text: "holds a space, a line break or another character that is in no key; copy it again"}}
+	}
+	return nil
+}
+
+// isStatus tells whether a machine-readable code is a bare number.
+func isStatus(code string) bool {
+	_, err := strconv.ParseUint(code, 10, 32)
+	return err == nil
+}
+
+// encodedHeader writes the value of an additional header in ASCII.
+func encodedHeader(value string) string { return mime.QEncoding.Encode("utf-8", value) }
+
+// named returns the mailbox under the given display name, if there is one.
+func named(m settings.Mailbox, name string) settings.Mailbox {
+	if name != "" && !m.IsZero() {
+		m.Name = name
+	}
+	return m
+}
+
+// addressHint is for the refusal that egress pinning is about.
+const addressHint = "this machine's address may be missing from the account's list of allowed IP addresses"
+
+var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|restrict|can't be used)|(allow|white)-?list`)
+
+// refusesAddress tells whether a refusal is about the address that we come from.
+func refusesAddress(message string) bool { return aboutAddress.MatchString(message) }

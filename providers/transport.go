@@ -1,0 +1,397 @@
+package providers
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+const (
+	// maxAnswer bounds what is read of a service's answer, in bytes.
+	maxAnswer = 64 << 10
+	// maxRetryAfter bounds how long a service can ask to be left alone.
+	maxRetryAfter = time.Hour
+	// defaultConcurrent is MaxConcurrent when the operator gives none.
+	defaultConcurrent = 50
+	// abandonedDial bounds a dial and a TLS handshake each. A mail's own
+	// deadline ends the wait for them earlier, but Go lets them go on in the
+	// background, where a hung one would hold a place among the connections.
+	abandonedDial = 10 * time.Second
+	// idleConnection is when a connection without use is closed. Load balancers
+	// close theirs after 60 s; being earlier avoids sending into a closed one.
+	idleConnection = 55 * time.Second
+)
+
+// api is one service's own HTTP client and pool of connections. It has no
+// timeout of its own: the context of a mail is the only deadline.
+type api struct {
+	client *http.Client
+	base   *http.Transport
+}
+
+// newAPI makes the client that a provider's settings ask for.
+func newAPI(c *Common) (*api, error) {
+	concurrent := c.MaxConcurrent
+	if concurrent == 0 {
+		concurrent = defaultConcurrent
+	}
+	dialer := &net.Dialer{Timeout: abandonedDial}
+	if c.LocalAddress != "" {
+		ip, err := netip.ParseAddr(c.LocalAddress)
+		if err != nil {
+			return nil, fmt.Errorf("localAddress: %w", err)
+		}
+		// Go then dials addresses of the same family only.
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
+	}
+	base := &http.Transport{
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		TLSHandshakeTimeout:    abandonedDial,
+		MaxConnsPerHost:        concurrent,
+		MaxIdleConns:           concurrent,
+		MaxIdleConnsPerHost:    concurrent,
+		IdleConnTimeout:        idleConnection,
+		MaxResponseHeaderBytes: maxAnswer,
+		DisableCompression:     true,
+		// An HTTP/2 connection that a middlebox has forgotten would swallow
+		// every mail up to its deadline.
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+		OnProxyConnectResponse: proxyVerdict,
+	}
+	if proxy := c.Proxy.Reveal(); proxy != "" {
+		address, err := url.Parse(proxy)
+		if err != nil {
+			// The error of url.Parse quotes the text, password included.
+			return nil, errors.New("proxy: not a URL")
+		}
+		base.Proxy = http.ProxyURL(address)
+	}
+	return &api{
+		base: base,
+		client: &http.Client{
+			Transport: recorder{base},
+			// A redirect is answered, not followed: it would take the
+			// credentials elsewhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close gives up the idle connections.
+func (a *api) Close() error {
+	a.base.CloseIdleConnections()
+	return nil
+}
+
+// exchange is what became of one request: how far it came, and what was
+// answered. The vendors' own clients encode and sign; what came back is judged
+// from here, because they hide headers, statuses or the side of a failure.
+type exchange struct {
+	begun      bool
+	handedOver atomic.Bool // the last byte of the body has left
+	status     int         // zero: no answer came
+	header     http.Header
+	body       []byte // at most maxAnswer
+}
+
+type exchangeKey struct{}
+
+// withExchange returns a context whose HTTP request is recorded.
+func withExchange(ctx context.Context) (context.Context, *exchange) {
+	x := new(exchange)
+	return context.WithValue(ctx, exchangeKey{}, x), x
+}
+
+// post sends one request of a service that has no client of its own.
+func (a *api) post(ctx context.Context, method, url string, header http.Header, body []byte) (*exchange, error) {
+	ctx, x := withExchange(ctx)
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return x, err
+	}
+	request.Header = header
+	response, err := a.client.Do(request)
+	if err == nil {
+		err = response.Body.Close()
+	}
+	return x, err
+}
+
+// recorder fills the exchange of a request's context.
+type recorder struct{ base *http.Transport }
+
+// RoundTrip sends the request and reads the answer, bounded.
+func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
+	x, ok := request.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, errors.New("the request is not of a mail")
+	}
+	x.begun = true
+	request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				x.handedOver.Store(true)
+			}
+		},
+	}))
+	if err := replayable(request); err != nil {
+		return nil, err
+	}
+	response, err := t.base.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	// What could not be read is treated as what was not said: the status has
+	// arrived, and each service's rules decide what it is worth alone.
+	x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	_ = response.Body.Close()
+	x.status, x.header = response.StatusCode, response.Header
+	response.Body = io.NopCloser(bytes.NewReader(x.body))
+	response.ContentLength = int64(len(x.body))
+	return response, nil
+}
+
+// replayable lets net/http replace a pooled connection that turns out to be
+// dead before a byte was written, which it does only for a body that it can
+// have again.
+func replayable(request *http.Request) error {
+	if request.Body == nil || request.GetBody != nil {
+		return nil
+	}
+	body, err := io.ReadAll(request.Body)
+	_ = request.Body.Close()
+	if err != nil {
+		return err
+	}
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	request.Body, _ = request.GetBody()
+	return nil
+}
+
+// refusal returns nil if the service answered 2xx, and otherwise the failure.
+// The service's own table says what an answer means; where it says nothing (a
+// zero Kind), the status does. err is what the client returned.
+func (x *exchange) refusal(m *Message, err error, table func(*exchange) Error) *Error {
+	if x.status == 0 {
+		return x.networkError(err)
+	}
+	if x.status >= 200 && x.status <= 299 {
+		return nil
+	}
+	e := table(x)
+	if e.Kind == 0 {
+		e.Kind = x.kindOfStatus()
+	}
+	if x.status >= 300 && x.status <= 399 {
+		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
+	}
+	e.Err = err
+	return x.finish(m, e)
+}
+
+// finish gives an error what all errors of an answer have, and takes from it
+// what a log must not hold.
+func (x *exchange) finish(m *Message, e Error) *Error {
+	e.Stage = "POST"
+	if e.Code == "" || !machineWord.MatchString(e.Code) {
+		e.Code = strconv.Itoa(x.status)
+	}
+	if e.Detail == "" && isStatus(e.Code) {
+		e.Detail = http.StatusText(x.status)
+	}
+	e.Detail = redactFor(m, e.Detail)
+	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
+		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
+	}
+	e.RetryAfter = min(max(e.RetryAfter, 0), maxRetryAfter)
+	return &e
+}
+
+// machineWord is a code that may stand in a log as it is.
+var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Za-z0-9._-]{1,64})?)$`)
+
+// redactFor is Redact for words that may quote this message's recipient in a
+// form that does not look like an address.
+func redactFor(m *Message, text string) string {
+	for _, form := range []string{m.To, quotedAddress(m.To)} {
+		for _, form := range []string{form, strings.ToLower(form), strings.ReplaceAll(form, `"`, `\"`)} {
+			if form != "" {
+				text = strings.ReplaceAll(text, form, "[address]")
+			}
+		}
+	}
+	return Redact(text)
+}
+
+// unreadable is a 2xx without what the service documents to come with it. The
+// mail may be on its way.
+func (x *exchange) unreadable(m *Message) *Error {
+	return x.finish(m, Error{Kind: Uncertain, Detail: "the answer does not hold the id of the message"})
+}
+
+// kindOfStatus is what a status means where the service does not say more.
+func (x *exchange) kindOfStatus() Kind {
+	switch x.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusNotAcceptable, http.StatusProxyAuthRequired, http.StatusUnsupportedMediaType:
+		return Configuration
+	case http.StatusRequestTimeout:
+		return Temporary
+	case http.StatusTooManyRequests:
+		return RateLimited
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		// With the service's own words it is the service that failed; with
+		// anything else it is a proxy in front of it, which cannot know.
+		if !x.isObject() {
+			return Uncertain
+		}
+	}
+	if x.status >= 500 {
+		return Temporary
+	}
+	return Content
+}
+
+// isObject tells whether the answer is a JSON object.
+func (x *exchange) isObject() bool {
+	var object map[string]json.RawMessage
+	return json.Unmarshal(x.body, &object) == nil && object != nil
+}
+
+// read decodes the answer; what is not JSON leaves the target as it is.
+func (x *exchange) read(target any) { _ = json.Unmarshal(x.body, target) }
+
+// networkError judges a request that got no answer. Before the last byte of the
+// body left, nobody can have taken the mail; after it, nobody knows.
+func (x *exchange) networkError(err error) *Error {
+	e := &Error{Kind: Temporary, Stage: "connect", Err: err, Detail: describe(err)}
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		notTLS      tls.RecordHeaderError
+		proxy       *proxyError
+		op          *net.OpError
+	)
+	isOp := errors.As(err, &op)
+	switch {
+	case x.handedOver.Load():
+		e.Kind, e.Stage = Uncertain, "POST"
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+	case !x.begun:
+		e.Kind, e.Stage = Configuration, "request"
+		e.Hint = "the request could not be built from these settings; check endpoint and keys"
+	case errors.As(err, &proxy):
+		e.Stage = "proxy"
+		if proxy.status < 500 {
+			e.Kind, e.Hint = Configuration, "the proxy refuses the connection; check proxy, its user and password"
+		}
+	case errors.As(err, &dns):
+		e.Stage = "DNS"
+		if dns.IsNotFound {
+			e.Kind, e.Hint = Configuration, "no such host; check endpoint, region and proxy"
+		}
+	case errors.As(err, &certificate):
+		e.Kind, e.Stage = Configuration, "TLS"
+		e.Hint = "the certificate is not valid for this host; check endpoint, the clock and the installed root certificates"
+	case errors.As(err, &notTLS):
+		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
+	case isOp && strings.HasPrefix(op.Op, "socks"):
+		e.Stage = "proxy"
+		if strings.Contains(err.Error(), "authentication") {
+			e.Kind, e.Hint = Configuration, "the proxy refuses the connection; check proxy, its user and password"
+		}
+	case isOp && op.Op != "dial" && op.Op != "proxyconnect":
+		e.Stage = "POST"
+	}
+	return e
+}
+
+// describe says what the network said, without the addresses and URLs that
+// Go's errors are full of.
+func describe(err error) string {
+	var (
+		number  syscall.Errno
+		address *url.Error
+	)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.Is(err, context.Canceled):
+		return "given up by the caller"
+	case errors.As(err, &number):
+		return number.Error()
+	case errors.As(err, &address):
+		return Redact(address.Err.Error())
+	}
+	return Redact(err.Error())
+}
+
+// proxyError is a forward proxy's refusal to open a tunnel.
+type proxyError struct{ status int }
+
+// Error names the status that the proxy answered.
+func (e *proxyError) Error() string { return "the proxy answered " + strconv.Itoa(e.status) }
+
+func proxyVerdict(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode != http.StatusOK {
+		return &proxyError{answer.StatusCode}
+	}
+	return nil
+}
+
+// retryAfter reads the header of that name in both of its forms, seconds and
+// HTTP date (RFC 9110, 10.2.3); zero if it holds neither.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(date.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}
+
+// endpointOr returns the base URL of the service without a final slash: the
+// operator's, or the given one.
+func (c *Common) endpointOr(usual string) string {
+	if c.Endpoint == "" {
+		return usual
+	}
+	return strings.TrimRight(c.Endpoint, "/")
+}
+
+// checkEndpoint asks for TLS, which keeps the key and the code from everybody
+// on the way. Only this machine is near enough to do without.
+func (c *Common) checkEndpoint() []settings.Problem {
+	endpoint, err := url.Parse(c.Endpoint)
+	if err != nil || endpoint.Scheme != "http" {
+		return nil
+	}
+	host := endpoint.Hostname()
+	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return []settings.Problem{{Key: "endpoint", Text: "use https://; plain http:// goes to this machine only, because the key travels with every mail"}}
+}
