@@ -1,0 +1,184 @@
+package providers
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sendgrid/rest"
+	"github.com/sendgrid/sendgrid-go"
+	sendgridmail "github.com/sendgrid/sendgrid-go/helpers/mail"
+
+	"logto-email-relay/settings"
+)
+
+// Twilio SendGrid, Mail Send v3:
+//
+//	request and answer   https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
+//	errors               https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
+//	allowed addresses    https://www.twilio.com/docs/sendgrid/ui/account-and-settings/ip-access-management
+const sendGridEndpoint = "https://api.sendgrid.com"
+
+// sendGridSettings bear the keys of Logto's SendGrid connector.
+type sendGridSettings struct {
+	Common
+	// APIKey needs the permission Mail Send and no other.
+	APIKey    settings.Secret  `json:"apiKey"`
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	FromName  string           `json:"fromName"`
+	Templates any              `json:"templates" future:"templates inside a provider"`
+	// EventPublicKey verifies the signature of delivery events.
+	EventPublicKey settings.Secret `json:"eventPublicKey" future:"delivery events"`
+}
+
+func newSendGridSettings() *sendGridSettings { return &sendGridSettings{} }
+
+// Check asks for a key, and for TLS on its way.
+func (s *sendGridSettings) Check() []settings.Problem {
+	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+}
+
+// Sender returns fromEmail under the name fromName.
+func (s *sendGridSettings) Sender() Sender { return Sender{From: named(s.FromEmail, s.FromName)} }
+
+// Open makes the provider.
+func (s *sendGridSettings) Open() (Provider, error) {
+	api, err := newAPI(s.Shared())
+	if err != nil {
+		return nil, err
+	}
+	return &sendGrid{api, s.APIKey, s.endpointOr(sendGridEndpoint)}, nil
+}
+
+var _ Provider = (*sendGrid)(nil)
+
+type sendGrid struct {
+	*api
+	key      settings.Secret
+	endpoint string
+}
+
+// Send posts the message. The status 202 is the whole verdict: it comes with an
+// empty body, and an answer that breaks off after it was an acceptance.
+func (p *sendGrid) Send(ctx context.Context, m *Message) (Receipt, error) {
+	if e := m.checkASCII(); e != nil {
+		return Receipt{}, e
+	}
+	// The library's Client writes into itself while it sends, so each mail gets
+	// its own request.
+	request := sendgrid.GetRequest(p.key.Reveal(), "/v3/mail/send", p.endpoint)
+	request.Method = rest.Post
+	request.Body = sendgridmail.GetRequestBody(sendGridMail(m))
+
+	ctx, x := withExchange(ctx)
+	_, err := (&rest.Client{HTTPClient: p.client}).SendWithContext(ctx, request)
+	if e := x.refusal(m, err, sendGridErrors); e != nil {
+		return Receipt{}, e
+	}
+	if x.status == http.StatusOK {
+		return Receipt{}, x.finish(m, Error{Kind: Configuration, Detail: "the mail was only checked, not sent",
+			Hint: "switch off sandbox mode in the account's mail settings"})
+	}
+	id := x.header.Get("X-Message-Id")
+	if id == "" {
+		id = m.ID
+	}
+	return Receipt{ID: id}, nil
+}
+
+func sendGridMail(m *Message) *sendgridmail.SGMailV3 {
+	to := sendgridmail.NewPersonalization()
+	// No name: SendGrid refuses some in "to".
+	to.AddTos(sendgridmail.NewEmail("", quotedAddress(m.To)))
+	to.SetCustomArg("relay_id", m.ID)
+
+	mail := sendgridmail.NewV3Mail()
+	mail.AddPersonalizations(to)
+	// In the object form display names go as they are, not encoded.
+	mail.SetFrom(sendgridmail.NewEmail(m.From.Name, quotedAddress(m.From.Address)))
+	if m.ReplyTo.Address != "" {
+		mail.SetReplyTo(sendgridmail.NewEmail(m.ReplyTo.Name, quotedAddress(m.ReplyTo.Address)))
+	}
+	mail.Subject = m.Subject
+	mail.AddContent(sendgridmail.NewContent("text/plain", m.Text))
+	if m.HTML != "" {
+		mail.AddContent(sendgridmail.NewContent("text/html", m.HTML))
+	}
+	for _, header := range m.Headers {
+		switch strings.ToLower(header.Name) {
+		case "x-sg-id", "x-sg-eid": // SendGrid's own
+		default:
+			mail.SetHeader(header.Name, encodedHeader(header.Value))
+		}
+	}
+	if m.MessageID != "" {
+		mail.SetHeader("Message-ID", "<"+m.MessageID+">")
+	}
+	if tag := m.tag(); tag != "" {
+		mail.AddCategories(tag)
+	}
+	mail.SetTrackingSettings(sendgridmail.NewTrackingSettings().
+		SetClickTracking(sendgridmail.NewClickTrackingSetting().SetEnable(false).SetEnableText(false)).
+		SetOpenTracking(sendgridmail.NewOpenTrackingSetting().SetEnable(false)).
+		SetSubscriptionTracking(sendgridmail.NewSubscriptionTrackingSetting().SetEnable(false)).
+		SetGoogleAnalytics(sendgridmail.NewGaSetting().SetEnable(false)))
+	return mail
+}
+
+var (
+	sendGridToField     = regexp.MustCompile(`^personalizations\.\d+\.to\b`)
+	sendGridSenderField = regexp.MustCompile(`^(from|reply_to|reply_to_list|template_id|ip_pool_name|asm)\b`)
+)
+
+// sendGridErrors reads {"errors":[{"message":…,"field":…}]}. There are no
+// machine-readable codes; the field tells whose fault it is.
+func sendGridErrors(x *exchange) Error {
+	var answer struct {
+		Errors []struct{ Message, Field string }
+	}
+	x.read(&answer)
+	var field, message string
+	if len(answer.Errors) > 0 {
+		field, message = answer.Errors[0].Field, answer.Errors[0].Message
+	}
+	said := strings.ToLower(message)
+	e := Error{Detail: message}
+	switch x.status {
+	case http.StatusBadRequest:
+		switch {
+		case sendGridToField.MatchString(field):
+			e.Kind = Recipient
+		case sendGridSenderField.MatchString(field):
+			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
+		default:
+			e.Kind = Content
+		}
+	case http.StatusUnauthorized:
+		if strings.Contains(said, "maximum credits exceeded") {
+			e.Kind, e.Quota, e.Hint = RateLimited, true, "the account's credits are used up"
+			break
+		}
+		e.Hint = "check apiKey; a key of an EU subuser belongs to the endpoint https://api.eu.sendgrid.com"
+	case http.StatusForbidden:
+		switch {
+		case field == "from" || strings.Contains(said, "sender identity"):
+			e.Hint = "verify this sender or its domain under Settings, Sender Authentication"
+		case refusesAddress(said):
+			e.Hint = addressHint + " (Settings, IP Access Management)"
+		case strings.Contains(said, "bad requests"):
+			e.Hint = "the account is blocked for a while after too many refused requests"
+		default:
+			e.Hint = "give the key the permission Mail Send; if it has it, " + addressHint + " (Settings, IP Access Management)"
+		}
+	case http.StatusTooManyRequests:
+		if reset, err := strconv.ParseInt(x.header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
+			e.RetryAfter = time.Until(time.Unix(reset, 0))
+		}
+	case http.StatusUnavailableForLegalReasons:
+		e.Kind, e.Hint = Configuration, "the account lives in another region; set endpoint to https://api.eu.sendgrid.com or leave it out"
+	}
+	return e
+}
