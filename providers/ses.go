@@ -1,0 +1,253 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
+	"github.com/aws/smithy-go"
+
+	"logto-email-relay/settings"
+)
+
+// sesSettings bear the keys of Logto's AWS SES connector, for Amazon SES, API v2:
+//
+//	request, answer, errors   https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+//	allowed addresses         https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
+type sesSettings struct {
+	Common
+	// AccessKeyID and AccessKeySecret go together. Without them the AWS default
+	// chain finds credentials: environment, shared files, container, instance.
+	AccessKeyID     string           `json:"accessKeyId"`
+	AccessKeySecret settings.Secret  `json:"accessKeySecret"`
+	Region          string           `json:"region" validate:"required"`
+	EmailAddress    settings.Mailbox `json:"emailAddress"`
+	// EmailAddressIdentityARN is the identity whose policy lets us send as
+	// EmailAddress, when it belongs to another account.
+	EmailAddressIdentityARN string `json:"emailAddressIdentityArn"`
+	// FeedbackForwardingEmailAddress receives bounces and complaints as mails.
+	FeedbackForwardingEmailAddress            string `json:"feedbackForwardingEmailAddress" validate:"omitempty,email"`
+	FeedbackForwardingEmailAddressIdentityARN string `json:"feedbackForwardingEmailAddressIdentityArn"`
+	ConfigurationSetName                      string `json:"configurationSetName"`
+	Templates                                 any    `json:"templates" future:"templates inside a provider"`
+	// EventTopicARN is the SNS topic that delivery events are taken from.
+	EventTopicARN string `json:"eventTopicArn" future:"delivery events"`
+}
+
+func newSESSettings() *sesSettings { return &sesSettings{} }
+
+var awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
+
+// Check asks for a region, and for both halves of a key or none.
+func (s *sesSettings) Check() []settings.Problem {
+	problems := s.checkEndpoint()
+	if s.Region != "" && !awsRegion.MatchString(s.Region) {
+		problems = append(problems, settings.Problem{Key: "region", Text: `write an AWS region such as "eu-west-1"`})
+	}
+	switch secret := s.AccessKeySecret.Reveal(); {
+	case s.AccessKeyID == "" && secret != "":
+		problems = append(problems, settings.Problem{Key: "accessKeyId", Text: "write it beside accessKeySecret, or leave out both"})
+	case s.AccessKeyID != "" && secret == "":
+		problems = append(problems, settings.Problem{Key: "accessKeySecret", Text: "write it beside accessKeyId, or leave out both"})
+	case s.AccessKeyID != "":
+		problems = append(problems, checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID))...)
+		problems = append(problems, checkKey("accessKeySecret", s.AccessKeySecret)...)
+	}
+	return problems
+}
+
+// Sender returns emailAddress.
+func (s *sesSettings) Sender() Sender { return Sender{From: s.EmailAddress} }
+
+// Open makes the provider. Looking for credentials is left to the first mail.
+func (s *sesSettings) Open() (Provider, error) {
+	api, err := newAPI(s.Shared())
+	if err != nil {
+		return nil, err
+	}
+	options := sesv2.Options{
+		Region:     s.Region,
+		HTTPClient: api.client,
+		// The SDK would try a mail three times, also after it was handed over.
+		Retryer: aws.NopRetryer{},
+	}
+	if s.AccessKeyID != "" {
+		options.Credentials = credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.AccessKeySecret.Reveal(), "")
+	} else {
+		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region))
+		if err != nil {
+			return nil, err
+		}
+		options.Credentials = chain.Credentials
+	}
+	if s.Endpoint != "" {
+		options.BaseEndpoint = aws.String(s.endpointOr(""))
+	}
+	return &ses{api, sesv2.New(options), s}, nil
+}
+
+var _ Provider = (*ses)(nil)
+
+type ses struct {
+	*api
+	sdk      *sesv2.Client // safe to share
+	settings *sesSettings
+}
+
+// Send posts the message. Accepted is a 200 with a MessageId.
+func (p *ses) Send(ctx context.Context, m *Message) (Receipt, error) {
+	if e := m.checkASCII(); e != nil {
+		return Receipt{}, e
+	}
+	ctx, x := withExchange(ctx)
+	answer, err := p.sdk.SendEmail(ctx, p.input(m))
+	if !x.begun && ctx.Err() == nil {
+		return Receipt{}, &Error{Kind: Configuration, Stage: "credentials", Err: err,
+			Hint: "no request could be signed; check region, and accessKeyId and accessKeySecret or the AWS default chain"}
+	}
+	if e := x.refusal(m, err, func(x *exchange) Error { return sesErrors(x, err) }); e != nil {
+		return Receipt{}, e
+	}
+	if answer == nil || aws.ToString(answer.MessageId) == "" {
+		return Receipt{}, x.unreadable(m)
+	}
+	return Receipt{ID: *answer.MessageId}, nil
+}
+
+func (p *ses) input(m *Message) *sesv2.SendEmailInput {
+	utf8 := func(text string) *types.Content {
+		return &types.Content{Data: aws.String(text), Charset: aws.String("UTF-8")}
+	}
+	body := &types.Body{Text: utf8(m.Text)}
+	if m.HTML != "" {
+		body.Html = utf8(m.HTML)
+	}
+	tags := []types.MessageTag{{Name: aws.String("relay_id"), Value: aws.String(m.ID)}}
+	if tag := m.tag(); tag != "" {
+		tags = append(tags, types.MessageTag{Name: aws.String("type"), Value: aws.String(tag)})
+	}
+	input := &sesv2.SendEmailInput{
+		FromEmailAddress: aws.String(mailbox(m.From)),
+		Destination:      &types.Destination{ToAddresses: []string{quotedAddress(m.To)}},
+		Content: &types.EmailContent{Simple: &types.Message{
+			Subject: utf8(m.Subject), Body: body, Headers: sesHeaders(m.Headers),
+		}},
+		EmailTags: tags,
+		ConfigurationOverrides: &types.ConfigurationOverrides{Tracking: &types.TrackingConfigurationOverrides{
+			ClickTrackingEnabled: types.FeatureStatusDisabled,
+			OpenTrackingEnabled:  types.FeatureStatusDisabled,
+		}},
+		ConfigurationSetName:                      given(p.settings.ConfigurationSetName),
+		FromEmailAddressIdentityArn:               given(p.settings.EmailAddressIdentityARN),
+		FeedbackForwardingEmailAddress:            given(p.settings.FeedbackForwardingEmailAddress),
+		FeedbackForwardingEmailAddressIdentityArn: given(p.settings.FeedbackForwardingEmailAddressIdentityARN),
+	}
+	if m.ReplyTo.Address != "" {
+		input.ReplyToAddresses = []string{mailbox(m.ReplyTo)}
+	}
+	return input
+}
+
+// given returns nil for a key that was not written.
+func given(value string) *string {
+	if value == "" {
+		return nil
+	}
+	return &value
+}
+
+// sesHeaders leaves out what SES would refuse the whole mail for: a name over
+// 126 bytes, a value over 995, both together over 996.
+// https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageHeader.html
+func sesHeaders(headers []settings.Header) []types.MessageHeader {
+	var list []types.MessageHeader
+	for _, header := range headers {
+		value := encodedHeader(header.Value)
+		if value == "" || len(header.Name) > 126 || len(value) > 995 || len(header.Name)+len(value) > 996 {
+			continue
+		}
+		list = append(list, types.MessageHeader{Name: aws.String(header.Name), Value: aws.String(value)})
+	}
+	return list
+}
+
+// sesAddress are the words in which SES complains of an address.
+var sesAddress = regexp.MustCompile(`(?i)invalid email address|missing final '@domain'|missing domain|illegal address|` +
+	`domain contains (illegal character|control or whitespace)|local address contains control or whitespace`)
+
+// sesKinds are the error types that need no second look. What is not here is
+// judged by the status.
+var sesKinds = map[string]Kind{
+	"MailFromDomainNotVerifiedException": Configuration,
+	"AccountSuspendedException":          Configuration,
+	"SendingPausedException":             Configuration,
+	"NotFoundException":                  Configuration,
+	"AccessDeniedException":              Configuration,
+	"UnrecognizedClientException":        Configuration,
+	"InvalidClientTokenId":               Configuration,
+	"SignatureDoesNotMatch":              Configuration,
+	"InvalidSignatureException":          Configuration,
+	"ExpiredTokenException":              Configuration,
+	"IncompleteSignature":                Configuration,
+	"RequestExpired":                     Configuration,
+	"ConflictException":                  Configuration,
+	"TooManyRequestsException":           RateLimited,
+	"LimitExceededException":             RateLimited,
+	"ThrottlingException":                RateLimited,
+	"Throttling":                         RateLimited,
+	"ConcurrentModificationException":    Temporary,
+	"InternalServiceErrorException":      Temporary,
+	"ServiceUnavailable":                 Temporary,
+}
+
+var sesHints = map[string]string{
+	"MailFromDomainNotVerifiedException": "finish the custom MAIL FROM domain of this identity",
+	"AccountSuspendedException":          "the account may not send any more; see its SES reputation page",
+	"SendingPausedException":             "sending is paused for the account or the configuration set",
+	"NotFoundException":                  "check configurationSetName and region",
+	"AccessDeniedException":              "allow ses:SendEmail and ses:SendRawEmail to this key; if its policy has aws:SourceIp, " + addressHint,
+	"UnrecognizedClientException":        "check accessKeyId and accessKeySecret",
+	"InvalidClientTokenId":               "check accessKeyId and accessKeySecret",
+	"SignatureDoesNotMatch":              "check accessKeySecret and the clock",
+	"InvalidSignatureException":          "check accessKeySecret and the clock",
+	"ExpiredTokenException":              "the session credentials have expired",
+	"RequestExpired":                     "check the clock of this machine",
+}
+
+// sesErrors judges by the error's type, and by its words where a type stands
+// for more than one thing.
+func sesErrors(x *exchange, err error) Error {
+	var answer smithy.APIError
+	if !errors.As(err, &answer) {
+		return Error{}
+	}
+	// Services behind other AWS front ends write "Type:url" or "namespace#Type".
+	name, _, _ := strings.Cut(answer.ErrorCode(), ":")
+	name = name[strings.LastIndexByte(name, '#')+1:]
+	said := answer.ErrorMessage()
+	e := Error{Code: name, Kind: sesKinds[name], Detail: said, Hint: sesHints[name]}
+	switch name {
+	case "MessageRejected":
+		e.Kind = Content
+		if strings.Contains(said, "not verified") {
+			e.Kind = Configuration
+			e.Hint = "verify the sender in this region; in the sandbox the recipient has to be verified too"
+		}
+	case "BadRequestException":
+		e.Kind = Content
+		if sesAddress.MatchString(said) {
+			e.Kind = Recipient
+		}
+	case "TooManyRequestsException", "ThrottlingException", "Throttling":
+		e.Quota = strings.Contains(said, "Daily message quota exceeded")
+	case "LimitExceededException":
+		e.Quota = true
+	}
+	return e
+}

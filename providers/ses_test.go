@@ -1,0 +1,142 @@
+package providers
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"logto-email-relay/settings"
+)
+
+const (
+	sesKeyID  = "AKIAIOSFODNN7EXAMPLE"
+	sesSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+)
+
+func sesFixture() fixture {
+	refusal := func(status int, kind, message string) answer {
+		body, _ := json.Marshal(map[string]string{"message": message})
+		return answer{status, map[string]string{"X-Amzn-Errortype": kind, "Content-Type": "application/json"}, string(body)}
+	}
+	return fixture{
+		settings: func(address string) Settings {
+			s := newSESSettings()
+			s.Endpoint, s.Region = address, "eu-west-1"
+			s.AccessKeyID, s.AccessKeySecret = sesKeyID, settings.NewSecret(sesSecret)
+			s.ConfigurationSetName = "otp"
+			s.EmailAddressIdentityARN = "arn:aws:ses:eu-west-1:111122223333:identity/acme.example"
+			s.FeedbackForwardingEmailAddress = "bounces@acme.example"
+			s.FeedbackForwardingEmailAddressIdentityARN = "arn:aws:ses:eu-west-1:111122223333:identity/acme.example"
+			return s
+		},
+		mistakes: map[string]func(Settings){
+			"accessKeyId":     func(s Settings) { s.(*sesSettings).AccessKeyID = "" },
+			"accessKeySecret": func(s Settings) { s.(*sesSettings).AccessKeySecret = settings.Secret{} },
+			"region":          func(s Settings) { s.(*sesSettings).Region = "Ireland" },
+			"endpoint":        func(s Settings) { s.Shared().Endpoint = "http://email.eu-west-1.amazonaws.com" },
+		},
+		secrets:      []string{sesSecret},
+		id:           "0102018f-000000",
+		brokenAnswer: Uncertain,
+		http: &httpFixture{
+			path: "/v2/email/outbound-emails",
+			authorized: func(r *http.Request) bool {
+				value := r.Header.Get("Authorization")
+				return strings.HasPrefix(value, "AWS4-HMAC-SHA256 Credential="+sesKeyID+"/") &&
+					strings.Contains(value, "/eu-west-1/ses/aws4_request")
+			},
+			accepted: answer{200, nil, `{"MessageId":"0102018f-000000"}`},
+			refusal:  func(words string) answer { return refusal(400, "BadRequestException", "Illegal address: "+words) },
+			errors: []errorCase{
+				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
+				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
+				{name: "unverified", answer: refusal(400, "MessageRejected", "Email address is not verified. The following identities failed the check in region EU-WEST-1: ada.lovelace@example.org"),
+					kind: Configuration, code: "MessageRejected", hint: "sandbox"},
+				{name: "rejected", answer: refusal(400, "MessageRejected", "Message contains a virus"), kind: Content},
+				{name: "mail from", answer: refusal(400, "MailFromDomainNotVerifiedException", "not verified"), kind: Configuration},
+				{name: "suspended", answer: refusal(400, "AccountSuspendedException", "suspended"), kind: Configuration},
+				{name: "paused", answer: refusal(400, "SendingPausedException", "paused"), kind: Configuration, hint: "paused"},
+				{name: "configuration set", answer: refusal(404, "NotFoundException", "Configuration set <otp> does not exist"), kind: Configuration, hint: "configurationSetName"},
+				{name: "invalid address", answer: refusal(400, "BadRequestException", "Invalid email address<ada.lovelace@example.org>."), kind: Recipient},
+				{name: "no domain", answer: refusal(400, "BadRequestException", "Missing final '@domain'"), kind: Recipient},
+				{name: "no domain 2", answer: refusal(400, "BadRequestException", "Missing domain"), kind: Recipient},
+				{name: "domain", answer: refusal(400, "BadRequestException", "Domain contains illegal character"), kind: Recipient},
+				{name: "domain with a space", answer: refusal(400, "BadRequestException", "Domain contains control or whitespace"), kind: Recipient},
+				{name: "local part", answer: refusal(400, "BadRequestException", "Local address contains control or whitespace"), kind: Recipient},
+				{name: "illegal address", answer: refusal(400, "BadRequestException", "Illegal address"), kind: Recipient},
+				{name: "bad request", answer: refusal(400, "BadRequestException", "Header value is too long"), kind: Content},
+				{name: "rate", answer: refusal(429, "TooManyRequestsException", "Maximum sending rate exceeded."), kind: RateLimited, code: "TooManyRequestsException"},
+				{name: "daily quota", answer: refusal(429, "TooManyRequestsException", "Daily message quota exceeded"), kind: RateLimited, quota: true},
+				{name: "limit", answer: refusal(400, "LimitExceededException", "limit exceeded"), kind: RateLimited, quota: true},
+				{name: "throttling", answer: refusal(400, "ThrottlingException", "Rate exceeded"), kind: RateLimited},
+				{name: "throttling, old", answer: refusal(400, "Throttling", "Rate exceeded"), kind: RateLimited},
+				{name: "access denied", answer: refusal(403, "AccessDeniedException", "User: arn:aws:iam::111122223333:user/relay is not authorized to perform: ses:SendRawEmail"),
+					kind: Configuration, hint: addressHint},
+				{name: "unknown key", answer: refusal(403, "UnrecognizedClientException", "The security token included in the request is invalid."), kind: Configuration, hint: "accessKeyId"},
+				{name: "unknown key, old", answer: refusal(403, "InvalidClientTokenId", "invalid"), kind: Configuration, hint: "accessKeyId"},
+				{name: "signature", answer: refusal(403, "SignatureDoesNotMatch", "The request signature we calculated does not match"), kind: Configuration, hint: "accessKeySecret"},
+				{name: "signature 2", answer: refusal(403, "InvalidSignatureException", "Signature expired"), kind: Configuration, hint: "accessKeySecret"},
+				{name: "signature 3", answer: refusal(400, "IncompleteSignature", "incomplete"), kind: Configuration},
+				{name: "token", answer: refusal(403, "ExpiredTokenException", "expired"), kind: Configuration},
+				{name: "clock", answer: refusal(400, "RequestExpired", "expired"), kind: Configuration, hint: "clock"},
+				{name: "conflict", answer: refusal(409, "ConflictException", "conflict"), kind: Configuration},
+				{name: "modification", answer: refusal(500, "ConcurrentModificationException", "concurrent"), kind: Temporary},
+				{name: "internal", answer: refusal(500, "InternalServiceErrorException", "internal"), kind: Temporary},
+				{name: "unavailable", answer: refusal(503, "ServiceUnavailable", "unavailable"), kind: Temporary},
+				{name: "type in the body", answer: answer{400, nil, `{"__type":"com.amazonaws.sesv2#SendingPausedException","message":"paused"}`},
+					kind: Configuration, code: "SendingPausedException"},
+				{name: "type with a link", answer: refusal(429, "TooManyRequestsException:http://internal.amazon.com/", "Maximum sending rate exceeded."),
+					kind: RateLimited, code: "TooManyRequestsException"},
+			},
+		},
+	}
+}
+
+// TestSESHeaders leaves out what SES refuses the whole mail for.
+func TestSESHeaders(t *testing.T) {
+	got := sesHeaders([]settings.Header{
+		{Name: "X-Fine", Value: "yes"},
+		{Name: "X-Empty", Value: ""},
+		{Name: "X-" + strings.Repeat("n", 125), Value: "name too long"},
+		{Name: "X-Long", Value: strings.Repeat("v", 996)},
+		{Name: "X-Both", Value: strings.Repeat("v", 991)},
+		{Name: "X-Fits", Value: strings.Repeat("v", 990)},
+	})
+	var names []string
+	for _, header := range got {
+		names = append(names, *header.Name)
+	}
+	if strings.Join(names, " ") != "X-Fine X-Fits" {
+		t.Errorf("headers %v", names)
+	}
+}
+
+// TestSESWithoutCredentials finds none in the AWS default chain.
+func TestSESWithoutCredentials(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+	f := sesFixture()
+	service := f.start(t, accepts)
+	s := f.settings(service.address).(*sesSettings)
+	s.AccessKeyID, s.AccessKeySecret = "", settings.Secret{}
+	if found := s.Check(); len(found) > 0 {
+		t.Errorf("the default chain is refused: %v", found)
+	}
+	e := wantKind(t, t.Context(), f, open(t, s), Configuration)
+	if !strings.Contains(e.Hint, "accessKeyId") {
+		t.Errorf("hint %q", e.Hint)
+	}
+
+	t.Setenv("AWS_ACCESS_KEY_ID", sesKeyID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", sesSecret)
+	if _, err := open(t, s).Send(t.Context(), plainMessage()); err != nil {
+		t.Errorf("with the environment's credentials: %v", err)
+	}
+}
