@@ -1,0 +1,111 @@
+package providers
+
+import (
+	"context"
+	"net/mail"
+	"slices"
+	"sync"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// inboxSize is how many mails an inbox keeps.
+const inboxSize = 200
+
+// inboxSettings are those of a provider for development, which sends nothing.
+type inboxSettings struct{ Common }
+
+func newInboxSettings() *inboxSettings { return &inboxSettings{} }
+
+// Sender returns none.
+func (s *inboxSettings) Sender() Sender { return Sender{} }
+
+// Open returns an *Inbox.
+func (s *inboxSettings) Open() (Provider, error) { return new(Inbox), nil }
+
+var _ Provider = (*Inbox)(nil)
+
+// Inbox keeps the last 200 mails in memory and shows them to whoever asks. It is
+// for development.
+type Inbox struct {
+	mu    sync.Mutex
+	mails []InboxMail // oldest first
+}
+
+// InboxMail is a mail as its reader would have it.
+type InboxMail struct {
+	ID       string
+	Received time.Time
+	Headers  []settings.Header
+	// To, Subject, Locale and Type are here too for lists to show.
+	To, Subject, Locale, Type string
+	Text, HTML                string
+}
+
+// Send keeps the message under its own id.
+func (i *Inbox) Send(ctx context.Context, m *Message) (Receipt, error) {
+	if e := m.check(); e != nil {
+		return Receipt{}, e
+	}
+	if err := ctx.Err(); err != nil {
+		return Receipt{}, &Error{Kind: Temporary, Detail: "no time left", Err: err}
+	}
+	kept := InboxMail{
+		ID: m.ID, Received: time.Now(), Headers: inboxHeaders(m),
+		To: m.To, Subject: m.Subject, Locale: m.Locale, Type: m.Type,
+		Text: m.Text, HTML: m.HTML,
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.mails) == inboxSize {
+		i.mails = slices.Delete(i.mails, 0, 1)
+	}
+	i.mails = append(i.mails, kept)
+	return Receipt{ID: m.ID}, nil
+}
+
+// Mails returns the mails, the newest first.
+func (i *Inbox) Mails() []InboxMail {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	mails := slices.Clone(i.mails)
+	slices.Reverse(mails)
+	return mails
+}
+
+// Mail returns the mail with that id, unless it is gone.
+func (i *Inbox) Mail(id string) (InboxMail, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, kept := range slices.Backward(i.mails) {
+		if kept.ID == id {
+			return kept, true
+		}
+	}
+	return InboxMail{}, false
+}
+
+// inboxHeaders are the headers for people to read: names and subject are not
+// encoded.
+func inboxHeaders(m *Message) []settings.Header {
+	headers := []settings.Header{
+		{Name: "From", Value: readable(m.From)},
+		{Name: "To", Value: m.To},
+		{Name: "Subject", Value: m.Subject},
+	}
+	if m.ReplyTo.Address != "" {
+		headers = append(headers, settings.Header{Name: "Reply-To", Value: readable(m.ReplyTo)})
+	}
+	headers = append(headers,
+		settings.Header{Name: "Date", Value: m.Date.Format(time.RFC1123Z)},
+		settings.Header{Name: "Message-ID", Value: "<" + m.MessageID + ">"})
+	return append(headers, m.Headers...)
+}
+
+func readable(a mail.Address) string {
+	if a.Name == "" {
+		return a.Address
+	}
+	return a.Name + " <" + a.Address + ">"
+}
