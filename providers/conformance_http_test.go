@@ -1,0 +1,334 @@
+package providers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// httpFixture is what the suite has to know of an HTTP API in order to play it.
+type httpFixture struct {
+	// path is the only one that the API answers.
+	path string
+	// authorized tells whether the request bears the settings' credentials.
+	authorized func(*http.Request) bool
+	// accepted is the answer to a mail that is taken.
+	accepted answer
+	// text is a request as text that is the same whenever the mail is; indented
+	// JSON if nil.
+	text func(r *http.Request, body []byte) string
+	// refusal is an error answer in the service's own shape with these words.
+	refusal func(words string) answer
+	// errors is the service's error table.
+	errors []errorCase
+}
+
+// answer is an HTTP answer.
+type answer struct {
+	status int
+	header map[string]string
+	body   string
+}
+
+// errorCase is one row of an error table: an answer and what it means.
+type errorCase struct {
+	name string
+	answer
+	kind       Kind
+	quota      bool
+	suppressed bool
+	// wait is the wanted RetryAfter. One that counts from now may be up to a
+	// minute less.
+	wait time.Duration
+	// code is the wanted Code, and hint a part of the wanted Hint, if given.
+	code, hint string
+}
+
+func (a answer) write(w http.ResponseWriter) {
+	for name, value := range a.header {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(a.status)
+	_, _ = io.WriteString(w, a.body)
+}
+
+// start plays the service.
+func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
+	var (
+		mu    sync.Mutex
+		mails []string
+		done  = make(chan struct{})
+	)
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		switch {
+		case err != nil:
+			return
+		case r.Method != http.MethodPost || r.URL.Path != h.path || r.URL.RawQuery != "":
+			http.Error(w, "no such resource: "+r.Method+" "+r.URL.String(), http.StatusNotFound)
+			return
+		case !h.authorized(r):
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		text := h.text
+		if text == nil {
+			text = jsonText
+		}
+		mu.Lock()
+		mails = append(mails, text(r, body))
+		mu.Unlock()
+		switch treat {
+		case accepts:
+			h.accepted.write(w)
+		case breaksOff:
+			w.Header().Set("Content-Length", "1000")
+			w.WriteHeader(h.accepted.status)
+			_, _ = io.WriteString(w, `{"`)
+		case cuts:
+			panic(http.ErrAbortHandler)
+		case stalls:
+			<-done
+		}
+	}
+	server, connections := startServer(t, handler)
+	t.Cleanup(func() { close(done) }) // before the server closes, which waits for its handlers
+	return &fake{
+		address: server.URL,
+		mails: func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return append([]string(nil), mails...)
+		},
+		connections: connections,
+	}
+}
+
+// startServer starts a silent HTTP server that counts the most connections that
+// were open at a time.
+func startServer(t testing.TB, handler http.HandlerFunc) (*httptest.Server, func() int) {
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	var (
+		mu         sync.Mutex
+		open, peak int
+	)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch state {
+		case http.StateNew:
+			open++
+			peak = max(peak, open)
+		case http.StateClosed:
+			open--
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server, func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return peak
+	}
+}
+
+// jsonText shows a request with a JSON body.
+func jsonText(r *http.Request, body []byte) string {
+	var value any
+	if err := json.Unmarshal(body, &value); err != nil {
+		return "not JSON: " + err.Error()
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(value)
+	return fmt.Sprintf("%s %s\nContent-Type: %s\n\n%s", r.Method, r.URL.Path, r.Header.Get("Content-Type"), text.String())
+}
+
+func checkHTTP(t *testing.T, f fixture) {
+	t.Run("errors", func(t *testing.T) { checkErrors(t, f) })
+	t.Run("echo", func(t *testing.T) { checkEcho(t, f) })
+	t.Run("endless answer", func(t *testing.T) { checkEndless(t, f) })
+	t.Run("redirect", func(t *testing.T) { checkRedirect(t, f) })
+	t.Run("certificate", func(t *testing.T) { checkCertificate(t, f) })
+	t.Run("proxy", func(t *testing.T) { checkProxy(t, f) })
+}
+
+// openTo opens the provider with a service that gives one answer to everything.
+func openTo(t *testing.T, f fixture, handler http.HandlerFunc) Provider {
+	server, _ := startServer(t, handler)
+	return open(t, f.settings(server.URL))
+}
+
+func always(a answer) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		a.write(w)
+	}
+}
+
+const proxyPage = "<html><body><h1>Bad Gateway</h1></body></html>"
+
+// httpErrors are the rows that all services share.
+func httpErrors() []errorCase {
+	return []errorCase{
+		{name: "moved", answer: answer{301, map[string]string{"Location": "/elsewhere"}, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "found", answer: answer{302, map[string]string{"Location": "/elsewhere"}, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "temporary redirect", answer: answer{307, map[string]string{"Location": "/elsewhere"}, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "redirect to nowhere", answer: answer{308, nil, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "proxy wants a password", answer: answer{407, nil, ""}, kind: Configuration},
+		{name: "no such path", answer: answer{404, nil, "404 page not found"}, kind: Configuration, code: "404"},
+		{name: "request timeout", answer: answer{408, nil, ""}, kind: Temporary},
+		{name: "too large", answer: answer{413, nil, proxyPage}, kind: Content},
+		{name: "too many", answer: answer{429, map[string]string{"Retry-After": "7"}, ""}, kind: RateLimited, wait: 7 * time.Second},
+		{name: "too many until a date", answer: answer{429, map[string]string{
+			"Retry-After": time.Now().Add(10 * time.Minute).UTC().Format(http.TimeFormat),
+		}, ""}, kind: RateLimited, wait: 10 * time.Minute},
+		{name: "too many for a day", answer: answer{429, map[string]string{"Retry-After": "86400"}, ""}, kind: RateLimited, wait: time.Hour},
+		{name: "too many since", answer: answer{429, map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, ""}, kind: RateLimited},
+		{name: "too many, nonsense", answer: answer{429, map[string]string{"Retry-After": "-5 minutes"}, ""}, kind: RateLimited},
+		{name: "server error", answer: answer{500, nil, "oops"}, kind: Temporary},
+		{name: "bad gateway of a proxy", answer: answer{502, nil, proxyPage}, kind: Uncertain},
+		{name: "gateway timeout of a proxy", answer: answer{504, nil, proxyPage}, kind: Uncertain},
+	}
+}
+
+func checkErrors(t *testing.T, f fixture) {
+	for _, row := range append(httpErrors(), f.http.errors...) {
+		t.Run(row.name, func(t *testing.T) {
+			e := wantKind(t, t.Context(), f, openTo(t, f, always(row.answer)), row.kind)
+			if e.Quota != row.quota || e.Suppressed != row.suppressed {
+				t.Errorf("quota %v, suppressed %v, want %v, %v", e.Quota, e.Suppressed, row.quota, row.suppressed)
+			}
+			if e.RetryAfter > row.wait || e.RetryAfter < row.wait-time.Minute {
+				t.Errorf("wait %v, want %v", e.RetryAfter, row.wait)
+			}
+			if row.wait > 0 && e.RetryAfter <= 0 {
+				t.Error("no wait")
+			}
+			if row.code != "" && e.Code != row.code {
+				t.Errorf("code %q, want %q", e.Code, row.code)
+			}
+			if e.Code == "" || e.Stage != "POST" {
+				t.Errorf("code %q, stage %q: the operator cannot tell what was answered", e.Code, e.Stage)
+			}
+			if !strings.Contains(e.Hint, row.hint) {
+				t.Errorf("hint %q, want %q in it", e.Hint, row.hint)
+			}
+		})
+	}
+}
+
+// checkEcho lets the service quote all that it was sent.
+func checkEcho(t *testing.T, f fixture) {
+	for _, m := range []*Message{plainMessage(), unicodeMessage()} {
+		words := "cannot send to " + m.To + ", " + quotedAddress(m.To) + ", " + strings.ToUpper(m.To) +
+			", code " + testCode + ", link https://app.example/magic-link?token=abc, body " + m.Text +
+			", keys " + strings.Join(f.secrets, " ")
+		for _, a := range []answer{f.http.refusal(words), {400, nil, words}, {500, nil, words}, {302, map[string]string{"Location": words}, words}} {
+			_, err := openTo(t, f, always(a)).Send(t.Context(), m)
+			if e := wantError(t, err); e != nil {
+				checkDiscreet(t, f, m, e)
+			}
+		}
+	}
+}
+
+func checkEndless(t *testing.T, f fixture) {
+	for _, status := range []int{f.http.accepted.status, 400, 500} {
+		var sent atomic.Int64
+		provider := openTo(t, f, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(status)
+			chunk := bytes.Repeat([]byte("x"), 32<<10)
+			for sent.Load() < 1<<30 {
+				n, err := w.Write(chunk)
+				sent.Add(int64(n))
+				if err != nil {
+					return
+				}
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := provider.Send(ctx, plainMessage())
+		if err != nil && len(err.Error()) > 2000 {
+			t.Errorf("status %d: the error is %d bytes long", status, len(err.Error()))
+		}
+		if ctx.Err() != nil || sent.Load() >= 1<<30 {
+			t.Errorf("status %d: the whole answer was read", status)
+		}
+	}
+}
+
+func checkRedirect(t *testing.T, f fixture) {
+	var reached atomic.Int64
+	elsewhere, _ := startServer(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		provider := openTo(t, f, always(answer{status, map[string]string{"Location": elsewhere.URL + f.http.path}, ""}))
+		wantKind(t, t.Context(), f, provider, Configuration)
+	}
+	if reached.Load() != 0 {
+		t.Error("a redirect was followed")
+	}
+}
+
+func checkCertificate(t *testing.T, f fixture) {
+	server := httptest.NewUnstartedServer(always(f.http.accepted))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	if e := wantKind(t, t.Context(), f, open(t, f.settings(server.URL)), Configuration); e.Stage != "TLS" || e.Hint == "" {
+		t.Errorf("stage %q, hint %q", e.Stage, e.Hint)
+	}
+}
+
+// checkProxy sends through a forward proxy, which is a connection's only way to
+// a host that does not exist.
+func checkProxy(t *testing.T, f fixture) {
+	const host = "service.invalid"
+	var asked atomic.Value
+	proxy, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.URL.Host)
+		always(f.http.accepted)(w, r)
+	})
+	s := f.settings("http://" + host)
+	if err := s.Shared().Proxy.UnmarshalText([]byte(proxy.URL)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, s).Send(t.Context(), plainMessage()); err != nil {
+		t.Fatal(err)
+	}
+	if asked.Load() != host {
+		t.Errorf("the proxy was asked for %v", asked.Load())
+	}
+
+	refusing, _ := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	})
+	s = f.settings("https://" + host)
+	if err := s.Shared().Proxy.UnmarshalText([]byte(refusing.URL)); err != nil {
+		t.Fatal(err)
+	}
+	e := wantKind(t, t.Context(), f, open(t, s), Configuration)
+	if e.Stage != "proxy" || !strings.Contains(e.Hint, "proxy") {
+		t.Errorf("stage %q, hint %q", e.Stage, e.Hint)
+	}
+	if errors.Is(e, context.DeadlineExceeded) {
+		t.Error("the refusal of the proxy was not noticed")
+	}
+}
