@@ -37,6 +37,10 @@ const (
 	// idleConnection is when a connection without use is closed. Load balancers
 	// close theirs after 60 s; being earlier avoids sending into a closed one.
 	idleConnection = 55 * time.Second
+	// wholeRequest is a write buffer that most mails fit into. One that does goes
+	// out in one write, and if that fails on a dead pooled connection, net/http
+	// knows that nothing has left and takes another connection.
+	wholeRequest = 32 << 10
 )
 
 // api is one service's own HTTP client and pool of connections. It has no
@@ -70,6 +74,7 @@ func newAPI(c *Common) (*api, error) {
 		MaxIdleConnsPerHost:    concurrent,
 		IdleConnTimeout:        idleConnection,
 		MaxResponseHeaderBytes: maxAnswer,
+		WriteBufferSize:        wholeRequest,
 		DisableCompression:     true,
 		// An HTTP/2 connection that a middlebox has forgotten would swallow
 		// every mail up to its deadline.
@@ -183,6 +188,7 @@ func replayable(request *http.Request) error {
 	}
 	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	request.Body, _ = request.GetBody()
+	request.ContentLength = int64(len(body))
 	return nil
 }
 

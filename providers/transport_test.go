@@ -1,0 +1,323 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// openAPI makes a client for the tests of the transport alone.
+func openAPI(t *testing.T, c *Common) *api {
+	t.Helper()
+	a, err := newAPI(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+// judge posts a body and returns how the failure was judged; nil for a 2xx.
+func judge(ctx context.Context, a *api, url string, body []byte) *Error {
+	x, err := a.post(ctx, http.MethodPost, url, http.Header{}, body)
+	return x.refusal(plainMessage(), err, func(*exchange) Error { return Error{} })
+}
+
+func TestHTTP2(t *testing.T) {
+	var version atomic.Value
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		version.Store(r.Proto)
+		if r.URL.Path == "/cut" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+
+	a := openAPI(t, &Common{})
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
+	if e := judge(t.Context(), a, server.URL, []byte("{}")); e != nil {
+		t.Fatal(e)
+	}
+	if version.Load() != "HTTP/2.0" {
+		t.Errorf("sent over %v", version.Load())
+	}
+	if e := judge(t.Context(), a, server.URL+"/cut", []byte("{}")); e == nil || e.Kind != Uncertain {
+		t.Errorf("a stream cut after the body is %v, want uncertain", e)
+	}
+}
+
+// TestCutInsideBody closes the connection before the last byte can have left.
+func TestCutInsideBody(t *testing.T) {
+	listener := listen(t)
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(connection, make([]byte, 1024))
+			_ = connection.Close()
+		}
+	}()
+	body := make([]byte, 32<<20)
+	e := judge(t.Context(), openAPI(t, &Common{}), "http://"+listener.Addr().String(), body)
+	if e == nil || e.Kind != Temporary {
+		t.Errorf("a connection cut inside the body is %v, want temporary", e)
+	}
+}
+
+// TestStallInHandshake ends at the deadline, before anything left.
+func TestStallInHandshake(t *testing.T) {
+	listener := listen(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	e := judge(ctx, openAPI(t, &Common{}), "https://"+listener.Addr().String(), nil)
+	if e == nil || e.Kind != Temporary || !errors.Is(e, context.DeadlineExceeded) {
+		t.Errorf("a handshake without an answer is %v, want temporary for want of time", e)
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// TestDeadConnectionIsReplaced breaks a pooled connection so that the next
+// request cannot write a byte to it. It has to arrive all the same, and once.
+func TestDeadConnectionIsReplaced(t *testing.T) {
+	mail := strings.Repeat("<p>Your code</p>\n", 1200) // 20 KB
+	var arrived atomic.Int64
+	server, _ := startServer(t, func(_ http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); string(body) == mail {
+			arrived.Add(1)
+		}
+	})
+	a := openAPI(t, &Common{})
+	var dead atomic.Pointer[mortalConn]
+	dial := a.base.DialContext
+	a.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		mortal := &mortalConn{Conn: connection}
+		dead.Store(mortal)
+		return mortal, nil
+	}
+	// Some clients, such as the AWS SDK, hand over a body that can be read only
+	// once.
+	bodies := map[string]func() io.Reader{
+		"buffer": func() io.Reader { return strings.NewReader(mail) },
+		"stream": func() io.Reader { return io.NopCloser(strings.NewReader(mail)) },
+	}
+	for name, body := range bodies {
+		for round := range 3 {
+			ctx, x := withExchange(t.Context())
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, body())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.client.Do(request); err != nil || x.status != http.StatusOK {
+				t.Errorf("%s, round %d: status %d, %v", name, round, x.status, err)
+			}
+			dead.Load().dead.Store(true)
+		}
+	}
+	if arrived.Load() != 6 {
+		t.Errorf("%d mails arrived, want 6", arrived.Load())
+	}
+}
+
+// mortalConn can be made to refuse what is written to it.
+type mortalConn struct {
+	net.Conn
+	dead atomic.Bool
+}
+
+func (c *mortalConn) Write(b []byte) (int, error) {
+	if c.dead.Load() {
+		return 0, &net.OpError{Op: "write", Err: syscall.EPIPE}
+	}
+	return c.Conn.Write(b)
+}
+
+func TestLocalAddress(t *testing.T) {
+	var from atomic.Value
+	server, _ := startServer(t, func(_ http.ResponseWriter, r *http.Request) { from.Store(r.RemoteAddr) })
+	if e := judge(t.Context(), openAPI(t, &Common{LocalAddress: "127.0.0.2"}), server.URL, nil); e != nil {
+		t.Skipf("this system has only 127.0.0.1: %v", e)
+	}
+	if address, _ := from.Load().(string); !strings.HasPrefix(address, "127.0.0.2:") {
+		t.Errorf("the connection came from %s", address)
+	}
+	// An address of the documentation range is on no machine.
+	e := judge(t.Context(), openAPI(t, &Common{LocalAddress: "192.0.2.1"}), server.URL, nil)
+	if e == nil || e.Kind != Configuration || !strings.Contains(e.Hint, "localAddress") {
+		t.Errorf("an address that is not ours is %v, want a configuration error", e)
+	}
+}
+
+// TestSOCKS5 goes through a proxy that knows one method without a password, or
+// refuses all.
+func TestSOCKS5(t *testing.T) {
+	server, _ := startServer(t, always(answer{status: 200}))
+	for _, refuses := range []bool{false, true} {
+		listener := listen(t)
+		go socks5(listener, strings.TrimPrefix(server.URL, "http://"), refuses)
+		a := openAPI(t, &Common{Proxy: settings.NewSecret("socks5://" + listener.Addr().String())})
+		e := judge(t.Context(), a, "http://service.invalid", []byte("{}"))
+		switch {
+		case !refuses && e != nil:
+			t.Errorf("through the proxy: %v", e)
+		case refuses && (e == nil || e.Kind != Configuration || e.Stage != "proxy"):
+			t.Errorf("a proxy that refuses is %v, want a configuration error of the proxy", e)
+		}
+	}
+}
+
+// socks5 leads one connection to the target, whatever was asked for (RFC 1928).
+func socks5(listener net.Listener, target string, refuses bool) {
+	connection, err := listener.Accept()
+	if err != nil {
+		return
+	}
+	defer connection.Close()
+	greeting := make([]byte, 2)
+	_, _ = io.ReadFull(connection, greeting)
+	_, _ = io.ReadFull(connection, make([]byte, greeting[1]))
+	if refuses {
+		_, _ = connection.Write([]byte{5, 0xff})
+		return
+	}
+	_, _ = connection.Write([]byte{5, 0})
+	request := make([]byte, 5)
+	_, _ = io.ReadFull(connection, request)
+	_, _ = io.ReadFull(connection, make([]byte, int(request[4])+2))
+	_, _ = connection.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	far, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	go func() { _, _ = io.Copy(far, connection) }()
+	_, _ = io.Copy(connection, far)
+}
+
+func TestNetworkErrors(t *testing.T) {
+	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+	for _, row := range []struct {
+		name       string
+		err        error
+		handedOver bool
+		kind       Kind
+		stage      string
+	}{
+		{"no such host", dial(&net.DNSError{IsNotFound: true}), false, Configuration, "DNS"},
+		{"name server without an answer", dial(&net.DNSError{IsTimeout: true}), false, Temporary, "DNS"},
+		{"refused", dial(syscall.ECONNREFUSED), false, Temporary, "connect"},
+		{"reset before", &net.OpError{Op: "write", Err: syscall.ECONNRESET}, false, Temporary, "POST"},
+		{"reset after", &net.OpError{Op: "read", Err: syscall.ECONNRESET}, true, Uncertain, "POST"},
+		{"closed after", io.ErrUnexpectedEOF, true, Uncertain, "POST"},
+		{"not TLS", tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, false, Configuration, "TLS"},
+		{"certificate", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false, Configuration, "TLS"},
+		{"deadline before", context.DeadlineExceeded, false, Temporary, "connect"},
+		{"deadline after", context.DeadlineExceeded, true, Uncertain, "POST"},
+		{"given up after", context.Canceled, true, Uncertain, "POST"},
+		{"proxy without an answer", &proxyError{502}, false, Temporary, "proxy"},
+		{"proxy wants a password", &proxyError{407}, false, Configuration, "proxy"},
+	} {
+		x := &exchange{begun: true}
+		x.handedOver.Store(row.handedOver)
+		e := x.networkError(row.err)
+		if e.Kind != row.kind || e.Stage != row.stage || e.Detail == "" {
+			t.Errorf("%s: %v at %q, want %v at %q", row.name, e, e.Stage, row.kind, row.stage)
+		}
+		if !errors.Is(e, row.err) {
+			t.Errorf("%s: the cause is lost", row.name)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"":                              0,
+		"0":                             0,
+		"30":                            30 * time.Second,
+		"3601":                          time.Hour,
+		"99999999999999999999":          0,
+		"-1":                            0,
+		"1.5":                           0,
+		"soon":                          0,
+		"Sat, 21 Nov 2026 10:02:00 GMT": 2 * time.Minute,
+		"Sat, 21 Nov 2026 09:00:00 GMT": 0,
+		"Sun, 22 Nov 2026 10:00:00 GMT": time.Hour,
+	} {
+		if got := retryAfter(value, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+}
+
+func TestQuotedAddress(t *testing.T) {
+	for address, want := range map[string]string{
+		"ada@example.org":       "ada@example.org",
+		"a.b+c@example.org":     "a.b+c@example.org",
+		"foo.@docomo.ne.jp":     `"foo."@docomo.ne.jp`,
+		"a..b@docomo.ne.jp":     `"a..b"@docomo.ne.jp`,
+		"a,b@example.org":       `"a,b"@example.org`,
+		`a"b\c@example.org`:     `"a\"b\\c"@example.org`,
+		`"foo."@docomo.ne.jp`:   `"foo."@docomo.ne.jp`,
+		"eve@x,bob@example.org": `"eve@x,bob"@example.org`,
+	} {
+		if got := quotedAddress(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+}
+
+// FuzzAnswer feeds the error tables whatever a service could answer.
+func FuzzAnswer(f *testing.F) {
+	f.Add(400, `{"errors":[{"message":"no","field":"from"}]}`, "1")
+	f.Add(429, `{"message":"try again after Mon, 20 Dec 2021 20:33:21 UTC"}`, "Wed, 21 Oct 2015 07:28:00 GMT")
+	f.Add(200, "Mailgun Magnificent API", "")
+	tables := map[string]func(*exchange) Error{"sendgrid": sendGridErrors, "mailgun": mailgunErrors}
+	f.Fuzz(func(t *testing.T, status int, body, wait string) {
+		if status < 300 || status > 599 {
+			t.Skip()
+		}
+		x := &exchange{begun: true, status: status, body: []byte(body), header: http.Header{
+			"Retry-After": {wait}, "X-Ratelimit-Reset": {wait},
+		}}
+		for name, table := range tables {
+			e := x.refusal(plainMessage(), errors.New(body), table)
+			if e.Kind.String() == "" || e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter || len(e.Error()) > 1000 {
+				t.Errorf("%s: %v after %v", name, e, e.RetryAfter)
+			}
+		}
+	})
+}
