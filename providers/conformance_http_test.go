@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,9 +187,9 @@ const proxyPage = "<html><body><h1>Bad Gateway</h1></body></html>"
 // httpErrors are the rows that all services share.
 func httpErrors() []errorCase {
 	return []errorCase{
-		{name: "moved", answer: answer{301, map[string]string{"Location": "/elsewhere"}, ""}, kind: Configuration, hint: "endpoint"},
-		{name: "found", answer: answer{302, map[string]string{"Location": "/elsewhere"}, ""}, kind: Configuration, hint: "endpoint"},
-		{name: "temporary redirect", answer: answer{307, map[string]string{"Location": "/elsewhere"}, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "moved", answer: answer{301, map[string]string{"Location": "http://127.0.0.1:1/"}, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "found", answer: answer{302, map[string]string{"Location": "http://127.0.0.1:1/"}, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "temporary redirect", answer: answer{307, map[string]string{"Location": "http://127.0.0.1:1/"}, ""}, kind: Configuration, hint: "endpoint"},
 		{name: "redirect to nowhere", answer: answer{308, nil, ""}, kind: Configuration, hint: "endpoint"},
 		{name: "proxy wants a password", answer: answer{407, nil, ""}, kind: Configuration},
 		{name: "no such path", answer: answer{404, nil, "404 page not found"}, kind: Configuration, code: "404"},
@@ -239,8 +240,10 @@ func checkEcho(t *testing.T, f fixture) {
 		words := "cannot send to " + m.To + ", " + quotedAddress(m.To) + ", " + strings.ToUpper(m.To) +
 			", code " + testCode + ", link https://app.example/magic-link?token=abc, body " + m.Text +
 			", keys " + strings.Join(f.secrets, " ")
-		for _, a := range []answer{f.http.refusal(words), {400, nil, words}, {500, nil, words}, {302, map[string]string{"Location": words}, words}} {
-			_, err := openTo(t, f, always(a)).Send(t.Context(), m)
+		for _, a := range []answer{f.http.refusal(words), {400, nil, words}, {500, nil, words}, {302, map[string]string{"Location": "http://127.0.0.1:1/?" + url.QueryEscape(words)}, words}} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			_, err := openTo(t, f, always(a)).Send(ctx, m)
+			cancel()
 			if e := wantError(t, err); e != nil {
 				checkDiscreet(t, f, m, e)
 			}

@@ -306,6 +306,8 @@ func wantError(t testing.TB, err error) *Error {
 // not tell a secret.
 func wantKind(t testing.TB, ctx context.Context, f fixture, provider Provider, kind Kind) *Error {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // against a hang only
+	defer cancel()
 	m := plainMessage()
 	_, err := provider.Send(ctx, m)
 	e := wantError(t, err)
