@@ -29,6 +29,7 @@ var fixtures = map[string]func() fixture{
 	"sendgrid": sendGridFixture,
 	"mailgun":  mailgunFixture,
 	"ses":      sesFixture,
+	"postmark": postmarkFixture,
 	"inbox":    inboxFixture,
 }
 

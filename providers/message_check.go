@@ -74,9 +74,9 @@ func quotedAddress(address string) string {
 }
 
 // mailbox writes an address with its display name quoted or encoded, for the
-// services that take it as one text.
+// services that take it as one text; empty for none.
 func mailbox(a mail.Address) string {
-	if a.Name == "" {
+	if a.Name == "" || a.Address == "" {
 		return quotedAddress(a.Address)
 	}
 	return a.String()

@@ -27,6 +27,7 @@ func Types() []Type {
 		{"sendgrid", func() Settings { return newSendGridSettings() }},
 		{"mailgun", func() Settings { return newMailgunSettings() }},
 		{"ses", func() Settings { return newSESSettings() }},
+		{"postmark", func() Settings { return newPostmarkSettings() }},
 		{"inbox", func() Settings { return newInboxSettings() }},
 	}
 }

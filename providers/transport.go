@@ -202,7 +202,11 @@ func (x *exchange) refusal(m *Message, err error, table func(*exchange) Error) *
 	if x.status >= 200 && x.status <= 299 {
 		return nil
 	}
-	e := table(x)
+	return x.failure(m, err, table(x))
+}
+
+// failure completes what a service's table said of an answer.
+func (x *exchange) failure(m *Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
 	}

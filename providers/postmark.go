@@ -1,0 +1,180 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"logto-email-relay/settings"
+)
+
+// Postmark, Email API:
+//
+//	request and answer   https://postmarkapp.com/developer/user-guide/send-email-with-api
+//	errors               https://postmarkapp.com/developer/api/overview#error-codes
+//	allowed addresses    https://postmarkapp.com/support/article/ip-allowlisting
+const postmarkEndpoint = "https://api.postmarkapp.com"
+
+// postmarkSettings bear the keys of Logto's Postmark connector.
+type postmarkSettings struct {
+	Common
+	// ServerToken is that of one server, not of the account.
+	ServerToken settings.Secret  `json:"serverToken"`
+	FromEmail   settings.Mailbox `json:"fromEmail"`
+	Templates   any              `json:"templates" future:"templates inside a provider"`
+	// EventCredentials are the user and password ("user:pass") that delivery
+	// events come with.
+	EventCredentials settings.Secret `json:"eventCredentials" future:"delivery events"`
+}
+
+func newPostmarkSettings() *postmarkSettings { return &postmarkSettings{} }
+
+// Check asks for a token, and for TLS on its way.
+func (s *postmarkSettings) Check() []settings.Problem {
+	return append(checkKey("serverToken", s.ServerToken), s.checkEndpoint()...)
+}
+
+// Sender returns fromEmail.
+func (s *postmarkSettings) Sender() Sender { return Sender{From: s.FromEmail} }
+
+// Open makes the provider.
+func (s *postmarkSettings) Open() (Provider, error) {
+	api, err := newAPI(s.Shared())
+	if err != nil {
+		return nil, err
+	}
+	return &postmark{api, s.ServerToken, s.endpointOr(postmarkEndpoint) + "/email"}, nil
+}
+
+var _ Provider = (*postmark)(nil)
+
+type postmark struct {
+	*api
+	token settings.Secret
+	url   string
+}
+
+// postmarkMail is the body of a request. Open tracking that is switched on for
+// the whole server cannot be switched off here.
+type postmarkMail struct {
+	From, To      string
+	ReplyTo       string `json:",omitempty"`
+	Subject       string
+	TextBody      string
+	HTMLBody      string `json:"HtmlBody,omitempty"`
+	MessageStream string
+	Tag           string `json:",omitempty"`
+	Metadata      map[string]string
+	TrackOpens    bool
+	TrackLinks    string
+	Headers       []postmarkHeader
+}
+
+type postmarkHeader struct{ Name, Value string }
+
+// postmarkAnswer is the body of every answer.
+type postmarkAnswer struct {
+	ErrorCode int
+	Message   string
+	MessageID string
+}
+
+// Send posts the message. Accepted is a 200 whose ErrorCode is 0, or absent
+// beside a MessageID, as in times of trouble at Postmark.
+func (p *postmark) Send(ctx context.Context, m *Message) (Receipt, error) {
+	if e := m.checkASCII(); e != nil {
+		return Receipt{}, e
+	}
+	body, err := json.Marshal(newPostmarkMail(m))
+	if err != nil {
+		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+	}
+	header := http.Header{
+		"Accept":                  {"application/json"},
+		"Content-Type":            {"application/json"},
+		"X-Postmark-Server-Token": {p.token.Reveal()},
+	}
+	x, err := p.post(ctx, http.MethodPost, p.url, header, body)
+	if e := x.refusal(m, err, postmarkErrors); e != nil {
+		return Receipt{}, e
+	}
+	var answer postmarkAnswer
+	x.read(&answer)
+	switch {
+	case answer.ErrorCode != 0:
+		return Receipt{}, x.failure(m, nil, postmarkErrors(x))
+	case answer.MessageID == "":
+		return Receipt{}, x.unreadable(m)
+	}
+	return Receipt{ID: answer.MessageID}, nil
+}
+
+func newPostmarkMail(m *Message) postmarkMail {
+	mail := postmarkMail{
+		From: mailbox(m.From), To: quotedAddress(m.To), ReplyTo: mailbox(m.ReplyTo),
+		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML,
+		MessageStream: "outbound", Tag: m.tag(), Metadata: map[string]string{"relay_id": m.ID},
+		TrackLinks: "None",
+	}
+	for _, header := range m.Headers {
+		mail.Headers = append(mail.Headers, postmarkHeader{header.Name, encodedHeader(header.Value)})
+	}
+	if m.MessageID != "" {
+		// Without the second one Postmark writes a Message-ID of its own.
+		mail.Headers = append(mail.Headers,
+			postmarkHeader{"Message-ID", "<" + m.MessageID + ">"}, postmarkHeader{"X-PM-KeepID", "true"})
+	}
+	return mail
+}
+
+// postmarkKinds are the meanings of an ErrorCode. The numbers look like HTTP
+// statuses and are none; the status of most of them is 422.
+var postmarkKinds = map[int]Error{
+	10:   {Kind: Configuration, Hint: "check serverToken; it is that of a server, not of the account"},
+	11:   {Kind: Content},
+	12:   {Kind: Configuration},
+	100:  {Kind: Temporary},
+	400:  {Kind: Configuration, Hint: "add the sender as a sender signature or verify its domain"},
+	401:  {Kind: Configuration, Hint: "confirm the sender signature by the mail that Postmark sent to it"},
+	402:  {Kind: Content},
+	403:  {Kind: Content},
+	405:  {Kind: RateLimited, Quota: true, Hint: "the account's credits are used up"},
+	406:  {Kind: Recipient, Suppressed: true},
+	409:  {Kind: Configuration},
+	411:  {Kind: Content},
+	412:  {Kind: Configuration, Hint: "until Postmark has approved the account it sends to the sender's own domain only"},
+	413:  {Kind: Configuration, Hint: "the account may not send; ask Postmark"},
+	1101: {Kind: Configuration},
+	1235: {Kind: Configuration, Hint: "the server has no message stream outbound"},
+	1236: {Kind: Configuration, Hint: "the message stream outbound cannot send"},
+}
+
+// postmarkField is the field that the text of ErrorCode 300 names first.
+var postmarkField = regexp.MustCompile(`'(To|From|Reply-?To)'`)
+
+func postmarkErrors(x *exchange) Error {
+	var answer postmarkAnswer
+	x.read(&answer)
+	e := postmarkKinds[answer.ErrorCode]
+	// The addresses that follow are nobody's business here.
+	e.Detail, _, _ = strings.Cut(answer.Message, "Found inactive addresses")
+	if answer.ErrorCode == 300 {
+		e.Kind = Content
+		if field := postmarkField.FindStringSubmatch(answer.Message); field != nil {
+			e.Kind = Recipient
+			if field[1] != "To" {
+				e.Kind, e.Hint = Configuration, "check the sender and the reply address"
+			}
+		}
+	}
+	if x.status == http.StatusForbidden && e.Kind == 0 {
+		e.Hint = addressHint + " (IP Allowlisting, which knows IPv4 only)"
+	}
+	if answer.ErrorCode != 0 {
+		e.Code = strconv.Itoa(x.status) + " " + strconv.Itoa(answer.ErrorCode)
+	}
+	return e
+}
