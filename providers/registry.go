@@ -28,6 +28,7 @@ func Types() []Type {
 		{"mailgun", func() Settings { return newMailgunSettings() }},
 		{"ses", func() Settings { return newSESSettings() }},
 		{"postmark", func() Settings { return newPostmarkSettings() }},
+		{"resend", func() Settings { return newResendSettings() }},
 		{"inbox", func() Settings { return newInboxSettings() }},
 	}
 }

@@ -1,0 +1,172 @@
+package providers
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// Resend, Send Email:
+//
+//	request and answer   https://resend.com/docs/api-reference/emails/send-email
+//	errors               https://resend.com/docs/api-reference/errors
+//	idempotency          https://resend.com/docs/dashboard/emails/idempotency-keys
+const resendEndpoint = "https://api.resend.com"
+
+// resendSettings are those of a service that Logto has no connector for.
+type resendSettings struct {
+	Common
+	// APIKey is best one with sending access to one domain.
+	APIKey    settings.Secret  `json:"apiKey"`
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	// EventSecret verifies the signature of delivery events.
+	EventSecret settings.Secret `json:"eventSecret" future:"delivery events"`
+}
+
+func newResendSettings() *resendSettings { return &resendSettings{} }
+
+// Check asks for a key, and for TLS on its way.
+func (s *resendSettings) Check() []settings.Problem {
+	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+}
+
+// Sender returns fromEmail.
+func (s *resendSettings) Sender() Sender { return Sender{From: s.FromEmail} }
+
+// Open makes the provider.
+func (s *resendSettings) Open() (Provider, error) {
+	api, err := newAPI(s.Shared())
+	if err != nil {
+		return nil, err
+	}
+	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint) + "/emails"}, nil
+}
+
+var _ Provider = (*resend)(nil)
+
+type resend struct {
+	*api
+	key settings.Secret
+	url string
+}
+
+// resendMail is the body of a request. Tracking is a setting of the domain and
+// cannot be switched off here.
+type resendMail struct {
+	From    string            `json:"from"`
+	To      []string          `json:"to"`
+	ReplyTo string            `json:"reply_to,omitempty"`
+	Subject string            `json:"subject"`
+	Text    string            `json:"text"`
+	HTML    string            `json:"html,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Tags    []resendTag       `json:"tags"`
+}
+
+type resendTag struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Send posts the message. Accepted is a 200 with an id.
+//
+// The message's own id is the idempotency key: for 24 hours, the same message
+// sent again is answered like the first time and mailed once. It also tells
+// net/http that it may send the request again when a pooled connection breaks.
+func (p *resend) Send(ctx context.Context, m *Message) (Receipt, error) {
+	if e := m.checkASCII(); e != nil {
+		return Receipt{}, e
+	}
+	body, err := json.Marshal(newResendMail(m))
+	if err != nil {
+		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+	}
+	header := http.Header{
+		"Authorization":   {"Bearer " + p.key.Reveal()},
+		"Content-Type":    {"application/json"},
+		"Idempotency-Key": {m.ID},
+	}
+	x, err := p.post(ctx, http.MethodPost, p.url, header, body)
+	if e := x.refusal(m, err, resendErrors); e != nil {
+		return Receipt{}, e
+	}
+	var answer struct{ ID string }
+	x.read(&answer)
+	if answer.ID == "" {
+		return Receipt{}, x.unreadable(m)
+	}
+	return Receipt{ID: answer.ID}, nil
+}
+
+func newResendMail(m *Message) resendMail {
+	mail := resendMail{
+		From: mailbox(m.From), To: []string{quotedAddress(m.To)}, ReplyTo: mailbox(m.ReplyTo),
+		Subject: m.Subject, Text: m.Text, HTML: m.HTML,
+		Tags: []resendTag{{"relay_id", m.ID}},
+	}
+	if tag := m.tag(); tag != "" {
+		mail.Tags = append(mail.Tags, resendTag{"type", tag})
+	}
+	if len(m.Headers) > 0 {
+		mail.Headers = make(map[string]string, len(m.Headers))
+	}
+	for _, header := range m.Headers {
+		mail.Headers[header.Name] = encodedHeader(header.Value)
+	}
+	return mail
+}
+
+// resendToField is how Resend names the field that it complains of.
+var resendToField = regexp.MustCompile("(?i)[`'\"]to[`'\"] field|\\bto field")
+
+// resendErrors reads {"statusCode":…,"name":…,"message":…}. A name alone does
+// not tell: validation_error comes with 400, 403 and 422.
+func resendErrors(x *exchange) Error {
+	var answer struct{ Name, Message string }
+	x.read(&answer)
+	e := Error{Code: answer.Name, Detail: answer.Message}
+	said := strings.ToLower(answer.Message)
+	switch x.status {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		e.Kind = Content
+		if resendToField.MatchString(answer.Message) {
+			e.Kind = Recipient
+		}
+	case http.StatusUnauthorized:
+		e.Hint = "check apiKey"
+	case http.StatusForbidden:
+		switch {
+		case strings.Contains(said, "not verified"):
+			e.Hint = "verify the sender's domain under Domains"
+		case strings.Contains(said, "testing emails"):
+			e.Hint = "without a verified domain Resend sends to the account's own address only"
+		default:
+			e.Hint = "check apiKey and what it may do"
+		}
+	case http.StatusConflict:
+		switch answer.Name {
+		case "concurrent_idempotent_requests", "resource_locked":
+			e.Kind = Temporary
+		case "invalid_idempotent_request":
+			// An earlier, different mail was accepted under this key.
+			e.Kind = Uncertain
+		}
+	case http.StatusTooManyRequests:
+		e.Quota = answer.Name == "daily_quota_exceeded" || answer.Name == "monthly_quota_exceeded"
+		if x.header.Get("Retry-After") == "" {
+			seconds, _ := strconv.ParseUint(x.header.Get("RateLimit-Reset"), 10, 31)
+			e.RetryAfter = time.Duration(seconds) * time.Second
+		}
+	case http.StatusServiceUnavailable:
+		if !x.isObject() {
+			e.Kind = Uncertain
+		}
+	}
+	return e
+}
