@@ -1,0 +1,463 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"logto-email-relay/settings"
+)
+
+// SMTPSettings are the keys of Logto's SMTP connector, which are those of
+// nodemailer: https://nodemailer.com/smtp
+//
+// Name is also what the relay calls itself in EHLO when it is a full host name;
+// else that is the machine's own name.
+type SMTPSettings struct {
+	Common
+	Host string `json:"host" validate:"required,hostname_rfc1123|ip"`
+	// Port is 587 when not given, 465 with "secure": true.
+	Port int `json:"port" validate:"gte=0,lte=65535"`
+	// Secure means TLS from the first byte; without it the port decides.
+	Secure *bool `json:"secure"`
+	// RequireTLS refuses to go on without STARTTLS, IgnoreTLS never uses it.
+	RequireTLS bool    `json:"requireTLS"`
+	IgnoreTLS  bool    `json:"ignoreTLS"`
+	TLS        SMTPTLS `json:"tls"`
+	// ServerName is the name that the certificate must have; host when not given.
+	ServerName string    `json:"servername"`
+	Auth       *SMTPAuth `json:"auth"`
+	// AuthMethod is another place for auth.method.
+	AuthMethod string `json:"authMethod"`
+
+	// Upper bounds, in milliseconds; the mail's own deadline may end a wait
+	// earlier. SocketTimeout bounds the wait for each reply, except for the one
+	// that accepts the message: giving up there would only mean not to know.
+	ConnectionTimeout settings.Milliseconds `json:"connectionTimeout"`
+	GreetingTimeout   settings.Milliseconds `json:"greetingTimeout"`
+	SocketTimeout     settings.Milliseconds `json:"socketTimeout"`
+	DNSTimeout        settings.Milliseconds `json:"dnsTimeout"`
+
+	FromEmail     settings.Mailbox `json:"fromEmail"`
+	ReplyTo       settings.Mailbox `json:"replyTo"`
+	CustomHeaders settings.Headers `json:"customHeaders"`
+	DKIM          *SMTPDKIM        `json:"dkim"`
+
+	// MaxConnections bounds the pool; maxConcurrent when not given.
+	MaxConnections int `json:"maxConnections" validate:"gte=0,lte=10000"`
+	// MaxMessages is how many mails go through one connection; 0 is unbounded.
+	MaxMessages int `json:"maxMessages" validate:"gte=0"`
+
+	Templates any `json:"templates" future:"templates inside a provider"`
+
+	Pool             any `json:"pool" noeffect:"connections are always pooled"`
+	RateDelta        any `json:"rateDelta" noeffect:"use maxConcurrent to slow a provider down"`
+	RateLimit        any `json:"rateLimit" noeffect:"use maxConcurrent to slow a provider down"`
+	Logger           any `json:"logger" noeffect:"the relay has its own log"`
+	Debug            any `json:"debug" noeffect:"the relay never logs what mails say"`
+	TransactionLog   any `json:"transactionLog" noeffect:"the relay never logs what mails say"`
+	DisableFile      any `json:"disableFileAccess" noeffect:"mails never include files"`
+	DisableURL       any `json:"disableUrlAccess" noeffect:"mails never include fetched content"`
+	OpportunisticTLS any `json:"opportunisticTLS" noeffect:"STARTTLS is used whenever the server offers it"`
+}
+
+// SMTPTLS are the options of Node's TLS that matter to a client.
+type SMTPTLS struct {
+	// RejectUnauthorized may be set to false to trust any certificate.
+	RejectUnauthorized *bool `json:"rejectUnauthorized"`
+	// CA holds certificates in PEM or names of files with them; they replace
+	// the system's own.
+	CA         settings.Texts `json:"ca"`
+	ServerName string         `json:"servername"`
+	// MinVersion is TLSv1.2 when not given.
+	MinVersion string `json:"minVersion" validate:"omitempty,oneof=TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"`
+	Ciphers    any    `json:"ciphers" noeffect:"the cipher is chosen by Go's crypto/tls"`
+}
+
+// SMTPAuth is how to log in.
+type SMTPAuth struct {
+	Type string          `json:"type"`
+	User string          `json:"user"`
+	Pass settings.Secret `json:"pass"`
+	// Method is PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 or SCRAM-SHA-256; the best
+	// that the server offers when not given.
+	Method string `json:"method"`
+
+	ClientID      string          `json:"clientId" future:"OAuth2 for SMTP"`
+	ClientSecret  settings.Secret `json:"clientSecret" future:"OAuth2 for SMTP"`
+	RefreshToken  settings.Secret `json:"refreshToken" future:"OAuth2 for SMTP"`
+	AccessToken   settings.Secret `json:"accessToken" future:"OAuth2 for SMTP"`
+	AccessURL     string          `json:"accessUrl" future:"OAuth2 for SMTP"`
+	Expires       any             `json:"expires" future:"OAuth2 for SMTP"`
+	ServiceClient string          `json:"serviceClient" future:"OAuth2 for SMTP"`
+	PrivateKey    any             `json:"privateKey" future:"OAuth2 for SMTP"`
+}
+
+// SMTPDKIM signs every mail (RFC 6376). The private key is RSA or Ed25519, in
+// PEM.
+type SMTPDKIM struct {
+	Domain     string          `json:"domain" validate:"required,fqdn"`
+	Selector   string          `json:"selector" validate:"required"`
+	PrivateKey settings.Secret `json:"privateKey" validate:"required"`
+}
+
+func newSMTPSettings() *SMTPSettings {
+	return &SMTPSettings{
+		MaxMessages:       100,
+		DNSTimeout:        settings.Milliseconds(2 * time.Second),
+		ConnectionTimeout: settings.Milliseconds(4 * time.Second),
+		GreetingTimeout:   settings.Milliseconds(5 * time.Second),
+		SocketTimeout:     settings.Milliseconds(4 * time.Second),
+	}
+}
+
+var _ Settings = (*SMTPSettings)(nil)
+
+// Sender returns fromEmail and replyTo.
+func (s *SMTPSettings) Sender() Sender { return Sender{From: s.FromEmail, ReplyTo: s.ReplyTo} }
+
+// Check reports what only several keys together can show.
+func (s *SMTPSettings) Check() []settings.Problem {
+	var problems []settings.Problem
+	report := func(key, text string) { problems = append(problems, settings.Problem{Key: key, Text: text}) }
+	if s.Endpoint != "" {
+		report("endpoint", "an SMTP server has no URL; write host and port")
+	}
+	if s.Proxy.Reveal() != "" {
+		report("proxy", "a proxy for SMTP is not available in this version")
+	}
+	s.checkMode(report)
+	if s.Auth != nil {
+		s.checkAuth(report)
+	}
+	if _, err := s.authorities(); err != nil {
+		report("tls.ca", err.Error())
+	}
+	if s.DKIM != nil && s.DKIM.PrivateKey.Reveal() != "" {
+		if _, err := gomail.PrivKeyFromPEM([]byte(s.DKIM.PrivateKey.Reveal())); err != nil {
+			report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")
+		}
+	}
+	return problems
+}
+
+// Ports that mean one way of TLS wherever they are used. 2465 and 2587 are
+// those of Amazon SES.
+var (
+	implicitTLSPorts = []int{465, 2465}
+	plainStartPorts  = []int{25, 587, 2525, 2587}
+)
+
+func (s *SMTPSettings) checkMode(report func(key, text string)) {
+	switch {
+	case s.Secure != nil && *s.Secure && slices.Contains(plainStartPorts, s.Port):
+		report("secure", fmt.Sprintf(`port %d begins in clear text and then changes to TLS: remove "secure", or use port 465`, s.Port))
+	case s.Secure != nil && !*s.Secure && slices.Contains(implicitTLSPorts, s.Port):
+		report("secure", fmt.Sprintf(`port %d speaks TLS from the first byte: remove "secure", or use port 587`, s.Port))
+	}
+	if s.IgnoreTLS {
+		switch {
+		case s.RequireTLS:
+			report("ignoreTLS", "it contradicts requireTLS; remove one of them")
+		case s.mode() == tlsImplicit:
+			report("ignoreTLS", "it contradicts TLS from the first byte; remove it, or secure")
+		case s.login().user != "" && !isLoopback(s.host()):
+			report("ignoreTLS", "a password goes out in clear text to this machine alone; remove ignoreTLS, or auth")
+		}
+	}
+}
+
+func (s *SMTPSettings) checkAuth(report func(key, text string)) {
+	switch strings.ToLower(s.Auth.Type) {
+	case "", "login":
+	case "oauth2":
+		report("auth.type", "OAuth2 for SMTP is not available in this version")
+		return
+	default:
+		report("auth.type", `write "login"`)
+	}
+	user, pass := s.Auth.User, s.Auth.Pass.Reveal()
+	switch {
+	case user == "" && pass != "":
+		report("auth.user", "the password needs a user")
+	case user != "" && pass == "":
+		report("auth.pass", "the user needs a password; remove auth if the server wants none")
+	case strings.ContainsRune(user+pass, 0):
+		report("auth", "user and password must not hold NUL")
+	}
+	if method := s.login().method; method != "" && !slices.Contains(smtpMethods, method) {
+		key := "authMethod"
+		if s.Auth.Method != "" {
+			key = "auth.method"
+		}
+		report(key, "write one of "+strings.Join(smtpMethods, ", ")+", or nothing to take the best that is offered")
+	}
+}
+
+func (s *SMTPSettings) host() string { return strings.ToLower(s.Host) }
+
+func (s *SMTPSettings) port() int {
+	switch {
+	case s.Port != 0:
+		return s.Port
+	case s.Secure != nil && *s.Secure:
+		return 465
+	}
+	return 587
+}
+
+// mode is what was written, else what the port means. With a password on the
+// way to another machine TLS is never left to the server's offer, which anybody
+// in between could strike out.
+func (s *SMTPSettings) mode() tlsMode {
+	switch {
+	case s.Secure != nil && *s.Secure, s.Secure == nil && slices.Contains(implicitTLSPorts, s.Port):
+		return tlsImplicit
+	case s.IgnoreTLS:
+		return tlsOff
+	case s.RequireTLS, s.login().user != "" && !isLoopback(s.host()):
+		return tlsRequired
+	}
+	return tlsOffered
+}
+
+func (s *SMTPSettings) login() smtpLogin {
+	if s.Auth == nil {
+		return smtpLogin{}
+	}
+	method := s.Auth.Method
+	if method == "" {
+		method = s.AuthMethod
+	}
+	return smtpLogin{s.Auth.User, s.Auth.Pass.Reveal(), strings.ToUpper(method)}
+}
+
+// authorities returns the certificates of tls.ca, nil for the system's own.
+func (s *SMTPSettings) authorities() (*x509.CertPool, error) {
+	if len(s.TLS.CA) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	for _, text := range s.TLS.CA {
+		pem := []byte(text)
+		if !strings.Contains(text, "-----BEGIN") {
+			var err error
+			if pem, err = os.ReadFile(text); err != nil {
+				return nil, fmt.Errorf("write certificates in PEM, or the name of a file that can be read: %w", err)
+			}
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, errors.New("there is no certificate in PEM")
+		}
+	}
+	return pool, nil
+}
+
+func (s *SMTPSettings) tlsConfig() (*tls.Config, error) {
+	authorities, err := s.authorities()
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca: %w", err)
+	}
+	config := &tls.Config{
+		RootCAs:            authorities,
+		ServerName:         s.host(),
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: s.TLS.RejectUnauthorized != nil && !*s.TLS.RejectUnauthorized,
+		ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}
+	for _, name := range []string{s.ServerName, s.TLS.ServerName} {
+		if name != "" {
+			config.ServerName = name
+		}
+	}
+	switch s.TLS.MinVersion {
+	case "TLSv1":
+		config.MinVersion = tls.VersionTLS10
+	case "TLSv1.1":
+		config.MinVersion = tls.VersionTLS11
+	case "TLSv1.3":
+		config.MinVersion = tls.VersionTLS13
+	}
+	return config, nil
+}
+
+// ehloName is how the relay introduces itself: the provider's name if that is a
+// full host name, else the machine's name if it is one, else localhost.
+func (s *SMTPSettings) ehloName() string {
+	machine, err := os.Hostname()
+	if err != nil {
+		machine = ""
+	}
+	for _, name := range []string{s.Name, machine} {
+		_, err := settings.ASCIIDomain("x@" + name)
+		if err == nil && (name == machine || strings.Contains(name, ".")) {
+			return strings.ToLower(name)
+		}
+	}
+	return "localhost"
+}
+
+// Open makes the provider.
+func (s *SMTPSettings) Open() (Provider, error) {
+	config, err := s.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	server := &smtpServer{
+		host: s.host(), port: strconv.Itoa(s.port()), mode: s.mode(), tls: config,
+		ehlo: s.ehloName(), login: s.login(),
+		dnsTimeout:        time.Duration(s.DNSTimeout),
+		connectionTimeout: time.Duration(s.ConnectionTimeout),
+		greetingTimeout:   time.Duration(s.GreetingTimeout),
+		replyTimeout:      time.Duration(s.SocketTimeout),
+	}
+	if s.LocalAddress != "" {
+		server.dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(s.LocalAddress)}
+	}
+	connections := s.MaxConnections
+	if connections == 0 {
+		connections = s.MaxConcurrent
+	}
+	if connections == 0 {
+		connections = 50
+	}
+	pool, err := newSMTPPool(server, connections, s.MaxMessages)
+	if err != nil {
+		return nil, err
+	}
+	p := &smtpProvider{pool: pool, headers: s.CustomHeaders}
+	p.buffers.New = func() any { return new([]byte) }
+	if s.DKIM != nil {
+		key, err := gomail.PrivKeyFromPEM([]byte(s.DKIM.PrivateKey.Reveal()))
+		if err != nil {
+			return nil, errors.New("dkim.privateKey: not an RSA or Ed25519 private key in PEM")
+		}
+		p.signer = &dkimSigner{s.DKIM.Domain, s.DKIM.Selector, key}
+	}
+	return p, nil
+}
+
+// smtpProvider hands mails to one SMTP server (RFC 5321).
+//
+// A mail is built whole before a connection is asked for, so that connections
+// are held for as short as possible. Accepted means the 250 after the final dot
+// and nothing earlier; whatever the connection does after that is no matter. A
+// connection lost before the dot has delivered nothing; one lost after it
+// leaves the mail uncertain.
+type smtpProvider struct {
+	pool    *smtpPool
+	headers []settings.Header
+	signer  *dkimSigner // nil when mails are not signed
+	buffers sync.Pool   // of *[]byte
+}
+
+// smtpMail is a mail ready for the wire.
+type smtpMail struct {
+	from, to         string // between the angle brackets of MAIL and RCPT
+	fromUTF8, toUTF8 bool   // the sender's side or the recipient is not ASCII
+	data             []byte // the message with the final dot
+	size             int    // the message alone
+}
+
+// Send hands over one message.
+func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
+	buffer := p.buffers.Get().(*[]byte)
+	defer p.buffers.Put(buffer)
+	mail, failure := p.compose((*buffer)[:0], m)
+	if failure != nil {
+		return Receipt{}, failure
+	}
+	*buffer = mail.data
+	answer, failure := p.pool.send(ctx, mail)
+	if failure != nil {
+		return Receipt{}, failure
+	}
+	id := queueID(answer)
+	if id == "" {
+		id = m.MessageID
+	}
+	return Receipt{ID: id, Answer: tidyAnswer(answer)}, nil
+}
+
+// Close waits for the mails under way and closes the connections.
+func (p *smtpProvider) Close() error {
+	p.pool.close()
+	return nil
+}
+
+// compose checks and builds the mail in b.
+func (p *smtpProvider) compose(b []byte, m *Message) (*smtpMail, *Error) {
+	refuse := func(kind Kind, stage smtpStage, err error) (*smtpMail, *Error) {
+		return nil, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
+	}
+	mail := &smtpMail{}
+	ascii := true
+	var err error
+	if mail.to, ascii, err = smtpPath(m.To); err != nil {
+		return refuse(Recipient, atRCPT, err)
+	}
+	mail.toUTF8 = !ascii
+	if mail.from, ascii, err = smtpPath(m.From.Address); err != nil {
+		return refuse(Configuration, atMAIL, err)
+	}
+	mail.fromUTF8 = !ascii
+	if m.ReplyTo.Address != "" {
+		if _, ascii, err = smtpPath(m.ReplyTo.Address); err != nil {
+			return refuse(Configuration, atMAIL, err)
+		}
+		mail.fromUTF8 = mail.fromUTF8 || !ascii
+	}
+	if mail.data, err = appendMIME(b, m, p.headers); err != nil {
+		return refuse(Content, atBody, err)
+	}
+	if p.signer != nil {
+		if mail.data, err = p.signer.sign(mail.data); err != nil {
+			return refuse(Configuration, atBody, err)
+		}
+	}
+	mail.size = len(mail.data)
+	mail.data = append(mail.data, ".\r\n"...)
+	return mail, nil
+}
+
+// queueID finds the id in the text of an accepting reply, for the servers whose
+// form is known: Postfix and SendGrid, Exim, Amazon SES.
+func queueID(answer string) string {
+	if _, rest, found := strings.Cut(answer, "queued as "); found {
+		return firstWord(rest)
+	}
+	if _, rest, found := strings.Cut(answer, "id="); found {
+		return firstWord(rest)
+	}
+	if rest, found := strings.CutPrefix(answer, "Ok "); found && len(strings.Fields(rest)) == 1 {
+		return firstWord(rest)
+	}
+	return ""
+}
+
+func firstWord(text string) string {
+	words := strings.Fields(text)
+	if len(words) == 0 || len(words[0]) > 128 || !printable(words[0]) {
+		return ""
+	}
+	return words[0]
+}
+
+// tidyAnswer makes an accepting reply fit for the log. Unlike Redact it keeps
+// long words and numbers: they are what the server's own log knows the mail by.
+func tidyAnswer(answer string) string {
+	answer = addresses.ReplaceAllString(answer, "[address]")
+	answer = strings.ToValidUTF8(answer[:min(len(answer), maxDetail)], "")
+	return strings.Join(strings.FieldsFunc(answer, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
+}

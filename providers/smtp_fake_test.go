@@ -1,0 +1,325 @@
+package providers
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/mail"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// What a fake server does at a stage instead of answering.
+const (
+	fakeStall = "stall" // says nothing until the client goes away
+	fakeEOF   = "EOF"   // closes the connection
+	fakeReset = "RST"   // resets it
+)
+
+// fakeSMTP is a scripted server. It plays the part of a friendly one unless
+// answer says otherwise.
+type fakeSMTP struct {
+	extensions []string
+	tls        *tls.Config // for STARTTLS
+	implicit   bool
+	// answer returns the reply to a stage, one of the stunts above, or an empty
+	// text for the usual reply. It is told the number of the connection and of
+	// the mail on it, both from 1.
+	answer func(stage smtpStage, connection, mail int) string
+	// converse takes over after "AUTH …" and returns the last reply.
+	converse func(command string, ask func(challenge string) string) string
+
+	listener net.Listener
+	wait     sync.WaitGroup
+
+	mutex       sync.Mutex
+	open        map[net.Conn]bool
+	connections int
+	reads       int // reads that returned something: one a flight of the client
+	commands    []string
+	mails       []string
+}
+
+func (f *fakeSMTP) start(t testing.TB) *fakeSMTP {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.listener, f.open = listener, map[net.Conn]bool{}
+	f.wait.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			f.mutex.Lock()
+			f.connections++
+			number := f.connections
+			f.open[conn] = true
+			f.mutex.Unlock()
+			f.wait.Go(func() {
+				f.serve(conn, number)
+				conn.Close()
+				f.mutex.Lock()
+				delete(f.open, conn)
+				f.mutex.Unlock()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		f.hangUp()
+		f.wait.Wait()
+	})
+	return f
+}
+
+// hangUp closes all connections, as a server does that restarts.
+func (f *fakeSMTP) hangUp() {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	for conn := range f.open {
+		conn.Close()
+	}
+}
+
+// shout writes a line to all connections, unasked.
+func (f *fakeSMTP) shout(line string) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	for conn := range f.open {
+		_, _ = io.WriteString(conn, line+"\r\n")
+	}
+}
+
+func (f *fakeSMTP) port() int { return f.listener.Addr().(*net.TCPAddr).Port }
+
+func (f *fakeSMTP) seen() (connections int, commands, mails []string) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.connections, slices.Clone(f.commands), slices.Clone(f.mails)
+}
+
+func (f *fakeSMTP) flights() int {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return f.reads
+}
+
+// openConnections is how many clients are still there.
+func (f *fakeSMTP) openConnections() int {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return len(f.open)
+}
+
+type countingReader struct {
+	io.Reader
+	f *fakeSMTP
+}
+
+func (c countingReader) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	if n > 0 {
+		c.f.mutex.Lock()
+		c.f.reads++
+		c.f.mutex.Unlock()
+	}
+	return n, err
+}
+
+func (f *fakeSMTP) serve(raw net.Conn, number int) {
+	conn := raw
+	mails := 1
+	perform := func(stage smtpStage, usual string) bool {
+		reply := ""
+		if f.answer != nil {
+			reply = f.answer(stage, number, mails)
+		}
+		switch reply {
+		case fakeStall:
+			_, _ = io.Copy(io.Discard, raw)
+			return false
+		case fakeEOF:
+			return false
+		case fakeReset:
+			_ = raw.(*net.TCPConn).SetLinger(0)
+			return false
+		case "":
+			reply = usual
+		}
+		_, err := io.WriteString(conn, reply+"\r\n")
+		return err == nil
+	}
+	if f.implicit {
+		if f.answer != nil {
+			if stunt := f.answer(atTLS, number, mails); stunt != "" && !perform(atTLS, "") {
+				return
+			}
+		}
+		conn = tls.Server(raw, f.tls)
+	}
+	if !perform(atGreeting, "220 fake.example ESMTP") {
+		return
+	}
+	reader := bufio.NewReaderSize(countingReader{conn, f}, 64<<10)
+	readLine := func() (string, bool) {
+		line, err := reader.ReadString('\n')
+		return strings.TrimRight(line, "\r\n"), err == nil
+	}
+	for {
+		line, ok := readLine()
+		if !ok {
+			return
+		}
+		f.mutex.Lock()
+		f.commands = append(f.commands, line)
+		f.mutex.Unlock()
+		verb, _, _ := strings.Cut(strings.ToUpper(line), ":")
+		verb, _, _ = strings.Cut(verb, " ")
+		going := true
+		switch verb {
+		case "EHLO", "HELO":
+			lines := append([]string{"fake.example"}, f.extensions...)
+			for i := range lines {
+				separator := "-"
+				if i == len(lines)-1 {
+					separator = " "
+				}
+				lines[i] = "250" + separator + lines[i]
+			}
+			going = perform(atEHLO, strings.Join(lines, "\r\n"))
+		case "STARTTLS":
+			going = perform(atSTARTTLS, "220 go ahead")
+			if going && f.tls != nil && (f.answer == nil || f.answer(atSTARTTLS, number, mails) == "") {
+				if f.answer != nil {
+					if stunt := f.answer(atTLS, number, mails); stunt != "" && !perform(atTLS, "") {
+						return
+					}
+				}
+				secured := tls.Server(raw, f.tls)
+				conn = secured
+				reader = bufio.NewReaderSize(countingReader{conn, f}, 64<<10)
+				f.mutex.Lock()
+				f.extensions = slices.DeleteFunc(slices.Clone(f.extensions), func(e string) bool { return e == "STARTTLS" })
+				f.mutex.Unlock()
+			}
+		case "AUTH":
+			last := "235 2.7.0 welcome"
+			if f.converse != nil {
+				last = f.converse(line, func(challenge string) string {
+					_, _ = io.WriteString(conn, "334 "+challenge+"\r\n")
+					answer, _ := readLine()
+					return answer
+				})
+			}
+			going = perform(atAUTH, last)
+		case "MAIL":
+			going = perform(atMAIL, "250 2.1.0 Ok")
+		case "RCPT":
+			going = perform(atRCPT, "250 2.1.5 Ok")
+		case "RSET":
+			going = perform(0, "250 2.0.0 Ok")
+		case "DATA":
+			reply := ""
+			if f.answer != nil {
+				reply = f.answer(atDATA, number, mails)
+			}
+			if going = perform(atDATA, "354 go ahead"); !going || reply != "" && !strings.HasPrefix(reply, "354") {
+				break
+			}
+			if f.answer != nil {
+				if stunt := f.answer(atBody, number, mails); stunt != "" {
+					if _, ok := readLine(); !ok || !perform(atBody, "") {
+						return
+					}
+				}
+			}
+			body, err := textproto.NewReader(reader).ReadDotBytes()
+			if err != nil {
+				return
+			}
+			f.mutex.Lock()
+			f.mails = append(f.mails, string(body))
+			f.mutex.Unlock()
+			going = perform(atDot, "250 2.0.0 Ok: queued as FAKE"+strconv.Itoa(number)+"X"+strconv.Itoa(mails))
+			mails++
+		case "QUIT":
+			perform(0, "221 2.0.0 bye")
+			return
+		default:
+			going = perform(0, "500 5.5.2 what?")
+		}
+		if !going {
+			return
+		}
+	}
+}
+
+// openSMTP opens a provider for the server, with changes to its settings.
+func openSMTP(t testing.TB, port int, change ...func(*SMTPSettings)) *smtpProvider {
+	t.Helper()
+	s := newSMTPSettings()
+	s.Type, s.Host, s.Port = "smtp", "127.0.0.1", port
+	for _, c := range change {
+		c(s)
+	}
+	if problems := s.Check(); len(problems) > 0 {
+		t.Fatalf("settings: %v", problems)
+	}
+	provider, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { provider.(io.Closer).Close() })
+	return provider.(*smtpProvider)
+}
+
+func withLogin(s *SMTPSettings) {
+	s.Auth = &SMTPAuth{User: "relay", Pass: settings.NewSecret("pa55-word-of-the-relay")}
+}
+
+// smtpMessage is a mail as the relay makes them.
+func smtpMessage() *Message {
+	return &Message{
+		ID:        "01jx2n8c5v7q0w3e4r5t6y7u8i",
+		MessageID: "01jx2n8c5v7q0w3e4r5t6y7u8i@acme.example",
+		Date:      time.Date(2026, 11, 20, 9, 30, 15, 0, time.FixedZone("", 3600)),
+		From:      mail.Address{Name: "Acme", Address: "no-reply@acme.example"},
+		ReplyTo:   mail.Address{Address: "help@acme.example"},
+		To:        "ada@example.net",
+		Subject:   "Your sign-in code",
+		Text:      "Your code is 482913.\n\nIt is valid for 10 minutes.\n",
+		HTML:      "<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>482913</strong>.</p>\n</body></html>\n",
+		Locale:    "en",
+		Type:      "SignIn",
+		Headers:   []settings.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
+	}
+}
+
+// shortly is a context that fails a test which would otherwise hang.
+func shortly(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits for a condition that another goroutine brings about.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never came true: %s", what)
+		}
+	}
+}

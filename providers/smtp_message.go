@@ -1,0 +1,436 @@
+package providers
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/mail"
+	"strings"
+	"unicode/utf8"
+
+	"logto-email-relay/settings"
+)
+
+// Line lengths of RFC 5322 section 2.1.1 and RFC 2047 section 2, in bytes
+// without the line end.
+const (
+	foldAt      = 78
+	encodedLine = 76
+	longestWord = 900 // a longer word might not fit into the 998 of any line
+	longestName = 60  // a longer display name is encoded, which can be folded
+	quotedLine  = 75  // leaves room for the = of a soft line break
+	base64Line  = 57  // bytes that make 76 characters
+)
+
+// appendMIME appends the message as RFC 5322 and MIME want it, 7-bit, with CRLF
+// line ends, and with no line that begins with a dot, so that nothing is left
+// to be escaped on the wire. A header of own replaces one of the same name in
+// m.Headers.
+func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
+	if err := checkLines(m, own); err != nil {
+		return b, err
+	}
+	b = append(b, "Date: "...)
+	b = m.Date.AppendFormat(b, "Mon, 02 Jan 2006 15:04:05 -0700")
+	b = append(b, "\r\nFrom:"...)
+	b, err := appendMailbox(b, m.From)
+	if err != nil {
+		return b, fmt.Errorf("the sender's address: %w", err)
+	}
+	if m.ReplyTo.Address != "" {
+		b = append(b, "Reply-To:"...)
+		if b, err = appendMailbox(b, m.ReplyTo); err != nil {
+			return b, fmt.Errorf("the reply address: %w", err)
+		}
+	}
+	b = append(b, "To:"...)
+	if b, err = appendMailbox(b, mail.Address{Address: m.To}); err != nil {
+		return b, fmt.Errorf("the recipient's address: %w", err)
+	}
+	b = append(append(append(b, "Message-ID: <"...), m.MessageID...), ">\r\nSubject:"...)
+	b = appendText(b, m.Subject, strings.Contains(m.Subject, "=?"))
+	for _, header := range m.Headers {
+		if !contains(own, header.Name) {
+			b = appendText(append(append(b, header.Name...), ':'), header.Value, false)
+		}
+	}
+	for _, header := range own {
+		b = appendText(append(append(b, header.Name...), ':'), header.Value, false)
+	}
+	if m.Locale != "" {
+		b = append(append(append(b, "Content-Language: "...), m.Locale...), "\r\n"...)
+	}
+	b = append(b, "MIME-Version: 1.0\r\n"...)
+	if m.HTML == "" {
+		b = appendPart(b, "plain", m.Text)
+		return append(b, "\r\n"...), nil
+	}
+	// Neither encoding of the parts can produce "=_", so the boundary cannot
+	// occur in them.
+	boundary := "=_" + m.ID
+	b = append(append(append(b, "Content-Type: multipart/alternative;\r\n boundary=\""...), boundary...), "\"\r\n"...)
+	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
+	b = appendPart(b, "plain", m.Text)
+	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
+	b = appendPart(b, "html", m.HTML)
+	return append(append(append(b, "\r\n--"...), boundary...), "--\r\n"...), nil
+}
+
+func contains(headers []settings.Header, name string) bool {
+	for _, header := range headers {
+		if strings.EqualFold(header.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkLines refuses what would break out of its header line.
+func checkLines(m *Message, own []settings.Header) error {
+	broken := func(text string) bool { return strings.ContainsAny(text, "\r\n\x00") }
+	switch {
+	case broken(m.Subject):
+		return errors.New("the subject holds a line break or NUL")
+	case broken(m.From.Name), broken(m.ReplyTo.Name):
+		return errors.New("a display name holds a line break or NUL")
+	case m.MessageID == "" || len(m.MessageID) > longestWord || !printable(m.MessageID):
+		return errors.New("the Message-ID is not a printable word")
+	case !printable(m.ID):
+		return errors.New("the id is not a printable word")
+	case !printable(m.Locale):
+		return errors.New("the locale is not a printable word")
+	}
+	for _, headers := range [][]settings.Header{m.Headers, own} {
+		for _, header := range headers {
+			if header.Name == "" || !printable(header.Name) || strings.Contains(header.Name, ":") || broken(header.Value) {
+				return errors.New("an additional header is malformed")
+			}
+		}
+	}
+	return nil
+}
+
+// printable tells whether the text is visible ASCII without blanks, quotes and
+// angle brackets.
+func printable(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' || c == '"' || c == '<' || c == '>' {
+			return false
+		}
+	}
+	return true
+}
+
+// smtpPath returns the address as it stands between the angle brackets of a
+// command or a header: a local part that is no dot-atom is quoted (RFC 5321
+// section 4.1.2). ascii is false when the address needs SMTPUTF8.
+func smtpPath(address string) (path string, ascii bool, err error) {
+	at := strings.LastIndexByte(address, '@')
+	if at < 1 || at == len(address)-1 {
+		return "", false, errors.New("not an address")
+	}
+	local, domain := address[:at], address[at+1:]
+	if !printable(domain) || strings.ContainsAny(domain, "@()\\,;") {
+		return "", false, errors.New("the part after the @ is not a domain in ASCII")
+	}
+	ascii = true
+	for _, r := range local {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError || 0x80 <= r && r < 0xa0 {
+			return "", false, errors.New("the part before the @ holds a control character")
+		}
+		ascii = ascii && r < utf8.RuneSelf
+	}
+	if isDotAtom(local) || isQuoted(local) {
+		return address, ascii, nil
+	}
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local)
+	return `"` + quoted + `"@` + domain, ascii, nil
+}
+
+// isDotAtom tells whether a local part may go without quotes; RFC 6531 counts
+// everything outside ASCII as an ordinary letter.
+func isDotAtom(local string) bool {
+	dot := true // the start counts as one: a dot there is as wrong as two
+	for i := range len(local) {
+		c := local[i]
+		if c == '.' {
+			if dot {
+				return false
+			}
+			dot = true
+			continue
+		}
+		dot = false
+		if !isAtomText(c) {
+			return false
+		}
+	}
+	return !dot
+}
+
+func isAtomText(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		c >= utf8.RuneSelf || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+}
+
+// isQuoted tells whether a local part is a well-formed quoted string already.
+func isQuoted(local string) bool {
+	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
+		return false
+	}
+	inner := local[1 : len(local)-1]
+	for i := 0; i < len(inner); i++ {
+		switch inner[i] {
+		case '"':
+			return false
+		case '\\':
+			if i++; i == len(inner) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// appendMailbox appends a display name, if there is one, and an address, after
+// the colon of its header.
+func appendMailbox(b []byte, box mail.Address) ([]byte, error) {
+	path, _, err := smtpPath(box.Address)
+	if err != nil {
+		return b, err
+	}
+	switch {
+	case box.Name == "":
+	case len(box.Name) > longestName || needsEncoding(box.Name) || strings.Contains(box.Name, "=?"):
+		b = appendEncodedWords(b, box.Name)
+	default:
+		b = append(b, ` "`...)
+		for i := range len(box.Name) {
+			if c := box.Name[i]; c == '"' || c == '\\' {
+				b = append(b, '\\')
+			}
+			b = append(b, box.Name[i])
+		}
+		b = append(b, '"')
+	}
+	if column(b)+len(path)+3 > foldAt && box.Name != "" {
+		b = append(b, "\r\n"...)
+	}
+	return append(append(append(b, " <"...), path...), ">\r\n"...), nil
+}
+
+// appendText appends an unstructured header value after the colon: folded at
+// its blanks, or as encoded words.
+func appendText(b []byte, value string, encode bool) []byte {
+	value = strings.Trim(value, " ")
+	if encode || needsEncoding(value) {
+		return append(appendEncodedWords(b, value), "\r\n"...)
+	}
+	first := true
+	for word := range strings.SplitSeq(value, " ") {
+		if !first && word != "" && column(b)+1+len(word) > foldAt {
+			b = append(b, "\r\n"...)
+		}
+		b = append(append(b, ' '), word...)
+		first = false
+	}
+	return append(b, "\r\n"...)
+}
+
+// needsEncoding tells whether a header value cannot go as it is.
+func needsEncoding(value string) bool {
+	word := 0
+	for i := range len(value) {
+		c := value[i]
+		if word++; c == ' ' {
+			word = 0
+		}
+		if c < ' ' || c > '~' || word > longestWord {
+			return true
+		}
+	}
+	return false
+}
+
+// appendEncodedWords appends text as RFC 2047 encoded words, in whichever of the
+// two encodings is shorter, one word a line.
+func appendEncodedWords(b []byte, text string) []byte {
+	const overhead = len("=?utf-8?q?") + len("?=")
+	quoted := 0
+	for i := range len(text) {
+		quoted += quotedWidth(text[i])
+	}
+	inBase64 := quoted > base64.StdEncoding.EncodedLen(len(text))
+	for len(text) > 0 {
+		room := encodedLine - column(b) - 1 - overhead
+		if room < 16 {
+			b = append(b, "\r\n"...)
+			room = encodedLine - 1 - overhead
+		}
+		n, used := 0, 0
+		for n < len(text) {
+			_, size := utf8.DecodeRuneInString(text[n:])
+			width := 0
+			for i := range size {
+				width += quotedWidth(text[n+i])
+			}
+			if inBase64 {
+				width = base64.StdEncoding.EncodedLen(n+size) - used
+			}
+			if used+width > room {
+				break
+			}
+			n, used = n+size, used+width
+		}
+		if inBase64 {
+			b = append(b, " =?utf-8?b?"...)
+			b = base64.StdEncoding.AppendEncode(b, []byte(text[:n]))
+		} else {
+			b = append(b, " =?utf-8?q?"...)
+			for i := range n {
+				switch c := text[i]; {
+				case c == ' ':
+					b = append(b, '_')
+				case quotedWidth(c) == 1:
+					b = append(b, c)
+				default:
+					b = appendHex(b, c)
+				}
+			}
+		}
+		b = append(b, "?="...)
+		text = text[n:]
+	}
+	return b
+}
+
+// quotedWidth is the length of a byte in a Q encoded word that may stand in a
+// display name too (RFC 2047 section 5, rule 3).
+func quotedWidth(c byte) int {
+	if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(" !*+-/", c) >= 0 {
+		return 1
+	}
+	return 3
+}
+
+func appendHex(b []byte, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(b, '=', digits[c>>4], digits[c&15])
+}
+
+// column is the length of the line under way.
+func column(b []byte) int {
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] == '\n' {
+			return len(b) - 1 - i
+		}
+	}
+	return len(b)
+}
+
+// appendPart appends a text part with its headers, in whichever encoding is
+// shorter.
+func appendPart(b []byte, subtype, text string) []byte {
+	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
+	escaped := 0
+	for i := range len(text) {
+		if c := text[i]; c > '~' || c == '=' {
+			escaped++
+		}
+	}
+	quoted := len(text) + 2*escaped
+	if quoted+quoted/quotedLine*3 > base64.StdEncoding.EncodedLen(len(text))*78/76 {
+		return appendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...), text)
+	}
+	return appendQuotedPrintable(append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...), text)
+}
+
+// appendBase64 appends text with its line ends made CRLF, in lines of 76
+// characters.
+func appendBase64(b []byte, text string) []byte {
+	var line [base64Line]byte
+	n := 0
+	add := func(c byte) {
+		line[n] = c
+		if n++; n == len(line) {
+			b = append(base64.StdEncoding.AppendEncode(b, line[:]), "\r\n"...)
+			n = 0
+		}
+	}
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '\r':
+			if i+1 == len(text) || text[i+1] != '\n' {
+				add('\r')
+				add('\n')
+			}
+		case '\n':
+			add('\r')
+			add('\n')
+		default:
+			add(c)
+		}
+	}
+	if n > 0 {
+		b = append(base64.StdEncoding.AppendEncode(b, line[:n]), "\r\n"...)
+	}
+	return b
+}
+
+// appendQuotedPrintable appends text in lines of at most 76 characters. A dot
+// at the start of a line is escaped, which spares the wire's own escaping.
+func appendQuotedPrintable(b []byte, text string) []byte {
+	used := 0 // characters on the line under way
+	for i := 0; i < len(text); {
+		// Most of a mail is runs of ordinary characters: copy them whole, with
+		// the blanks between them.
+		run := i
+		limit := min(len(text), i+quotedLine-used)
+		for run < limit && (ordinary[text[run]] || text[run] == ' ' && run+1 < limit && ordinary[text[run+1]]) {
+			run++
+		}
+		if run > i && (used > 0 || text[i] != '.') {
+			b = append(b, text[i:run]...)
+			used += run - i
+			i = run
+			continue
+		}
+		c := text[i]
+		if c == '\r' || c == '\n' {
+			if c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
+				i++
+			}
+			b = append(b, "\r\n"...)
+			used = 0
+			i++
+			continue
+		}
+		plain := ordinary[c] && used > 0 || (c == ' ' || c == '\t') && !endsLine(text, i+1)
+		if plain && used < quotedLine {
+			b = append(b, c)
+			used++
+			i++
+			continue
+		}
+		if used+3 > quotedLine {
+			b = append(b, "=\r\n"...)
+			used = 0
+			continue
+		}
+		b = appendHex(b, c)
+		used += 3
+		i++
+	}
+	return b
+}
+
+func endsLine(text string, i int) bool { return i == len(text) || text[i] == '\r' || text[i] == '\n' }
+
+// ordinary holds the characters that quoted-printable leaves alone wherever
+// they stand, but for a dot at the start of a line.
+var ordinary = func() (table [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		table[c] = c != '='
+	}
+	return table
+}()

@@ -1,0 +1,156 @@
+package providers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+)
+
+// How long a connection may live. Servers drop idle ones after one to five
+// minutes, and big services want clients to come back to another machine now
+// and then.
+const (
+	smtpMaxIdle  = time.Minute
+	smtpMaxAge   = 5 * time.Minute
+	smtpSweepGap = 15 * time.Second
+)
+
+// smtpPool keeps connections for mails to come. What puddle pools are seats:
+// the right to have a connection. A mail that takes an empty seat opens the
+// connection itself, under its own deadline, and knows the stage that failed.
+type smtpPool struct {
+	server   *smtpServer
+	seats    *puddle.Pool[*smtpSeat]
+	maxMails int // per connection; 0 is without bound
+	leaving  sync.WaitGroup
+
+	mutex   sync.Mutex
+	sweeper *time.Timer // nil while no connection is idle
+	closed  bool
+}
+
+// smtpSeat holds a session, or none yet.
+type smtpSeat struct{ session *smtpSession }
+
+func newSMTPPool(server *smtpServer, maxConnections, maxMails int) (*smtpPool, error) {
+	seats, err := puddle.NewPool(&puddle.Config[*smtpSeat]{
+		Constructor: func(context.Context) (*smtpSeat, error) { return &smtpSeat{}, nil },
+		Destructor: func(seat *smtpSeat) {
+			if seat.session != nil {
+				seat.session.quit()
+			}
+		},
+		MaxSize: int32(maxConnections),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &smtpPool{server: server, seats: seats, maxMails: maxMails}, nil
+}
+
+// send takes the mail through a connection of the pool. One that was idle and
+// turns out to be dead before the message was handed over is replaced, once.
+func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
+	taken, err := p.seats.Acquire(ctx)
+	if err != nil {
+		failure := &Error{Kind: Temporary, Stage: atConnect.String(), Err: err, Detail: "the provider is closed"}
+		if ctx.Err() != nil {
+			failure.Detail = fmt.Sprintf("all %d connections were busy", p.seats.Stat().MaxResources())
+			failure.Hint = "raise maxConnections if the server allows more"
+		}
+		return "", failure
+	}
+	seat := taken.Value()
+	defer p.giveBack(taken)
+
+	if s := seat.session; s != nil && (time.Since(s.used) > smtpMaxIdle || !s.isAlive()) {
+		s.drop()
+		seat.session = nil
+	}
+	if seat.session != nil {
+		answer, failure := seat.session.send(ctx, mail)
+		if failure == nil || !seat.session.lost || contextEnd(ctx) != nil {
+			return answer, failure
+		}
+		seat.session.drop()
+		seat.session = nil
+	}
+	session, failure := p.server.open(ctx)
+	if failure != nil {
+		return "", failure
+	}
+	seat.session = session
+	return session.send(ctx, mail)
+}
+
+// giveBack returns a seat, without its connection if that is spent.
+func (p *smtpPool) giveBack(taken *puddle.Resource[*smtpSeat]) {
+	s := taken.Value().session
+	switch {
+	case s == nil:
+		taken.Hijack() // an empty seat must not be preferred to one with a connection
+	case s.broken:
+		s.drop()
+		taken.Hijack()
+	case p.maxMails > 0 && s.mails >= p.maxMails, time.Since(s.opened) > smtpMaxAge:
+		p.retire(taken)
+	default:
+		taken.Release()
+		p.sweepLater()
+	}
+}
+
+// retire frees the seat at once and takes leave of the server aside.
+func (p *smtpPool) retire(taken *puddle.Resource[*smtpSeat]) {
+	session := taken.Value().session
+	p.leaving.Add(1)
+	taken.Hijack()
+	go func() {
+		defer p.leaving.Done()
+		session.quit()
+	}()
+}
+
+// sweepLater sees to it that idle connections do not outlive their time.
+func (p *smtpPool) sweepLater() {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.sweeper == nil && !p.closed {
+		p.sweeper = time.AfterFunc(smtpSweepGap, p.sweep)
+	}
+}
+
+func (p *smtpPool) sweep() {
+	p.mutex.Lock()
+	p.sweeper = nil
+	p.mutex.Unlock()
+	for _, idle := range p.seats.AcquireAllIdle() {
+		switch s := idle.Value().session; {
+		case s == nil:
+			idle.Hijack()
+		case !s.isAlive():
+			s.drop()
+			idle.Hijack()
+		case time.Since(s.used) > smtpMaxIdle, time.Since(s.opened) > smtpMaxAge:
+			p.retire(idle)
+		default:
+			idle.ReleaseUnused()
+			p.sweepLater()
+		}
+	}
+}
+
+// close waits for the mails under way and takes leave of the server.
+func (p *smtpPool) close() {
+	p.mutex.Lock()
+	p.closed = true
+	if p.sweeper != nil {
+		p.sweeper.Stop()
+	}
+	p.mutex.Unlock()
+	p.seats.Close()
+	p.leaving.Wait()
+}

@@ -1,0 +1,455 @@
+package providers
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wneessen/go-mail/smtp"
+)
+
+// tlsMode is how a connection gets its encryption.
+type tlsMode int
+
+const (
+	tlsOffered  tlsMode = iota // STARTTLS if the server offers it
+	tlsRequired                // STARTTLS or nothing
+	tlsImplicit                // TLS from the first byte
+	tlsOff
+)
+
+// Bounds that no operator has asked to set.
+const (
+	// finalDotTimeout is how long the verdict on a message is awaited when the
+	// mail has no deadline; giving up early would only mean not to know.
+	finalDotTimeout = 30 * time.Second
+	quitTimeout     = time.Second
+	// maxReplyBytes bounds what is read in one stage, a TLS handshake included.
+	maxReplyBytes = 256 << 10
+)
+
+// smtpServer is the far end with all that is needed to open a session with it.
+type smtpServer struct {
+	host, port string
+	mode       tlsMode
+	tls        *tls.Config
+	ehlo       string
+	login      smtpLogin
+	dialer     net.Dialer
+	// Upper bounds of the waits; the context of the mail may end one earlier.
+	dnsTimeout, connectionTimeout, greetingTimeout, replyTimeout time.Duration
+}
+
+// smtpLogin is how to log in; nobody logs in when the user is empty.
+type smtpLogin struct{ user, password, method string }
+
+// smtpSession is one connection, logged in and ready for mails, one at a time.
+type smtpSession struct {
+	server *smtpServer
+	client *smtp.Client
+	conn   *boundedConn // what lies below TLS, if there is TLS
+	secure bool
+
+	pipelining bool // RFC 2920
+	utf8       bool // RFC 6531
+	size       bool // RFC 1870
+	maxSize    int
+
+	opened, used time.Time
+	mails        int
+	stage        smtpStage
+	dirty        bool // a transaction was refused half-way: RSET before the next
+	broken       bool // no further mail may go through
+	lost         bool // broke by itself before the message was handed over
+}
+
+// boundedConn gives up on a server that talks without end.
+type boundedConn struct {
+	net.Conn
+	left int
+}
+
+var errReplyTooLong = errors.New("the reply is too long")
+
+func (c *boundedConn) Read(b []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, errReplyTooLong
+	}
+	n, err := c.Conn.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	return n, err
+}
+
+// open connects, encrypts and logs in.
+func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
+	conn, err := server.dial(ctx)
+	if err != nil {
+		return nil, smtpFailure(ctx, atConnect, err)
+	}
+	s := &smtpSession{server: server, conn: &boundedConn{Conn: conn}, opened: time.Now()}
+	s.used = s.opened
+	release := s.bind(ctx)
+	failure := s.greet(ctx)
+	release()
+	if failure == nil && s.broken {
+		failure = smtpFailure(ctx, s.stage, net.ErrClosed)
+	}
+	if failure != nil {
+		s.drop()
+		return nil, failure
+	}
+	return s, nil
+}
+
+// dial connects with separate bounds for the look-up and the whole.
+func (server *smtpServer) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, server.connectionTimeout)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	lookup := time.AfterFunc(server.dnsTimeout, func() { giveUp(&net.DNSError{Err: "timeout", IsTimeout: true}) })
+	defer lookup.Stop()
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSDone:      func(httptrace.DNSDoneInfo) { lookup.Stop() },
+		ConnectStart: func(string, string) { lookup.Stop() },
+	})
+	conn, err := server.dialer.DialContext(traced, "tcp", net.JoinHostPort(server.host, server.port))
+	var slow *net.DNSError
+	if err != nil && errors.As(context.Cause(ctx), &slow) {
+		return nil, slow
+	}
+	return conn, err
+}
+
+// bind makes the end of the context the end of all waiting on this connection.
+// The returned function undoes it; a connection that was cut stays broken.
+func (s *smtpSession) bind(ctx context.Context) (release func()) {
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
+	return func() {
+		if !stop() {
+			s.broken = true
+		}
+	}
+}
+
+// enter begins a stage: it bounds the waits in it and what is read in it.
+func (s *smtpSession) enter(ctx context.Context, stage smtpStage, limit time.Duration) {
+	s.stage = stage
+	s.conn.left = maxReplyBytes
+	deadline := time.Now().Add(limit)
+	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
+		deadline = end
+	}
+	_ = s.conn.SetDeadline(deadline)
+	if ctx.Err() != nil { // it may have ended before this deadline was set
+		_ = s.conn.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// greet takes a fresh connection through greeting, TLS, EHLO and AUTH.
+func (s *smtpSession) greet(ctx context.Context) *Error {
+	var conn net.Conn = s.conn
+	if s.server.mode == tlsImplicit {
+		s.enter(ctx, atTLS, s.server.connectionTimeout)
+		secured := tls.Client(s.conn, s.server.tls)
+		if err := secured.Handshake(); err != nil {
+			return smtpFailure(ctx, atTLS, err)
+		}
+		conn, s.secure = secured, true
+	}
+	s.enter(ctx, atGreeting, s.server.greetingTimeout)
+	client, err := smtp.NewClient(conn, s.server.host)
+	if err != nil {
+		return smtpFailure(ctx, atGreeting, err)
+	}
+	s.client = client
+	s.enter(ctx, atEHLO, s.server.replyTimeout)
+	if err := client.Hello(s.server.ehlo); err != nil {
+		return smtpFailure(ctx, atEHLO, err)
+	}
+	if failure := s.startTLS(ctx); failure != nil {
+		return failure
+	}
+	if failure := s.authenticate(ctx); failure != nil {
+		return failure
+	}
+	s.pipelining, _ = client.Extension("PIPELINING")
+	s.utf8, _ = client.Extension("SMTPUTF8")
+	var limit string
+	s.size, limit = client.Extension("SIZE")
+	s.maxSize, _ = strconv.Atoi(limit) // a missing or zero limit means none
+	return nil
+}
+
+func (s *smtpSession) startTLS(ctx context.Context) *Error {
+	if s.secure || s.server.mode == tlsOff {
+		return nil
+	}
+	if offered, _ := s.client.Extension("STARTTLS"); !offered {
+		if s.server.mode == tlsOffered {
+			return nil
+		}
+		return &Error{Kind: Configuration, Stage: atSTARTTLS.String(), Detail: "the server does not offer STARTTLS",
+			Hint: `use the port for implicit TLS with "secure": true; a password never goes out in clear text`}
+	}
+	s.enter(ctx, atSTARTTLS, s.server.replyTimeout)
+	err := s.client.StartTLS(s.server.tls)
+	state, switched := s.client.TLSConnectionState()
+	switch {
+	case err == nil:
+		s.secure = true
+		return nil
+	case !switched:
+		return smtpFailure(ctx, atSTARTTLS, err)
+	case !state.HandshakeComplete:
+		return smtpFailure(ctx, atTLS, err)
+	}
+	return smtpFailure(ctx, atEHLO, err)
+}
+
+// smtpMethods are the ways to log in, best first. CRAM-MD5 comes last: within
+// TLS it protects nothing, and servers offer it that cannot do it.
+var smtpMethods = []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5"}
+
+func (s *smtpSession) authenticate(ctx context.Context) *Error {
+	login := s.server.login
+	if login.user == "" {
+		return nil
+	}
+	problem := func(detail, hint string) *Error {
+		return &Error{Kind: Configuration, Stage: atAUTH.String(), Detail: detail, Hint: hint}
+	}
+	if !s.secure && !isLoopback(s.server.host) {
+		return problem("the connection is not encrypted, and a password never goes out in clear text",
+			`set "requireTLS": true, or "secure": true with port 465`)
+	}
+	_, offer := s.client.Extension("AUTH")
+	offered := strings.Fields(strings.ToUpper(offer))
+	if len(offered) == 0 {
+		return problem("the server does not offer AUTH", "remove auth, or use the port for submission, usually 587 or 465")
+	}
+	method := login.method
+	if method == "" {
+		for _, known := range smtpMethods {
+			if slices.Contains(offered, known) {
+				method = known
+				break
+			}
+		}
+		if method == "" {
+			return problem("the server offers no way to log in that the relay knows: "+Redact(offer), "")
+		}
+	} else if !slices.Contains(offered, method) {
+		return problem("the server does not offer "+method+", only "+Redact(offer), "remove auth.method, and the best one is taken")
+	}
+	var exchange smtp.Auth
+	switch method {
+	case "SCRAM-SHA-256":
+		exchange = smtp.ScramSHA256Auth(login.user, login.password)
+	case "SCRAM-SHA-1":
+		exchange = smtp.ScramSHA1Auth(login.user, login.password)
+	case "CRAM-MD5":
+		exchange = smtp.CRAMMD5Auth(login.user, login.password)
+	case "LOGIN":
+		exchange = smtp.LoginAuth(login.user, login.password, s.server.host, true) // clear text was ruled out above
+	default:
+		exchange = smtp.PlainAuth("", login.user, login.password, s.server.host, true)
+	}
+	s.enter(ctx, atAUTH, s.server.replyTimeout)
+	if err := s.client.Auth(exchange); err != nil {
+		return smtpFailure(ctx, atAUTH, err)
+	}
+	return nil
+}
+
+// send takes one mail through the connection and returns the server's accepting
+// line. With PIPELINING it takes two round trips, else four.
+func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error) {
+	if failure := s.admits(mail); failure != nil {
+		return "", failure
+	}
+	release := s.bind(ctx)
+	defer release()
+	s.mails++
+	failure := s.envelope(ctx, mail)
+	if failure != nil {
+		return "", failure
+	}
+	s.enter(ctx, atBody, s.server.replyTimeout)
+	if err := s.write(mail.data); err != nil {
+		return "", s.fail(ctx, atBody, err)
+	}
+	s.enter(ctx, atDot, max(s.server.replyTimeout, finalDotTimeout))
+	reply, err := s.read()
+	if err != nil {
+		return "", s.fail(ctx, atDot, err)
+	}
+	if reply.code/100 != 2 {
+		return "", s.refuse(atDot, reply)
+	}
+	s.used = time.Now()
+	return reply.text, nil
+}
+
+// admits refuses what the server has said beforehand that it would not take.
+func (s *smtpSession) admits(mail *smtpMail) *Error {
+	if s.maxSize > 0 && mail.size > s.maxSize {
+		return &Error{Kind: Content, Stage: atMAIL.String(),
+			Detail: fmt.Sprintf("the message has %d bytes, and the server takes %d", mail.size, s.maxSize)}
+	}
+	if s.utf8 || !mail.fromUTF8 && !mail.toUTF8 {
+		return nil
+	}
+	if mail.fromUTF8 {
+		return &Error{Kind: Configuration, Stage: atMAIL.String(),
+			Detail: "the sender's address is not ASCII, and the server has no SMTPUTF8",
+			Hint:   "write a sender and a reply address whose part before the @ is ASCII"}
+	}
+	return &Error{Kind: Recipient, Stage: atRCPT.String(),
+		Detail: "the recipient's address is not ASCII, and the server has no SMTPUTF8"}
+}
+
+// envelope goes as far as the server's consent to receive the message.
+func (s *smtpSession) envelope(ctx context.Context, mail *smtpMail) *Error {
+	commands := make([]string, 0, 4)
+	stages := make([]smtpStage, 0, 4)
+	if s.dirty {
+		commands, stages = append(commands, "RSET\r\n"), append(stages, atMAIL)
+	}
+	from := "MAIL FROM:<" + mail.from + ">"
+	if s.size {
+		from += " SIZE=" + strconv.Itoa(mail.size)
+	}
+	if mail.fromUTF8 || mail.toUTF8 {
+		from += " SMTPUTF8"
+	}
+	commands = append(commands, from+"\r\n", "RCPT TO:<"+mail.to+">\r\n", "DATA\r\n")
+	stages = append(stages, atMAIL, atRCPT, atDATA)
+	if !s.pipelining {
+		for i, command := range commands {
+			s.enter(ctx, stages[i], s.server.replyTimeout)
+			if err := s.write([]byte(command)); err != nil {
+				return s.fail(ctx, stages[i], err)
+			}
+			reply, err := s.read()
+			if err != nil {
+				return s.fail(ctx, stages[i], err)
+			}
+			if !agrees(stages[i], reply) {
+				return s.refuse(stages[i], reply)
+			}
+		}
+		s.dirty = false
+		return nil
+	}
+	s.enter(ctx, stages[0], s.server.replyTimeout)
+	if err := s.write([]byte(strings.Join(commands, ""))); err != nil {
+		return s.fail(ctx, stages[0], err)
+	}
+	var refused *Error
+	for _, stage := range stages {
+		s.stage = stage
+		reply, err := s.read()
+		switch {
+		case err != nil && refused != nil:
+			s.broken = true
+			return refused
+		case err != nil:
+			return s.fail(ctx, stage, err)
+		case refused != nil && stage == atDATA && reply.code == 354:
+			// The server waits for a message that must not come: even a lone dot
+			// would deliver an empty mail.
+			s.broken = true
+		case refused == nil && !agrees(stage, reply):
+			refused = s.refuse(stage, reply)
+		}
+	}
+	if refused == nil {
+		s.dirty = false
+	}
+	return refused
+}
+
+// agrees tells whether a reply lets the transaction go on.
+func agrees(stage smtpStage, reply smtpReply) bool {
+	if stage == atDATA {
+		return reply.code == 354
+	}
+	return reply.code/100 == 2
+}
+
+// refuse notes what a refusal does to the connection. 421 ends it by itself: on
+// one that was idle the mail has a right to another.
+func (s *smtpSession) refuse(stage smtpStage, reply smtpReply) *Error {
+	s.dirty = true
+	s.used = time.Now()
+	if reply.code == 421 {
+		s.broken = true
+		s.lost = stage != atDot
+	}
+	failure := refusal(stage, reply)
+	if failure.Kind == Uncertain || reply.code < 400 {
+		s.broken = true
+	}
+	return failure
+}
+
+// fail notes that the connection broke.
+func (s *smtpSession) fail(ctx context.Context, stage smtpStage, err error) *Error {
+	s.broken = true
+	s.lost = stage != atDot
+	return smtpFailure(ctx, stage, err)
+}
+
+func (s *smtpSession) write(b []byte) error {
+	if _, err := s.client.Text.W.Write(b); err != nil {
+		return err
+	}
+	return s.client.Text.W.Flush()
+}
+
+func (s *smtpSession) read() (smtpReply, error) {
+	code, message, err := s.client.Text.ReadResponse(0)
+	var malformed textproto.ProtocolError
+	if errors.As(err, &malformed) || err == nil && (code < 200 || code > 599) {
+		return smtpReply{}, textproto.ProtocolError("malformed reply")
+	}
+	if err != nil {
+		return smtpReply{}, err
+	}
+	return parseSMTPReply(code, message), nil
+}
+
+// isAlive tells, without a round trip, whether an idle connection can still be
+// used.
+func (s *smtpSession) isAlive() bool {
+	return s.client.Text.R.Buffered() == 0 && isQuiet(s.conn.Conn)
+}
+
+// drop cuts the connection.
+func (s *smtpSession) drop() { _ = s.conn.Close() }
+
+// quit takes leave of the server. Its answer does not matter.
+func (s *smtpSession) quit() {
+	defer s.drop()
+	s.conn.left = maxReplyBytes
+	_ = s.conn.SetDeadline(time.Now().Add(quitTimeout))
+	if s.write([]byte("QUIT\r\n")) == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(s.client.Text.R, 512))
+	}
+}
+
+// isLoopback tells whether a host can only be this machine.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
