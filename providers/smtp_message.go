@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -63,7 +64,10 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	b = append(b, "MIME-Version: 1.0\r\n"...)
 	if m.HTML == "" {
 		b = appendPart(b, "plain", m.Text)
-		return append(b, "\r\n"...), nil
+		if !bytes.HasSuffix(b, []byte("\r\n")) {
+			b = append(b, "\r\n"...)
+		}
+		return b, nil
 	}
 	// Neither encoding of the parts can produce "=_", so the boundary cannot
 	// occur in them.
