@@ -314,16 +314,19 @@ func (s *SMTPSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &smtpServer{
-		host: s.host(), port: strconv.Itoa(s.port()), mode: s.mode(), tls: config,
-		ehlo: s.ehloName(), login: s.login(),
-		dnsTimeout:        time.Duration(s.DNSTimeout),
-		connectionTimeout: time.Duration(s.ConnectionTimeout),
-		greetingTimeout:   time.Duration(s.GreetingTimeout),
-		replyTimeout:      time.Duration(s.SocketTimeout),
+	dialer := &smtpDialer{
+		Dialer:     net.Dialer{Timeout: time.Duration(s.ConnectionTimeout)},
+		address:    net.JoinHostPort(s.host(), strconv.Itoa(s.port())),
+		dnsTimeout: time.Duration(s.DNSTimeout),
 	}
 	if s.LocalAddress != "" {
-		server.dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(s.LocalAddress)}
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(s.LocalAddress)}
+	}
+	server := &smtpServer{
+		host: s.host(), dial: dialer.dial, mode: s.mode(), tls: config, ehlo: s.ehloName(), login: s.login(),
+		tlsTimeout:      time.Duration(s.ConnectionTimeout),
+		greetingTimeout: time.Duration(s.GreetingTimeout),
+		replyTimeout:    time.Duration(s.SocketTimeout),
 	}
 	connections := s.MaxConnections
 	if connections == 0 {

@@ -1,12 +1,12 @@
 package providers
 
 import (
-	"context"
 	"errors"
 	"net"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 // The replies that the services are known to give, each sent by a server at its
@@ -194,7 +194,9 @@ func TestSMTPBrokenConnections(t *testing.T) {
 						return ""
 					}}).start(t)
 					message := smtpMessage()
-					message.HTML = strings.Repeat("<p>long enough that it cannot hide in a socket's buffer</p>\n", 100_000)
+					if stage == atBody {
+						message = bulkyMessage()
+					}
 					_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
 					failure := asSMTPError(t, err)
 					kind := Temporary
@@ -273,23 +275,22 @@ func TestSMTPMalformedReplies(t *testing.T) {
 	for _, stage := range []smtpStage{atEHLO, atMAIL, atRCPT, atDATA, atDot} {
 		for _, reply := range []string{"what", "25", "250x", "199 no", "600 no", "250-a\r\n251 b"} {
 			t.Run(stage.String()+" "+strconv.Quote(reply), func(t *testing.T) {
-				fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, _, _ int) string {
-					if at == stage {
-						return reply
+				synctest.Test(t, func(t *testing.T) {
+					fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, _, _ int) string {
+						if at == stage {
+							return reply
+						}
+						return ""
+					}}).prepare(t)
+					receipt, err := openPiped(t, fake).Send(shortly(t), smtpMessage())
+					if err == nil {
+						t.Fatalf("accepted: %+v", receipt)
 					}
-					return ""
-				}}).start(t)
-				provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.SocketTimeout = 200e6 })
-				ctx, cancel := context.WithTimeout(shortly(t), 3e9)
-				defer cancel()
-				receipt, err := provider.Send(ctx, smtpMessage())
-				if err == nil {
-					t.Fatalf("accepted: %+v", receipt)
-				}
-				failure := asSMTPError(t, err)
-				if want := stage == atDot; (failure.Kind == Uncertain) != want {
-					t.Error(err)
-				}
+					failure := asSMTPError(t, err)
+					if want := stage == atDot; (failure.Kind == Uncertain) != want {
+						t.Error(err)
+					}
+				})
 			})
 		}
 	}

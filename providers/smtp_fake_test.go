@@ -40,6 +40,7 @@ type fakeSMTP struct {
 
 	listener net.Listener
 	wait     sync.WaitGroup
+	gone     chan struct{} // closed when the test is over
 
 	mutex       sync.Mutex
 	open        map[net.Conn]bool
@@ -49,39 +50,61 @@ type fakeSMTP struct {
 	mails       []string
 }
 
+// start makes the server listen on a real socket.
 func (f *fakeSMTP) start(t testing.TB) *fakeSMTP {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.listener, f.open = listener, map[net.Conn]bool{}
+	f.listener = listener
+	f.prepare(t)
 	f.wait.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			f.mutex.Lock()
-			f.connections++
-			number := f.connections
-			f.open[conn] = true
-			f.mutex.Unlock()
-			f.wait.Go(func() {
-				f.serve(conn, number)
-				conn.Close()
-				f.mutex.Lock()
-				delete(f.open, conn)
-				f.mutex.Unlock()
-			})
+			f.take(conn)
 		}
 	})
+	return f
+}
+
+// prepare readies a server that connections are handed to by dial.
+func (f *fakeSMTP) prepare(t testing.TB) *fakeSMTP {
+	f.open, f.gone = map[net.Conn]bool{}, make(chan struct{})
 	t.Cleanup(func() {
-		listener.Close()
+		if f.listener != nil {
+			f.listener.Close()
+		}
+		close(f.gone)
 		f.hangUp()
 		f.wait.Wait()
 	})
 	return f
+}
+
+// dial connects to the server without a network, which lets time be fake.
+func (f *fakeSMTP) dial(context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	f.take(server)
+	return client, nil
+}
+
+func (f *fakeSMTP) take(conn net.Conn) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.connections++
+	number := f.connections
+	f.open[conn] = true
+	f.wait.Go(func() {
+		f.serve(conn, number)
+		conn.Close()
+		f.mutex.Lock()
+		defer f.mutex.Unlock()
+		delete(f.open, conn)
+	})
 }
 
 // hangUp closes all connections, as a server does that restarts.
@@ -139,7 +162,7 @@ func (c countingReader) Read(b []byte) (int, error) {
 }
 
 func (f *fakeSMTP) serve(raw net.Conn, number int) {
-	conn := raw
+	conn, extensions := raw, f.extensions
 	mails := 1
 	perform := func(stage smtpStage, usual string) bool {
 		reply := ""
@@ -148,6 +171,10 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 		}
 		switch reply {
 		case fakeStall:
+			if stage == atBody { // reading on would take the message
+				<-f.gone
+				return false
+			}
 			_, _ = io.Copy(io.Discard, raw)
 			return false
 		case fakeEOF:
@@ -190,7 +217,7 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 		going := true
 		switch verb {
 		case "EHLO", "HELO":
-			lines := append([]string{"fake.example"}, f.extensions...)
+			lines := append([]string{"fake.example"}, extensions...)
 			for i := range lines {
 				separator := "-"
 				if i == len(lines)-1 {
@@ -210,9 +237,7 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 				secured := tls.Server(raw, f.tls)
 				conn = secured
 				reader = bufio.NewReaderSize(countingReader{conn, f}, 64<<10)
-				f.mutex.Lock()
-				f.extensions = slices.DeleteFunc(slices.Clone(f.extensions), func(e string) bool { return e == "STARTTLS" })
-				f.mutex.Unlock()
+				extensions = slices.DeleteFunc(slices.Clone(extensions), func(e string) bool { return e == "STARTTLS" })
 			}
 		case "AUTH":
 			last := "235 2.7.0 welcome"
@@ -307,9 +332,16 @@ func smtpMessage() *Message {
 	}
 }
 
+// bulkyMessage is larger than the buffers of two sockets.
+func bulkyMessage() *Message {
+	m := smtpMessage()
+	m.HTML = strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000)
+	return m
+}
+
 // shortly is a context that fails a test which would otherwise hang.
 func shortly(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -56,12 +57,7 @@ func newSMTPPool(server *smtpServer, maxConnections, maxMails int) (*smtpPool, e
 func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
 	taken, err := p.seats.Acquire(ctx)
 	if err != nil {
-		failure := &Error{Kind: Temporary, Stage: atConnect.String(), Err: err, Detail: "the provider is closed"}
-		if ctx.Err() != nil {
-			failure.Detail = fmt.Sprintf("all %d connections were busy", p.seats.Stat().MaxResources())
-			failure.Hint = "raise maxConnections if the server allows more"
-		}
-		return "", failure
+		return "", p.noSeat(ctx, err)
 	}
 	seat := taken.Value()
 	defer p.giveBack(taken)
@@ -84,6 +80,19 @@ func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
 	}
 	seat.session = session
 	return session.send(ctx, mail)
+}
+
+// noSeat explains why a mail did not even get to connect.
+func (p *smtpPool) noSeat(ctx context.Context, err error) *Error {
+	if errors.Is(err, puddle.ErrClosedPool) {
+		return &Error{Kind: Temporary, Stage: atConnect.String(), Err: err, Detail: "the provider is closed"}
+	}
+	failure := smtpFailure(ctx, atConnect, err)
+	if stat := p.seats.Stat(); stat.AcquiredResources() == stat.MaxResources() {
+		failure.Detail = fmt.Sprintf("all %d connections were busy", stat.MaxResources())
+		failure.Hint = "raise maxConnections if the server allows more"
+	}
+	return failure
 }
 
 // giveBack returns a seat, without its connection if that is spent.

@@ -39,14 +39,22 @@ const (
 
 // smtpServer is the far end with all that is needed to open a session with it.
 type smtpServer struct {
-	host, port string
-	mode       tlsMode
-	tls        *tls.Config
-	ehlo       string
-	login      smtpLogin
-	dialer     net.Dialer
+	host  string
+	dial  func(context.Context) (net.Conn, error)
+	mode  tlsMode
+	tls   *tls.Config
+	ehlo  string
+	login smtpLogin
 	// Upper bounds of the waits; the context of the mail may end one earlier.
-	dnsTimeout, connectionTimeout, greetingTimeout, replyTimeout time.Duration
+	tlsTimeout, greetingTimeout, replyTimeout time.Duration
+}
+
+// smtpDialer makes TCP connections, with separate bounds for the look-up of the
+// host's name and for the whole.
+type smtpDialer struct {
+	net.Dialer
+	address    string
+	dnsTimeout time.Duration
 }
 
 // smtpLogin is how to log in; nobody logs in when the user is empty.
@@ -110,19 +118,15 @@ func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
 	return s, nil
 }
 
-// dial connects with separate bounds for the look-up and the whole.
-func (server *smtpServer) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, server.connectionTimeout)
-	defer cancel()
+func (d *smtpDialer) dial(ctx context.Context) (net.Conn, error) {
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	lookup := time.AfterFunc(server.dnsTimeout, func() { giveUp(&net.DNSError{Err: "timeout", IsTimeout: true}) })
+	lookup := time.AfterFunc(d.dnsTimeout, func() { giveUp(&net.DNSError{Err: "timeout", IsTimeout: true}) })
 	defer lookup.Stop()
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSDone:      func(httptrace.DNSDoneInfo) { lookup.Stop() },
 		ConnectStart: func(string, string) { lookup.Stop() },
 	})
-	conn, err := server.dialer.DialContext(traced, "tcp", net.JoinHostPort(server.host, server.port))
+	conn, err := d.DialContext(traced, "tcp", d.address)
 	var slow *net.DNSError
 	if err != nil && errors.As(context.Cause(ctx), &slow) {
 		return nil, slow
@@ -159,7 +163,7 @@ func (s *smtpSession) enter(ctx context.Context, stage smtpStage, limit time.Dur
 func (s *smtpSession) greet(ctx context.Context) *Error {
 	var conn net.Conn = s.conn
 	if s.server.mode == tlsImplicit {
-		s.enter(ctx, atTLS, s.server.connectionTimeout)
+		s.enter(ctx, atTLS, s.server.tlsTimeout)
 		secured := tls.Client(s.conn, s.server.tls)
 		if err := secured.Handshake(); err != nil {
 			return smtpFailure(ctx, atTLS, err)

@@ -1,0 +1,633 @@
+package providers
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/pbkdf2"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// A mail on a warm connection costs two flights where the server pipelines, and
+// four elsewhere.
+func TestSMTPRoundTrips(t *testing.T) {
+	for _, test := range []struct {
+		extensions []string
+		flights    int
+		commands   string
+	}{
+		{[]string{"PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "CHUNKING"}, 2, "MAIL FROM:<no-reply@acme.example> SIZE="},
+		{[]string{"SIZE"}, 4, "MAIL FROM:<no-reply@acme.example> SIZE="},
+		{nil, 4, "MAIL FROM:<no-reply@acme.example>"},
+	} {
+		fake := (&fakeSMTP{extensions: test.extensions}).start(t)
+		provider := openSMTP(t, fake.port())
+		message := smtpMessage()
+		if _, err := provider.Send(shortly(t), message); err != nil {
+			t.Fatal(err)
+		}
+		_, before, _ := fake.seen()
+		warm := fake.flights()
+		const mails = 10
+		for range mails {
+			receipt, err := provider.Send(shortly(t), message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(receipt.ID, "FAKE1X") || !strings.HasPrefix(receipt.Answer, "Ok: queued as FAKE1X") {
+				t.Errorf("%+v", receipt)
+			}
+		}
+		if got := fake.flights() - warm; got != mails*test.flights {
+			t.Errorf("%v: %d flights for %d mails, want %d each", test.extensions, got, mails, test.flights)
+		}
+		connections, commands, got := fake.seen()
+		if connections != 1 || len(got) != mails+1 {
+			t.Errorf("%d connections, %d mails", connections, len(got))
+		}
+		if len(commands)-len(before) != 3*mails {
+			t.Errorf("%d commands for %d mails: %q", len(commands)-len(before), mails, commands[len(before):])
+		}
+		for _, command := range commands {
+			if strings.HasPrefix(command, "MAIL") && !strings.HasPrefix(command, test.commands) ||
+				strings.Contains(command, "SMTPUTF8") || strings.Contains(command, "BODY") {
+				t.Errorf("%v: %s", test.extensions, command)
+			}
+		}
+		built := buildMIME(t, message)
+		if got[0] != strings.ReplaceAll(string(built), "\r\n", "\n") {
+			t.Errorf("what arrived is not what was built:\n%s", got[0])
+		}
+	}
+}
+
+// openPiped opens a provider that reaches the server without a network.
+func openPiped(t testing.TB, fake *fakeSMTP, change ...func(*SMTPSettings)) *smtpProvider {
+	provider := openSMTP(t, 2525, change...)
+	provider.pool.server.dial = fake.dial
+	return provider
+}
+
+// A mail that is cancelled, or whose deadline passes, ends at once, wherever it
+// waits; and so it does when a wait of the settings is over.
+func TestSMTPStalls(t *testing.T) {
+	stages := []smtpStage{atTLS, atGreeting, atEHLO, atSTARTTLS, atAUTH, atMAIL, atRCPT, atDATA, atBody, atDot}
+	for _, stage := range stages {
+		for _, way := range []string{"cancelled", "deadline", "own timeout"} {
+			t.Run(stage.String()+" "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { testSMTPStall(t, stage, way) })
+			})
+		}
+	}
+}
+
+func testSMTPStall(t *testing.T, stage smtpStage, way string) {
+	authority := newTestAuthority(t)
+	fake := (&fakeSMTP{
+		extensions: []string{"PIPELINING", "STARTTLS", "AUTH PLAIN"},
+		tls:        authority.server,
+		answer: func(at smtpStage, _, _ int) string {
+			if at == stage {
+				return fakeStall
+			}
+			return ""
+		},
+	}).prepare(t)
+	provider := openPiped(t, fake, withLogin, func(s *SMTPSettings) {
+		s.TLS.CA = settings.Texts{authority.pem}
+		s.ConnectionTimeout = settings.Milliseconds(2 * time.Second)
+		s.GreetingTimeout = settings.Milliseconds(3 * time.Second)
+		s.SocketTimeout = settings.Milliseconds(4 * time.Second)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	want, cause := time.Second, context.Canceled
+	switch way {
+	case "deadline":
+		ctx, cancel = context.WithTimeout(ctx, want)
+		defer cancel()
+		cause = context.DeadlineExceeded
+	case "cancelled":
+		time.AfterFunc(want, cancel)
+	default:
+		cause = nil
+		switch stage {
+		case atGreeting:
+			want = 3 * time.Second
+		case atDot:
+			want = finalDotTimeout
+		default:
+			want = 4 * time.Second
+		}
+	}
+	message := smtpMessage()
+	if stage == atBody {
+		message = bulkyMessage()
+	}
+	started := time.Now()
+	_, err := provider.Send(ctx, message)
+	took := time.Since(started)
+	failure := asSMTPError(t, err)
+	kind := Temporary
+	if stage == atDot {
+		kind = Uncertain
+	}
+	if failure.Kind != kind || failure.Stage != stage.String() {
+		t.Errorf("got %v, want %v: %s", err, kind, stage)
+	}
+	if took != want {
+		t.Errorf("took %v, want %v", took, want)
+	}
+	if cause != nil && !errors.Is(err, cause) {
+		t.Errorf("the cause is lost: %v", err)
+	}
+	if cause == nil && stage != atDot && !strings.Contains(failure.Hint, "Timeout bounds this") {
+		t.Errorf("no setting is named: %v", err)
+	}
+	if stage != atBody { // where the server does not look
+		synctest.Wait()
+		if n := fake.openConnections(); n != 0 {
+			t.Errorf("%d connections are left", n)
+		}
+	}
+}
+
+// A name server that says nothing is not waited for longer than dnsTimeout.
+func TestSMTPLookupTimeout(t *testing.T) {
+	dialer := &smtpDialer{address: "relay.example:587", dnsTimeout: 50 * time.Millisecond}
+	dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	_, err := dialer.dial(shortly(t))
+	failure := smtpFailure(shortly(t), atConnect, err)
+	if failure.Kind != Temporary || !strings.Contains(failure.Hint, "dnsTimeout") {
+		t.Error(failure)
+	}
+}
+
+// A pooled connection that died is replaced, and the mail goes out once.
+func TestSMTPDeadConnectionIsReplaced(t *testing.T) {
+	for name, kill := range map[string]func(*fakeSMTP){
+		"closed while idle":   func(f *fakeSMTP) { f.hangUp() },
+		"421 while idle":      func(f *fakeSMTP) { f.shout("421 4.4.2 idle for too long") },
+		"421 then closed":     func(f *fakeSMTP) { f.shout("421 4.4.2 idle for too long"); f.hangUp() },
+		"an unasked for line": func(f *fakeSMTP) { f.shout("250 Ok") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
+			provider := openSMTP(t, fake.port())
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Fatal(err)
+			}
+			idle := idleSession(t, provider)
+			kill(fake)
+			eventually(t, "the end is noticed", func() bool { return !idle.isAlive() })
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Fatal(err)
+			}
+			_, commands, mails := fake.seen()
+			if len(mails) != 2 || count(commands, "MAIL") != 2 {
+				t.Errorf("%d mails, commands %q", len(mails), commands)
+			}
+		})
+	}
+	for _, extensions := range [][]string{{"PIPELINING"}, {}} {
+		for _, stunt := range []string{fakeEOF, fakeReset, fakeStall, "421 4.4.2 too late"} {
+			for _, stage := range []smtpStage{atMAIL, atRCPT, atDATA, atBody, atDot} {
+				if stage == atBody && strings.HasPrefix(stunt, "421") {
+					continue
+				}
+				t.Run(fmt.Sprint(stunt, " at ", stage, " ", extensions), func(t *testing.T) {
+					fake := &fakeSMTP{extensions: extensions, answer: func(at smtpStage, connection, mail int) string {
+						if at == stage && connection == 1 && mail == 2 {
+							return stunt
+						}
+						return ""
+					}}
+					if stunt == fakeStall {
+						synctest.Test(t, func(t *testing.T) {
+							fake.prepare(t)
+							testSMTPReplacement(t, fake, openPiped(t, fake), stage, stunt)
+						})
+						return
+					}
+					fake.start(t)
+					testSMTPReplacement(t, fake, openSMTP(t, fake.port()), stage, stunt)
+				})
+			}
+		}
+	}
+}
+
+func testSMTPReplacement(t *testing.T, fake *fakeSMTP, provider *smtpProvider, stage smtpStage, stunt string) {
+	ctx := shortly(t)
+	message := smtpMessage()
+	if _, err := provider.Send(ctx, message); err != nil {
+		t.Fatal(err)
+	}
+	if stage == atBody {
+		message = bulkyMessage()
+	}
+	_, err := provider.Send(ctx, message)
+	connections, _, mails := fake.seen()
+	switch {
+	case stage != atDot:
+		if err != nil || connections != 2 || len(mails) != 2 {
+			t.Errorf("%v, %d connections, %d mails", err, connections, len(mails))
+		}
+	case strings.HasPrefix(stunt, "421"):
+		if asSMTPError(t, err).Kind != Temporary || connections != 1 {
+			t.Errorf("%v, %d connections", err, connections)
+		}
+	default:
+		if asSMTPError(t, err).Kind != Uncertain || connections != 1 {
+			t.Errorf("%v, %d connections", err, connections)
+		}
+	}
+}
+
+// A server that fails every connection gets two tries, not more.
+func TestSMTPReplacementIsTriedOnce(t *testing.T) {
+	fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, connection, mail int) string {
+		if at == atMAIL && (connection > 1 || mail > 1) {
+			return fakeEOF
+		}
+		return ""
+	}}).start(t)
+	provider := openSMTP(t, fake.port())
+	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := provider.Send(shortly(t), smtpMessage())
+	if failure := asSMTPError(t, err); failure.Kind != Temporary {
+		t.Error(err)
+	}
+	if connections, _, _ := fake.seen(); connections != 2 {
+		t.Errorf("%d connections", connections)
+	}
+}
+
+func idleSession(t testing.TB, p *smtpProvider) *smtpSession {
+	t.Helper()
+	idle := p.pool.seats.AcquireAllIdle()
+	if len(idle) != 1 {
+		t.Fatalf("%d idle connections", len(idle))
+	}
+	defer idle[0].ReleaseUnused()
+	return idle[0].Value().session
+}
+
+func count(commands []string, verb string) (n int) {
+	for _, command := range commands {
+		if strings.HasPrefix(command, verb) {
+			n++
+		}
+	}
+	return n
+}
+
+// After a refusal the connection goes on with RSET, unless the server is left
+// waiting for a message that must not come.
+func TestSMTPAfterRefusal(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		extensions  []string
+		data        string // the answer to DATA after a refused RCPT
+		connections int
+		resets      int
+	}{
+		{"pipelined", []string{"PIPELINING"}, "554 5.5.1 no valid recipients", 1, 1},
+		{"in turn", nil, "", 1, 1},
+		{"unwanted 354", []string{"PIPELINING"}, "354 go ahead", 2, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var friendly atomic.Bool
+			fake := (&fakeSMTP{extensions: test.extensions, answer: func(at smtpStage, _, _ int) string {
+				switch {
+				case friendly.Load():
+				case at == atRCPT:
+					return "550 5.1.1 no such user"
+				case at == atDATA:
+					return test.data
+				}
+				return ""
+			}}).start(t)
+			provider := openSMTP(t, fake.port())
+			_, err := provider.Send(shortly(t), smtpMessage())
+			if failure := asSMTPError(t, err); failure.Kind != Recipient || failure.Stage != "RCPT TO" || failure.Code != "550 5.1.1" {
+				t.Fatal(err)
+			}
+			if _, _, mails := fake.seen(); len(mails) != 0 {
+				t.Fatalf("delivered %q", mails)
+			}
+			friendly.Store(true)
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Fatal(err)
+			}
+			connections, commands, mails := fake.seen()
+			if connections != test.connections || count(commands, "RSET") != test.resets || len(mails) != 1 {
+				t.Errorf("%d connections, %d mails, commands %q", connections, len(mails), commands)
+			}
+		})
+	}
+}
+
+// Trouble after the accepting 250 is no trouble of the mail's.
+func TestSMTPTroubleAfterAcceptance(t *testing.T) {
+	for _, stunt := range []string{fakeEOF, fakeReset} {
+		fake := &fakeSMTP{extensions: []string{"PIPELINING"}}
+		fake.answer = func(at smtpStage, _, mail int) string {
+			if at == 0 {
+				return stunt
+			}
+			return ""
+		}
+		fake.start(t)
+		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxMessages = 1 })
+		for range 3 {
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := provider.Close(); err != nil {
+			t.Error(err)
+		}
+		if connections, commands, mails := fake.seen(); connections != 3 || len(mails) != 3 || count(commands, "QUIT") != 3 {
+			t.Errorf("%d connections, %d mails, %q", connections, len(mails), commands)
+		}
+	}
+}
+
+func TestSMTPWhatTheServerSaidBefore(t *testing.T) {
+	t.Run("too large", func(t *testing.T) {
+		fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
+		_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
+		_, commands, _ := fake.seen()
+		if asSMTPError(t, err).Kind != Content || count(commands, "MAIL") != 0 {
+			t.Errorf("%v %q", err, commands)
+		}
+	})
+	t.Run("recipient needs SMTPUTF8", func(t *testing.T) {
+		message := smtpMessage()
+		message.To = "ünïcode@xn--exmple-cua.com"
+		fake := (&fakeSMTP{}).start(t)
+		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+		if asSMTPError(t, err).Kind != Recipient || strings.Contains(err.Error(), "ünï") {
+			t.Error(err)
+		}
+		fake = (&fakeSMTP{extensions: []string{"SMTPUTF8", "PIPELINING"}}).start(t)
+		if _, err := openSMTP(t, fake.port()).Send(shortly(t), message); err != nil {
+			t.Fatal(err)
+		}
+		_, commands, _ := fake.seen()
+		if !slices.Contains(commands, "MAIL FROM:<no-reply@acme.example> SMTPUTF8") ||
+			!slices.Contains(commands, "RCPT TO:<ünïcode@xn--exmple-cua.com>") {
+			t.Errorf("%q", commands)
+		}
+	})
+	t.Run("sender needs SMTPUTF8", func(t *testing.T) {
+		message := smtpMessage()
+		message.ReplyTo.Address = "hülfe@acme.example"
+		fake := (&fakeSMTP{}).start(t)
+		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+		if asSMTPError(t, err).Kind != Configuration {
+			t.Error(err)
+		}
+	})
+	t.Run("quoted local part", func(t *testing.T) {
+		message := smtpMessage()
+		message.To = "foo.@docomo.ne.jp"
+		fake := (&fakeSMTP{}).start(t)
+		if _, err := openSMTP(t, fake.port()).Send(shortly(t), message); err != nil {
+			t.Fatal(err)
+		}
+		_, commands, mails := fake.seen()
+		if !slices.Contains(commands, `RCPT TO:<"foo."@docomo.ne.jp>`) || !strings.Contains(mails[0], "\nTo: <\"foo.\"@docomo.ne.jp>\n") {
+			t.Errorf("%q\n%s", commands, mails[0])
+		}
+	})
+	for _, to := range []string{"a@example.com\r\nRCPT TO:<eve@example.com>", "no-at", "a\r\nDATA@example.com", ""} {
+		message := smtpMessage()
+		message.To = to
+		fake := (&fakeSMTP{}).start(t)
+		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+		if connections, _, _ := fake.seen(); asSMTPError(t, err).Kind != Recipient || connections != 0 {
+			t.Errorf("%q: %v", to, err)
+		}
+	}
+}
+
+func TestSMTPConnectionLimits(t *testing.T) {
+	t.Run("mails a connection", func(t *testing.T) {
+		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
+		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxMessages = 3 })
+		for range 7 {
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		provider.Close()
+		if connections, commands, _ := fake.seen(); connections != 3 || count(commands, "QUIT") != 3 {
+			t.Errorf("%d connections, %q", connections, commands)
+		}
+	})
+	t.Run("age and idleness", func(t *testing.T) {
+		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
+		provider := openSMTP(t, fake.port())
+		for _, grow := range []func(*smtpSession){
+			func(s *smtpSession) { s.used = s.used.Add(-2 * smtpMaxIdle) },
+			func(s *smtpSession) { s.opened = s.opened.Add(-2 * smtpMaxAge) },
+		} {
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Fatal(err)
+			}
+			provider.pool.sweep()
+			grow(idleSession(t, provider))
+			provider.pool.sweep()
+			if total := provider.pool.seats.Stat().TotalResources(); total != 0 {
+				t.Errorf("%d connections are left", total)
+			}
+			eventually(t, "the connection is closed", func() bool { return fake.openConnections() == 0 })
+		}
+	})
+	t.Run("all busy", func(t *testing.T) {
+		fake := (&fakeSMTP{answer: func(at smtpStage, _, _ int) string {
+			if at == atDot {
+				return fakeStall
+			}
+			return ""
+		}}).start(t)
+		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxConnections = 1 })
+		ctx, cancel := context.WithCancel(shortly(t))
+		first := make(chan error)
+		go func() { _, err := provider.Send(ctx, smtpMessage()); first <- err }()
+		eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return count(commands, "DATA") == 1 })
+		short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancelShort()
+		_, err := provider.Send(short, smtpMessage())
+		if failure := asSMTPError(t, err); failure.Kind != Temporary || !strings.Contains(failure.Hint, "maxConnections") {
+			t.Error(err)
+		}
+		cancel()
+		if failure := asSMTPError(t, <-first); failure.Kind != Uncertain {
+			t.Error(failure)
+		}
+	})
+}
+
+// Close lets mails under way end, takes leave of the server, and leaves nothing
+// behind.
+func TestSMTPClose(t *testing.T) {
+	before := runtime.NumGoroutine()
+	t.Run("", func(t *testing.T) {
+		hold := make(chan struct{})
+		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, connection, mail int) string {
+			if at == atDot && mail == 2 {
+				<-hold
+			}
+			return ""
+		}}).start(t)
+		provider := openSMTP(t, fake.port())
+		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			t.Fatal(err)
+		}
+		sent := make(chan error)
+		go func() { _, err := provider.Send(shortly(t), smtpMessage()); sent <- err }()
+		eventually(t, "the second is under way", func() bool { _, commands, _ := fake.seen(); return count(commands, "DATA") == 2 })
+		closed := make(chan struct{})
+		go func() { provider.Close(); close(closed) }()
+		eventually(t, "the pool is closing", func() bool {
+			_, err := provider.Send(shortly(t), smtpMessage())
+			return err != nil && asSMTPError(t, err).Kind == Temporary
+		})
+		select {
+		case <-closed:
+			t.Error("closed while a mail was under way")
+		default:
+		}
+		close(hold)
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+		<-closed
+		provider.Close() // a second time does no harm
+		_, commands, _ := fake.seen()
+		if count(commands, "QUIT") != fakeConnections(fake) {
+			t.Errorf("%q", commands)
+		}
+	})
+	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+func fakeConnections(f *fakeSMTP) int { n, _, _ := f.seen(); return n }
+
+func TestSMTPAuthentication(t *testing.T) {
+	const user, pass = "relay", "pa55-word-of-the-relay"
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	decode := func(s string) string { b, _ := base64.StdEncoding.DecodeString(s); return string(b) }
+	verdict := func(ok bool) string {
+		if ok {
+			return "235 2.7.0 welcome"
+		}
+		return "535 5.7.8 no"
+	}
+	scram := func(h func() hash.Hash) func(string, func(string) string) string {
+		return func(command string, ask func(string) string) string {
+			first := decode(ask(""))
+			bare, ok := strings.CutPrefix(first, "n,,")
+			_, nonce, _ := strings.Cut(bare, ",r=")
+			challenge := "r=" + nonce + "server,s=" + encode("salt") + ",i=4096"
+			final := decode(ask(encode(challenge)))
+			without, proof, _ := strings.Cut(final, ",p=")
+			message := bare + "," + challenge + "," + without
+			mac := func(key []byte, text string) []byte { m := hmac.New(h, key); m.Write([]byte(text)); return m.Sum(nil) }
+			salted, _ := pbkdf2.Key(h, pass, []byte("salt"), 4096, h().Size())
+			client := mac(salted, "Client Key")
+			stored := h()
+			stored.Write(client)
+			signature := mac(stored.Sum(nil), message)
+			for i := range signature {
+				signature[i] ^= client[i]
+			}
+			if !ok || !strings.HasPrefix(bare, "n="+user+",") || decode(proof) != string(signature) {
+				return verdict(false)
+			}
+			ask(encode("v=" + encode(string(mac(mac(salted, "Server Key"), message)))))
+			return verdict(true)
+		}
+	}
+	plain := func(command string, _ func(string) string) string {
+		return verdict(command == "AUTH PLAIN "+encode("\x00"+user+"\x00"+pass))
+	}
+	login := func(command string, ask func(string) string) string {
+		return verdict(command == "AUTH LOGIN" && decode(ask(encode("Username:"))) == user && decode(ask(encode("Password:"))) == pass)
+	}
+	cram := func(command string, ask func(string) string) string {
+		m := hmac.New(md5.New, []byte(pass))
+		m.Write([]byte("<1.2@fake.example>"))
+		return verdict(command == "AUTH CRAM-MD5" && decode(ask(encode("<1.2@fake.example>"))) == fmt.Sprintf("%s %x", user, m.Sum(nil)))
+	}
+	for _, test := range []struct {
+		name, offer, method, want string
+		converse                  func(string, func(string) string) string
+	}{
+		{"best", "AUTH LOGIN PLAIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256", "", "AUTH SCRAM-SHA-256", scram(sha256.New)},
+		{"SCRAM-SHA-1", "AUTH PLAIN SCRAM-SHA-1", "", "AUTH SCRAM-SHA-1", scram(sha1.New)},
+		{"PLAIN", "AUTH LOGIN PLAIN CRAM-MD5 XOAUTH2", "", "AUTH PLAIN", plain},
+		{"LOGIN", "AUTH NTLM LOGIN", "", "AUTH LOGIN", login},
+		{"CRAM-MD5", "AUTH CRAM-MD5 GSSAPI", "", "AUTH CRAM-MD5", cram},
+		{"asked for", "AUTH PLAIN LOGIN", "login", "AUTH LOGIN", login},
+		{"lower case", "AUTH plain", "", "AUTH PLAIN", plain},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fake := (&fakeSMTP{extensions: []string{test.offer, "PIPELINING"}, converse: test.converse}).start(t)
+			provider := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.Auth.Method = test.method })
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Error(err)
+			}
+			_, commands, _ := fake.seen()
+			if count(commands, test.want) != 1 {
+				t.Errorf("%q", commands)
+			}
+			provider = openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) {
+				s.Auth.Method, s.Auth.Pass = test.method, settings.NewSecret("wrong-secret")
+			})
+			_, err := provider.Send(shortly(t), smtpMessage())
+			if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, "auth.pass") ||
+				strings.Contains(fmt.Sprintf("%+v", err), "wrong-secret") {
+				t.Error(err)
+			}
+		})
+	}
+	for offer, hint := range map[string]string{
+		"SIZE":             "remove auth",
+		"AUTH GSSAPI NTLM": "",
+	} {
+		fake := (&fakeSMTP{extensions: []string{offer}}).start(t)
+		_, err := openSMTP(t, fake.port(), withLogin).Send(shortly(t), smtpMessage())
+		if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, hint) {
+			t.Error(err)
+		}
+	}
+	fake := (&fakeSMTP{extensions: []string{"AUTH PLAIN"}}).start(t)
+	_, err := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.AuthMethod = "SCRAM-SHA-256" }).Send(shortly(t), smtpMessage())
+	if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Detail, "SCRAM-SHA-256") {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,193 @@
+package providers
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// testAuthority is a certificate authority of the test's own.
+type testAuthority struct {
+	key    *ecdsa.PrivateKey
+	cert   *x509.Certificate
+	pem    string
+	server *tls.Config // for 127.0.0.1 and mail.example
+}
+
+func newTestAuthority(t testing.TB) *testAuthority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Authority of a test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &testAuthority{key: key, cert: cert,
+		pem: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+	a.server = a.issue(t, time.Now().Add(time.Hour), "mail.example", "127.0.0.1")
+	return a
+}
+
+func (a *testAuthority) issue(t testing.TB, until time.Time, names ...string) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]},
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+func TestSMTPTLS(t *testing.T) {
+	authority := newTestAuthority(t)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, []byte(authority.pem), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yes, no := true, false
+	trusting := func(s *SMTPSettings) { s.TLS.CA = settings.Texts{authority.pem} }
+	starttls := []string{"PIPELINING", "STARTTLS"}
+	for _, test := range []struct {
+		name       string
+		extensions []string
+		implicit   bool
+		server     *tls.Config
+		change     func(*SMTPSettings)
+		secure     bool
+		// the failure, when one is wanted
+		kind  Kind
+		stage string
+		hint  string
+	}{
+		{name: "offered", extensions: starttls, change: trusting, secure: true},
+		{name: "not offered", extensions: []string{"PIPELINING"}, change: trusting},
+		{name: "ignored", extensions: starttls, change: func(s *SMTPSettings) { s.IgnoreTLS = true }},
+		{name: "required", extensions: starttls, secure: true, change: func(s *SMTPSettings) { trusting(s); s.RequireTLS = true }},
+		{name: "required, not offered", extensions: []string{"PIPELINING"}, change: func(s *SMTPSettings) { trusting(s); s.RequireTLS = true },
+			kind: Configuration, stage: "STARTTLS", hint: "secure"},
+		{name: "implicit", implicit: true, secure: true, change: func(s *SMTPSettings) { trusting(s); s.Secure = &yes }},
+		{name: "CA in a file", extensions: starttls, secure: true, change: func(s *SMTPSettings) { s.TLS.CA = settings.Texts{file} }},
+		{name: "servername", extensions: starttls, server: authority.issue(t, time.Now().Add(time.Hour), "mail.example"), secure: true,
+			change: func(s *SMTPSettings) { trusting(s); s.ServerName = "mail.example" }},
+		{name: "tls.servername first", extensions: starttls, secure: true,
+			change: func(s *SMTPSettings) { trusting(s); s.ServerName = "other.example"; s.TLS.ServerName = "mail.example" }},
+		{name: "any certificate", extensions: starttls, secure: true, change: func(s *SMTPSettings) { s.TLS.RejectUnauthorized = &no }},
+		{name: "TLS 1.2 server", extensions: starttls, secure: true, change: trusting,
+			server: &tls.Config{Certificates: authority.server.Certificates, MaxVersion: tls.VersionTLS12}},
+
+		{name: "unknown authority", extensions: starttls, change: func(*SMTPSettings) {}, kind: Configuration, stage: "TLS", hint: "tls.ca"},
+		{name: "unknown authority, implicit", implicit: true, change: func(s *SMTPSettings) { s.Secure = &yes },
+			kind: Configuration, stage: "TLS", hint: "tls.ca"},
+		{name: "other name", extensions: starttls, change: func(s *SMTPSettings) { trusting(s); s.ServerName = "other.example" },
+			kind: Configuration, stage: "TLS", hint: "servername"},
+		{name: "expired", extensions: starttls, server: authority.issue(t, time.Now().Add(-time.Hour), "127.0.0.1"), change: trusting,
+			kind: Configuration, stage: "TLS", hint: "clock"},
+		{name: "too old", extensions: starttls, change: func(s *SMTPSettings) { trusting(s); s.TLS.MinVersion = "TLSv1.3" },
+			server: &tls.Config{Certificates: authority.server.Certificates, MaxVersion: tls.VersionTLS12},
+			kind:   Configuration, stage: "TLS", hint: "tls.minVersion"},
+		{name: "implicit where STARTTLS is spoken", extensions: starttls, change: func(s *SMTPSettings) { trusting(s); s.Secure = &yes },
+			kind: Configuration, stage: "TLS", hint: `remove "secure": true`},
+		{name: "STARTTLS where TLS comes first", implicit: true, change: func(s *SMTPSettings) { s.GreetingTimeout = settings.Milliseconds(50e6) },
+			kind: Temporary, stage: "greeting", hint: `"secure": true`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := test.server
+			if config == nil {
+				config = authority.server
+			}
+			fake := (&fakeSMTP{extensions: test.extensions, implicit: test.implicit, tls: config}).start(t)
+			provider := openSMTP(t, fake.port(), test.change)
+			_, err := provider.Send(shortly(t), smtpMessage())
+			if test.kind != 0 {
+				failure := asSMTPError(t, err)
+				if failure.Kind != test.kind || failure.Stage != test.stage || !strings.Contains(failure.Hint, test.hint) {
+					t.Error(err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			session := idleSession(t, provider)
+			if session.secure != test.secure {
+				t.Errorf("encrypted: %v", session.secure)
+			}
+			// Warm and alive under TLS too, session tickets and all.
+			for range 3 {
+				if !session.isAlive() {
+					t.Error("a live connection looks dead")
+				}
+				if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+					t.Error(err)
+				}
+			}
+			if connections := fakeConnections(fake); connections != 1 {
+				t.Errorf("%d connections", connections)
+			}
+			fake.hangUp()
+			eventually(t, "the end is noticed", func() bool { return !session.isAlive() })
+			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+				t.Error(err)
+			}
+			if session := idleSession(t, provider); test.secure {
+				state, _ := session.client.TLSConnectionState()
+				if !state.DidResume {
+					t.Error("the TLS session was not resumed")
+				}
+			}
+		})
+	}
+}
+
+// A password never leaves this machine in clear text, whatever the settings
+// and the server say.
+func TestSMTPNoLoginInClearText(t *testing.T) {
+	fake := (&fakeSMTP{extensions: []string{"AUTH PLAIN"}}).start(t)
+	provider := openSMTP(t, fake.port(), withLogin)
+	provider.pool.server.host = "192.0.2.1" // what the server is taken for
+	_, failure := provider.pool.server.open(shortly(t))
+	if failure == nil || failure.Kind != Configuration || failure.Stage != "AUTH" {
+		t.Error(failure)
+	}
+	if _, commands, _ := fake.seen(); count(commands, "AUTH") != 0 {
+		t.Errorf("%q", commands)
+	}
+}
