@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"logto-email-relay/relay"
+	"logto-email-relay/settings"
+)
+
+// check applies every rule to a configuration that was laid over its defaults.
+func (d *decoder) check(c *Config) {
+	d.checkRules(c)
+	d.checkStruct(reflect.ValueOf(c).Elem(), "")
+	d.checkProviders(c)
+	d.checkRoutes(c)
+	d.checkSenders(c)
+}
+
+// complain reports a broken rule, unless a problem with the value itself was
+// reported, which the rule would only echo.
+func (d *decoder) complain(path, text string) {
+	for settled := path; settled != ""; settled = parent(settled) {
+		if d.settled[settled] {
+			return
+		}
+	}
+	for settled := range d.settled {
+		if strings.HasPrefix(settled, path+"[") {
+			return
+		}
+	}
+	for _, secret := range d.secrets {
+		const telling = 4
+		if len(secret) >= telling {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	d.problems = append(d.problems, found{d.locate(path), path, text})
+}
+
+// locate returns where a key's value stands; for a key that is not in the file
+// where the object stands that it belongs to.
+func (d *decoder) locate(path string) place {
+	if at, written := d.values[path]; written {
+		return at.value
+	}
+	for path != "" {
+		path = parent(path)
+		if at, written := d.values[path]; written {
+			return at.key
+		}
+	}
+	return place{1, 1}
+}
+
+// parent returns the path of the object or list that a path is in.
+func parent(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
+
+// checkStruct calls Check on every struct of the configuration.
+func (d *decoder) checkStruct(v reflect.Value, path string) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			d.checkStruct(v.Elem(), path)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			d.checkStruct(v.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		}
+	case reflect.Struct:
+		if checker, checks := v.Addr().Interface().(settings.Checker); checks {
+			for _, problem := range checker.Check() {
+				key := path
+				if problem.Key != "" {
+					key = join(path, problem.Key)
+				}
+				d.complain(key, problem.Text)
+			}
+		}
+		for _, f := range fieldsOf(v.Type()) {
+			d.checkStruct(v.FieldByIndex(f.index), join(path, f.key))
+		}
+	}
+}
+
+// checkProviders wants at least one provider, and names that tell them apart.
+func (d *decoder) checkProviders(c *Config) {
+	if len(c.Providers) == 0 {
+		d.complain("providers", `add at least one provider, such as {"type": "smtp", "host": "smtp.example.com"}`)
+	}
+	first := make(map[string]int, len(d.names))
+	for i, name := range d.names {
+		if c.Providers[i] == nil {
+			continue
+		}
+		if earlier, taken := first[name]; taken {
+			path := fmt.Sprintf("providers[%d]", i)
+			if _, named := d.values[path+".name"]; named {
+				path += ".name"
+			}
+			d.complain(path, fmt.Sprintf(`providers[%d] has the same name; give each provider a "name" of its own`, earlier))
+			continue
+		}
+		first[name] = i
+	}
+}
+
+// checkRoutes wants routes to name providers that there are.
+func (d *decoder) checkRoutes(c *Config) {
+	known := make(map[string]bool, len(d.names))
+	for _, name := range d.names {
+		known[name] = true
+	}
+	for i, route := range c.Routes {
+		for j, name := range route.Providers {
+			if name == "" || known[name] {
+				continue
+			}
+			text := "no provider has this name"
+			if help := hint(name, d.names); help != "" {
+				text += ", " + help
+			}
+			d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), text)
+		}
+	}
+}
+
+// checkSenders wants somebody for every mail to come from: the route's sender,
+// else the provider's own, else the common one.
+func (d *decoder) checkSenders(c *Config) {
+	if !c.Sender.From.IsZero() || d.settled["sender"] || d.settled["sender.from"] {
+		return
+	}
+	senderless := make(map[string]int)
+	for i, provider := range c.Providers {
+		if provider != nil && provider.Sender().From.IsZero() && provider.Shared().Type != inboxType {
+			senderless[provider.Shared().Name] = i
+		}
+	}
+	for _, name := range namesWithoutRouteSender(c) {
+		if i, missing := senderless[name]; missing {
+			d.complain(fmt.Sprintf("providers[%d]", i),
+				`mails through this provider have no sender; set sender.from, such as "Acme <no-reply@acme.example>"`)
+			delete(senderless, name)
+		}
+	}
+}
+
+// namesWithoutRouteSender lists the providers that send mails whose route has
+// no sender.
+func namesWithoutRouteSender(c *Config) []string {
+	var names, all []string
+	for _, provider := range c.Providers {
+		if provider != nil {
+			all = append(all, provider.Shared().Name)
+		}
+	}
+	for _, route := range c.Routes {
+		if route.Sender == nil || route.Sender.From.IsZero() {
+			if len(route.Providers) == 0 {
+				return all
+			}
+			names = append(names, route.Providers...)
+		}
+		if matchesAll(route) {
+			return names
+		}
+	}
+	return all
+}
+
+func matchesAll(r relay.Route) bool {
+	return len(r.Domains)+len(r.Types)+len(r.Applications)+len(r.Organizations)+len(r.Locales) == 0
+}

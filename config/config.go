@@ -1,0 +1,88 @@
+// Package config reads what an operator writes.
+//
+// A file of JSON or YAML becomes a tree of values that know their line and
+// column. The defaults are made, the tree is laid over them key by key, and
+// then everything is checked: the rules that the settings name in their tags,
+// their Check methods, and the few rules that concern more than one section.
+//
+// Nothing is guessed and nothing is dropped. A key that no setting has, a key
+// written twice or a value of the wrong type is a problem, and all problems are
+// reported together, each with its place in the file and with words that say
+// what to write instead. Texts may hold ${NAME} for an environment variable and
+// ${file:/path} for a file; what they stand for, and every secret, stays out of
+// all problems.
+//
+// The same tables of keys and rules make the JSON Schema that editors use.
+package config
+
+import (
+	"net/mail"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers"
+	"logto-email-relay/limits"
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
+	"logto-email-relay/settings"
+	"logto-email-relay/templates"
+)
+
+// Config is a whole configuration, section by section.
+type Config struct {
+	// Editor is the address of the JSON Schema, which only editors follow.
+	Editor string `json:"$schema"`
+
+	Server    handlers.Settings      `json:"server"`
+	Admin     handlers.AdminSettings `json:"admin"`
+	Sender    relay.Sender           `json:"sender"`
+	Branding  templates.Branding     `json:"branding"`
+	Templates templates.Settings     `json:"templates"`
+	// Providers are in order of failover. Every one has a name of its own.
+	Providers  []providers.Settings `json:"providers" validate:"dive"`
+	Routes     []relay.Route        `json:"routes" validate:"dive"`
+	Limits     limits.Settings      `json:"limits"`
+	Deliveries deliveries.Settings  `json:"deliveries"`
+	Log        Log                  `json:"log"`
+}
+
+// Log says what the relay writes to its standard error.
+type Log struct {
+	// Level is the least important level that is written.
+	Level string `json:"level" validate:"oneof=debug info warn error"`
+	// Format is json for machines and text for people.
+	Format string `json:"format" validate:"oneof=json text"`
+}
+
+// defaults returns what holds where an operator writes nothing.
+func defaults() *Config {
+	return &Config{
+		Server:     handlers.DefaultSettings(),
+		Admin:      handlers.DefaultAdminSettings(),
+		Templates:  templates.DefaultSettings(),
+		Deliveries: deliveries.DefaultSettings(),
+		Log:        Log{Level: "info", Format: "json"},
+	}
+}
+
+// inboxType is the provider that shows mails instead of sending them, so that
+// nobody has to own its sender's address.
+const inboxType = "inbox"
+
+// Development is the configuration of a relay that was started without any: it
+// listens on the loopback interface only, keeps every mail in its inbox, and
+// takes webhooks that bear the token.
+func Development(token string) *Config {
+	c := defaults()
+	c.Server.Address = "127.0.0.1:8080"
+	c.Server.Authorization = []settings.Secret{settings.NewSecret("Bearer " + token)}
+	c.Sender.From = settings.Mailbox{Address: mail.Address{Name: "Logto Email Relay", Address: "no-reply@example.com"}}
+	c.Log.Format = "text"
+	for _, kind := range providers.Types() {
+		if kind.Name == inboxType {
+			inbox := kind.New()
+			inbox.Shared().Type, inbox.Shared().Name = inboxType, inboxType
+			c.Providers = []providers.Settings{inbox}
+		}
+	}
+	return c
+}

@@ -1,0 +1,437 @@
+package config
+
+import (
+	"cmp"
+	"encoding"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"logto-email-relay/providers"
+	"logto-email-relay/settings"
+)
+
+// decoder lays a tree over settings structs. It never stops at a problem.
+type decoder struct {
+	surroundings surroundings
+	problems     []found
+	notices      []found
+	// values remembers where every key of the file stands.
+	values map[string]keyed
+	// settled are the keys that a problem was reported for already, so that no
+	// rule complains about what follows from it.
+	settled map[string]bool
+	// names are what the entries of providers are called, also those that could
+	// not be decoded.
+	names []string
+	// secrets are texts that no problem may repeat.
+	secrets []string
+}
+
+// found is a problem or notice about a key.
+type found struct {
+	at   place
+	key  string
+	text string
+}
+
+// keyed is where a key and its value stand; they are the same for an item of a
+// list.
+type keyed struct{ key, value place }
+
+// field is a key that a settings struct has, those of embedded structs
+// included.
+type field struct {
+	key      string
+	index    []int
+	kind     reflect.Type
+	validate string
+	noeffect string
+	future   string
+}
+
+func fieldsOf(t reflect.Type) []field {
+	var fields []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && key == "" && f.Type.Kind() == reflect.Struct:
+			for _, inner := range fieldsOf(f.Type) {
+				inner.index = append([]int{i}, inner.index...)
+				fields = append(fields, inner)
+			}
+		case f.IsExported() && key != "" && key != "-":
+			fields = append(fields, field{key, []int{i}, f.Type,
+				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future")})
+		}
+	}
+	return fields
+}
+
+func keysOf(fields []field) []string {
+	keys := make([]string, 0, len(fields))
+	for _, f := range fields {
+		keys = append(keys, f.key)
+	}
+	return keys
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// problem reports what is wrong with the value of a key.
+func (d *decoder) problem(at place, path, text string) {
+	d.problems = append(d.problems, found{at, path, text})
+	d.settled[path] = true
+}
+
+// wrongType says what belongs to a key in place of what is there.
+func (d *decoder) wrongType(n *node, path string, t reflect.Type) {
+	instead := ", not " + n.written()
+	switch {
+	case n.kind == scalar && n.scalar == nil:
+		instead = ", or remove the key"
+	case n.reference != "":
+		d.problem(n.from, path, "the value of "+n.reference+" does not fit here; it must be "+wanted(t))
+		return
+	}
+	d.problem(n.from, path, "write "+wanted(t)+instead)
+}
+
+// wanted describes what is written for a type, with an example where the type
+// alone does not say it.
+func wanted(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[settings.Secret]():
+		return "a text in quotes"
+	case reflect.TypeFor[settings.Duration]():
+		return `a duration such as "8s"`
+	case reflect.TypeFor[settings.Milliseconds]():
+		return "a number of milliseconds such as 5000"
+	case reflect.TypeFor[settings.Texts]():
+		return "a text or a list of texts"
+	case reflect.TypeFor[settings.Headers]():
+		return `headers as an object such as {"X-Environment": "production"}`
+	case reflect.TypeFor[settings.Network]():
+		return `an address range such as "10.0.0.0/8"`
+	case reflect.TypeFor[settings.Mailbox]():
+		return `a mail address such as "Acme <no-reply@acme.example>"`
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a text in quotes"
+	case reflect.Bool:
+		return "true or false without quotes"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return "a whole number without quotes"
+	case reflect.Float32, reflect.Float64:
+		return "a number without quotes"
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	case reflect.Slice:
+		if element := t.Elem(); element.Kind() == reflect.String || element == reflect.TypeFor[settings.Secret]() {
+			return `a list of texts in brackets, such as ["one", "two"]`
+		}
+		return "a list in brackets"
+	case reflect.Struct, reflect.Map:
+		return "an object in braces"
+	}
+	return "a value"
+}
+
+// decode lays a value over a setting.
+func (d *decoder) decode(n *node, v reflect.Value, path string) {
+	t := v.Type()
+	if t == reflect.TypeFor[providers.Settings]() {
+		d.decodeProvider(n, v, path)
+		return
+	}
+	if t.Kind() == reflect.Pointer {
+		v.Set(reflect.New(t.Elem()))
+		d.decode(n, v.Elem(), path)
+		return
+	}
+	switch target := v.Addr().Interface().(type) {
+	case settings.Unmarshaler:
+		n.public = t != reflect.TypeFor[settings.Headers]()
+		if d.expand(n, path) {
+			d.refused(target.UnmarshalSetting(n.plain()), n, path, t)
+		}
+		return
+	case encoding.TextUnmarshaler:
+		n.public = n.public || t != reflect.TypeFor[settings.Secret]()
+		d.decodeText(n, target, path, t)
+		return
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		d.decodeStruct(n, v, path)
+	case reflect.Slice:
+		d.decodeSlice(n, v, path)
+	case reflect.Map:
+		d.decodeMap(n, v, path)
+	case reflect.Interface:
+		if d.expand(n, path) && n.plain() != nil {
+			v.Set(reflect.ValueOf(n.plain()))
+		}
+	default:
+		n.public = true
+		if d.expand(n, path) && !setScalar(n, v) {
+			d.wrongType(n, path, t)
+		}
+	}
+}
+
+// expand replaces the references in every text of a value, once.
+func (d *decoder) expand(n *node, path string) bool {
+	if n.expanded {
+		return !d.settled[path]
+	}
+	n.expanded = true
+	good := true
+	for i, item := range n.items {
+		good = d.expand(item, fmt.Sprintf("%s[%d]", path, i)) && good
+	}
+	for _, m := range n.members {
+		good = d.expand(m.value, join(path, printable(m.key, 64))) && good
+	}
+	written, isText := n.scalar.(string)
+	if !isText || !strings.Contains(written, "${") {
+		if strings.Contains(written, "://") && strings.Contains(written, "@") {
+			n.public = false
+		}
+		return good
+	}
+	text, first, err := d.surroundings.expand(written)
+	n.public = n.public || bare.MatchString(written)
+	if err != nil {
+		d.problem(n.from, path, err.Error())
+		return false
+	}
+	if n.scalar, n.reference = text, first; first != "" {
+		d.secrets = append(d.secrets, text)
+	}
+	return good
+}
+
+// refused reports the error that a setting has with its value. An error may
+// quote the value, so that of an expanded one is replaced.
+func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
+	if err == nil {
+		return
+	}
+	if n.reference != "" || !n.public {
+		d.wrongType(n, path, t)
+		return
+	}
+	d.problem(n.from, path, err.Error())
+}
+
+func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path string, t reflect.Type) {
+	if !d.expand(n, path) {
+		return
+	}
+	text, isText := n.scalar.(string)
+	if !isText {
+		d.wrongType(n, path, t)
+		return
+	}
+	if t == reflect.TypeFor[settings.Secret]() {
+		d.secrets = append(d.secrets, text)
+	}
+	d.refused(target.UnmarshalText([]byte(text)), n, path, t)
+}
+
+// setScalar sets a text, a truth value or a number. What came out of ${…} is a
+// text at first and may stand for the others.
+func setScalar(n *node, v reflect.Value) bool {
+	text, isText := n.scalar.(string)
+	expanded := isText && n.reference != ""
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+		return isText
+	case reflect.Bool:
+		truth, isBool := n.scalar.(bool)
+		if expanded {
+			truth, isBool = text == "true", text == "true" || text == "false"
+		}
+		v.SetBool(truth)
+		return isBool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		number, isWhole := n.scalar.(int64)
+		if expanded {
+			parsed, err := strconv.ParseInt(text, 10, 64)
+			number, isWhole = parsed, err == nil
+		}
+		if !isWhole || v.OverflowInt(number) {
+			return false
+		}
+		v.SetInt(number)
+		return true
+	case reflect.Float32, reflect.Float64:
+		number, isNumber := n.scalar.(float64)
+		if whole, isWhole := n.scalar.(int64); isWhole {
+			number, isNumber = float64(whole), true
+		}
+		if expanded {
+			parsed, err := strconv.ParseFloat(text, 64)
+			number, isNumber = parsed, err == nil && !math.IsNaN(parsed) && !math.IsInf(parsed, 0)
+		}
+		v.SetFloat(number)
+		return isNumber
+	}
+	return false
+}
+
+func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {
+	if n.kind != list {
+		d.wrongType(n, path, v.Type())
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+	for i, item := range n.items {
+		key := fmt.Sprintf("%s[%d]", path, i)
+		d.values[key] = keyed{item.from, item.from}
+		d.decode(item, v.Index(i), key)
+	}
+}
+
+func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
+	if n.kind != object {
+		d.wrongType(n, path, v.Type())
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for m, key := range d.membersOf(n, path) {
+		element := reflect.New(v.Type().Elem()).Elem()
+		d.decode(m.value, element, key)
+		v.SetMapIndex(reflect.ValueOf(m.key), element)
+	}
+}
+
+func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
+	if n.kind != object {
+		d.wrongType(n, path, v.Type())
+		return
+	}
+	fields := fieldsOf(v.Type())
+	byKey := make(map[string]field, len(fields))
+	for _, f := range fields {
+		byKey[f.key] = f
+	}
+	for m, key := range d.membersOf(n, path) {
+		f, known := byKey[m.key]
+		switch {
+		case !known:
+			d.unknown(m, path, keysOf(fields))
+		case f.noeffect != "":
+			d.notices = append(d.notices, found{m.at, key, key + " has no effect: " + f.noeffect})
+		case f.future != "" && !m.value.off():
+			d.problem(m.at, key, f.future+": not available in this version; remove it or leave it empty")
+		case f.future != "":
+		default:
+			d.decode(m.value, v.FieldByIndex(f.index), key)
+		}
+	}
+}
+
+// membersOf yields the members of an object with their paths, and reports those
+// that are there twice.
+func (d *decoder) membersOf(n *node, path string) func(yield func(member, string) bool) {
+	return func(yield func(member, string) bool) {
+		seen := make(map[string]place, len(n.members))
+		for _, m := range n.members {
+			key := join(path, printable(m.key, 64))
+			if first, twice := seen[m.key]; twice {
+				d.problem(m.at, key, fmt.Sprintf("this key is on line %d already; keep one of the two", first.line))
+				continue
+			}
+			seen[m.key] = m.at
+			d.values[key] = keyed{m.at, m.value.from}
+			if !yield(m, key) {
+				return
+			}
+		}
+	}
+}
+
+func (d *decoder) unknown(m member, path string, known []string) {
+	text := "unknown key"
+	if help := hint(m.key, known); help != "" {
+		text += ", " + help
+	}
+	d.problem(m.at, join(path, printable(m.key, 64)), text)
+	if meant := nearest(m.key, known); meant != "" {
+		d.settled[join(path, meant)] = true
+	}
+}
+
+// decodeProvider makes the settings that the entry's type asks for. Of an entry
+// without a known type nothing else can be said.
+func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
+	d.names = append(d.names, nameOf(n))
+	if n.kind != object {
+		d.wrongType(n, path, reflect.TypeFor[struct{}]())
+		return
+	}
+	types := providers.Types()
+	names := make([]string, 0, len(types))
+	for _, kind := range types {
+		names = append(names, kind.Name)
+	}
+	written := n.find("type")
+	if written == nil {
+		d.problem(n.from, path, fmt.Sprintf(`say which kind of provider this is: add "type" with one of %s`,
+			strings.Join(names, ", ")))
+		return
+	}
+	key := join(path, "type")
+	if !d.expand(written, key) {
+		d.settled[path] = true
+		return
+	}
+	name, isText := written.scalar.(string)
+	if !isText {
+		d.wrongType(written, key, reflect.TypeFor[string]())
+		d.settled[path] = true
+		return
+	}
+	for _, kind := range types {
+		if kind.Name == name {
+			made := kind.New()
+			d.decodeStruct(n, reflect.ValueOf(made).Elem(), path)
+			shared := made.Shared()
+			shared.Name = cmp.Or(shared.Name, name)
+			d.names[len(d.names)-1] = shared.Name
+			v.Set(reflect.ValueOf(made))
+			return
+		}
+	}
+	written.public = written.reference == ""
+	text := "no provider of this type is known"
+	if help := hint(name, names); help != "" && written.reference == "" {
+		text += ", " + help
+	}
+	d.problem(written.from, key, text)
+	d.settled[path] = true
+}
+
+// nameOf returns what an entry of providers calls itself, as far as it goes.
+func nameOf(n *node) string {
+	for _, key := range []string{"name", "type"} {
+		if value := n.find(key); value != nil {
+			if name, isText := value.scalar.(string); isText && name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}

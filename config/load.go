@@ -1,0 +1,109 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxFile bounds the configuration file, in bytes.
+const maxFile = 1 << 20
+
+// Load reads a configuration file of JSON or YAML, at most 1 MiB of it, with
+// lookup for the environment variables that it refers to. Its error is an
+// *Error when the file could be read but not used; fs.ErrNotExist is in its
+// chain when there is no such file. The notices come in either case.
+func Load(path string, lookup func(name string) (string, bool)) (*Config, []Notice, error) {
+	data, err := readBounded(path, maxFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	return read(path, data, surroundings{lookup, readReferenced})
+}
+
+func read(path string, data []byte, from surroundings) (*Config, []Notice, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	src := newSource(path, string(data))
+	root, problem := parse(path, data)
+	if problem == nil && root.kind != object {
+		problem = &syntaxError{root.from, "a configuration is an object: { \"server\": …, \"providers\": … }"}
+	}
+	if problem != nil {
+		p := Problem{Position: src.position(problem.at), Text: problem.text}
+		src.hideLine(problem.at.line)
+		src.show(&p, problem.at)
+		return nil, nil, &Error{[]Problem{p}}
+	}
+
+	config := defaults()
+	d := &decoder{surroundings: from, values: map[string]keyed{}, settled: map[string]bool{}}
+	d.values[""] = keyed{root.from, root.from}
+	d.decode(root, reflect.ValueOf(config).Elem(), "")
+	d.check(config)
+
+	src.hide(root)
+	notices := make([]Notice, 0, len(d.notices))
+	for _, n := range d.notices {
+		notices = append(notices, Notice{src.position(n.at), n.text})
+	}
+	if len(d.problems) == 0 {
+		return config, notices, nil
+	}
+	problems := make([]Problem, 0, len(d.problems))
+	for _, p := range d.problems {
+		problems = append(problems, Problem{Position: src.position(p.at), Key: p.key, Text: p.text})
+	}
+	problems = sorted(problems)
+	for i := range problems[:min(len(problems), maxShown)] {
+		at := problems[i].Position
+		src.show(&problems[i], place{at.Line, at.Column})
+	}
+	return nil, notices, &Error{problems}
+}
+
+// parse makes a tree of the file. Its name tells JSON from YAML, and where it
+// does not, a brace at the beginning does.
+func parse(path string, data []byte) (*node, *syntaxError) {
+	content := bytes.TrimLeft(data, " \t\r\n")
+	switch {
+	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
+		return nil, &syntaxError{place{1, 1}, "the file is not UTF-8 text"}
+	case len(content) == 0:
+		return nil, &syntaxError{place{1, 1}, "the file is empty"}
+	}
+	switch extension := strings.ToLower(filepath.Ext(path)); {
+	case extension == ".yaml" || extension == ".yml":
+		return parseYAML(data)
+	case extension == ".json" || content[0] == '{':
+		return parseJSON(data)
+	}
+	return parseYAML(data)
+}
+
+// lexemes tells what a line consists of. Its group is what may be a secret:
+// everything but keys and punctuation.
+var lexemes = regexp.MustCompile(`^\s*(?:- +)*[\w$.-]{1,40}:(?:\s|$)|"[\w$.-]{1,40}"\s*:|[\s{}\[\],:]+|- ` +
+	`|("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s{}\[\],:"']+)`)
+
+// hideLine masks a line of a file that made no tree, which could say more.
+func (s *source) hideLine(number int) {
+	if number < 1 || number > len(s.lines) {
+		return
+	}
+	line := s.lines[number-1]
+	at, offset := place{number, 1}, 0
+	advance := func(to int) place {
+		at.column += utf8.RuneCountInString(line[offset:to])
+		offset = to
+		return at
+	}
+	for _, match := range lexemes.FindAllStringSubmatchIndex(line, -1) {
+		if match[2] >= 0 {
+			s.hidden = append(s.hidden, span{advance(match[2]), advance(match[3])})
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// nearest returns the word that someone most likely meant, or an empty text
+// when none is near.
+func nearest(written string, words []string) string {
+	const longest = 64
+	if len(written) > longest {
+		return ""
+	}
+	best, bestDistance := "", 1+max(1, min(3, len(written)/3))
+	for _, word := range words {
+		distance := editDistance(strings.ToLower(written), strings.ToLower(word))
+		if distance < bestDistance {
+			best, bestDistance = word, distance
+		}
+	}
+	return best
+}
+
+// editDistance counts the letters to insert, delete, replace or swap with their
+// neighbour to get from one word to the other.
+func editDistance(from, to string) int {
+	a, b := []rune(from), []rune(to)
+	var beforeLast []int
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			replaced := last[j-1]
+			if a[i-1] != b[j-1] {
+				replaced++
+			}
+			row[j] = min(replaced, last[j]+1, row[j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], beforeLast[j-2]+1)
+			}
+		}
+		beforeLast, last = last, row
+	}
+	return last[len(b)]
+}
+
+// hint ends a sentence about a word that is not one of words.
+func hint(written string, words []string) string {
+	const few = 14
+	if word := nearest(written, words); word != "" {
+		return fmt.Sprintf("did you mean %q?", word)
+	}
+	if len(words) == 0 || len(words) > few {
+		return ""
+	}
+	sorted := slices.Sorted(slices.Values(words))
+	return "known are " + strings.Join(sorted, ", ")
+}

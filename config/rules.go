@@ -1,0 +1,220 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-playground/validator/v10"
+
+	"logto-email-relay/settings"
+)
+
+// patterns are the rules of settings that a regular expression can tell. The
+// JSON Schema knows them too.
+var patterns = map[string]*regexp.Regexp{
+	"providername":    regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
+	"placeholdername": regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),
+	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
+	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
+		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
+	"rate": regexp.MustCompile(`^[1-9][0-9]{0,8}/[0-9]`),
+}
+
+// ruleWords say what every rule asks for. %s is the rule's parameter. Rules
+// that mean something else for texts, lists and numbers have one entry each.
+var ruleWords = map[string]string{
+	"required":             "this is needed",
+	"required_with":        "this is needed together with %s",
+	"required_without":     "this is needed unless there is %s",
+	"excluded_with":        "this does not go together with %s",
+	"oneof":                "write one of: %s",
+	"min text":             "write at least %s characters",
+	"max text":             "write at most %s characters",
+	"len text":             "write exactly %s characters",
+	"min list":             "write at least %s in this list",
+	"max list":             "write at most %s in this list",
+	"min number":           "write a number of at least %s",
+	"max number":           "write a number of at most %s",
+	"gte number":           "write a number of at least %s",
+	"lte number":           "write a number of at most %s",
+	"gt number":            "write a number greater than %s",
+	"lt number":            "write a number less than %s",
+	"min duration":         `write a duration of at least "%s"`,
+	"max duration":         `write a duration of at most "%s"`,
+	"gte duration":         `write a duration of at least "%s"`,
+	"lte duration":         `write a duration of at most "%s"`,
+	"gt duration":          `write a duration longer than "%s"`,
+	"url":                  `write an address with its scheme, such as "https://example.com"`,
+	"http_url":             `write an address such as "https://api.example.com"`,
+	"httpsurl":             `write an address that begins with https://, such as "https://acme.example/logo.png"`,
+	"ip":                   `write an IP address such as "192.0.2.10"`,
+	"fqdn":                 `write a domain such as "mg.acme.example"`,
+	"hostname":             `write a host name such as "smtp.example.com"`,
+	"hostname_rfc1123":     `write a host name such as "smtp.example.com"`,
+	"hostname_rfc1123|ip":  `write a host name such as "smtp.example.com" or an IP address`,
+	"ip|hostname_rfc1123":  `write a host name such as "smtp.example.com" or an IP address`,
+	"hostname_port":        `write a host and a port, such as "127.0.0.1:8080"`,
+	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
+	"listen":               `write an address and a port such as "127.0.0.1:8080", or ":8080" for every address`,
+	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
+	"hexcolor":             `write a colour such as "#5d34f2"`,
+	"email":                `write a mail address such as "no-reply@acme.example"`,
+	"startswith":           `write a text that begins with "%s"`,
+	"endswith":             `write a text that ends with "%s"`,
+	"printascii":           "write printable ASCII characters only",
+	"unique":               "write every entry once",
+	"providername":         "use letters, digits, dash, underscore and dot only",
+	"placeholdername":      "use letters, digits and underscore only, and begin with a letter",
+	"urlscheme":            `write a URL scheme in lower case, such as "https"; schemes that run code are not allowed`,
+	"hostpattern":          `write a domain such as "acme.example" or "*.acme.example", and one with other letters in its xn-- form`,
+	"oneline":              "write one line, without control characters",
+	"rate":                 `write a number and a time such as "10/10m"`,
+}
+
+// checkRules applies the validate tags of all settings.
+func (d *decoder) checkRules(c *Config) {
+	err := newValidator().Struct(c)
+	failures, _ := err.(validator.ValidationErrors)
+	for _, failure := range failures {
+		_, path, _ := strings.Cut(strings.ReplaceAll(failure.Namespace(), embedded+".", ""), ".")
+		d.complain(path, wordsOf(failure))
+	}
+}
+
+// wordsOf turns a failed rule into a sentence.
+func wordsOf(failure validator.FieldError) string {
+	rule, parameter := failure.Tag(), failure.Param()
+	words, found := ruleWords[rule]
+	if !found {
+		words, found = ruleWords[rule+" "+sizeOf(failure.Type())]
+	}
+	switch {
+	case !found:
+		return "this breaks the rule " + strings.TrimSuffix(rule+"="+parameter, "=")
+	case rule == "oneof":
+		parameter = strings.Join(strings.Fields(parameter), ", ")
+	case rule == "required":
+		return words + "; write " + wanted(failure.Type())
+	}
+	if strings.Contains(words, "%s") {
+		return fmt.Sprintf(words, parameter)
+	}
+	return words
+}
+
+// sizeOf tells what a rule about size counts.
+func sizeOf(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case t.Kind() == reflect.String:
+		return "text"
+	case t.Kind() == reflect.Slice, t.Kind() == reflect.Map:
+		return "list"
+	}
+	return "number"
+}
+
+// embedded stands in for the name of an embedded struct, whose keys belong to
+// the one around it.
+const embedded = "~"
+
+func newValidator() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(func(f reflect.StructField) string {
+		if key, _, _ := strings.Cut(f.Tag.Get("json"), ","); key != "" {
+			return key
+		}
+		return embedded
+	})
+	v.RegisterCustomTypeFunc(func(value reflect.Value) any {
+		switch value := value.Interface().(type) {
+		case settings.Secret:
+			return value.Reveal()
+		case settings.Mailbox:
+			return value.Address.Address
+		case settings.Network:
+			if value.IsValid() {
+				return value.String()
+			}
+			return ""
+		case settings.Duration:
+			return time.Duration(value)
+		case settings.Milliseconds:
+			return time.Duration(value)
+		}
+		return nil
+	}, settings.Secret{}, settings.Mailbox{}, settings.Network{}, settings.Duration(0), settings.Milliseconds(0))
+
+	rules := map[string]func(string) bool{
+		"httpsurl": isHTTPS,
+		"oneline":  isOneLine,
+		"listen":   isListenAddress,
+	}
+	for name, pattern := range patterns {
+		rules[name] = pattern.MatchString
+	}
+	rules["rate"] = isRate
+	rules["urlscheme"] = isLinkScheme
+	for name, rule := range rules {
+		// Registration fails for an empty name or a missing function only.
+		_ = v.RegisterValidation(name, func(f validator.FieldLevel) bool { return rule(f.Field().String()) })
+	}
+	return v
+}
+
+func isHTTPS(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil
+}
+
+func isOneLine(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
+	})
+}
+
+// isLinkScheme refuses the schemes that make a link run code or show a page of
+// the sender's making.
+func isLinkScheme(text string) bool {
+	switch text {
+	case "javascript", "vbscript", "data", "file", "blob", "about":
+		return false
+	}
+	return patterns["urlscheme"].MatchString(text)
+}
+
+func isRate(text string) bool {
+	_, span, _ := strings.Cut(text, "/")
+	var duration settings.Duration
+	return patterns["rate"].MatchString(text) && duration.UnmarshalText([]byte(span)) == nil && duration > 0
+}
+
+// isListenAddress takes what hostname_port does not: IPv6 addresses, and port 0
+// for one that the system picks.
+func isListenAddress(text string) bool {
+	at := strings.LastIndexByte(text, ':')
+	if at < 0 {
+		return false
+	}
+	if _, err := strconv.ParseUint(text[at+1:], 10, 16); err != nil {
+		return false
+	}
+	host := text[:at]
+	if host == "" || host == "localhost" {
+		return true
+	}
+	inner, bracketed := strings.CutPrefix(host, "[")
+	if bracketed {
+		inner, bracketed = strings.CutSuffix(inner, "]")
+	}
+	ip, err := netip.ParseAddr(inner)
+	return err == nil && ip.Is6() == bracketed
+}

@@ -1,0 +1,139 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// maxDepth bounds how deep values may nest. Real configurations need five.
+const maxDepth = 32
+
+// place is a line and a column, both counted from 1, columns in characters.
+type place struct{ line, column int }
+
+func (p place) before(q place) bool {
+	return p.line < q.line || p.line == q.line && p.column < q.column
+}
+
+// node is a value as the file holds it: the common ground of JSON and YAML.
+type node struct {
+	kind kind
+	// from is where the value begins, to is where it has ended. to is set for
+	// scalars only.
+	from, to place
+	// scalar is nil, bool, int64, float64 or string.
+	scalar  any
+	items   []*node
+	members []member
+
+	// reference is the first ${…} that was replaced in the text, empty if none.
+	reference string
+	expanded  bool
+	// public values may be shown in the excerpt beside a problem. Everything
+	// else is masked there: secrets, and what the loader could not place and so
+	// could not know to be none.
+	public bool
+}
+
+type kind int
+
+const (
+	scalar kind = iota
+	list
+	object
+)
+
+// member is one key of an object. A file may hold the same key twice.
+type member struct {
+	key   string
+	at    place
+	value *node
+}
+
+// find returns the value of the first member with the key.
+func (n *node) find(key string) *node {
+	for _, m := range n.members {
+		if m.key == key {
+			return m.value
+		}
+	}
+	return nil
+}
+
+// plain returns the value as settings.Unmarshaler wants it.
+func (n *node) plain() any {
+	switch n.kind {
+	case list:
+		values := make([]any, 0, len(n.items))
+		for _, item := range n.items {
+			values = append(values, item.plain())
+		}
+		return values
+	case object:
+		values := make(map[string]any, len(n.members))
+		for _, m := range n.members {
+			values[m.key] = m.value.plain()
+		}
+		return values
+	}
+	return n.scalar
+}
+
+// off tells whether a value asks for nothing.
+func (n *node) off() bool {
+	switch n.kind {
+	case list:
+		return len(n.items) == 0
+	case object:
+		return len(n.members) == 0
+	}
+	return n.scalar == nil || n.scalar == "" || n.scalar == false
+}
+
+// written describes the value to its author without quoting a text, which may
+// be a secret in the wrong place.
+func (n *node) written() string {
+	switch value := n.scalar.(type) {
+	case bool:
+		return fmt.Sprint(value)
+	case int64, float64:
+		if n.public {
+			return fmt.Sprint(value)
+		}
+		return "a number"
+	case string:
+		if n.reference != "" {
+			return "the value of " + n.reference
+		}
+		return "a text"
+	}
+	switch n.kind {
+	case list:
+		return "a list"
+	case object:
+		return "an object"
+	}
+	return "null"
+}
+
+// syntaxError is a file that is no tree at all.
+type syntaxError struct {
+	at   place
+	text string
+}
+
+// printable returns a text of the file on one line, of bounded length and
+// without anything that a terminal obeys.
+func printable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit]) + "…"
+	}
+	return text
+}

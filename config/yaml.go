@@ -1,0 +1,176 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	yaml "github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// afterEnd is behind every place of a file.
+var afterEnd = place{line: math.MaxInt}
+
+// parseYAML makes a tree from the YAML that people write by hand: no anchors,
+// aliases, merge keys and tags, which make a file mean something else than it
+// shows, and a small one mean something huge.
+func parseYAML(data []byte) (root *node, problem *syntaxError) {
+	// The parser is third-party code that indexes into slices of tokens. Should
+	// an odd file make it panic, then that file has a problem, not the relay.
+	defer func() {
+		if recover() != nil {
+			root, problem = nil, &syntaxError{place{1, 1}, "this is not YAML that can be read"}
+		}
+	}()
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	tokens := lexer.Tokenize(text)
+	if problem := checkTokens(tokens); problem != nil {
+		return nil, problem
+	}
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		return nil, explainYAML(err)
+	}
+	var bodies []ast.Node
+	for _, document := range file.Docs {
+		if document.Body != nil {
+			bodies = append(bodies, document.Body)
+		}
+	}
+	switch len(bodies) {
+	case 0:
+		return nil, &syntaxError{place{1, 1}, "the file is empty"}
+	case 1:
+		return yamlNode(bodies[0], 0)
+	}
+	return nil, &syntaxError{placeOf(bodies[1].GetToken()), "a second document begins here; write one configuration a file"}
+}
+
+// checkTokens refuses what the relay does not read, and nesting that would make
+// the parser, which is recursive, run out of stack.
+func checkTokens(tokens token.Tokens) *syntaxError {
+	depth, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			dashes, line = 0, t.Position.Line
+		}
+		refused := ""
+		switch t.Type {
+		case token.AnchorType, token.AliasType, token.MergeKeyType:
+			refused = "anchors, aliases and merge keys are not read; write the value out, or put a text that begins with & or * in quotes"
+		case token.TagType:
+			refused = "tags are not read; remove it, or put a text that begins with ! in quotes"
+		case token.DirectiveType:
+			refused = "directives are not read; remove the line, or put a text that begins with % in quotes"
+		case token.MappingKeyType:
+			refused = "keys marked with ? are not read; write key: value"
+		case token.MappingStartType, token.SequenceStartType:
+			depth++
+		case token.MappingEndType, token.SequenceEndType:
+			depth--
+		case token.SequenceEntryType:
+			dashes++
+		}
+		if max(depth, dashes) > maxDepth {
+			refused = fmt.Sprintf("values nest deeper than %d levels here", maxDepth)
+		}
+		if refused != "" {
+			return &syntaxError{placeOf(t), refused}
+		}
+	}
+	return nil
+}
+
+func explainYAML(err error) *syntaxError {
+	var syntax *yaml.SyntaxError
+	if !errors.As(err, &syntax) || syntax.Token == nil {
+		return &syntaxError{place{1, 1}, "this is not YAML"}
+	}
+	text := "this is not YAML: " + printable(syntax.Message, 120)
+	if strings.Contains(syntax.Message, "\t") || strings.Contains(syntax.Message, "tab character") {
+		text = "YAML is indented with spaces; replace the tab"
+	}
+	return &syntaxError{placeOf(syntax.Token), text}
+}
+
+func placeOf(t *token.Token) place {
+	return place{max(t.Position.Line, 1), max(t.Position.Column, 1)}
+}
+
+func yamlNode(from ast.Node, depth int) (*node, *syntaxError) {
+	if from == nil || from.GetToken() == nil {
+		return nil, &syntaxError{place{1, 1}, "this is not YAML that can be read"}
+	}
+	t := from.GetToken()
+	n := &node{from: placeOf(t), to: afterEnd}
+	if depth > maxDepth {
+		return nil, &syntaxError{n.from, fmt.Sprintf("values nest deeper than %d levels here", maxDepth)}
+	}
+	end := t
+	switch from := from.(type) {
+	case *ast.NullNode:
+	case *ast.BoolNode:
+		n.scalar = from.Value
+	case *ast.IntegerNode:
+		switch value := from.Value.(type) {
+		case int64:
+			n.scalar = value
+		case uint64:
+			if n.scalar = float64(value); value <= math.MaxInt64 {
+				n.scalar = int64(value)
+			}
+		}
+	case *ast.FloatNode:
+		n.scalar = from.Value
+	case *ast.StringNode:
+		n.scalar = from.Value
+	case *ast.LiteralNode:
+		n.scalar, end = from.Value.Value, from.Value.GetToken()
+	case *ast.InfinityNode, *ast.NanNode:
+		n.scalar = t.Value
+	case *ast.SequenceNode:
+		n.kind = list
+		for _, value := range from.Values {
+			item, problem := yamlNode(value, depth+1)
+			if problem != nil {
+				return nil, problem
+			}
+			n.items = append(n.items, item)
+		}
+	case *ast.MappingValueNode:
+		n.kind = object
+		return n, yamlMember(n, from, depth)
+	case *ast.MappingNode:
+		n.kind = object
+		for _, value := range from.Values {
+			if problem := yamlMember(n, value, depth); problem != nil {
+				return nil, problem
+			}
+		}
+		// The token of a mapping in block style is its first colon.
+		if len(n.members) > 0 && !from.IsFlowStyle {
+			n.from = n.members[0].at
+		}
+	default:
+		return nil, &syntaxError{n.from, "this kind of YAML value is not read; write a text, a number, true, false, a list or an object"}
+	}
+	if end.Next != nil {
+		n.to = placeOf(end.Next)
+	}
+	return n, nil
+}
+
+func yamlMember(n *node, from *ast.MappingValueNode, depth int) *syntaxError {
+	key := from.Key.GetToken()
+	value, problem := yamlNode(from.Value, depth+1)
+	if problem != nil {
+		return problem
+	}
+	n.members = append(n.members, member{key.Value, placeOf(key), value})
+	return nil
+}
