@@ -160,7 +160,10 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 	}
 	switch target := v.Addr().Interface().(type) {
 	case settings.Unmarshaler:
-		n.public = t != reflect.TypeFor[settings.Headers]()
+		// Headers may carry the key of a service.
+		if t != reflect.TypeFor[settings.Headers]() {
+			n.publish()
+		}
 		if d.expand(n, path) {
 			d.refused(target.UnmarshalSetting(n.plain()), n, path, t)
 		}

@@ -16,9 +16,8 @@ const maxReferenced = 64 << 10
 
 var (
 	reference = regexp.MustCompile(`^\$\{(?:file:([^{}]+)|([A-Za-z_][A-Za-z0-9_]*))\}`)
-	// bare is a text that is one reference and nothing else, and so is none of
-	// the secrets that it stands for.
-	bare = regexp.MustCompile(`^\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
+	// bare is a text that is one reference and no secret of its own.
+	bare = regexp.MustCompile(`^(?:Bearer |Basic )?\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
 )
 
 // surroundings are what texts may refer to.

@@ -108,6 +108,9 @@ func (r *jsonReader) members(n *node, depth int) *syntaxError {
 	for r.tokens.More() {
 		key, at, _, problem := r.next()
 		if problem != nil {
+			if problem.text == noValue {
+				problem.text = noKey
+			}
 			return problem
 		}
 		value, problem := r.value(depth + 1)
@@ -119,6 +122,11 @@ func (r *jsonReader) members(n *node, depth int) *syntaxError {
 	_, _, _, problem := r.next()
 	return problem
 }
+
+const (
+	noKey   = "a key in double quotes belongs here"
+	noValue = "this is no JSON value; texts belong in double quotes"
+)
 
 // explain says in an operator's words why no token could be read. The token
 // would have begun at the offset start.
@@ -145,11 +153,11 @@ func (r *jsonReader) explain(start int, err error) *syntaxError {
 	case strings.Contains(syntax.Error(), "after object key"):
 		return &syntaxError{r.at(start), "a colon is missing between the key and its value"}
 	case strings.Contains(syntax.Error(), "object key"), strings.Contains(syntax.Error(), "expecting comma"):
-		return &syntaxError{r.at(start), `a key in double quotes belongs here`}
+		return &syntaxError{r.at(start), noKey}
 	case strings.Contains(syntax.Error(), "string escape"), strings.Contains(syntax.Error(), `\u`):
 		return &syntaxError{r.at(start), `this text has a backslash that JSON does not know; write a backslash as \\`}
 	case strings.Contains(syntax.Error(), "in string literal"):
 		return &syntaxError{r.at(start), `this text is not closed on its line; add the closing quote, or write a line break as \n`}
 	}
-	return &syntaxError{r.at(start), `this is no JSON value; texts belong in double quotes`}
+	return &syntaxError{r.at(start), noValue}
 }

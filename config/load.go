@@ -27,6 +27,9 @@ func Load(path string, lookup func(name string) (string, bool)) (*Config, []Noti
 
 func read(path string, data []byte, from surroundings) (*Config, []Notice, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	// One kind of line end lets everybody count the same lines.
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
 	src := newSource(path, string(data))
 	root, problem := parse(path, data)
 	if problem == nil && root.kind != object {

@@ -1,11 +1,17 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"flag"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -42,7 +48,7 @@ func golden(t *testing.T, name, got string) {
 // TestMistakes reads a file with every kind of mistake and compares what the
 // operator is told with a golden text, which is written to be read.
 func TestMistakes(t *testing.T) {
-	for _, name := range []string{"mistakes.json"} {
+	for _, name := range []string{"mistakes.json", "mistakes.yaml"} {
 		t.Run(name, func(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join("testdata", name))
 			if err != nil {
@@ -62,5 +68,178 @@ func TestMistakes(t *testing.T) {
 			}
 			golden(t, name+".golden", text+mistakes.Error()+"\n")
 		})
+	}
+}
+
+func TestLoadTheExample(t *testing.T) {
+	c, notices, err := Load("../config.example.json", environment("RELAY_TOKEN", "0123456789",
+		"AWS_ACCESS_KEY_ID", "AKIA", "AWS_SECRET_ACCESS_KEY", "aws", "SMTP_PASSWORD", "smtp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(notices) != 0 {
+		t.Errorf("notices: %v", notices)
+	}
+	if got := c.Server.Authorization[0].Reveal(); got != "Bearer 0123456789" {
+		t.Errorf("authorization is %q", got)
+	}
+	if c.Server.TrustedProxies[0].String() != "127.0.0.1/32" || c.Sender.From.Name != "Acme" ||
+		c.Routes[0].Providers[0] != "backup" || time.Duration(c.Deliveries.Retention) != 30*24*time.Hour {
+		t.Errorf("got %+v", c)
+	}
+	if len(c.Providers) != 2 || c.Providers[0].Shared().Type != "ses" || c.Providers[1].Shared().Name != "backup" {
+		t.Errorf("providers are %+v", c.Providers)
+	}
+	for _, format := range []string{"%v", "%+v"} {
+		if text := fmt.Sprintf(format, c); strings.Contains(text, "0123456789") {
+			t.Errorf("%s prints a secret: %s", format, text)
+		}
+	}
+
+	// The example names every section, so that nobody has to guess one.
+	written, err := os.ReadFile("../config.example.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keysOf(fieldsOf(reflect.TypeFor[Config]())) {
+		if key != "$schema" && !strings.Contains(string(written), `"`+key+`":`) {
+			t.Errorf("the example has no section %s", key)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c, _, err := read("config.json", []byte(file("sender", `{"from": "a@acme.example"}`)), surroundings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Server.Address != ":8080" || c.Admin.Address != "127.0.0.1:9090" || c.Log != (Log{"info", "json"}) ||
+		time.Duration(c.Server.Timeout) != 8*time.Second || c.Templates.DefaultLocale != "en" {
+		t.Errorf("got %+v", c)
+	}
+	if name := c.Providers[0].Shared().Name; name != "smtp" {
+		t.Errorf("a provider without a name is called %q, want its type", name)
+	}
+}
+
+func TestDevelopment(t *testing.T) {
+	c := Development("a-token-of-the-test")
+	d := &decoder{names: []string{"inbox"}}
+	if d.check(c); len(d.problems) != 0 {
+		t.Errorf("problems: %v", d.problems)
+	}
+	if c.Server.Address != "127.0.0.1:8080" || c.Admin.Address != "127.0.0.1:9090" {
+		t.Errorf("listens on %s and %s", c.Server.Address, c.Admin.Address)
+	}
+	if got := c.Server.Authorization[0].Reveal(); got != "Bearer a-token-of-the-test" {
+		t.Errorf("authorization is %q", got)
+	}
+	if len(c.Providers) != 1 || c.Providers[0].Shared().Type != "inbox" || c.Providers[0].Shared().Name != "inbox" {
+		t.Errorf("providers are %+v", c.Providers)
+	}
+}
+
+func TestLoadWithoutFile(t *testing.T) {
+	directory := t.TempDir()
+	_, _, err := Load(filepath.Join(directory, "config.json"), environment())
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	if _, _, err = Load(directory, environment()); err == nil {
+		t.Error("a directory is no configuration")
+	}
+	large := filepath.Join(directory, "large.json")
+	if err := os.WriteFile(large, bytes.Repeat([]byte(" "), maxFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = Load(large, environment()); err == nil || !strings.Contains(err.Error(), "larger than 1024 KiB") {
+		t.Errorf("a large file: %v", err)
+	}
+}
+
+// TestSyntax has files that make no tree. Each has one problem, whose place and
+// words are compared.
+func TestSyntax(t *testing.T) {
+	deep := func(open, inner, closing string, n int) string {
+		return strings.Repeat(open, n) + inner + strings.Repeat(closing, n)
+	}
+	for _, test := range []struct{ name, text, at, says string }{
+		{"a.json", "", "1:1", "the file is empty"},
+		{"a.json", " \n\t\r\n", "1:1", "the file is empty"},
+		{"a.json", "\ufeff", "1:1", "the file is empty"},
+		{"a.json", "{\"a\": \"\xff\"}", "1:1", "not UTF-8"},
+		{"a.json", "\xff\xfe{\x00}\x00", "1:1", "not UTF-8"},
+		{"a.json", "[]", "1:1", "a configuration is an object"},
+		{"a.json", "server: 1", "1:1", "no JSON value"},
+		{"a.json", "{\n\t\"a\": 1\n\t\"b\": 2\n}", "3:2", "a comma is missing"},
+		{"a.json", "{\n\t\"a\": [1 2]\n}", "2:10", "a comma is missing"},
+		{"a.json", `{"a" 1}`, "1:6", "a colon is missing"},
+		{"a.json", `{"a": 1,}`, "1:9", "one too many"},
+		{"a.json", `{"a": [1, ]}`, "1:11", "one too many"},
+		{"a.json", `{a: 1}`, "1:2", "key in double quotes"},
+		{"a.json", `{'a': 1}`, "1:2", "double quotes"},
+		{"a.json", `{"a": 'b'}`, "1:7", "double quotes"},
+		{"a.json", `{"ä": b}`, "1:7", "no JSON value"},
+		{"a.json", "{\n  // why\n  \"a\": 1\n}", "2:3", "JSON has no comments"},
+		{"a.json", "{\n  \"a\": 1, # why\n}", "2:11", "JSON has no comments"},
+		{"a.json", "{\"a\": \"b\n\"}", "1:7", "not closed on its line"},
+		{"a.json", `{"a": "\q"}`, "1:7", "backslash"},
+		{"a.json", `{"a": 1`, "1:8", "ends too early"},
+		{"a.json", "{\"a\": \"b\n", "1:7", "not closed"},
+		{"a.json", `{"a": 1} {}`, "1:10", "goes on after its end"},
+		{"a.json", `{"a": 1}}`, "1:9", "goes on after its end"},
+		{"a.json", `{"a": 1e999}`, "1:7", "too large"},
+		{"a.json", deep("[", "", "]", 40), "1:33", "nest deeper"},
+		{"a.json", deep("[", "", "", 1<<20), "1:33", "nest deeper"},
+		{"a", `{"a": 1,}`, "1:9", "one too many"},
+		{"a.yaml", "# nothing\n", "1:1", "the file is empty"},
+		{"a.yaml", "- a\n", "1:1", "a configuration is an object"},
+		{"a", "just words\n", "1:1", "a configuration is an object"},
+		{"a.yaml", "server:\n\taddress: x\n", "2:1", "replace the tab"},
+		{"a.yaml", "server:\n  \taddress: x\n", "2:3", "replace the tab"},
+		{"a.yaml", "a: 1\n---\nb: 2\n", "2:1", "second document"},
+		{"a.yaml", "a: &x 1\nb: *x\n", "1:4", "anchors"},
+		{"a.yaml", "a: *x\n", "1:4", "anchors"},
+		{"a.yaml", "<<: {a: 1}\n", "1:1", "merge keys"},
+		{"a.yaml", "a: !!str 5\n", "1:4", "tags"},
+		{"a.yaml", "%YAML 1.2\n---\na: 1\n", "1:1", "directives"},
+		{"a.yaml", "? a\n: b\n", "1:1", "?"},
+		{"a.yaml", "a: b: c\n", "1:4", "not YAML"},
+		{"a.yaml", "a: [1, 2\n", "1:4", "not YAML"},
+		{"a.yaml", "a: \"b\n", "1:4", "not YAML"},
+		{"a.yaml", "a: " + deep("[", "", "]", 40), "1:36", "nest deeper"},
+		{"a.yaml", deep("- ", "a", "", 1<<18), "1:65", "nest deeper"},
+		{"a.yaml", deep("[", "", "", 1<<20), "1:33", "nest deeper"},
+	} {
+		_, _, err := read(test.name, []byte(test.text), surroundings{lookup: environment()})
+		mistakes, ok := err.(*Error)
+		shown := printable(test.text, 40)
+		if !ok || len(mistakes.Problems) != 1 {
+			t.Errorf("%s %q: got %v", test.name, shown, err)
+			continue
+		}
+		problem := mistakes.Problems[0]
+		if got := fmt.Sprintf("%d:%d", problem.Position.Line, problem.Position.Column); got != test.at ||
+			!strings.Contains(problem.Text, test.says) {
+			t.Errorf("%s %q: want %s …%s…\ngot %v", test.name, shown, test.at, test.says, problem)
+		}
+	}
+}
+
+func TestYAMLMeansTheSameAsJSON(t *testing.T) {
+	text := "\ufeff---\r\nserver:\r\n  authorization: [ 'Bearer ${TOKEN}' ]\r\n  timeout: 5s\r\n" +
+		"sender: { from: Acme <a@acme.example> }\r\nproviders:\r\n- type: smtp\r\n  host: localhost\r\n  port: ${PORT}\r\n" +
+		"  tls:\r\n    ca: |\r\n      one\r\n      two\r\n"
+	c, _, err := read("config.yaml", []byte(text), surroundings{lookup: environment("TOKEN", "0123456789", "PORT", "25")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Server.Authorization[0].Reveal() != "Bearer 0123456789" || time.Duration(c.Server.Timeout) != 5*time.Second ||
+		c.Sender.From.Address.Address != "a@acme.example" {
+		t.Errorf("got %+v", c)
+	}
+	provider := reflect.ValueOf(c.Providers[0]).Elem()
+	if port := provider.FieldByName("Port"); fmt.Sprint(port) != "25" {
+		t.Errorf("port is %v", port)
 	}
 }

@@ -124,6 +124,11 @@ func (s *source) show(p *Problem, at place) {
 	for column := 0; column < len(line); {
 		here := place{at.line, column + 1}
 		hidden, until := s.hiddenAt(here)
+		// What is known of a YAML text is where the next thing begins, which may
+		// be behind the indentation of the next line.
+		if hidden && until.line == at.line && isBlank(line[column:min(until.column-1, len(line))]) {
+			hidden = false
+		}
 		if caret < 0 && (here == at || hidden && at.before(until) && !at.before(here)) {
 			caret = len(shown)
 		}
@@ -136,6 +141,11 @@ func (s *source) show(p *Problem, at place) {
 			continue
 		}
 		r := line[column]
+		if caret >= 0 && r == '#' && (column == 0 || line[column-1] == ' ') {
+			// A comment, where values that were in use yesterday live on.
+			shown = append(shown, '…')
+			break
+		}
 		if r < ' ' || r == 0x7f {
 			r = ' '
 		}
@@ -147,6 +157,8 @@ func (s *source) show(p *Problem, at place) {
 	}
 	p.Source, p.Caret = window(shown, caret)
 }
+
+func isBlank(text []rune) bool { return strings.TrimSpace(string(text)) == "" }
 
 // hiddenAt tells whether the character at a place is masked, and where the mask
 // ends.

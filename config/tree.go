@@ -61,6 +61,17 @@ func (n *node) find(key string) *node {
 	return nil
 }
 
+// publish marks a value and all in it as harmless.
+func (n *node) publish() {
+	n.public = true
+	for _, item := range n.items {
+		item.publish()
+	}
+	for _, m := range n.members {
+		m.value.publish()
+	}
+}
+
 // plain returns the value as settings.Unmarshaler wants it.
 func (n *node) plain() any {
 	switch n.kind {

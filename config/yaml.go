@@ -1,10 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
-	"strings"
+	"regexp"
 
 	yaml "github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -15,6 +16,9 @@ import (
 
 // afterEnd is behind every place of a file.
 var afterEnd = place{line: math.MaxInt}
+
+// indentingTab ends with a tab that stands before the first character of a line.
+var indentingTab = regexp.MustCompile(`(?m)^ *\t`)
 
 // parseYAML makes a tree from the YAML that people write by hand: no anchors,
 // aliases, merge keys and tags, which make a file mean something else than it
@@ -27,8 +31,12 @@ func parseYAML(data []byte) (root *node, problem *syntaxError) {
 			root, problem = nil, &syntaxError{place{1, 1}, "this is not YAML that can be read"}
 		}
 	}()
-	text := strings.ReplaceAll(string(data), "\r\n", "\n")
-	tokens := lexer.Tokenize(text)
+	if tab := indentingTab.FindIndex(data); tab != nil {
+		before := data[:tab[1]]
+		return nil, &syntaxError{place{1 + bytes.Count(before, []byte("\n")), len(before) - bytes.LastIndexByte(before, '\n') - 1},
+			"YAML is indented with spaces; replace the tab"}
+	}
+	tokens := lexer.Tokenize(string(data))
 	if problem := checkTokens(tokens); problem != nil {
 		return nil, problem
 	}
@@ -36,19 +44,21 @@ func parseYAML(data []byte) (root *node, problem *syntaxError) {
 	if err != nil {
 		return nil, explainYAML(err)
 	}
-	var bodies []ast.Node
 	for _, document := range file.Docs {
-		if document.Body != nil {
-			bodies = append(bodies, document.Body)
+		if document.Body == nil {
+			continue
+		}
+		if root != nil {
+			return nil, &syntaxError{placeOf(document.Start), "a second document begins here; write one configuration a file"}
+		}
+		if root, problem = yamlNode(document.Body, 0); problem != nil {
+			return nil, problem
 		}
 	}
-	switch len(bodies) {
-	case 0:
+	if root == nil {
 		return nil, &syntaxError{place{1, 1}, "the file is empty"}
-	case 1:
-		return yamlNode(bodies[0], 0)
 	}
-	return nil, &syntaxError{placeOf(bodies[1].GetToken()), "a second document begins here; write one configuration a file"}
+	return root, nil
 }
 
 // checkTokens refuses what the relay does not read, and nesting that would make
@@ -91,11 +101,7 @@ func explainYAML(err error) *syntaxError {
 	if !errors.As(err, &syntax) || syntax.Token == nil {
 		return &syntaxError{place{1, 1}, "this is not YAML"}
 	}
-	text := "this is not YAML: " + printable(syntax.Message, 120)
-	if strings.Contains(syntax.Message, "\t") || strings.Contains(syntax.Message, "tab character") {
-		text = "YAML is indented with spaces; replace the tab"
-	}
-	return &syntaxError{placeOf(syntax.Token), text}
+	return &syntaxError{placeOf(syntax.Token), "this is not YAML: " + printable(syntax.Message, 120)}
 }
 
 func placeOf(t *token.Token) place {

@@ -1,0 +1,118 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestExpand(t *testing.T) {
+	directory := t.TempDir()
+	write := func(name string, content []byte) string {
+		path := filepath.Join(directory, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	key := write("key", []byte("SG.key\n"))
+	lines := write("lines", []byte("one\ntwo\r\n"))
+	large := write("large", bytes.Repeat([]byte("x"), maxReferenced+1))
+	binary := write("binary", []byte("\xff\x00"))
+	from := surroundings{environment("A", "1", "B_2", "${A}", "EMPTY", "", "DOLLAR", "$"), readReferenced}
+
+	for _, test := range []struct{ text, want, says string }{
+		{"", "", ""},
+		{"plain $A $ {A} }", "plain $A $ {A} }", ""},
+		{"${A}", "1", ""},
+		{"Bearer ${A}${A}-${B_2}.", "Bearer 11-${A}.", ""},
+		{"[${EMPTY}]", "[]", ""},
+		{"$${A}", "${A}", ""},
+		{"$$${A}", "$${A}", ""},
+		{"${DOLLAR}{A}", "${A}", ""},
+		{"a $${ b ${A} $${", "a ${ b 1 ${", ""},
+		{"${file:" + key + "}", "SG.key", ""},
+		{"${file:" + lines + "}", "one\ntwo", ""},
+		{"${file:" + large + "}", "", "larger than 64 KiB"},
+		{"${file:" + binary + "}", "", "not UTF-8"},
+		{"${file:" + directory + "}", "", "not a regular file"},
+		{"${file:" + directory + "/none}", "", "no such file"},
+		{"${file:/dev/zero}", "", "not a regular file"},
+		{"${file:}", "", "after ${ belongs a name"},
+		{"${C}", "", "the environment variable C is not set"},
+		{"${", "", "after ${ belongs a name"},
+		{"${A", "", "after ${ belongs a name"},
+		{"${}", "", "after ${ belongs a name"},
+		{"${1A}", "", "after ${ belongs a name"},
+		{"${A-default}", "", "after ${ belongs a name"},
+		{"${ A }", "", "after ${ belongs a name"},
+	} {
+		got, _, err := from.expand(test.text)
+		switch {
+		case err == nil && test.says != "", err != nil && test.says == "":
+			t.Errorf("%q: %v", test.text, err)
+		case err != nil && !strings.Contains(err.Error(), test.says):
+			t.Errorf("%q: %v, want …%s…", test.text, err, test.says)
+		case got != test.want:
+			t.Errorf("%q: got %q, want %q", test.text, got, test.want)
+		}
+	}
+}
+
+// TestSecretsStayOut puts values that must not be printed in every place that a
+// problem could quote them from.
+func TestSecretsStayOut(t *testing.T) {
+	const secret = "never-print-this"
+	for name, text := range map[string]string{
+		"number for a secret": file("admin", `{"token": 4815162342}`),
+		"secret beside":       file("providers", `[{"type": "sendgrid", "apiKey": "never-print-this", "prot": 1}]`),
+		"misspelt key":        file("providers", `[{"type": "sendgrid", "apikey": "never-print-this"}]`),
+		"unknown object":      file("secrets", `{"a": {"b": ["never-print-this"]}}`),
+		"unknown type":        file("providers", `[{"type": "sendgird", "apiKey": "never-print-this"}]`),
+		"missing type":        file("providers", `[{"apiKey": "never-print-this"}]`),
+		"duplicate":           file("providers", `[{"type": "sendgrid", "apiKey": "a", "apiKey": "never-print-this"}]`),
+		"list for an object":  file("server", `["never-print-this"]`),
+		"text for an object":  file("server", `"never-print-this"`),
+		"not available":       file("limits", `{"redis": "redis://:never-print-this@db"}`),
+		"URL with a password": file("branding", `{"appLogo": "http://a:never-print-this@acme.example", "color": 1}`),
+		"header":              file("providers", `[{"type": "smtp", "host": "h", "customHeaders": {"X-Key": "never-print-this", "From": ""}}]`),
+		"short authorization": file("server", `{"authorization": ["never-print-this", "short"]}`),
+		"variable, duration":  file("server", `{"authorization": ["Bearer 0123456789"], "timeout": "${SECRET}"}`),
+		"variable, mailbox":   file("sender", `{"from": "${SECRET}"}`),
+		"variable, domain":    file("sender", `{"from": "${SECRET}@-"}`),
+		"variable, network":   file("server", `{"authorization": ["Bearer 0123456789"], "allowedIPs": ["${SECRET}"]}`),
+		"variable, number":    file("providers", `[{"type": "smtp", "host": "h", "port": "${SECRET}"}]`),
+		"variable, rule":      file("log", `{"level": "${SECRET}"}`),
+		"variable, type":      file("providers", `[{"type": "${SECRET}"}]`),
+		"variable, name":      file("providers", `[{"type": "smtp", "host": "h", "name": "x ${SECRET}"}]`),
+		"variable, header":    file("providers", `[{"type": "smtp", "host": "h", "customHeaders": {"From": "${SECRET}"}}]`),
+		"unset beside text":   file("server", `{"authorization": ["never-print-this ${UNSET}"]}`),
+		"broken reference":    file("server", `{"authorization": ["${never-print-this"]}`),
+		"comma missing":       "{\"apiKey\": \"never-print-this\" \"x\": 1}",
+		"quote missing":       "{\"apiKey\": \"never-print-this, \"x\": 1}",
+		"first quote missing": "{\"apiKey\": never-print-this\", \"x\": 1}",
+		"line break":          "{\"apiKey\": \"never-print-this\n\", \"x\": 1}",
+		"trailing":            "{} \"never-print-this\"",
+		"route":               file("routes", `[{"providers": ["${SECRET}"]}]`),
+		"YAML":                "server: {authorization: [never-print-this]}\nadmin:\n  tokn: never-print-this\n",
+		"YAML, many lines":    "admin: {token: \"one\n  never-print-this\n  three\", x: 1}\n",
+		"YAML, block":         "admin:\n  token: |\n    one\n    never-print-this\n  x: 1\n",
+		"YAML, syntax":        "admin:\n  token: never-print-this: x\n",
+		"YAML, quote missing": "admin:\n  token: \"never-print-this\nserver: 1\n",
+		"YAML, comment":       "server: # never-print-this\n  x: 1\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := read("config", []byte(text), surroundings{environment("SECRET", secret), readReferenced})
+			if err == nil {
+				t.Fatal("no problem")
+			}
+			for _, leak := range []string{secret, "print", "4815162342"} {
+				if strings.Contains(strings.ReplaceAll(err.Error(), "printable", ""), leak) {
+					t.Errorf("%q is printed:\n%v", leak, err)
+				}
+			}
+		})
+	}
+}

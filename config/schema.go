@@ -1,0 +1,204 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"logto-email-relay/providers"
+	"logto-email-relay/settings"
+)
+
+// Schema returns the JSON Schema (draft 2020-12) of a configuration file, for
+// editors to complete keys and to underline mistakes. It comes from the same
+// tables of keys as the loader, so that they cannot differ in what they know.
+// It sees the file before ${…} is replaced and takes such a text in every place.
+func Schema() ([]byte, error) {
+	root, err := objectSchema(reflect.ValueOf(defaults()).Elem(), false)
+	if err != nil {
+		return nil, err
+	}
+	root.Version = jsonschema.Version
+	root.Title = "Configuration of logto-email-relay"
+	root.Required = []string{"server", "providers"}
+	server, _ := root.Properties.Get("server")
+	server.Required = []string{"authorization"}
+	return json.MarshalIndent(root, "", "  ")
+}
+
+// referencing is the pattern of a text that is not final.
+const referencing = `\$\{`
+
+func orReference(schema *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{schema, {Type: "string", Pattern: referencing}}}
+}
+
+// anything is built anew for each key, because descriptions are added to it.
+func anything() *jsonschema.Schema { return &jsonschema.Schema{Extras: map[string]any{}} }
+
+// objectSchema describes a struct. Keys that must be there are named only where
+// no default stands in for them.
+func objectSchema(v reflect.Value, naming bool) (*jsonschema.Schema, error) {
+	object := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema}
+	for _, f := range fieldsOf(v.Type()) {
+		value := v.FieldByIndex(f.index)
+		var property *jsonschema.Schema
+		var err error
+		switch {
+		case f.noeffect != "":
+			property = anything()
+			property.Description = "Accepted without effect: " + f.noeffect + "."
+		case f.future != "":
+			property = &jsonschema.Schema{Enum: []any{nil, false, "", []any{}, map[string]any{}}}
+			property.Description = "Not available in this version: " + f.future + "."
+		default:
+			if property, err = valueSchema(value, f.validate); err != nil {
+				return nil, fmt.Errorf("%s: %w", f.key, err)
+			}
+		}
+		object.Properties.Set(f.key, property)
+		if naming && value.IsZero() && slices.Contains(strings.Split(f.validate, ","), "required") {
+			object.Required = append(object.Required, f.key)
+		}
+	}
+	return object, nil
+}
+
+// valueSchema describes a setting that keeps the rules of a validate tag.
+func valueSchema(v reflect.Value, rules string) (*jsonschema.Schema, error) {
+	t := v.Type()
+	own, below, _ := strings.Cut(rules, "dive")
+	switch t {
+	case reflect.TypeFor[providers.Settings]():
+		return providerSchema()
+	case reflect.TypeFor[settings.Duration]():
+		return &jsonschema.Schema{Type: "string",
+			Pattern: `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^([0-9]+d|0)$|` + referencing}, nil
+	case reflect.TypeFor[settings.Milliseconds]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Type: "integer", Minimum: "0", Maximum: "86400000"}, {Type: "string"}}}, nil
+	case reflect.TypeFor[settings.Texts]():
+		return textOrTexts(), nil
+	case reflect.TypeFor[settings.Headers]():
+		return headersSchema(), nil
+	case reflect.TypeFor[settings.Secret](), reflect.TypeFor[settings.Mailbox](), reflect.TypeFor[settings.Network]():
+		return textSchema(own), nil
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return textSchema(own), nil
+	case reflect.Bool:
+		return orReference(&jsonschema.Schema{Type: "boolean"}), nil
+	case reflect.Int, reflect.Int64:
+		return orReference(bounded(&jsonschema.Schema{Type: "integer"}, own)), nil
+	case reflect.Float64:
+		return orReference(bounded(&jsonschema.Schema{Type: "number"}, own)), nil
+	case reflect.Pointer:
+		return valueSchema(reflect.New(t.Elem()).Elem(), rules)
+	case reflect.Struct:
+		return objectSchema(v, false)
+	case reflect.Interface:
+		return anything(), nil
+	case reflect.Slice, reflect.Map:
+		element, err := valueSchema(reflect.New(t.Elem()).Elem(), strings.TrimPrefix(below, ","))
+		if err != nil {
+			return nil, err
+		}
+		if t.Kind() == reflect.Map {
+			return &jsonschema.Schema{Type: "object", AdditionalProperties: element}, nil
+		}
+		items := &jsonschema.Schema{Type: "array", Items: element}
+		if slices.Contains(strings.Split(own, ","), "min=1") {
+			least := uint64(1)
+			items.MinItems = &least
+		}
+		return items, nil
+	}
+	return nil, fmt.Errorf("no schema is known for the type %s", t)
+}
+
+// textSchema carries over those rules about texts that a schema can say.
+func textSchema(rules string) *jsonschema.Schema {
+	text := &jsonschema.Schema{Type: "string"}
+	var forms []string
+	optional := false
+	for rule := range strings.SplitSeq(rules, ",") {
+		name, parameter, _ := strings.Cut(rule, "=")
+		switch pattern, known := patterns[name]; {
+		case known:
+			forms = append(forms, pattern.String())
+		case name == "oneof":
+			choices := &jsonschema.Schema{Type: "string"}
+			for choice := range strings.FieldsSeq(parameter) {
+				choices.Enum = append(choices.Enum, choice)
+			}
+			if strings.HasPrefix(rules, "omitempty") {
+				choices.Enum = append(choices.Enum, "")
+			}
+			return orReference(choices)
+		case name == "httpsurl":
+			forms = append(forms, "^https://")
+		case name == "hexcolor":
+			forms = append(forms, "^#[0-9A-Fa-f]+$")
+		case name == "omitempty":
+			optional = true
+		case name == "required":
+			least := uint64(1)
+			text.MinLength = &least
+		}
+	}
+	if len(forms) > 0 {
+		if forms = append(forms, referencing); optional {
+			forms = append(forms, "^$")
+		}
+		text.Pattern = strings.Join(forms, "|")
+	}
+	return text
+}
+
+func bounded(number *jsonschema.Schema, rules string) *jsonschema.Schema {
+	for rule := range strings.SplitSeq(rules, ",") {
+		switch name, parameter, _ := strings.Cut(rule, "="); name {
+		case "gte", "min":
+			number.Minimum = json.Number(parameter)
+		case "lte", "max":
+			number.Maximum = json.Number(parameter)
+		}
+	}
+	return number
+}
+
+func textOrTexts() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "string"}, {Type: "array", Items: &jsonschema.Schema{Type: "string"}}}}
+}
+
+func headersSchema() *jsonschema.Schema {
+	pair := jsonschema.NewProperties()
+	pair.Set("key", &jsonschema.Schema{Type: "string"})
+	pair.Set("value", &jsonschema.Schema{Type: "string"})
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "object", AdditionalProperties: textOrTexts()},
+		{Type: "array", Items: &jsonschema.Schema{Type: "object", Properties: pair, Required: []string{"key", "value"}}},
+	}}
+}
+
+// providerSchema takes the keys of the one type that an entry names.
+func providerSchema() (*jsonschema.Schema, error) {
+	any := &jsonschema.Schema{}
+	for _, kind := range providers.Types() {
+		one, err := objectSchema(reflect.ValueOf(kind.New()).Elem(), true)
+		if err != nil {
+			return nil, fmt.Errorf("provider %s: %w", kind.Name, err)
+		}
+		one.Title = kind.Name
+		one.Properties.Set("type", &jsonschema.Schema{Const: kind.Name})
+		any.OneOf = append(any.OneOf, one)
+	}
+	return any, nil
+}

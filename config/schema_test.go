@@ -1,0 +1,179 @@
+package config
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+func compiledSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func validate(t *testing.T, schema *jsonschema.Schema, file string) error {
+	t.Helper()
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema.Validate(value)
+}
+
+// file returns a configuration that is right, but for the sections given as
+// pairs of name and JSON text; an empty text leaves a section out.
+func file(sections ...string) string {
+	texts := map[string]string{
+		"server":    `{"authorization": ["Bearer 0123456789"]}`,
+		"sender":    `{"from": "Acme <no-reply@acme.example>"}`,
+		"providers": `[{"type": "smtp", "host": "smtp.example.com"}]`,
+	}
+	order := []string{"server", "sender", "providers"}
+	for i := 0; i < len(sections); i += 2 {
+		if _, known := texts[sections[i]]; !known {
+			order = append(order, sections[i])
+		}
+		texts[sections[i]] = sections[i+1]
+	}
+	var parts []string
+	for _, name := range order {
+		if texts[name] != "" {
+			parts = append(parts, `"`+name+`": `+texts[name])
+		}
+	}
+	return "{\n  " + strings.Join(parts, ",\n  ") + "\n}\n"
+}
+
+func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
+	example, err := os.ReadFile("../config.example.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := compiledSchema(t)
+	lookup := environment("RELAY_TOKEN", "0123456789", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
+		"SMTP_PASSWORD", "secret", "PORT", "2525", "LEVEL", "debug", "TIMEOUT", "5s", "SECURE", "true")
+	for name, text := range map[string]string{
+		"example":    string(example),
+		"least":      file(),
+		"schema key": file("$schema", `"https://example.com/schema.json"`),
+		"references": file("providers", `[{"type": "smtp", "host": "${RELAY_TOKEN}", "port": "${PORT}", "secure": "${SECURE}",
+			"timeout": "${TIMEOUT}", "connectionTimeout": "${TIMEOUT}"}]`, "log", `{"level": "${LEVEL}"}`),
+		"no effect": file("providers", `[{"type": "smtp", "host": "localhost", "logger": {"a": [1]}, "debug": true}]`),
+		"off": file("limits", `{"recipient": null, "ip": "", "redis": ""}`, "deliveries", `{"database": "", "retention": "1h30m"}`,
+			"providers", `[{"type": "smtp", "host": "localhost", "templates": []}]`),
+		"headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": ["one", "two"]},
+			"customHeaders": {"X-One": "1", "X-Two": ["2", "3"]}}]`),
+		"more headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": "one"}, "connectionTimeout": 5000,
+			"customHeaders": [{"key": "X-One", "value": "1"}]}]`),
+		"empty optional texts": file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
+		"route": file("routes", `[{"locales": ["pt"], "providers": ["smtp"], "sender": {"from": "a@b.example"},
+			"branding": {"color": "#123456"}}]`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, _, err := read("config.json", []byte(text), surroundings{lookup: lookup}); err != nil {
+				t.Errorf("the loader: %v", err)
+			}
+			if err := validate(t, schema, text); err != nil {
+				t.Errorf("the schema: %v", err)
+			}
+		})
+	}
+}
+
+func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
+	smtp := func(more string) string {
+		return file("providers", `[{"type": "smtp", "host": "smtp.example.com", `+more+`}]`)
+	}
+	schema := compiledSchema(t)
+	for _, test := range []struct{ text, key, says string }{
+		{file("webhook", `{}`), "webhook", "unknown key"},
+		{file("server", `{"authorization": ["Bearer 0123456789"], "adress": ":8080"}`), "server.adress", `did you mean "address"?`},
+		{file("server", `{"authorization": "Bearer 0123456789"}`), "server.authorization", "write a list of texts"},
+		{file("server", `{"authorization": ["Bearer 0123456789"], "timeout": 8}`), "server.timeout", `such as "8s", not 8`},
+		{file("server", `{"authorization": ["Bearer 0123456789"], "timeout": "8 seconds"}`), "server.timeout", `such as "8s"`},
+		{file("server", `{}`), "server.authorization", "add the value that Logto sends"},
+		{file("server", ``), "server.authorization", "add the value that Logto sends"},
+		{file("server", `[]`), "server", "write an object in braces, not a list"},
+		{file("server", `null`), "server", "write an object in braces, or remove the key"},
+		{file("admin", `{"port": 9090}`), "admin.port", "unknown key"},
+		{file("admin", `{"token": 12345678}`), "admin.token", "write a text in quotes, not a number"},
+		{file("sender", `{"form": "a@b.example", "from": "a@b.example"}`), "sender.form", `did you mean "from"?`},
+		{file("sender", `{"from": ["a@b.example"]}`), "sender.from", "such as"},
+		{file("branding", `{"color": "blue"}`), "branding.color", "#5d34f2"},
+		{file("branding", `{"appLogo": "http://acme.example/logo.png"}`), "branding.appLogo", "https://"},
+		{file("branding", `{"logo": "https://acme.example/logo.png"}`), "branding.logo", "unknown key"},
+		{file("templates", `{"links": {"scheme": ["https"]}}`), "templates.links.scheme", `did you mean "schemes"?`},
+		{file("templates", `{"links": {"schemes": []}}`), "templates.links.schemes", "at least 1"},
+		{file("templates", `{"variables": ["a-b"]}`), "templates.variables[0]", "underscore"},
+		{file("providers", ``), "providers", "at least one provider"},
+		{file("providers", `{}`), "providers", "write a list in brackets, not an object"},
+		{file("providers", `["smtp"]`), "providers[0]", "write an object in braces, not a text"},
+		{file("providers", `[{"host": "smtp.example.com"}]`), "providers[0]", `add "type" with one of smtp`},
+		{file("providers", `[{"type": "smpt", "host": "smtp.example.com"}]`), "providers[0].type", `did you mean "smtp"?`},
+		{file("providers", `[{"type": "smtp"}]`), "providers[0].host", "this is needed; write a text"},
+		{smtp(`"prot": 587`), "providers[0].prot", `did you mean "port"?`},
+		{smtp(`"port": "587"`), "providers[0].port", "write a whole number without quotes, not a text"},
+		{smtp(`"port": 70000`), "providers[0].port", "at most 65535"},
+		{smtp(`"port": 587.5`), "providers[0].port", "write a whole number without quotes, not 587.5"},
+		{smtp(`"secure": "yes"`), "providers[0].secure", "write true or false"},
+		{smtp(`"tls": {"certificate": "a"}`), "providers[0].tls.certificate", "unknown key"},
+		{smtp(`"tls": {"ca": 1}`), "providers[0].tls.ca", "write a text or a list of texts"},
+		{smtp(`"customHeaders": "X-One: 1"`), "providers[0].customHeaders", "write headers as an object"},
+		{smtp(`"connectionTimeout": true`), "providers[0].connectionTimeout", "write a number of milliseconds"},
+		{smtp(`"connectionTimeout": -1`), "providers[0].connectionTimeout", "write a number of milliseconds"},
+		{smtp(`"name": "a b"`), "providers[0].name", "letters, digits"},
+		{smtp(`"apiKey": "from another type"`), "providers[0].apiKey", "unknown key"},
+		{smtp(`"templates": [{"usageType": "SignIn"}]`), "providers[0].templates", "not available in this version"},
+		{file("routes", `{}`), "routes", "write a list in brackets"},
+		{file("routes", `[{"domain": ["qq.com"]}]`), "routes[0].domain", `did you mean "domains"?`},
+		{file("routes", `[{"domains": "qq.com"}]`), "routes[0].domains", "write a list of texts"},
+		{file("routes", `[{"domains": ["https://qq.com"]}]`), "routes[0].domains[0]", "write a domain"},
+		{file("routes", `[{"sender": {"mail": "a@b.example"}}]`), "routes[0].sender.mail", "unknown key"},
+		{file("limits", `{"recipient": "10/10m"}`), "limits.recipient", "not available in this version"},
+		{file("limits", `{"recipients": ""}`), "limits.recipients", `did you mean "recipient"?`},
+		{file("deliveries", `{"database": "deliveries.db"}`), "deliveries.database", "not available in this version"},
+		{file("deliveries", `{"retention": 30}`), "deliveries.retention", `such as "8s", not 30`},
+		{file("log", `{"level": "verbose"}`), "log.level", "debug, info, warn, error"},
+		{file("log", `{"format": true}`), "log.format", "write a text in quotes, not true"},
+		{`[]`, "", "a configuration is an object"},
+	} {
+		t.Run(test.key, func(t *testing.T) {
+			expectProblem(t, test.text, test.key, test.says)
+			if validate(t, schema, test.text) == nil {
+				t.Errorf("the schema accepts\n%s", test.text)
+			}
+		})
+	}
+}
+
+// expectProblem wants one problem and no other.
+func expectProblem(t *testing.T, text, key, says string, variables ...string) {
+	t.Helper()
+	_, _, err := read("config.json", []byte(text), surroundings{environment(variables...), readReferenced})
+	mistakes, ok := err.(*Error)
+	if !ok {
+		t.Fatalf("got %v for\n%s", err, text)
+	}
+	if len(mistakes.Problems) != 1 || mistakes.Problems[0].Key != key || !strings.Contains(mistakes.Problems[0].Text, says) {
+		t.Errorf("want %s: …%s…\ngot  %v", key, says, err)
+	}
+}
