@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -15,6 +14,8 @@ import (
 type jsonReader struct {
 	data   []byte
 	tokens *json.Decoder
+
+	values int
 
 	// The offset that was last turned into a place. Offsets only grow, so that
 	// every character is counted once.
@@ -68,11 +69,14 @@ func (r *jsonReader) value(depth int) (*node, *syntaxError) {
 	if problem != nil {
 		return nil, problem
 	}
+	if r.values++; r.values > maxValues {
+		return nil, &syntaxError{from, tooMany}
+	}
 	n := &node{from: from, to: to}
 	switch token := token.(type) {
 	case json.Delim:
 		if depth == maxDepth {
-			return nil, &syntaxError{from, fmt.Sprintf("values nest deeper than %d levels here", maxDepth)}
+			return nil, &syntaxError{from, tooDeep}
 		}
 		if token == '[' {
 			n.kind = list

@@ -189,8 +189,8 @@ func TestSyntax(t *testing.T) {
 		{"a.json", `{"a": 1} {}`, "1:10", "goes on after its end"},
 		{"a.json", `{"a": 1}}`, "1:9", "goes on after its end"},
 		{"a.json", `{"a": 1e999}`, "1:7", "too large"},
-		{"a.json", deep("[", "", "]", 40), "1:33", "nest deeper"},
-		{"a.json", deep("[", "", "", 1<<20), "1:33", "nest deeper"},
+		{"a.json", deep("[", "", "]", 40), "1:33", "nest too deep"},
+		{"a.json", deep("[", "", "", 1<<20), "1:33", "nest too deep"},
 		{"a", `{"a": 1,}`, "1:9", "one too many"},
 		{"a.yaml", "# nothing\n", "1:1", "the file is empty"},
 		{"a.yaml", "- a\n", "1:1", "a configuration is an object"},
@@ -207,9 +207,11 @@ func TestSyntax(t *testing.T) {
 		{"a.yaml", "a: b: c\n", "1:4", "not YAML"},
 		{"a.yaml", "a: [1, 2\n", "1:4", "not YAML"},
 		{"a.yaml", "a: \"b\n", "1:4", "not YAML"},
-		{"a.yaml", "a: " + deep("[", "", "]", 40), "1:36", "nest deeper"},
-		{"a.yaml", deep("- ", "a", "", 1<<18), "1:65", "nest deeper"},
-		{"a.yaml", deep("[", "", "", 1<<20), "1:33", "nest deeper"},
+		{"a.yaml", "a: " + deep("[", "", "]", 40), "1:36", "nest too deep"},
+		{"a.yaml", deep("- ", "a", "", 30_000), "1:65", "nest too deep"},
+		{"a.yaml", deep("[", "", "", 30_000), "1:33", "nest too deep"},
+		{"a.yaml", deep("key: value\n", "", "", 25_000), "1:1", "too many values"},
+		{"a.json", "[" + deep("1,", "1]", "", maxValues), "1:40000", "too many values"},
 	} {
 		_, _, err := read(test.name, []byte(test.text), surroundings{lookup: environment()})
 		mistakes, ok := err.(*Error)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Position is a place in a file. Line and Column count from 1, columns in
@@ -192,7 +193,7 @@ func window(line []rune, caret int) (string, int) {
 	if to < len(line) {
 		text += "…"
 	}
-	return text, caret - from
+	return text, min(caret-from, utf8.RuneCountInString(text))
 }
 
 // sorted puts problems in the order of the file, and each of them once.

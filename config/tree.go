@@ -9,6 +9,15 @@ import (
 // maxDepth bounds how deep values may nest. Real configurations need five.
 const maxDepth = 32
 
+// maxValues bounds how many values a file holds, keys counted apart. Real
+// configurations need some hundred.
+const maxValues = 20_000
+
+const (
+	tooDeep = "values nest too deep here; no setting needs more than 32 levels"
+	tooMany = "the file holds too many values; no configuration needs more than 20000"
+)
+
 // place is a line and a column, both counted from 1, columns in characters.
 type place struct{ line, column int }
 

@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math"
 	"regexp"
 
@@ -64,6 +63,11 @@ func parseYAML(data []byte) (root *node, problem *syntaxError) {
 // checkTokens refuses what the relay does not read, and nesting that would make
 // the parser, which is recursive, run out of stack.
 func checkTokens(tokens token.Tokens) *syntaxError {
+	// A value has about two tokens beside its own: a colon or dash, and a comma.
+	const tokensOfValue = 3
+	if len(tokens) > maxValues*tokensOfValue {
+		return &syntaxError{place{1, 1}, tooMany}
+	}
 	depth, dashes, line := 0, 0, 0
 	for _, t := range tokens {
 		if t.Position.Line != line {
@@ -87,7 +91,7 @@ func checkTokens(tokens token.Tokens) *syntaxError {
 			dashes++
 		}
 		if max(depth, dashes) > maxDepth {
-			refused = fmt.Sprintf("values nest deeper than %d levels here", maxDepth)
+			refused = tooDeep
 		}
 		if refused != "" {
 			return &syntaxError{placeOf(t), refused}
@@ -115,7 +119,7 @@ func yamlNode(from ast.Node, depth int) (*node, *syntaxError) {
 	t := from.GetToken()
 	n := &node{from: placeOf(t), to: afterEnd}
 	if depth > maxDepth {
-		return nil, &syntaxError{n.from, fmt.Sprintf("values nest deeper than %d levels here", maxDepth)}
+		return nil, &syntaxError{n.from, tooDeep}
 	}
 	end := t
 	switch from := from.(type) {

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"logto-email-relay/providers"
+)
+
+func TestRulesBetweenSections(t *testing.T) {
+	const two = `[{"type": "smtp", "host": "a.example", "name": "one"}, {"type": "smtp", "host": "b.example", "name": "two"}]`
+	for _, test := range []struct{ name, text, key, says string }{
+		{"same name", file("providers", `[{"type": "smtp", "host": "a.example"}, {"type": "smtp", "host": "b.example"}]`),
+			"providers[1]", `providers[0] has the same name`},
+		{"same name written", file("providers", `[{"type": "smtp", "host": "a.example", "name": "x"},
+			{"type": "smtp", "host": "b.example", "name": "x"}]`), "providers[1].name", `providers[0] has the same name`},
+		{"no provider at all", file("providers", `[]`), "providers", "add at least one provider"},
+		{"unknown provider in a route", file("providers", two, "routes", `[{"providers": ["two", "ome"]}]`),
+			"routes[0].providers[1]", `did you mean "one"?`},
+		{"a broken provider keeps its name", file("providers", `[{"type": "smpt", "name": "main"}]`, "routes", `[{"providers": ["main"]}]`),
+			"providers[0].type", "did you mean"},
+		{"no sender", file("sender", ""), "providers[0]", "set sender.from"},
+		{"no sender but on some routes", file("sender", "", "routes", `[{"domains": ["a.example"], "sender": {"from": "a@b.example"}}]`),
+			"providers[0]", "set sender.from"},
+		{"one provider without sender", file("sender", "", "providers", `[
+			{"type": "smtp", "host": "a.example", "name": "one"},
+			{"type": "smtp", "host": "a.example", "name": "two", "fromEmail": "a@b.example"}]`), "providers[0]", "set sender.from"},
+		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization", "shorter than 8"},
+		{"open admin", file("admin", `{"address": ":9090"}`), "admin.token", "set a token"},
+		{"a typo is told once", file("providers", `[{"type": "mailgun", "domian": "mg.acme.example", "apiKey": "0123456789"}]`),
+			"providers[0].domian", `did you mean "domain"?`},
+	} {
+		t.Run(test.name, func(t *testing.T) { expectProblem(t, test.text, test.key, test.says) })
+	}
+
+	for name, text := range map[string]string{
+		"a sender of its own": file("sender", "", "providers", `[{"type": "smtp", "host": "a.example", "fromEmail": "a@b.example"}]`),
+		"a sender of every route": file("sender", "", "providers", two, "routes", `[
+			{"domains": ["a.example"], "sender": {"from": "a@b.example"}}, {"sender": {"from": "c@d.example"}}]`),
+		"an inbox":                   file("sender", "", "providers", `[{"type": "inbox"}]`),
+		"a route without conditions": file("routes", `[{"providers": ["smtp"]}]`),
+	} {
+		if _, _, err := read("config.json", []byte(text), surroundings{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestEveryRuleHasWords goes through the validate tags of all settings, those of
+// every provider included: none may end in the fallback, and none in a panic of
+// the validator about a rule that it does not know.
+func TestEveryRuleHasWords(t *testing.T) {
+	v := newValidator()
+	var visit func(reflect.Type, string)
+	visit = func(settings reflect.Type, path string) {
+		switch settings.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			visit(settings.Elem(), path)
+		case reflect.Struct:
+			for _, f := range fieldsOf(settings) {
+				key := join(path, f.key)
+				visit(f.kind, key)
+				if f.validate == "" {
+					continue
+				}
+				if err := v.Var(reflect.Zero(f.kind).Interface(), f.validate); err != nil {
+					t.Logf("%s: %v", key, err)
+				}
+				for rule := range strings.SplitSeq(f.validate, ",") {
+					tag, _, _ := strings.Cut(rule, "=")
+					if tag == "omitempty" || tag == "dive" {
+						continue
+					}
+					_, plain := ruleWords[tag]
+					_, sized := ruleWords[tag+" "+sizeOf(f.kind)]
+					if !plain && !sized {
+						t.Errorf("%s: nothing tells the operator what the rule %s asks for", key, rule)
+					}
+				}
+			}
+		}
+	}
+	visit(reflect.TypeFor[Config](), "")
+	for _, kind := range providers.Types() {
+		visit(reflect.TypeOf(kind.New()), kind.Name)
+	}
+}
+
+func TestRules(t *testing.T) {
+	v := newValidator()
+	for rule, texts := range map[string]struct{ good, bad []string }{
+		"hostname_port|listen": {
+			[]string{":8080", "127.0.0.1:8080", "localhost:80", "[::1]:9090", "relay:8080", "127.0.0.1:0", ":0", "[::]:80"},
+			[]string{"", "8080", ":", "127.0.0.1", ":65536", "a b:80", "::1:80", "[::1", ":-1", ":http"}},
+		"httpsurl": {[]string{"https://a.example/logo.png"},
+			[]string{"", "http://a.example", "https://", "https:///x", "//a.example", "https://u:p@a.example/"}},
+		"oneline":         {[]string{"", "Acme Inc., 1 Main Street", "株式会社"}, []string{"a\nb", "a\rb", "a\x00", "a\u2028b", "\x1b[0m"}},
+		"providername":    {[]string{"main", "smtp-2.eu_west"}, []string{"", "a b", "a/b", "é"}},
+		"placeholdername": {[]string{"team", "_a1"}, []string{"", "1a", "a.b", "a-b"}},
+		"urlscheme":       {[]string{"https", "com.acme.app", "web+x"}, []string{"", "HTTPS", "https:", "javascript", "data", "1a"}},
+		"hostpattern": {[]string{"qq.com", "*.acme.example", "localhost", "xn--mller-kva.example", "192.0.2.1"},
+			[]string{"", "*", "*.", "a..b", "https://a", "a.example:80", "*.*.a", "-a.example", "müller.example", "a/b"}},
+		"rate": {[]string{"10/10m", "1/1h30m", "60/1d"}, []string{"", "10", "10/", "0/1m", "10/0s", "10/10", "-1/1m", "a/1m"}},
+	} {
+		for _, text := range texts.good {
+			if v.Var(text, rule) != nil {
+				t.Errorf("%s refuses %q", rule, text)
+			}
+		}
+		for _, text := range texts.bad {
+			if v.Var(text, rule) == nil {
+				t.Errorf("%s accepts %q", rule, text)
+			}
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"address", "authorization", "allowedIPs", "trustedProxies", "timeout", "to"}
+	for written, want := range map[string]string{
+		"adress": "address", "Address": "address", "addresss": "address", "authorisation": "authorization",
+		"allowed_ips": "allowedIPs", "tiemout": "timeout", "ot": "to", "trusted-proxies": "trustedProxies",
+		"": "", "x": "", "retries": "", "authentication": "", strings.Repeat("address", 1000): "",
+	} {
+		if got := nearest(written, words); got != want {
+			t.Errorf("%.20q: got %q, want %q", written, got, want)
+		}
+	}
+}
+
+func TestNotices(t *testing.T) {
+	text := file("providers", `[{"type": "smtp", "host": "a.example", "logger": "${UNSET}"}]`)
+	_, notices, err := read("config.json", []byte(text), surroundings{lookup: environment()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(notices) != 1 || notices[0].Position.Line != 4 || !strings.HasPrefix(notices[0].Text, "providers[0].logger has no effect: ") {
+		t.Errorf("got %v", notices)
+	}
+}
