@@ -37,7 +37,8 @@ func (d *decoder) complain(path, text string) {
 			text = strings.ReplaceAll(text, secret, "…")
 		}
 	}
-	d.problems = append(d.problems, found{d.locate(path), path, text})
+	const longest = 300
+	d.problems = append(d.problems, found{d.locate(path), path, printable(text, longest)})
 }
 
 // locate returns where a key's value stands; for a key that is not in the file

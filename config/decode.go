@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,16 +95,20 @@ func (d *decoder) problem(at place, path, text string) {
 
 // wrongType says what belongs to a key in place of what is there.
 func (d *decoder) wrongType(n *node, path string, t reflect.Type) {
-	instead := ", not " + n.written()
-	switch {
+	switch reference := n.refers(); {
+	case reference != "":
+		d.problem(n.from, path, "the value of "+reference+" does not fit here; write "+wanted(t))
 	case n.kind == scalar && n.scalar == nil:
-		instead = ", or remove the key"
-	case n.reference != "":
-		d.problem(n.from, path, "the value of "+n.reference+" does not fit here; it must be "+wanted(t))
-		return
+		d.problem(n.from, path, "write "+wanted(t)+", or remove the key")
+	case n.written() == aText && slices.Contains(unquoted, t.Kind()):
+		d.problem(n.from, path, "write "+wanted(t)+", without quotes")
+	default:
+		d.problem(n.from, path, "write "+wanted(t)+", not "+n.written())
 	}
-	d.problem(n.from, path, "write "+wanted(t)+instead)
 }
+
+// unquoted are the kinds that a beginner may take for texts.
+var unquoted = []reflect.Kind{reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64}
 
 // wanted describes what is written for a type, with an example where the type
 // alone does not say it.
@@ -128,11 +133,11 @@ func wanted(t reflect.Type) string {
 	case reflect.String:
 		return "a text in quotes"
 	case reflect.Bool:
-		return "true or false without quotes"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return "a whole number without quotes"
-	case reflect.Float32, reflect.Float64:
-		return "a number without quotes"
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
 	case reflect.Pointer:
 		return wanted(t.Elem())
 	case reflect.Slice:
@@ -230,7 +235,7 @@ func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
 	if err == nil {
 		return
 	}
-	if n.reference != "" || !n.public {
+	if n.refers() != "" {
 		d.wrongType(n, path, t)
 		return
 	}
@@ -268,7 +273,7 @@ func setScalar(n *node, v reflect.Value) bool {
 		}
 		v.SetBool(truth)
 		return isBool
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		number, isWhole := n.scalar.(int64)
 		if expanded {
 			parsed, err := strconv.ParseInt(text, 10, 64)
@@ -279,7 +284,7 @@ func setScalar(n *node, v reflect.Value) bool {
 		}
 		v.SetInt(number)
 		return true
-	case reflect.Float32, reflect.Float64:
+	case reflect.Float64:
 		number, isNumber := n.scalar.(float64)
 		if whole, isWhole := n.scalar.(int64); isWhole {
 			number, isNumber = float64(whole), true
@@ -316,7 +321,7 @@ func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
 	for m, key := range d.membersOf(n, path) {
 		element := reflect.New(v.Type().Elem()).Elem()
 		d.decode(m.value, element, key)
-		v.SetMapIndex(reflect.ValueOf(m.key), element)
+		v.SetMapIndex(reflect.ValueOf(m.key).Convert(v.Type().Key()), element)
 	}
 }
 

@@ -231,13 +231,13 @@ func TestSyntax(t *testing.T) {
 func TestYAMLMeansTheSameAsJSON(t *testing.T) {
 	text := "\ufeff---\r\nserver:\r\n  authorization: [ 'Bearer ${TOKEN}' ]\r\n  timeout: 5s\r\n" +
 		"sender: { from: Acme <a@acme.example> }\r\nproviders:\r\n- type: smtp\r\n  host: localhost\r\n  port: ${PORT}\r\n" +
-		"  tls:\r\n    ca: |\r\n      one\r\n      two\r\n"
+		"admin:\r\n  token: |\r\n    one\r\n    two\r\n"
 	c, _, err := read("config.yaml", []byte(text), surroundings{lookup: environment("TOKEN", "0123456789", "PORT", "25")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Server.Authorization[0].Reveal() != "Bearer 0123456789" || time.Duration(c.Server.Timeout) != 5*time.Second ||
-		c.Sender.From.Address.Address != "a@acme.example" {
+		c.Sender.From.Address.Address != "a@acme.example" || c.Admin.Token.Reveal() != "one\ntwo\n" {
 		t.Errorf("got %+v", c)
 	}
 	provider := reflect.ValueOf(c.Providers[0]).Elem()

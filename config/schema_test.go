@@ -2,7 +2,10 @@ package config
 
 import (
 	"bytes"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,9 +71,13 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	authority := strconv.Quote(string(pem.EncodeToMemory(
+		&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	schema := compiledSchema(t)
 	lookup := environment("RELAY_TOKEN", "0123456789", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
-		"SMTP_PASSWORD", "secret", "PORT", "2525", "LEVEL", "debug", "TIMEOUT", "5s", "SECURE", "true")
+		"SMTP_PASSWORD", "secret", "PORT", "465", "LEVEL", "debug", "TIMEOUT", "5s", "SECURE", "true")
 	for name, text := range map[string]string{
 		"example":    string(example),
 		"least":      file(),
@@ -80,9 +87,9 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 		"no effect": file("providers", `[{"type": "smtp", "host": "localhost", "logger": {"a": [1]}, "debug": true}]`),
 		"off": file("limits", `{"recipient": null, "ip": "", "redis": ""}`, "deliveries", `{"database": "", "retention": "1h30m"}`,
 			"providers", `[{"type": "smtp", "host": "localhost", "templates": []}]`),
-		"headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": ["one", "two"]},
+		"headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": [`+authority+`, `+authority+`]},
 			"customHeaders": {"X-One": "1", "X-Two": ["2", "3"]}}]`),
-		"more headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": "one"}, "connectionTimeout": 5000,
+		"more headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": `+authority+`}, "connectionTimeout": 5000,
 			"customHeaders": [{"key": "X-One", "value": "1"}]}]`),
 		"empty optional texts": file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
 		"route": file("routes", `[{"locales": ["pt"], "providers": ["smtp"], "sender": {"from": "a@b.example"},
@@ -131,9 +138,9 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{file("providers", `[{"type": "smpt", "host": "smtp.example.com"}]`), "providers[0].type", `did you mean "smtp"?`},
 		{file("providers", `[{"type": "smtp"}]`), "providers[0].host", "this is needed; write a text"},
 		{smtp(`"prot": 587`), "providers[0].prot", `did you mean "port"?`},
-		{smtp(`"port": "587"`), "providers[0].port", "write a whole number without quotes, not a text"},
+		{smtp(`"port": "587"`), "providers[0].port", "write a whole number, without quotes"},
 		{smtp(`"port": 70000`), "providers[0].port", "at most 65535"},
-		{smtp(`"port": 587.5`), "providers[0].port", "write a whole number without quotes, not 587.5"},
+		{smtp(`"port": 587.5`), "providers[0].port", "write a whole number, not 587.5"},
 		{smtp(`"secure": "yes"`), "providers[0].secure", "write true or false"},
 		{smtp(`"tls": {"certificate": "a"}`), "providers[0].tls.certificate", "unknown key"},
 		{smtp(`"tls": {"ca": 1}`), "providers[0].tls.ca", "write a text or a list of texts"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode"
@@ -81,6 +82,19 @@ func (n *node) publish() {
 	}
 }
 
+// refers returns the first ${…} that was replaced in the value or below it,
+// empty if there is none.
+func (n *node) refers() string {
+	first := n.reference
+	for _, item := range n.items {
+		first = cmp.Or(first, item.refers())
+	}
+	for _, m := range n.members {
+		first = cmp.Or(first, m.value.refers())
+	}
+	return first
+}
+
 // plain returns the value as settings.Unmarshaler wants it.
 func (n *node) plain() any {
 	switch n.kind {
@@ -111,6 +125,8 @@ func (n *node) off() bool {
 	return n.scalar == nil || n.scalar == "" || n.scalar == false
 }
 
+const aText = "a text"
+
 // written describes the value to its author without quoting a text, which may
 // be a secret in the wrong place.
 func (n *node) written() string {
@@ -123,10 +139,7 @@ func (n *node) written() string {
 		}
 		return "a number"
 	case string:
-		if n.reference != "" {
-			return "the value of " + n.reference
-		}
-		return "a text"
+		return aText
 	}
 	switch n.kind {
 	case list:
