@@ -37,9 +37,6 @@ func orReference(schema *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{schema, {Type: "string", Pattern: referencing}}}
 }
 
-// anything is built anew for each key, because descriptions are added to it.
-func anything() *jsonschema.Schema { return &jsonschema.Schema{Extras: map[string]any{}} }
-
 // objectSchema describes a struct. Keys that must be there are named only where
 // no default stands in for them.
 func objectSchema(v reflect.Value, naming bool) (*jsonschema.Schema, error) {
@@ -51,11 +48,10 @@ func objectSchema(v reflect.Value, naming bool) (*jsonschema.Schema, error) {
 		var err error
 		switch {
 		case f.noeffect != "":
-			property = anything()
-			property.Description = "Accepted without effect: " + f.noeffect + "."
+			property = &jsonschema.Schema{Description: "Accepted without effect: " + f.noeffect + "."}
 		case f.future != "":
-			property = &jsonschema.Schema{Enum: []any{nil, false, "", []any{}, map[string]any{}}}
-			property.Description = "Not available in this version: " + f.future + "."
+			property = &jsonschema.Schema{Description: "Not available in this version: " + f.future + ".",
+				Enum: []any{nil, false, "", []any{}, map[string]any{}}}
 		default:
 			if property, err = valueSchema(value, f.validate); err != nil {
 				return nil, fmt.Errorf("%s: %w", f.key, err)
@@ -103,7 +99,7 @@ func valueSchema(v reflect.Value, rules string) (*jsonschema.Schema, error) {
 	case reflect.Struct:
 		return objectSchema(v, false)
 	case reflect.Interface:
-		return anything(), nil
+		return &jsonschema.Schema{}, nil
 	case reflect.Slice, reflect.Map:
 		element, err := valueSchema(reflect.New(t.Elem()).Elem(), strings.TrimPrefix(below, ","))
 		if err != nil {
@@ -190,7 +186,7 @@ func headersSchema() *jsonschema.Schema {
 
 // providerSchema takes the keys of the one type that an entry names.
 func providerSchema() (*jsonschema.Schema, error) {
-	any := &jsonschema.Schema{}
+	entry := &jsonschema.Schema{}
 	for _, kind := range providers.Types() {
 		one, err := objectSchema(reflect.ValueOf(kind.New()).Elem(), true)
 		if err != nil {
@@ -198,7 +194,7 @@ func providerSchema() (*jsonschema.Schema, error) {
 		}
 		one.Title = kind.Name
 		one.Properties.Set("type", &jsonschema.Schema{Const: kind.Name})
-		any.OneOf = append(any.OneOf, one)
+		entry.OneOf = append(entry.OneOf, one)
 	}
-	return any, nil
+	return entry, nil
 }
