@@ -42,10 +42,21 @@ type Config struct {
 	Routes     []relay.Route        `json:"routes" validate:"dive"`
 	Limits     limits.Settings      `json:"limits"`
 	Deliveries deliveries.Settings  `json:"deliveries"`
-	Log        Log                  `json:"log"`
+	// Uncertain says what becomes of a mail that a provider took without
+	// answering: Resend or Fail.
+	Uncertain string `json:"uncertain" validate:"oneof=resend fail"`
+	Log       Log    `json:"log"`
 }
 
-// Log says what the relay writes to its standard error.
+// What becomes of a mail whose fate is unknown.
+const (
+	// Resend offers it to the next provider, once and unchanged.
+	Resend = "resend"
+	// Fail answers an error.
+	Fail = "fail"
+)
+
+// Log says what the relay writes to its standard output.
 type Log struct {
 	// Level is the least important level that is written.
 	Level string `json:"level" validate:"oneof=debug info warn error"`
@@ -60,6 +71,7 @@ func defaults() *Config {
 		Admin:      handlers.DefaultAdminSettings(),
 		Templates:  templates.DefaultSettings(),
 		Deliveries: deliveries.DefaultSettings(),
+		Uncertain:  Resend,
 		Log:        Log{Level: "info", Format: "json"},
 	}
 }

@@ -18,8 +18,9 @@ import (
 
 // The paths of the admin listener that are not pages.
 const (
-	readyPath   = "/readyz"
-	metricsPath = "/metrics"
+	readyPath         = "/readyz"
+	metricsPath       = "/metrics"
+	authorizationPath = "/authorization"
 )
 
 // adminTimeout bounds a request to the admin listener.
@@ -31,9 +32,12 @@ type Admin struct {
 	// with each thing that this depends on, by name.
 	Ready   func() (ready bool, details map[string]string)
 	Metrics prometheus.Gatherer
-	// Inbox is nil outside of development mode.
-	Inbox  Inbox
-	Logger *slog.Logger
+	// Inbox is nil where no provider keeps its mails to look at.
+	Inbox Inbox
+	// Authorization is the value that webhooks must bear, for those who try
+	// development mode by hand; empty everywhere else.
+	Authorization string
+	Logger        *slog.Logger
 }
 
 // NewAdmin returns the handler of the admin listener. Its probes are open;
@@ -48,6 +52,11 @@ func NewAdmin(s AdminSettings, deps Admin) http.Handler {
 	server.GET(readyPath, readiness(deps.Ready))
 	server.HEAD(readyPath, readiness(deps.Ready))
 	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(deps.Metrics, promhttp.HandlerOpts{})))
+
+	if deps.Authorization != "" {
+		header := "Authorization: " + deps.Authorization + "\n"
+		server.GET(authorizationPath, func(c echo.Context) error { return c.String(http.StatusOK, header) })
+	}
 
 	pages := newPages(deps.Inbox != nil)
 	server.GET(stylePath, pages.style)

@@ -3,11 +3,13 @@ package handlers
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -109,6 +111,13 @@ type attemptLine struct {
 	Detail   string  `json:"detail,omitempty"`
 	Hint     string  `json:"hint,omitempty"`
 	MS       float64 `json:"ms"`
+}
+
+// String is the attempt in a log of text.
+func (a attemptLine) String() string {
+	said := strings.Join(slices.DeleteFunc([]string{a.Kind, a.Stage, a.Code, a.Detail, a.Hint},
+		func(part string) bool { return part == "" }), ": ")
+	return fmt.Sprintf("%s, %.0f ms: %s", a.Provider, a.MS, said)
 }
 
 // acceptedKind is the kind of an attempt without an error.

@@ -25,3 +25,14 @@ type Common struct {
 
 // Shared makes every settings struct that embeds Common a holder of it.
 func (c *Common) Shared() *Common { return c }
+
+// defaultConcurrent is MaxConcurrent when the operator gives none.
+const defaultConcurrent = 50
+
+// Concurrent returns how many sends may be under way at a time.
+func (c *Common) Concurrent() int {
+	if c.MaxConcurrent == 0 {
+		return defaultConcurrent
+	}
+	return c.MaxConcurrent
+}

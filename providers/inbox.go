@@ -35,12 +35,10 @@ type Inbox struct {
 
 // InboxMail is a mail as its reader would have it.
 type InboxMail struct {
-	ID       string
+	Message  *Message
 	Received time.Time
-	Headers  []settings.Header
-	// To, Subject, Locale and Type are here too for lists to show.
-	To, Subject, Locale, Type string
-	Text, HTML                string
+	// Headers are all headers of the mail, in order, for people to read.
+	Headers []settings.Header
 }
 
 // Send keeps the message under its own id.
@@ -51,11 +49,8 @@ func (i *Inbox) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, &Error{Kind: Temporary, Detail: "no time left", Err: err}
 	}
-	kept := InboxMail{
-		ID: m.ID, Received: time.Now(), Headers: inboxHeaders(m),
-		To: m.To, Subject: m.Subject, Locale: m.Locale, Type: m.Type,
-		Text: m.Text, HTML: m.HTML,
-	}
+	message := *m
+	kept := InboxMail{Message: &message, Received: time.Now(), Headers: inboxHeaders(m)}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if len(i.mails) == inboxSize {
@@ -79,7 +74,7 @@ func (i *Inbox) Mail(id string) (InboxMail, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, kept := range slices.Backward(i.mails) {
-		if kept.ID == id {
+		if kept.Message.ID == id {
 			return kept, true
 		}
 	}

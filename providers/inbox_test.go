@@ -22,11 +22,11 @@ func inboxFixture() fixture {
 
 func inboxText(m InboxMail) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "id %s, type %s, locale %s\n\n", m.ID, m.Type, m.Locale)
+	fmt.Fprintf(&text, "id %s, type %s, locale %s\n\n", m.Message.ID, m.Message.Type, m.Message.Locale)
 	for _, header := range m.Headers {
 		fmt.Fprintf(&text, "%s: %s\n", header.Name, header.Value)
 	}
-	fmt.Fprintf(&text, "\n%s\n%s", m.Text, m.HTML)
+	fmt.Fprintf(&text, "\n%s\n%s", m.Message.Text, m.Message.HTML)
 	return text.String()
 }
 
@@ -40,13 +40,13 @@ func TestInboxKeepsTheLatest(t *testing.T) {
 		}
 	}
 	mails := inbox.Mails()
-	if len(mails) != inboxSize || mails[0].ID != "202" || mails[inboxSize-1].ID != "3" {
-		t.Errorf("%d mails from %s to %s", len(mails), mails[0].ID, mails[len(mails)-1].ID)
+	if len(mails) != inboxSize || mails[0].Message.ID != "202" || mails[inboxSize-1].Message.ID != "3" {
+		t.Errorf("%d mails from %s to %s", len(mails), mails[0].Message.ID, mails[len(mails)-1].Message.ID)
 	}
 	if _, ok := inbox.Mail("2"); ok {
 		t.Error("mail 2 is still there")
 	}
-	if kept, ok := inbox.Mail("3"); !ok || kept.ID != "3" {
+	if kept, ok := inbox.Mail("3"); !ok || kept.Message.ID != "3" {
 		t.Error("mail 3 is gone")
 	}
 }

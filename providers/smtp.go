@@ -330,10 +330,7 @@ func (s *SMTPSettings) Open() (Provider, error) {
 	}
 	connections := s.MaxConnections
 	if connections == 0 {
-		connections = s.MaxConcurrent
-	}
-	if connections == 0 {
-		connections = 50
+		connections = s.Concurrent()
 	}
 	pool, err := newSMTPPool(server, connections, s.MaxMessages)
 	if err != nil {

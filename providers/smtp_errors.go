@@ -241,7 +241,7 @@ func smtpFailure(ctx context.Context, stage smtpStage, err error) *Error {
 		}
 		return e
 	}
-	describe(e, stage, err)
+	explain(e, stage, err)
 	return e
 }
 
@@ -257,8 +257,8 @@ func contextEnd(ctx context.Context) error {
 	return nil
 }
 
-// describe fills in what a network, TLS or protocol error means to an operator.
-func describe(e *Error, stage smtpStage, err error) {
+// explain fills in what a network, TLS or protocol error means to an operator.
+func explain(e *Error, stage smtpStage, err error) {
 	e.Detail = Redact(err.Error())
 	var (
 		lookup    *net.DNSError

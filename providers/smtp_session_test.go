@@ -202,7 +202,7 @@ func TestSMTPDeadConnectionIsReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, commands, mails := fake.seen()
-			if len(mails) != 2 || count(commands, "MAIL") != 2 {
+			if len(mails) != 2 || countCommands(commands, "MAIL") != 2 {
 				t.Errorf("%d mails, commands %q", len(mails), commands)
 			}
 		})
@@ -293,7 +293,7 @@ func idleSession(t testing.TB, p *smtpProvider) *smtpSession {
 	return idle[0].Value().session
 }
 
-func count(commands []string, verb string) (n int) {
+func countCommands(commands []string, verb string) (n int) {
 	for _, command := range commands {
 		if strings.HasPrefix(command, verb) {
 			n++
@@ -341,7 +341,7 @@ func TestSMTPAfterRefusal(t *testing.T) {
 				t.Fatal(err)
 			}
 			connections, commands, mails := fake.seen()
-			if connections != test.connections || count(commands, "RSET") != test.resets || len(mails) != 1 {
+			if connections != test.connections || countCommands(commands, "RSET") != test.resets || len(mails) != 1 {
 				t.Errorf("%d connections, %d mails, commands %q", connections, len(mails), commands)
 			}
 		})
@@ -368,7 +368,7 @@ func TestSMTPTroubleAfterAcceptance(t *testing.T) {
 		if err := provider.Close(); err != nil {
 			t.Error(err)
 		}
-		if connections, commands, mails := fake.seen(); connections != 3 || len(mails) != 3 || count(commands, "QUIT") != 3 {
+		if connections, commands, mails := fake.seen(); connections != 3 || len(mails) != 3 || countCommands(commands, "QUIT") != 3 {
 			t.Errorf("%d connections, %d mails, %q", connections, len(mails), commands)
 		}
 	}
@@ -379,7 +379,7 @@ func TestSMTPWhatTheServerSaidBefore(t *testing.T) {
 		fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
 		_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
 		_, commands, _ := fake.seen()
-		if asSMTPError(t, err).Kind != Content || count(commands, "MAIL") != 0 {
+		if asSMTPError(t, err).Kind != Content || countCommands(commands, "MAIL") != 0 {
 			t.Errorf("%v %q", err, commands)
 		}
 	})
@@ -443,7 +443,7 @@ func TestSMTPConnectionLimits(t *testing.T) {
 			}
 		}
 		provider.Close()
-		if connections, commands, _ := fake.seen(); connections != 3 || count(commands, "QUIT") != 3 {
+		if connections, commands, _ := fake.seen(); connections != 3 || countCommands(commands, "QUIT") != 3 {
 			t.Errorf("%d connections, %q", connections, commands)
 		}
 	})
@@ -477,7 +477,7 @@ func TestSMTPConnectionLimits(t *testing.T) {
 		ctx, cancel := context.WithCancel(shortly(t))
 		first := make(chan error)
 		go func() { _, err := provider.Send(ctx, smtpMessage()); first <- err }()
-		eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return count(commands, "DATA") == 1 })
+		eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return countCommands(commands, "DATA") == 1 })
 		short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancelShort()
 		_, err := provider.Send(short, smtpMessage())
@@ -509,7 +509,7 @@ func TestSMTPClose(t *testing.T) {
 		}
 		sent := make(chan error)
 		go func() { _, err := provider.Send(shortly(t), smtpMessage()); sent <- err }()
-		eventually(t, "the second is under way", func() bool { _, commands, _ := fake.seen(); return count(commands, "DATA") == 2 })
+		eventually(t, "the second is under way", func() bool { _, commands, _ := fake.seen(); return countCommands(commands, "DATA") == 2 })
 		closed := make(chan struct{})
 		go func() { provider.Close(); close(closed) }()
 		eventually(t, "the pool is closing", func() bool {
@@ -528,7 +528,7 @@ func TestSMTPClose(t *testing.T) {
 		<-closed
 		provider.Close() // a second time does no harm
 		_, commands, _ := fake.seen()
-		if count(commands, "QUIT") != fakeConnections(fake) {
+		if countCommands(commands, "QUIT") != fakeConnections(fake) {
 			t.Errorf("%q", commands)
 		}
 	})
@@ -602,7 +602,7 @@ func TestSMTPAuthentication(t *testing.T) {
 				t.Error(err)
 			}
 			_, commands, _ := fake.seen()
-			if count(commands, test.want) != 1 {
+			if countCommands(commands, test.want) != 1 {
 				t.Errorf("%q", commands)
 			}
 			provider = openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) {

@@ -28,8 +28,6 @@ const (
 	maxAnswer = 64 << 10
 	// maxRetryAfter bounds how long a service can ask to be left alone.
 	maxRetryAfter = time.Hour
-	// defaultConcurrent is MaxConcurrent when the operator gives none.
-	defaultConcurrent = 50
 	// abandonedDial bounds a dial and a TLS handshake each. A mail's own
 	// deadline ends the wait for them earlier, but Go lets them go on in the
 	// background, where a hung one would hold a place among the connections.
@@ -52,10 +50,7 @@ type api struct {
 
 // newAPI makes the client that a provider's settings ask for.
 func newAPI(c *Common) (*api, error) {
-	concurrent := c.MaxConcurrent
-	if concurrent == 0 {
-		concurrent = defaultConcurrent
-	}
+	concurrent := c.Concurrent()
 	dialer := &net.Dialer{Timeout: abandonedDial}
 	if c.LocalAddress != "" {
 		ip, err := netip.ParseAddr(c.LocalAddress)

@@ -1,0 +1,48 @@
+package commands
+
+import (
+	"fmt"
+	"strings"
+
+	"logto-email-relay/relay"
+	"logto-email-relay/templates"
+)
+
+type checkCommand struct{}
+
+// Run reads everything that serve would read, and shows what it would use.
+func (checkCommand) Run(s *surroundings) error {
+	c, notices, err := s.load()
+	if err != nil {
+		return err
+	}
+	h, err := build(c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = h.Close() }()
+
+	for _, notice := range notices {
+		fmt.Fprintf(s.out, "note: %s\n", notice)
+	}
+	for _, warning := range h.catalogue.Warnings() {
+		fmt.Fprintf(s.out, "warning: %s\n", warning)
+	}
+	fmt.Fprintf(s.out, "configuration: %s is fine\n", s.configFile())
+	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(h.catalogue.Locales(), " "))
+	for i, p := range c.Providers {
+		shared := p.Shared()
+		fmt.Fprintf(s.out, "provider %d: %s (%s)\n", i+1, shared.Name, shared.Type)
+	}
+	for _, kind := range h.catalogue.Types() {
+		route, names := h.relay.Way(relay.Request{
+			To: "ada@example.org", Type: kind, Payload: templates.Sample(kind, ""),
+		})
+		taken := "no route"
+		if route >= 0 {
+			taken = fmt.Sprintf("routes[%d]", route)
+		}
+		fmt.Fprintf(s.out, "a %s to ada@example.org: %s, %s\n", kind, taken, strings.Join(names, " then "))
+	}
+	return nil
+}

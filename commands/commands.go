@@ -1,0 +1,162 @@
+// Package commands is what the program can be told to do, a short file each:
+// serve, check, send, schema and healthcheck.
+//
+// It is the only reader of the configuration, and the place where the packages
+// of the house are joined (see build). Nothing in here decides anything about a
+// mail.
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"logto-email-relay/config"
+)
+
+// The exit codes of the program.
+const (
+	exitOK            = 0
+	exitFailed        = 1
+	exitConfiguration = 2 // usage or configuration
+)
+
+// commandLine is what a user may write behind the program's name.
+type commandLine struct {
+	Config  string           `short:"c" placeholder:"FILE" help:"The configuration: JSON or YAML. Default: $$RELAY_CONFIG, else config.json here, else development mode."`
+	Version kong.VersionFlag `help:"Print the version and stop."`
+
+	Serve       serveCommand       `cmd:"" default:"1" help:"Take Logto's webhooks and send the mails (the default)."`
+	Check       checkCommand       `cmd:"" help:"Check the configuration and the templates, and show what would be used."`
+	Send        sendCommand        `cmd:"" help:"Send a sample mail through the production path."`
+	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of the configuration."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the running relay whether it is alive (for container health checks)."`
+}
+
+// surroundings are what a command may touch of the process.
+type surroundings struct {
+	ctx    context.Context
+	env    func(name string) (string, bool)
+	out    io.Writer
+	errOut io.Writer
+	file   string // --config
+}
+
+// Run carries out one command line and returns the program's exit code: 0, 1
+// when the command failed, 2 for a mistake in usage or configuration. It reads
+// no global state but the working directory and the files that it is told of.
+// When ctx ends, serve stops cleanly and everything else stops.
+func Run(ctx context.Context, args, env []string, out, errOut io.Writer) (code int) {
+	var line commandLine
+	parser, err := kong.New(&line,
+		kong.Name("logto-email-relay"),
+		kong.Description("The endpoint of Logto's HTTP email connector: a webhook in, an accepted mail out."),
+		kong.Writers(out, errOut),
+		kong.Vars{"version": version()},
+		// --help and --version end the program from within the parser.
+		kong.Exit(func(code int) { panic(exit(code)) }),
+	)
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	defer func() {
+		switch ended := recover().(type) {
+		case nil:
+		case exit:
+			code = int(ended)
+		default:
+			panic(ended)
+		}
+	}()
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(errOut, "%v\nSee logto-email-relay --help.\n", err)
+		return exitConfiguration
+	}
+	err = parsed.Run(&surroundings{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config})
+	return report(err, errOut)
+}
+
+// exit carries an exit code out of the command line parser.
+type exit int
+
+// errUsage marks an error that the user mends on the command line.
+var errUsage = errors.New("usage")
+
+// report prints why a command failed and returns the exit code for it.
+func report(err error, errOut io.Writer) int {
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(errOut, strings.TrimSuffix(err.Error(), "\n"))
+	var wrong *config.Error
+	if errors.As(err, &wrong) || errors.Is(err, errUsage) {
+		return exitConfiguration
+	}
+	return exitFailed
+}
+
+// lookup finds a variable in an environment as os.Environ returns it. The last
+// one of a name wins, as for a process.
+func lookup(env []string) func(string) (string, bool) {
+	values := make(map[string]string, len(env))
+	for _, pair := range env {
+		if name, value, found := strings.Cut(pair, "="); found {
+			values[name] = value
+		}
+	}
+	return func(name string) (string, bool) {
+		value, found := values[name]
+		return value, found
+	}
+}
+
+// configFile returns the file to read: the one that was asked for, else
+// config.json in the working directory, else none, which means development mode.
+func (s *surroundings) configFile() string {
+	if s.file != "" {
+		return s.file
+	}
+	if file, found := s.env("RELAY_CONFIG"); found && file != "" {
+		return file
+	}
+	if _, err := os.Stat("config.json"); err == nil {
+		return "config.json"
+	}
+	return ""
+}
+
+// load reads the configuration, and fails where there is none.
+func (s *surroundings) load() (*config.Config, []config.Notice, error) {
+	file := s.configFile()
+	if file == "" {
+		return nil, nil, fmt.Errorf("%w: there is no configuration: write config.json here, or name one with --config", errUsage)
+	}
+	return config.Load(file, s.env)
+}
+
+// newLogger makes the log that the operator asked for. It goes to standard
+// output, where containers and systemd look for it.
+func newLogger(l config.Log, out io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(l.Level)) // checked by the configuration
+	options := &slog.HandlerOptions{Level: level}
+	if l.Format == "text" {
+		return slog.New(slog.NewTextHandler(out, options))
+	}
+	return slog.New(slog.NewJSONHandler(out, options))
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

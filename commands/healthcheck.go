@@ -1,0 +1,56 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"logto-email-relay/config"
+)
+
+// healthPatience bounds the wait for a process that should answer at once.
+const healthPatience = 2 * time.Second
+
+type healthcheckCommand struct{}
+
+// Run asks the relay of the same configuration whether it is alive.
+func (healthcheckCommand) Run(s *surroundings) error {
+	address := config.Development("").Server.Address
+	if s.configFile() != "" {
+		c, _, err := s.load()
+		if err != nil {
+			return err
+		}
+		address = c.Server.Address
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, healthPatience)
+	defer cancel()
+	url := "http://" + reachable(address) + "/healthz"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Client{Transport: &http.Transport{}}).Do(request)
+	if err != nil {
+		return fmt.Errorf("not alive: %w", err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("not alive: %s answers %d", url, response.StatusCode)
+	}
+	return nil
+}
+
+// reachable turns an address to listen on into one to connect to.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,77 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"logto-email-relay/config"
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
+	"logto-email-relay/templates"
+)
+
+// house is everything between the listeners and the mail services, joined.
+type house struct {
+	catalogue *templates.Catalogue
+	relay     *relay.Relay
+	// inbox is the provider that shows its mails, if there is one.
+	inbox   *providers.Inbox
+	closers []io.Closer
+}
+
+// build joins the house from a checked configuration. It connects to nothing.
+func build(c *config.Config) (*house, error) {
+	catalogue, err := templates.Open(c.Templates)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTemplates, err)
+	}
+	h := &house{catalogue: catalogue}
+	var members []relay.Member
+	for _, s := range c.Providers {
+		shared := s.Shared()
+		provider, err := s.Open()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("provider %s: %w", shared.Name, err), h.Close())
+		}
+		if closer, ok := provider.(io.Closer); ok {
+			h.closers = append(h.closers, closer)
+		}
+		if inbox, ok := provider.(*providers.Inbox); ok {
+			h.inbox = inbox
+		}
+		members = append(members, relay.Member{
+			Name:          shared.Name,
+			Provider:      provider,
+			Sender:        s.Sender(),
+			Timeout:       time.Duration(shared.Timeout),
+			MaxConcurrent: shared.Concurrent(),
+		})
+	}
+	h.relay, err = relay.New(relay.Options{
+		Renderer:      catalogue,
+		Members:       members,
+		Routes:        c.Routes,
+		Sender:        c.Sender,
+		Branding:      c.Branding,
+		FailUncertain: c.Uncertain == config.Fail,
+	})
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+// errTemplates marks operator's templates that cannot be used, a mistake like
+// one in the configuration.
+var errTemplates = errors.New("templates")
+
+// Close lets go of the providers' connections.
+func (h *house) Close() error {
+	var errs []error
+	for _, closer := range h.closers {
+		errs = append(errs, closer.Close())
+	}
+	return errors.Join(errs...)
+}

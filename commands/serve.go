@@ -1,0 +1,189 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"logto-email-relay/config"
+	"logto-email-relay/handlers"
+)
+
+// leave bounds a clean stop. It takes the 6 s after which Logto has let go of
+// its idle connections, and the time of the mails under way.
+const leave = 30 * time.Second
+
+type serveCommand struct{}
+
+// Run serves until the context ends, and then takes leave of everybody.
+func (serveCommand) Run(s *surroundings) error {
+	if s.configFile() == "" {
+		token := rand.Text()
+		c := config.Development(token)
+		return (&server{config: c, development: "Bearer " + token}).run(s)
+	}
+	c, notices, err := s.load()
+	if err != nil {
+		return err
+	}
+	return (&server{config: c, notices: notices}).run(s)
+}
+
+// server is one life of the process: build, listen, serve, drain.
+type server struct {
+	config  *config.Config
+	notices []config.Notice
+	// development is the value that webhooks must bear in development mode, and
+	// empty otherwise.
+	development string
+
+	house         *house
+	public, admin *handlers.Server
+	logger        *slog.Logger
+}
+
+func (v *server) run(s *surroundings) (err error) {
+	v.logger = newLogger(v.config.Log, s.out)
+	for _, notice := range v.notices {
+		v.logger.Warn("configuration", "notice", notice.String())
+	}
+	if v.house, err = build(v.config); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, v.house.Close()) }()
+	for _, warning := range v.house.catalogue.Warnings() {
+		v.logger.Warn("template", "warning", warning)
+	}
+	if err := v.listen(s.ctx); err != nil {
+		return err
+	}
+	v.logger.Info("listening", "webhook", v.public.Addr().String(), "admin", v.adminAddress(), "version", version())
+	if v.development != "" {
+		welcome(s.out, v.public.Addr().String(), v.adminAddress(), v.development)
+	}
+	return v.serve(s.ctx)
+}
+
+// listen takes both ports before anything is served.
+func (v *server) listen(ctx context.Context) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		providerCollector{v.house.relay})
+	public := handlers.NewPublic(v.config.Server, handlers.Public{
+		Relay:     v.house.relay,
+		Sentences: v.house.catalogue,
+		Links:     v.config.Templates.Links,
+		Metrics:   handlers.NewMetrics(registry, v.house.catalogue.Types()),
+		Logger:    v.logger,
+	})
+	var err error
+	if v.public, err = handlers.Listen(ctx, v.config.Server.Address, public, v.logger); err != nil {
+		return fmt.Errorf("server.address: %w", err)
+	}
+	if v.config.Admin.Address == "" {
+		return nil
+	}
+	deps := handlers.Admin{Ready: v.ready, Metrics: registry, Authorization: v.development, Logger: v.logger}
+	if v.house.inbox != nil {
+		deps.Inbox = v.house.inbox
+	}
+	if v.admin, err = handlers.Listen(ctx, v.config.Admin.Address, handlers.NewAdmin(v.config.Admin, deps), v.logger); err != nil {
+		return errors.Join(fmt.Errorf("admin.address: %w", err), v.public.Close())
+	}
+	v.admin.IdleWindow = 0
+	return nil
+}
+
+func (v *server) adminAddress() string {
+	if v.admin == nil {
+		return ""
+	}
+	return v.admin.Addr().String()
+}
+
+// serve answers until the context ends or a listener breaks. The admin listener
+// goes last, so that a clean stop can be watched.
+func (v *server) serve(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error { defer stop(); return v.public.Serve() })
+	if v.admin != nil {
+		group.Go(func() error { defer stop(); return v.admin.Serve() })
+	}
+	group.Go(func() error { return v.reload(ctx) })
+
+	<-ctx.Done()
+	v.logger.Info("stopping", "patience", leave.String())
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leave)
+	defer cancel()
+	err := v.public.Drain(leaving)
+	if v.admin != nil {
+		err = errors.Join(err, v.admin.Drain(leaving))
+	}
+	if err = errors.Join(err, group.Wait()); err == nil {
+		v.logger.Info("stopped")
+	}
+	return err
+}
+
+// reload reads the operator's templates again when they change and on SIGHUP. A
+// broken edit leaves the last good set in use.
+func (v *server) reload(ctx context.Context) error {
+	report := func(err error) {
+		if err != nil {
+			v.logger.Error("templates not reloaded, the last good ones stay in use", "error", err.Error())
+			return
+		}
+		v.logger.Info("templates reloaded")
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	if v.config.Templates.Dir != "" {
+		if err := v.house.catalogue.Watch(ctx, report); err != nil {
+			v.logger.Warn("templates are not watched; send SIGHUP after a change", "error", err.Error())
+		}
+	}
+	for {
+		select {
+		case <-hangups:
+			report(v.house.catalogue.Reload())
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// ready tells whether the relay should get webhooks: it is not stopping, and
+// some provider is in use. A provider whose rest is over counts, because only a
+// webhook can show that it is well again.
+func (v *server) ready() (bool, map[string]string) {
+	details := make(map[string]string)
+	usable := false
+	for _, p := range v.house.relay.Status() {
+		state := "in use"
+		if p.Resting {
+			state = fmt.Sprintf("resting until %s after %v", p.Until.UTC().Format(time.RFC3339), p.Cause)
+		}
+		usable = usable || !p.Resting || time.Now().After(p.Until)
+		details["provider "+p.Name] = state
+	}
+	if err := v.house.catalogue.Problem(); err != nil {
+		details["templates"] = err.Error()
+	}
+	if v.public.Draining() {
+		details["server"] = "stopping"
+	}
+	return usable && !v.public.Draining(), details
+}
