@@ -97,7 +97,7 @@ func report(err error, errOut io.Writer) int {
 	}
 	fmt.Fprintln(errOut, strings.TrimSuffix(err.Error(), "\n"))
 	var wrong *config.Error
-	if errors.As(err, &wrong) || errors.Is(err, errUsage) {
+	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, errTemplates) {
 		return exitConfiguration
 	}
 	return exitFailed
@@ -139,7 +139,12 @@ func (s *surroundings) load() (*config.Config, []config.Notice, error) {
 	if file == "" {
 		return nil, nil, fmt.Errorf("%w: there is no configuration: write config.json here, or name one with --config", errUsage)
 	}
-	return config.Load(file, s.env)
+	c, notices, err := config.Load(file, s.env)
+	var wrong *config.Error
+	if err != nil && !errors.As(err, &wrong) {
+		return nil, nil, fmt.Errorf("%w: %w", errUsage, err) // there is no such file
+	}
+	return c, notices, err
 }
 
 // newLogger makes the log that the operator asked for. It goes to standard

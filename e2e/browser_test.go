@@ -97,7 +97,7 @@ func TestTheInboxShowsAMailInABrowser(t *testing.T) {
 		t.Fatalf("the list has %d mails, want 2:\n%s", len(links), list)
 	}
 	mail := browse(t, "http://"+relay.admin+links[len(links)-1][1])
-	for _, want := range []string{"Your sign-in code", "Auto-Submitted", "Message-ID", "text/plain"} {
+	for _, want := range []string{"Your sign-in code", "Auto-Submitted", "Message-ID", "view=text"} {
 		if !strings.Contains(mail, want) && !strings.Contains(strings.ToLower(mail), strings.ToLower(want)) {
 			t.Errorf("the page of a mail lacks %q", want)
 		}
