@@ -30,6 +30,7 @@ var fixtures = map[string]func() fixture{
 	"mailgun":  mailgunFixture,
 	"ses":      sesFixture,
 	"postmark": postmarkFixture,
+	"aliyun":   aliyunFixture,
 	"resend":   resendFixture,
 	"inbox":    inboxFixture,
 }

@@ -28,6 +28,7 @@ func Types() []Type {
 		{"mailgun", func() Settings { return newMailgunSettings() }},
 		{"ses", func() Settings { return newSESSettings() }},
 		{"postmark", func() Settings { return newPostmarkSettings() }},
+		{"aliyun", func() Settings { return newAliyunSettings() }},
 		{"resend", func() Settings { return newResendSettings() }},
 		{"inbox", func() Settings { return newInboxSettings() }},
 	}

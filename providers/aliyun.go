@@ -1,0 +1,255 @@
+package providers
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"logto-email-relay/settings"
+)
+
+// aliyunEndpoints are those of Alibaba Cloud Direct Mail, by region; domains
+// and senders exist in one region only. The action is SingleSendMail:
+//
+//	request, answer, errors   https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-singlesendmail
+//	endpoints                 https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-endpoint
+//	signature                 https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature
+//	allowed addresses         https://www.alibabacloud.com/help/en/direct-mail/ip-protection
+var aliyunEndpoints = map[string]string{
+	"cn-hangzhou":    "https://dm.aliyuncs.com",
+	"ap-southeast-1": "https://dm.ap-southeast-1.aliyuncs.com",
+	"ap-southeast-2": "https://dm.ap-southeast-2.aliyuncs.com",
+	"eu-central-1":   "https://dm.eu-central-1.aliyuncs.com",
+	"us-east-1":      "https://dm.us-east-1.aliyuncs.com",
+}
+
+// aliyunAlias is the longest display name that the service takes, in characters.
+const aliyunAlias = 14
+
+// aliyunSettings bear the keys of Logto's Aliyun Direct Mail connector.
+type aliyunSettings struct {
+	Common
+	AccessKeyID     string          `json:"accessKeyId"`
+	AccessKeySecret settings.Secret `json:"accessKeySecret"`
+	RegionID        string          `json:"regionId"`
+	// AccountName is the sender address, as set up in the console.
+	AccountName settings.Mailbox `json:"accountName"`
+	FromAlias   string           `json:"fromAlias"`
+	Templates   any              `json:"templates" future:"templates inside a provider"`
+}
+
+func newAliyunSettings() *aliyunSettings { return &aliyunSettings{RegionID: "cn-hangzhou"} }
+
+// Check asks for a key, a region that Direct Mail has, and a short display name.
+func (s *aliyunSettings) Check() []settings.Problem {
+	problems := slices.Concat(
+		checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID)),
+		checkKey("accessKeySecret", s.AccessKeySecret),
+		s.checkEndpoint())
+	if _, ok := aliyunEndpoints[s.RegionID]; !ok && s.Endpoint == "" {
+		problems = append(problems, settings.Problem{Key: "regionId",
+			Text: "write one of " + strings.Join(slices.Sorted(maps.Keys(aliyunEndpoints)), ", ")})
+	}
+	if utf8.RuneCountInString(s.FromAlias) > aliyunAlias {
+		problems = append(problems, settings.Problem{Key: "fromAlias", Text: "the service takes at most 14 characters"})
+	}
+	return problems
+}
+
+// Sender returns accountName under the name fromAlias.
+func (s *aliyunSettings) Sender() Sender { return Sender{From: named(s.AccountName, s.FromAlias)} }
+
+// Open makes the provider.
+func (s *aliyunSettings) Open() (Provider, error) {
+	api, err := newAPI(s.Shared())
+	if err != nil {
+		return nil, err
+	}
+	endpoint, err := url.Parse(s.endpointOr(aliyunEndpoints[s.RegionID]))
+	if err != nil {
+		return nil, err
+	}
+	return &aliyun{api, endpoint.JoinPath("/"), s}, nil
+}
+
+var _ Provider = (*aliyun)(nil)
+
+type aliyun struct {
+	*api
+	url      *url.URL
+	settings *aliyunSettings
+}
+
+// Send posts the message, all of it in the body: addresses have no business in
+// a URL, which proxies log. Accepted is a 200 with an EnvId.
+func (p *aliyun) Send(ctx context.Context, m *Message) (Receipt, error) {
+	if e := m.checkASCII(); e != nil {
+		return Receipt{}, e
+	}
+	form, err := aliyunForm(m, p.settings.RegionID)
+	if err != nil {
+		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+	}
+	body := []byte(form.Encode())
+	header := aliyunHeader(p.url.Host, body, time.Now(), rand.Text())
+	header.Set("Authorization", aliyunAuthorization(p.url, header, p.settings.AccessKeyID, p.settings.AccessKeySecret))
+	x, err := p.post(ctx, http.MethodPost, p.url.String(), header, body)
+	if e := x.refusal(m, err, aliyunErrors); e != nil {
+		return Receipt{}, e
+	}
+	var answer struct{ EnvID string }
+	x.read(&answer)
+	if answer.EnvID == "" {
+		return Receipt{}, x.unreadable(m)
+	}
+	return Receipt{ID: answer.EnvID}, nil
+}
+
+func aliyunForm(m *Message, region string) (url.Values, error) {
+	headers := map[string]string{"X-User-Notify-Relay-Id": m.ID} // the one that events bring back
+	if m.MessageID != "" {
+		headers["Message-ID"] = "<" + m.MessageID + ">"
+	}
+	for _, header := range m.Headers {
+		// The service takes no others, and no more than ten.
+		if strings.HasPrefix(strings.ToLower(header.Name), "x-user-") && len(headers) < 10 {
+			headers[header.Name] = encodedHeader(header.Value)
+		}
+	}
+	list, err := json.Marshal(headers)
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{
+		"RegionId":            {region},
+		"AccountName":         {m.From.Address},
+		"AddressType":         {"1"}, // the address itself, not a random one
+		"ReplyToAddress":      {"false"},
+		"ToAddress":           {quotedAddress(m.To)},
+		"Subject":             {m.Subject},
+		"TextBody":            {m.Text},
+		"ClickTrace":          {"0"},
+		"UnSubscribeLinkType": {"disabled"},
+		"Headers":             {string(list)},
+	}
+	if m.HTML != "" {
+		form.Set("HtmlBody", m.HTML)
+	}
+	// A longer name would be refused, so that the mail goes without one. Names
+	// go as they are, not encoded.
+	if m.From.Name != "" && utf8.RuneCountInString(m.From.Name) <= aliyunAlias {
+		form.Set("FromAlias", m.From.Name)
+	}
+	if m.ReplyTo.Address != "" {
+		form.Set("ReplyAddress", m.ReplyTo.Address)
+		if m.ReplyTo.Name != "" && utf8.RuneCountInString(m.ReplyTo.Name) <= aliyunAlias {
+			form.Set("ReplyAddressAlias", m.ReplyTo.Name)
+		}
+	}
+	return form, nil
+}
+
+// aliyunHeader are the headers of a request, all but the signature.
+func aliyunHeader(host string, body []byte, now time.Time, nonce string) http.Header {
+	return http.Header{
+		"Accept":                {"application/json"},
+		"Content-Type":          {"application/x-www-form-urlencoded"},
+		"Host":                  {host},
+		"X-Acs-Action":          {"SingleSendMail"},
+		"X-Acs-Content-Sha256":  {hexSHA256(body)},
+		"X-Acs-Date":            {now.UTC().Format("2006-01-02T15:04:05Z")},
+		"X-Acs-Signature-Nonce": {nonce},
+		"X-Acs-Version":         {"2015-11-23"},
+	}
+}
+
+// aliyunAuthorization signs a POST without a query by ACS3-HMAC-SHA256.
+func aliyunAuthorization(address *url.URL, header http.Header, keyID string, secret settings.Secret) string {
+	var canonical strings.Builder
+	canonical.WriteString("POST\n" + address.EscapedPath() + "\n\n")
+	var signed []string
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		if name := strings.ToLower(name); name == "host" || name == "content-type" || strings.HasPrefix(name, "x-acs-") {
+			signed = append(signed, name)
+			canonical.WriteString(name + ":" + header.Get(name) + "\n")
+		}
+	}
+	names := strings.Join(signed, ";")
+	canonical.WriteString("\n" + names + "\n" + header.Get("X-Acs-Content-Sha256"))
+
+	mac := hmac.New(sha256.New, []byte(secret.Reveal()))
+	mac.Write([]byte("ACS3-HMAC-SHA256\n" + hexSHA256([]byte(canonical.String()))))
+	return "ACS3-HMAC-SHA256 Credential=" + keyID + ",SignedHeaders=" + names + ",Signature=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+func hexSHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// aliyunKinds are the meanings of a Code. The statuses are of little use:
+// throttling and missing permissions are 400 as well.
+var aliyunKinds = map[string]Error{
+	"InvalidToAddress":                   {Kind: Recipient},
+	"EmailFormatError":                   {Kind: Recipient},
+	"EmailLengthError":                   {Kind: Recipient},
+	"InvalidToAddress.Spam":              {Kind: Recipient, Suppressed: true},
+	"InvalidMailAddress.NotFound":        {Kind: Configuration, Hint: "the sender (accountName) is not set up in this region; check regionId"},
+	"InvalidMailAddressStatus.Malformed": {Kind: Configuration, Hint: "the sender is frozen; see the Direct Mail console"},
+	"InvalidMailAddressSendType.Malformed": {Kind: Configuration,
+		Hint: "the sender is of the wrong type; use one for triggered emails"},
+	"InvalidMailAddressDomain.Malformed": {Kind: Configuration, Hint: "verify the sender's domain"},
+	"InvalidMailAddressName.Malformed":   {Kind: Configuration, Hint: "check accountName"},
+	"InvalidTemplate.NotFound":           {Kind: Configuration},
+	"InvalidReceiver.NotFound":           {Kind: Configuration},
+	"InvalidReceiverName.Malformed":      {Kind: Configuration},
+	"InvalidFromAlias.Malformed":         {Kind: Configuration, Hint: "the sender's name has to be shorter than 15 characters"},
+	"InvalidSubject.Malformed":           {Kind: Content},
+	"InvalidBody":                        {Kind: Content},
+	// The service's page names account state, frequency and quota as causes, so
+	// the next provider may do better.
+	"InvalidSendMail.Spam":        {Kind: Configuration, Hint: "refused as spam; check the account's state, its quota and the text of the mail"},
+	"Forbidden":                   {Kind: Configuration, Hint: aliyunPermission},
+	"Forbidden.RAM":               {Kind: Configuration, Hint: aliyunPermission},
+	"NoPermission":                {Kind: Configuration, Hint: aliyunPermission},
+	"InvalidAccessKeyId.NotFound": {Kind: Configuration, Hint: "check accessKeyId"},
+	"InvalidAccessKeyId.Inactive": {Kind: Configuration, Hint: "the access key is disabled"},
+	"SignatureDoesNotMatch":       {Kind: Configuration, Hint: "check accessKeySecret"},
+	"IncompleteSignature":         {Kind: Configuration, Hint: "check accessKeyId and accessKeySecret"},
+	"InvalidTimeStamp.Expired":    {Kind: Configuration, Hint: "check the clock of this machine"},
+	"InvalidTimeStamp.Format":     {Kind: Configuration},
+	"SignatureNonceUsed":          {Kind: Uncertain}, // an earlier copy of this request arrived
+	"MissingParameter":            {Kind: Content},
+	"InvalidParameter":            {Kind: Content},
+	"Throttling":                  {Kind: RateLimited},
+	"Throttling.User":             {Kind: RateLimited},
+	"Throttling.Api":              {Kind: RateLimited},
+	"InternalError":               {Kind: Temporary},
+	"InternalServiceError":        {Kind: Temporary},
+	"ServiceUnavailable":          {Kind: Temporary},
+}
+
+const aliyunPermission = "allow dm:SingleSendMail to this key; if it is, " + addressHint + " (IP Protection, or a network policy of the key)"
+
+// aliyunErrors looks at the Code alone. The Message is not for any log: that of
+// SignatureDoesNotMatch quotes the whole mail.
+func aliyunErrors(x *exchange) Error {
+	var answer struct{ Code string }
+	x.read(&answer)
+	e := aliyunKinds[answer.Code]
+	if e.Kind == 0 && strings.Contains(answer.Code, "Quota") {
+		e.Kind, e.Quota = RateLimited, true
+	}
+	e.Code = answer.Code
+	return e
+}
