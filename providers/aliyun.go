@@ -39,8 +39,8 @@ const aliyunAlias = 14
 // aliyunSettings bear the keys of Logto's Aliyun Direct Mail connector.
 type aliyunSettings struct {
 	Common
-	AccessKeyID     string          `json:"accessKeyId"`
-	AccessKeySecret settings.Secret `json:"accessKeySecret"`
+	AccessKeyID     string          `json:"accessKeyId" validate:"required"`
+	AccessKeySecret settings.Secret `json:"accessKeySecret" validate:"required"`
 	RegionID        string          `json:"regionId"`
 	// AccountName is the sender address, as set up in the console.
 	AccountName settings.Mailbox `json:"accountName"`
@@ -50,7 +50,7 @@ type aliyunSettings struct {
 
 func newAliyunSettings() *aliyunSettings { return &aliyunSettings{RegionID: "cn-hangzhou"} }
 
-// Check asks for a key, a region that Direct Mail has, and a short display name.
+// Check asks for a key that can be one, a region that Direct Mail has, and a short display name.
 func (s *aliyunSettings) Check() []settings.Problem {
 	problems := slices.Concat(
 		checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID)),

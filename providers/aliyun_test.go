@@ -37,8 +37,8 @@ func aliyunFixture() fixture {
 			return s
 		},
 		mistakes: map[string]func(Settings){
-			"accessKeyId":     func(s Settings) { s.(*aliyunSettings).AccessKeyID = "" },
-			"accessKeySecret": func(s Settings) { s.(*aliyunSettings).AccessKeySecret = settings.Secret{} },
+			"accessKeyId":     func(s Settings) { s.(*aliyunSettings).AccessKeyID = "LTAI " },
+			"accessKeySecret": func(s Settings) { s.(*aliyunSettings).AccessKeySecret = settings.NewSecret("a b") },
 			"regionId":        func(s Settings) { s.Shared().Endpoint, s.(*aliyunSettings).RegionID = "", "eu-west-1" },
 			"fromAlias":       func(s Settings) { s.(*aliyunSettings).FromAlias = "fifteen letters" },
 			"endpoint":        func(s Settings) { s.Shared().Endpoint = "http://dm.aliyuncs.com" },

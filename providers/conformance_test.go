@@ -32,6 +32,7 @@ var fixtures = map[string]func() fixture{
 	"postmark": postmarkFixture,
 	"aliyun":   aliyunFixture,
 	"resend":   resendFixture,
+	"http":     httpProviderFixture,
 	"inbox":    inboxFixture,
 }
 

@@ -26,7 +26,7 @@ type mailgunSettings struct {
 	Common
 	Domain string `json:"domain" validate:"required,fqdn"`
 	// APIKey is best a sending key of the domain, which can do nothing else.
-	APIKey     settings.Secret  `json:"apiKey"`
+	APIKey     settings.Secret  `json:"apiKey" validate:"required"`
 	From       settings.Mailbox `json:"from"`
 	Deliveries any              `json:"deliveries" future:"templates inside a provider"`
 	// EventSigningKey verifies the signature of delivery events.
@@ -35,7 +35,7 @@ type mailgunSettings struct {
 
 func newMailgunSettings() *mailgunSettings { return &mailgunSettings{} }
 
-// Check asks for a key, and for TLS on its way.
+// Check asks for a key that can be one, and for TLS on its way.
 func (s *mailgunSettings) Check() []settings.Problem {
 	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
 }
@@ -151,7 +151,7 @@ func mailgunErrors(x *exchange) Error {
 	case http.StatusUnauthorized:
 		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; " + addressHint
 	case http.StatusPaymentRequired:
-		e.Kind, e.Hint = Configuration, "check the account's billing and state"
+		e.Hint = "check the account's billing and state"
 	case http.StatusForbidden:
 		switch {
 		case strings.Contains(said, "large batches"):

@@ -32,7 +32,7 @@ func mailgunFixture() fixture {
 			return s
 		},
 		mistakes: map[string]func(Settings){
-			"apiKey":   func(s Settings) { s.(*mailgunSettings).APIKey = settings.Secret{} },
+			"apiKey":   func(s Settings) { s.(*mailgunSettings).APIKey = settings.NewSecret("key\n") },
 			"endpoint": func(s Settings) { s.Shared().Endpoint = "http://api.mailgun.net" },
 		},
 		secrets:      []string{mailgunKey},

@@ -94,16 +94,14 @@ func (m *Message) tag() string {
 	return ""
 }
 
-// checkKey reports a key of a service that cannot be one: absent, or with the
+// checkKey reports a key of a service that cannot be one, such as one with the
 // white space that copying leaves behind.
 func checkKey(name string, key settings.Secret) []settings.Problem {
-	switch value := key.Reveal(); {
-	case value == "":
-		return []settings.Problem{{Key: name, Text: "write the key that the service gave you"}}
-	case strings.IndexFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0:
-		return []settings.Problem{{Key: name, Text: "holds a space, a line break or another character that is in no key; copy it again"}}
+	if strings.IndexFunc(key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) < 0 {
+		return nil
 	}
-	return nil
+	return []settings.Problem{{Key: name,
+		Text: "this holds a space, a line break or another character that is in no key; copy it again"}}
 }
 
 // isStatus tells whether a machine-readable code is a bare number.

@@ -22,7 +22,7 @@ const postmarkEndpoint = "https://api.postmarkapp.com"
 type postmarkSettings struct {
 	Common
 	// ServerToken is that of one server, not of the account.
-	ServerToken settings.Secret  `json:"serverToken"`
+	ServerToken settings.Secret  `json:"serverToken" validate:"required"`
 	FromEmail   settings.Mailbox `json:"fromEmail"`
 	Templates   any              `json:"templates" future:"templates inside a provider"`
 	// EventCredentials are the user and password ("user:pass") that delivery
@@ -32,7 +32,7 @@ type postmarkSettings struct {
 
 func newPostmarkSettings() *postmarkSettings { return &postmarkSettings{} }
 
-// Check asks for a token, and for TLS on its way.
+// Check asks for a token that can be one, and for TLS on its way.
 func (s *postmarkSettings) Check() []settings.Problem {
 	return append(checkKey("serverToken", s.ServerToken), s.checkEndpoint()...)
 }

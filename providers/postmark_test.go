@@ -23,7 +23,7 @@ func postmarkFixture() fixture {
 			return s
 		},
 		mistakes: map[string]func(Settings){
-			"serverToken": func(s Settings) { s.(*postmarkSettings).ServerToken = settings.NewSecret("") },
+			"serverToken": func(s Settings) { s.(*postmarkSettings).ServerToken = settings.NewSecret("tökén") },
 			"endpoint":    func(s Settings) { s.Shared().Endpoint = "http://api.postmarkapp.com" },
 		},
 		secrets:      []string{postmarkToken},

@@ -30,6 +30,7 @@ func Types() []Type {
 		{"postmark", func() Settings { return newPostmarkSettings() }},
 		{"aliyun", func() Settings { return newAliyunSettings() }},
 		{"resend", func() Settings { return newResendSettings() }},
+		{"http", func() Settings { return newHTTPSettings() }},
 		{"inbox", func() Settings { return newInboxSettings() }},
 	}
 }

@@ -23,7 +23,7 @@ const resendEndpoint = "https://api.resend.com"
 type resendSettings struct {
 	Common
 	// APIKey is best one with sending access to one domain.
-	APIKey    settings.Secret  `json:"apiKey"`
+	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
 	FromEmail settings.Mailbox `json:"fromEmail"`
 	// EventSecret verifies the signature of delivery events.
 	EventSecret settings.Secret `json:"eventSecret" future:"delivery events"`
@@ -31,7 +31,7 @@ type resendSettings struct {
 
 func newResendSettings() *resendSettings { return &resendSettings{} }
 
-// Check asks for a key, and for TLS on its way.
+// Check asks for a key that can be one, and for TLS on its way.
 func (s *resendSettings) Check() []settings.Problem {
 	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
 }

@@ -26,7 +26,7 @@ const sendGridEndpoint = "https://api.sendgrid.com"
 type sendGridSettings struct {
 	Common
 	// APIKey needs the permission Mail Send and no other.
-	APIKey    settings.Secret  `json:"apiKey"`
+	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
 	FromEmail settings.Mailbox `json:"fromEmail"`
 	FromName  string           `json:"fromName"`
 	Templates any              `json:"templates" future:"templates inside a provider"`
@@ -36,7 +36,7 @@ type sendGridSettings struct {
 
 func newSendGridSettings() *sendGridSettings { return &sendGridSettings{} }
 
-// Check asks for a key, and for TLS on its way.
+// Check asks for a key that can be one, and for TLS on its way.
 func (s *sendGridSettings) Check() []settings.Problem {
 	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
 }

@@ -255,7 +255,7 @@ func (x *exchange) unreadable(m *Message) *Error {
 // kindOfStatus is what a status means where the service does not say more.
 func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
 		http.StatusNotAcceptable, http.StatusProxyAuthRequired, http.StatusUnsupportedMediaType:
 		return Configuration
 	case http.StatusRequestTimeout:

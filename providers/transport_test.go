@@ -305,14 +305,21 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(400, `{"errors":[{"message":"no","field":"from"}]}`, "1")
 	f.Add(429, `{"message":"try again after Mon, 20 Dec 2021 20:33:21 UTC"}`, "Wed, 21 Oct 2015 07:28:00 GMT")
 	f.Add(200, "Mailgun Magnificent API", "")
-	tables := map[string]func(*exchange) Error{"sendgrid": sendGridErrors, "mailgun": mailgunErrors}
+	f.Add(422, `{"ErrorCode":300,"Message":"Invalid 'To' address"}`, "")
+	f.Add(400, `{"Code":"Throttling.User","Message":"no"}`, "")
+	f.Add(400, `{"errors":[{"detail":"no"}]}`, "")
+	tables := map[string]func(*exchange) Error{
+		"sendgrid": sendGridErrors, "mailgun": mailgunErrors, "postmark": postmarkErrors,
+		"resend": resendErrors, "aliyun": aliyunErrors, "http": httpAnswerErrors,
+	}
 	f.Fuzz(func(t *testing.T, status int, body, wait string) {
 		if status < 300 || status > 599 {
 			t.Skip()
 		}
 		x := &exchange{begun: true, status: status, body: []byte(body), header: http.Header{
-			"Retry-After": {wait}, "X-Ratelimit-Reset": {wait},
+			"Retry-After": {wait}, "X-Ratelimit-Reset": {wait}, "Ratelimit-Reset": {wait},
 		}}
+		_ = jsonPath([]byte(body), wait)
 		for name, table := range tables {
 			e := x.refusal(plainMessage(), errors.New(body), table)
 			if e.Kind.String() == "" || e.RetryAfter < 0 || e.RetryAfter > maxRetryAfter || len(e.Error()) > 1000 {
