@@ -287,7 +287,7 @@ func (x *exchange) read(target any) { _ = json.Unmarshal(x.body, target) }
 // networkError judges a request that got no answer. Before the last byte of the
 // body left, nobody can have taken the mail; after it, nobody knows.
 func (x *exchange) networkError(err error) *Error {
-	e := &Error{Kind: Temporary, Stage: "connect", Err: err, Detail: describe(err)}
+	e := &Error{Kind: Temporary, Stage: "connect", Err: err, Detail: networkWords(err)}
 	var (
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
@@ -331,9 +331,9 @@ func (x *exchange) networkError(err error) *Error {
 	return e
 }
 
-// describe says what the network said, without the addresses and URLs that
+// networkWords says what the network said, without the addresses and URLs that
 // Go's errors are full of.
-func describe(err error) string {
+func networkWords(err error) string {
 	var (
 		number  syscall.Errno
 		address *url.Error
