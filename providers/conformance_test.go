@@ -385,7 +385,7 @@ func checkConcurrent(t *testing.T, f fixture) {
 		t.Errorf("%d mails arrived, want %d", len(mails), senders)
 	}
 	for _, id := range ids {
-		if n := count(mails, id); n != 1 {
+		if n := mailsWith(mails, id); n != 1 {
 			t.Errorf("mail %s arrived %d times", id, n)
 		}
 	}
@@ -394,7 +394,7 @@ func checkConcurrent(t *testing.T, f fixture) {
 	}
 }
 
-func count(texts []string, part string) int {
+func mailsWith(texts []string, part string) int {
 	n := 0
 	for _, text := range texts {
 		if strings.Contains(text, part) {
