@@ -21,10 +21,9 @@ import (
 // aliyunEndpoints are those of Alibaba Cloud Direct Mail, by region; domains
 // and senders exist in one region only. The action is SingleSendMail:
 //
-//	request, answer, errors   https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-singlesendmail
-//	endpoints                 https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-endpoint
+//	request, answer, errors   https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-overview
+//	endpoints                 https://www.alibabacloud.com/help/en/direct-mail/api-endpoints
 //	signature                 https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature
-//	allowed addresses         https://www.alibabacloud.com/help/en/direct-mail/ip-protection
 var aliyunEndpoints = map[string]string{
 	"cn-hangzhou":    "https://dm.aliyuncs.com",
 	"ap-southeast-1": "https://dm.ap-southeast-1.aliyuncs.com",

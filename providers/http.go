@@ -29,7 +29,7 @@ type httpSettings struct {
 	Body jsonTemplate `json:"body" validate:"required"`
 	// Accept are the statuses that mean that the service took the mail; any
 	// from 200 to 299 when none are given.
-	Accept []int `json:"accept" validate:"dive,gte=200,lte=299"`
+	Accept []int `json:"accept"`
 	// ID is the path of the message's id in the answer, such as "data.email_id"
 	// or "Messages.0.To.0.MessageID". Without it the relay's own id is the
 	// message's, and the status alone is the verdict.
@@ -51,6 +51,9 @@ func (s *httpSettings) Check() []settings.Problem {
 		if !httpHeaderName.MatchString(name) || breaksLine(s.Headers[name].Reveal()) {
 			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "write a header name and a value of one line"})
 		}
+	}
+	if slices.ContainsFunc(s.Accept, func(status int) bool { return status < 200 || status > 299 }) {
+		problems = append(problems, settings.Problem{Key: "accept", Text: "write statuses from 200 to 299"})
 	}
 	switch used := placeholders(map[string]any(s.Body)); {
 	case len(s.Body) == 0: // reported as missing

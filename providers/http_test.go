@@ -42,6 +42,7 @@ func httpProviderFixture() fixture {
 			"endpoint":   func(s Settings) { s.Shared().Endpoint = "https://api.service.example/" },
 			"headers.a:": func(s Settings) { s.(*httpSettings).Headers["a:"] = settings.NewSecret("x") },
 			"headers.a":  func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
+			"accept":     func(s Settings) { s.(*httpSettings).Accept = []int{200, 302} },
 			"body":       func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
 		},
 		secrets:      []string{httpKey, httpKey2},

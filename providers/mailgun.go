@@ -16,8 +16,8 @@ import (
 // Mailgun, Messages v3:
 //
 //	request and answer   https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
-//	errors               https://documentation.mailgun.com/docs/mailgun/user-manual/api-key-mgmt/
-//	allowed addresses    https://help.mailgun.com/hc/en-us/articles/360012244474
+//	errors               https://documentation.mailgun.com/docs/mailgun/quickstart-guide/responses
+//	allowed addresses    https://help.mailgun.com/hc/en-us/articles/360012244474-IP-Allowlist
 const mailgunEndpoint = "https://api.mailgun.net"
 
 // mailgunSettings bear the keys of Logto's Mailgun connector; endpoint is one of
@@ -149,7 +149,7 @@ func mailgunErrors(x *exchange) Error {
 			e.Kind = Content
 		}
 	case http.StatusUnauthorized:
-		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; " + addressHint
+		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; or " + addressHint
 	case http.StatusPaymentRequired:
 		e.Hint = "check the account's billing and state"
 	case http.StatusForbidden:
@@ -157,7 +157,7 @@ func mailgunErrors(x *exchange) Error {
 		case strings.Contains(said, "large batches"):
 			e.Kind = RateLimited
 		case refusesAddress(answer.Message):
-			e.Hint = addressHint + " (API Security, IP Allowlist), or the sending IP is not usable"
+			e.Hint = addressHint + " (IP Access Management), or the sending IP is not usable"
 		}
 	case http.StatusNotFound:
 		e.Hint = "check domain; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net"

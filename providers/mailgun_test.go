@@ -60,7 +60,7 @@ func mailgunFixture() fixture {
 				{name: "no body", answer: refusal(400, "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"), kind: Content},
 				{name: "two bodies", answer: refusal(400, "Only one parameters 'html' or 'template' should be specified"), kind: Content},
 				{name: "options", answer: refusal(400, "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total"), kind: Content},
-				{name: "bad key", answer: answer{401, nil, "Forbidden"}, kind: Configuration, hint: "api.eu.mailgun.net"},
+				{name: "bad key, region or address", answer: answer{401, nil, "Forbidden"}, kind: Configuration, hint: "api.eu.mailgun.net; or " + addressHint},
 				{name: "billing", answer: refusal(402, "payment required"), kind: Configuration, hint: "billing"},
 				{name: "sending address", answer: refusal(403, "Rejected: IP 192.0.2.1 can't be used to send the message"), kind: Configuration, hint: addressHint},
 				{name: "batches", answer: refusal(403, "Domain is not allowed to send large batches yet"), kind: RateLimited},

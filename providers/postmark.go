@@ -15,7 +15,7 @@ import (
 //
 //	request and answer   https://postmarkapp.com/developer/user-guide/send-email-with-api
 //	errors               https://postmarkapp.com/developer/api/overview#error-codes
-//	allowed addresses    https://postmarkapp.com/support/article/ip-allowlisting
+//	allowed addresses    https://postmarkapp.com/developer/user-guide/ip-allowlisting
 const postmarkEndpoint = "https://api.postmarkapp.com"
 
 // postmarkSettings bear the keys of Logto's Postmark connector.

@@ -19,7 +19,7 @@ import (
 //
 //	request and answer   https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 //	errors               https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
-//	allowed addresses    https://www.twilio.com/docs/sendgrid/ui/account-and-settings/ip-access-management
+//	allowed addresses    https://www.twilio.com/docs/sendgrid/api-reference/ip-access-management
 const sendGridEndpoint = "https://api.sendgrid.com"
 
 // sendGridSettings bear the keys of Logto's SendGrid connector.
