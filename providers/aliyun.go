@@ -238,7 +238,8 @@ var aliyunKinds = map[string]Error{
 	"ServiceUnavailable":          {Kind: Temporary},
 }
 
-const aliyunPermission = "allow dm:SingleSendMail to this key; if it is, " + addressHint + " (IP Protection, or a network policy of the key)"
+const aliyunPermission = "allow dm:SingleSendMail to this key; if it is, " + addressHint +
+	" (IP Protection, or a network policy of the key)"
 
 // aliyunErrors looks at the Code alone. The Message is not for any log: that of
 // SignatureDoesNotMatch quotes the whole mail.

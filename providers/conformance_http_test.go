@@ -237,7 +237,7 @@ func checkErrors(t *testing.T, f fixture) {
 // checkEcho lets the service quote all that it was sent.
 func checkEcho(t *testing.T, f fixture) {
 	for _, m := range []*Message{plainMessage(), unicodeMessage()} {
-		words := "cannot send to " + m.To + ", " + quotedAddress(m.To) + ", " + strings.ToUpper(m.To) +
+		words := "cannot send to " + m.To + ", " + quotedAddress(m.To) + ", " + strings.ToUpper(m.To) + ", " + strings.ToUpper(quotedAddress(m.To)) +
 			", code " + testCode + ", link https://app.example/magic-link?token=abc, body " + m.Text +
 			", keys " + strings.Join(f.secrets, " ")
 		for _, a := range []answer{f.http.refusal(words), {400, nil, words}, {500, nil, words}, {302, map[string]string{"Location": "http://127.0.0.1:1/?" + url.QueryEscape(words)}, words}} {

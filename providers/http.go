@@ -58,9 +58,11 @@ func (s *httpSettings) Check() []settings.Problem {
 	switch used := placeholders(map[string]any(s.Body)); {
 	case len(s.Body) == 0: // reported as missing
 	case !used["to"]:
-		problems = append(problems, settings.Problem{Key: "body", Text: "this uses {{to}} nowhere, so that the service could not know the recipient"})
+		problems = append(problems, settings.Problem{Key: "body",
+			Text: "this uses {{to}} nowhere, so that the service could not know the recipient"})
 	case !used["text"] && !used["html"]:
-		problems = append(problems, settings.Problem{Key: "body", Text: "this uses neither {{text}} nor {{html}}, so that the mail would be empty"})
+		problems = append(problems, settings.Problem{Key: "body",
+			Text: "this uses neither {{text}} nor {{html}}, so that the mail would be empty"})
 	}
 	return problems
 }

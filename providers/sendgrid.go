@@ -78,9 +78,13 @@ func (p *sendGrid) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if e := x.refusal(m, err, sendGridErrors); e != nil {
 		return Receipt{}, e
 	}
-	if x.status == http.StatusOK {
+	switch x.status {
+	case http.StatusAccepted:
+	case http.StatusOK:
 		return Receipt{}, x.finish(m, Error{Kind: Configuration, Detail: "the mail was only checked, not sent",
 			Hint: "switch off sandbox mode in the account's mail settings"})
+	default:
+		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the status is not the one for accepted mails"})
 	}
 	id := x.header.Get("X-Message-Id")
 	if id == "" {
@@ -178,7 +182,8 @@ func sendGridErrors(x *exchange) Error {
 			e.RetryAfter = time.Until(time.Unix(reset, 0))
 		}
 	case http.StatusUnavailableForLegalReasons:
-		e.Kind, e.Hint = Configuration, "the account lives in another region; set endpoint to https://api.eu.sendgrid.com or leave it out"
+		e.Kind = Configuration
+		e.Hint = "the account lives in another region; set endpoint to https://api.eu.sendgrid.com or leave it out"
 	}
 	return e
 }

@@ -42,6 +42,7 @@ func sendGridFixture() fixture {
 			},
 			errors: []errorCase{
 				{name: "sandbox", answer: answer{200, nil, ""}, kind: Configuration, hint: "sandbox"},
+				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},
 				{name: "recipient", answer: refusal(400, "personalizations.0.to.0.email", "Does not contain a valid address."), kind: Recipient},
 				{name: "sender", answer: refusal(400, "from.email", "Does not contain a valid address."), kind: Configuration, hint: "sender"},
 				{name: "reply address", answer: refusal(400, "reply_to.email", "Does not contain a valid address."), kind: Configuration},

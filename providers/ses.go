@@ -52,9 +52,11 @@ func (s *sesSettings) Check() []settings.Problem {
 	}
 	switch secret := s.AccessKeySecret.Reveal(); {
 	case s.AccessKeyID == "" && secret != "":
-		problems = append(problems, settings.Problem{Key: "accessKeyId", Text: "write it beside accessKeySecret, or leave out both"})
+		problems = append(problems, settings.Problem{Key: "accessKeyId",
+			Text: "write it beside accessKeySecret, or leave out both"})
 	case s.AccessKeyID != "" && secret == "":
-		problems = append(problems, settings.Problem{Key: "accessKeySecret", Text: "write it beside accessKeyId, or leave out both"})
+		problems = append(problems, settings.Problem{Key: "accessKeySecret",
+			Text: "write it beside accessKeyId, or leave out both"})
 	case s.AccessKeyID != "":
 		problems = append(problems, checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID))...)
 		problems = append(problems, checkKey("accessKeySecret", s.AccessKeySecret)...)
@@ -206,12 +208,15 @@ var sesKinds = map[string]Kind{
 	"ServiceUnavailable":                 Temporary,
 }
 
+const sesPermission = "allow ses:SendEmail and ses:SendRawEmail to this key; if its policy has aws:SourceIp, " +
+	addressHint
+
 var sesHints = map[string]string{
 	"MailFromDomainNotVerifiedException": "finish the custom MAIL FROM domain of this identity",
 	"AccountSuspendedException":          "the account may not send any more; see its SES reputation page",
 	"SendingPausedException":             "sending is paused for the account or the configuration set",
 	"NotFoundException":                  "check configurationSetName and region",
-	"AccessDeniedException":              "allow ses:SendEmail and ses:SendRawEmail to this key; if its policy has aws:SourceIp, " + addressHint,
+	"AccessDeniedException":              sesPermission,
 	"UnrecognizedClientException":        "check accessKeyId and accessKeySecret",
 	"InvalidClientTokenId":               "check accessKeyId and accessKeySecret",
 	"SignatureDoesNotMatch":              "check accessKeySecret and the clock",

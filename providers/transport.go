@@ -13,6 +13,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -236,12 +237,9 @@ var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Z
 // redactFor is Redact for words that may quote this message's recipient in a
 // form that does not look like an address.
 func redactFor(m *Message, text string) string {
-	for _, form := range []string{m.To, quotedAddress(m.To)} {
-		for _, form := range []string{form, strings.ToLower(form), strings.ReplaceAll(form, `"`, `\"`)} {
-			if form != "" {
-				text = strings.ReplaceAll(text, form, "[address]")
-			}
-		}
+	quoted := quotedAddress(m.To)
+	for _, form := range []string{quoted, strings.ReplaceAll(quoted, `"`, `\"`), m.To} {
+		text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(form)).ReplaceAllLiteralString(text, "[address]")
 	}
 	return Redact(text)
 }
@@ -255,8 +253,9 @@ func (x *exchange) unreadable(m *Message) *Error {
 // kindOfStatus is what a status means where the service does not say more.
 func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
-	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
-		http.StatusNotAcceptable, http.StatusProxyAuthRequired, http.StatusUnsupportedMediaType:
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusProxyAuthRequired,
+		http.StatusUnsupportedMediaType:
 		return Configuration
 	case http.StatusRequestTimeout:
 		return Temporary
@@ -294,6 +293,7 @@ func (x *exchange) networkError(err error) *Error {
 		notTLS      tls.RecordHeaderError
 		proxy       *proxyError
 		op          *net.OpError
+		call        *os.SyscallError
 	)
 	isOp := errors.As(err, &op)
 	switch {
@@ -318,7 +318,7 @@ func (x *exchange) networkError(err error) *Error {
 		e.Hint = "the certificate is not valid for this host; check endpoint, the clock and the installed root certificates"
 	case errors.As(err, &notTLS):
 		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.As(err, &call) && call.Syscall == "bind":
 		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
 	case isOp && strings.HasPrefix(op.Op, "socks"):
 		e.Stage = "proxy"
@@ -398,5 +398,6 @@ func (c *Common) checkEndpoint() []settings.Problem {
 	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
 		return nil
 	}
-	return []settings.Problem{{Key: "endpoint", Text: "use https://; plain http:// goes to this machine only, because the key travels with every mail"}}
+	return []settings.Problem{{Key: "endpoint",
+		Text: "use https://; plain http:// goes to this machine only, because the key travels with every mail"}}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -239,6 +240,7 @@ func TestNetworkErrors(t *testing.T) {
 		{"no such host", dial(&net.DNSError{IsNotFound: true}), false, Configuration, "DNS"},
 		{"name server without an answer", dial(&net.DNSError{IsTimeout: true}), false, Temporary, "DNS"},
 		{"refused", dial(syscall.ECONNREFUSED), false, Temporary, "connect"},
+		{"no port left", dial(os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)), false, Temporary, "connect"},
 		{"reset before", &net.OpError{Op: "write", Err: syscall.ECONNRESET}, false, Temporary, "POST"},
 		{"reset after", &net.OpError{Op: "read", Err: syscall.ECONNRESET}, true, Uncertain, "POST"},
 		{"closed after", io.ErrUnexpectedEOF, true, Uncertain, "POST"},
