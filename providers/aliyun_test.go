@@ -181,3 +181,16 @@ func TestAliyunRegions(t *testing.T) {
 		}
 	}
 }
+
+// TestAliyunWordsStayOut lets the service quote a mail without anything in it
+// that Redact would know.
+func TestAliyunWordsStayOut(t *testing.T) {
+	for _, code := range []string{"SignatureDoesNotMatch", "InvalidBody", "SomethingNew", "with the mail in it"} {
+		body, _ := json.Marshal(map[string]string{"Code": code, "Message": "server string: dear reader"})
+		provider := openTo(t, aliyunFixture(), always(answer{400, nil, string(body)}))
+		_, err := provider.Send(t.Context(), plainMessage())
+		if e := wantError(t, err); e != nil && (strings.Contains(e.Error(), "reader") || strings.Contains(e.Error(), "in it")) {
+			t.Errorf("the error tells the service's words: %v", e)
+		}
+	}
+}
