@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // A service with an HTTP API fills fixture.http, and the suite plays the
 // service. Any other service fills fixture.serve, which starts a fake of it.
 var fixtures = map[string]func() fixture{
+	"smtp":     smtpFixture,
 	"sendgrid": sendGridFixture,
 	"mailgun":  mailgunFixture,
 	"ses":      sesFixture,

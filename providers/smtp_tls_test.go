@@ -187,7 +187,7 @@ func TestSMTPNoLoginInClearText(t *testing.T) {
 	if failure == nil || failure.Kind != Configuration || failure.Stage != "AUTH" {
 		t.Error(failure)
 	}
-	if _, commands, _ := fake.seen(); count(commands, "AUTH") != 0 {
+	if _, commands, _ := fake.seen(); countCommands(commands, "AUTH") != 0 {
 		t.Errorf("%q", commands)
 	}
 }

@@ -1,0 +1,56 @@
+package providers
+
+import (
+	"net"
+	"strconv"
+	"testing"
+
+	"logto-email-relay/settings"
+)
+
+func smtpFixture() fixture {
+	return fixture{
+		settings: func(address string) Settings {
+			s := newSMTPSettings()
+			s.Type, s.Host = "smtp", "127.0.0.1"
+			if _, port, err := net.SplitHostPort(address); err == nil {
+				s.Port, _ = strconv.Atoi(port)
+			}
+			withLogin(s)
+			return s
+		},
+		mistakes: map[string]func(Settings){
+			"auth.pass": func(s Settings) { s.(*SMTPSettings).Auth.Pass = settings.Secret{} },
+			"auth.user": func(s Settings) { s.(*SMTPSettings).Auth.User = "" },
+			"auth.type": func(s Settings) { s.(*SMTPSettings).Auth.Type = "magic" },
+			"endpoint":  func(s Settings) { s.Shared().Endpoint = "https://smtp.example.com" },
+			"ignoreTLS": func(s Settings) { s.(*SMTPSettings).IgnoreTLS, s.(*SMTPSettings).Host = true, "smtp.example.com" },
+			"tls.ca":    func(s Settings) { s.(*SMTPSettings).TLS.CA = settings.Texts{"-----BEGIN nothing"} },
+		},
+		secrets:      []string{"pa55-word-of-the-relay"},
+		id:           "FAKE1X1",
+		brokenAnswer: Uncertain,
+		anyAddress:   true,
+		serve: func(t testing.TB, treat treatment) *fake {
+			server := &fakeSMTP{extensions: []string{"PIPELINING", "SMTPUTF8", "SIZE 10000000", "AUTH PLAIN LOGIN"}}
+			server.answer = func(stage smtpStage, _, _ int) string {
+				if stage != atDot {
+					return ""
+				}
+				return map[treatment]string{breaksOff: fakeEOF, cuts: fakeReset, stalls: fakeStall}[treat]
+			}
+			server.start(t)
+			return &fake{
+				address: net.JoinHostPort("127.0.0.1", strconv.Itoa(server.port())),
+				mails: func() []string {
+					_, _, mails := server.seen()
+					return mails
+				},
+				connections: func() int {
+					connections, _, _ := server.seen()
+					return connections
+				},
+			}
+		},
+	}
+}
