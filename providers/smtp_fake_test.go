@@ -45,6 +45,7 @@ type fakeSMTP struct {
 	mutex       sync.Mutex
 	open        map[net.Conn]bool
 	connections int
+	peers       []string
 	reads       int // reads that returned something: one a flight of the client
 	commands    []string
 	mails       []string
@@ -98,6 +99,7 @@ func (f *fakeSMTP) take(conn net.Conn) {
 	f.connections++
 	number := f.connections
 	f.open[conn] = true
+	f.peers = append(f.peers, conn.RemoteAddr().String())
 	f.wait.Go(func() {
 		f.serve(conn, number)
 		conn.Close()

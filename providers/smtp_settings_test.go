@@ -1,0 +1,263 @@
+package providers
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"logto-email-relay/settings"
+)
+
+func TestSMTPMode(t *testing.T) {
+	yes, no := true, false
+	login := &SMTPAuth{Type: "login", User: "relay", Pass: settings.NewSecret("x")}
+	for _, test := range []struct {
+		name string
+		SMTPSettings
+		mode tlsMode
+		port int
+	}{
+		{"nothing written", SMTPSettings{}, tlsOffered, 587},
+		{"25", SMTPSettings{Port: 25}, tlsOffered, 25},
+		{"465", SMTPSettings{Port: 465}, tlsImplicit, 465},
+		{"Amazon's 2465", SMTPSettings{Port: 2465}, tlsImplicit, 2465},
+		{"secure alone", SMTPSettings{Secure: &yes}, tlsImplicit, 465},
+		{"secure elsewhere", SMTPSettings{Secure: &yes, Port: 8465}, tlsImplicit, 8465},
+		{"a login", SMTPSettings{Auth: login}, tlsRequired, 587},
+		{"a login at 25", SMTPSettings{Auth: login, Port: 25}, tlsRequired, 25},
+		{"a login at 465", SMTPSettings{Auth: login, Port: 465}, tlsImplicit, 465},
+		{"a login, secure false", SMTPSettings{Auth: login, Secure: &no, Port: 587}, tlsRequired, 587},
+		{"an empty login", SMTPSettings{Auth: &SMTPAuth{Type: "login"}}, tlsOffered, 587},
+		{"required", SMTPSettings{RequireTLS: true, Port: 25}, tlsRequired, 25},
+		{"ignored", SMTPSettings{IgnoreTLS: true}, tlsOff, 587},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := test.SMTPSettings
+			s.Host = "smtp.example.com"
+			if problems := s.Check(); len(problems) > 0 {
+				t.Errorf("%v", problems)
+			}
+			if s.mode() != test.mode || s.port() != test.port {
+				t.Errorf("mode %d port %d, want %d and %d", s.mode(), s.port(), test.mode, test.port)
+			}
+		})
+	}
+	for _, host := range []string{"localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1"} {
+		s := SMTPSettings{Host: host, Auth: login}
+		if s.mode() != tlsOffered {
+			t.Errorf("%s: a login on this machine needs no TLS", host)
+		}
+	}
+}
+
+func TestSMTPCheck(t *testing.T) {
+	yes, no := true, false
+	login := func(change func(*SMTPAuth)) *SMTPAuth {
+		auth := &SMTPAuth{Type: "login", User: "relay", Pass: settings.NewSecret("x")}
+		change(auth)
+		return auth
+	}
+	none := func(*SMTPAuth) {}
+	for _, test := range []struct {
+		name string
+		SMTPSettings
+		keys string
+	}{
+		{"secure with 587", SMTPSettings{Secure: &yes, Port: 587}, "secure"},
+		{"not secure with 465", SMTPSettings{Secure: &no, Port: 465}, "secure"},
+		{"ignored and required", SMTPSettings{IgnoreTLS: true, RequireTLS: true}, "ignoreTLS"},
+		{"ignored and implicit", SMTPSettings{IgnoreTLS: true, Port: 465}, "ignoreTLS"},
+		{"ignored with a login", SMTPSettings{IgnoreTLS: true, Auth: login(none)}, "ignoreTLS"},
+		{"OAuth2", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "OAuth2" })}, "auth.type"},
+		{"unknown type", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "ntlm" })}, "auth.type"},
+		{"Login", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "LOGIN" })}, ""},
+		{"no password", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Pass = settings.Secret{} })}, "auth.pass"},
+		{"no user", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.User = "" })}, "auth.user"},
+		{"method", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Method = "NTLM" })}, "auth.method"},
+		{"method elsewhere", SMTPSettings{Auth: login(none), AuthMethod: "NTLM"}, "authMethod"},
+		{"known method", SMTPSettings{Auth: login(none), AuthMethod: "plain"}, ""},
+		{"CA that is none", SMTPSettings{TLS: SMTPTLS{CA: settings.Texts{"-----BEGIN CERTIFICATE-----\nx"}}}, "tls.ca"},
+		{"CA file that is none", SMTPSettings{TLS: SMTPTLS{CA: settings.Texts{"/no/such/file"}}}, "tls.ca"},
+		{"proxy", SMTPSettings{Common: Common{Proxy: settings.NewSecret("http://proxy.example:3128")}}, "proxy"},
+		{"endpoint", SMTPSettings{Common: Common{Endpoint: "https://smtp.example.com"}}, "endpoint"},
+		{"DKIM key", SMTPSettings{DKIM: &SMTPDKIM{PrivateKey: settings.NewSecret("x")}}, "dkim.privateKey"},
+		{"several", SMTPSettings{Secure: &yes, Port: 587, Auth: login(func(a *SMTPAuth) { a.Type = "x" })}, "secure auth.type"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := test.SMTPSettings
+			s.Host = "smtp.example.com"
+			var keys []string
+			for _, problem := range s.Check() {
+				keys = append(keys, problem.Key)
+				if problem.Text == "" {
+					t.Error("a problem without words")
+				}
+			}
+			if got := strings.Join(keys, " "); got != test.keys {
+				t.Errorf("problems at %q, want %q", got, test.keys)
+			}
+		})
+	}
+}
+
+// Every key of Logto's SMTP connector and of nodemailer's transport that a
+// configuration may hold is known.
+func TestSMTPKnowsEveryKey(t *testing.T) {
+	var keys []string
+	var collect func(reflect.Type, string)
+	collect = func(of reflect.Type, prefix string) {
+		for field := range of.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if field.Anonymous {
+				collect(field.Type, prefix)
+				continue
+			}
+			keys = append(keys, prefix+name)
+			inner := field.Type
+			if inner.Kind() == reflect.Pointer {
+				inner = inner.Elem()
+			}
+			if inner == reflect.TypeFor[SMTPTLS]() || inner == reflect.TypeFor[SMTPAuth]() || inner == reflect.TypeFor[SMTPDKIM]() {
+				collect(inner, name+".")
+			}
+		}
+	}
+	collect(reflect.TypeFor[SMTPSettings](), "")
+	for _, key := range strings.Fields(`host port auth auth.type auth.user auth.pass auth.method auth.clientId auth.clientSecret
+		auth.refreshToken auth.accessToken auth.expires auth.accessUrl auth.privateKey auth.serviceClient fromEmail replyTo
+		templates logger debug disableFileAccess disableUrlAccess name localAddress connectionTimeout greetingTimeout
+		socketTimeout dnsTimeout secure tls tls.rejectUnauthorized tls.ca tls.servername tls.minVersion servername ignoreTLS
+		requireTLS customHeaders pool maxConnections maxMessages authMethod dkim dkim.domain dkim.selector dkim.privateKey`) {
+		if !slices.Contains(keys, key) {
+			t.Errorf("%s is not known", key)
+		}
+	}
+	sorted := slices.Clone(keys)
+	slices.Sort(sorted)
+	if unique := slices.Compact(slices.Clone(sorted)); len(unique) != len(keys) {
+		t.Errorf("a key is there twice: %v", sorted)
+	}
+}
+
+func TestSMTPDefaults(t *testing.T) {
+	s := newSMTPSettings()
+	s.Host = "smtp.example.com"
+	if problems := s.Check(); len(problems) > 0 {
+		t.Error(problems)
+	}
+	provider, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := provider.(*smtpProvider)
+	defer p.Close()
+	if got := p.pool.seats.Stat().MaxResources(); got != 50 {
+		t.Errorf("%d connections", got)
+	}
+	s.MaxConcurrent = 7
+	provider, _ = s.Open()
+	defer provider.(*smtpProvider).Close()
+	if got := provider.(*smtpProvider).pool.seats.Stat().MaxResources(); got != 7 {
+		t.Errorf("%d connections", got)
+	}
+	if err := s.FromEmail.UnmarshalText([]byte("Acme <no-reply@acme.example>")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ReplyTo.UnmarshalText([]byte("help@acme.example")); err != nil {
+		t.Fatal(err)
+	}
+	if sender := s.Sender(); sender.From.Name != "Acme" || sender.ReplyTo.Address.Address != "help@acme.example" {
+		t.Errorf("%+v", sender)
+	}
+}
+
+func TestSMTPEHLOName(t *testing.T) {
+	machine, err := os.Hostname()
+	if err != nil {
+		t.Skip("this machine has no name")
+	}
+	for name, want := range map[string]string{
+		"relay.example.com": "relay.example.com",
+		"Relay.Example.com": "relay.example.com",
+		"main":              "", // a name for logs, not a host's
+		"Acme Mail":         "",
+		"":                  "",
+	} {
+		s := SMTPSettings{Common: Common{Name: name}}
+		got := s.ehloName()
+		if want == "" {
+			if got != "localhost" && !strings.EqualFold(got, machine) {
+				t.Errorf("%q: %q", name, got)
+			}
+			continue
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+	fake := (&fakeSMTP{}).start(t)
+	if _, err := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.Name = "relay.example.com" }).Send(shortly(t), smtpMessage()); err != nil {
+		t.Fatal(err)
+	}
+	if _, commands, _ := fake.seen(); commands[0] != "EHLO relay.example.com" {
+		t.Errorf("%q", commands[0])
+	}
+}
+
+func TestSMTPLocalAddress(t *testing.T) {
+	if probe, err := net.Listen("tcp", "127.0.0.9:0"); err != nil {
+		t.Skipf("127.0.0.9 cannot be used here: %v", err)
+	} else {
+		probe.Close()
+	}
+	fake := (&fakeSMTP{}).start(t)
+	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.LocalAddress = "127.0.0.9" })
+	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		t.Fatal(err)
+	}
+	fake.mutex.Lock()
+	defer fake.mutex.Unlock()
+	if host, _, _ := net.SplitHostPort(fake.peers[0]); host != "127.0.0.9" {
+		t.Errorf("came from %s", host)
+	}
+}
+
+func TestSMTPSecretsDoNotPrint(t *testing.T) {
+	s := newSMTPSettings()
+	withLogin(s)
+	s.DKIM = &SMTPDKIM{PrivateKey: settings.NewSecret("pa55-word-of-the-relay")}
+	for _, format := range []string{"%v", "%+v", "%#v"} {
+		if text := fmt.Sprintf(format, s) + fmt.Sprintf(format, *s.Auth) + fmt.Sprintf(format, *s.DKIM); strings.Contains(text, "pa55") {
+			t.Errorf("%s prints a secret: %s", format, text)
+		}
+	}
+}
+
+func TestSMTPQueueID(t *testing.T) {
+	for answer, want := range map[string]string{
+		"Ok 0100018f3c2a7b1e-6a2b4c1d-5e7f-4a3b-9c8d-1e2f3a4b5c6d-000000": "0100018f3c2a7b1e-6a2b4c1d-5e7f-4a3b-9c8d-1e2f3a4b5c6d-000000",
+		"Ok: queued as bdT3qXyZSfa-1":                                     "bdT3qXyZSfa-1",
+		"Ok: queued as 4B1C2D3E4F":                                        "4B1C2D3E4F",
+		"OK id=1rXyZ-0004ab-3C":                                           "1rXyZ-0004ab-3C",
+		"OK  1712345678 x1-20020a.12 - gsmtp":                             "",
+		"OK: queued":                                                      "",
+		"Ok":                                                              "",
+		"Ok queued":                                                       "queued",
+		"Ok well done":                                                    "",
+		"queued as ":                                                      "",
+		"queued as <a@b>":                                                 "",
+		"queued as " + strings.Repeat("x", 500):                           "",
+	} {
+		if got := queueID(answer); got != want {
+			t.Errorf("%q: %q, want %q", answer, got, want)
+		}
+	}
+	tidy := tidyAnswer("OK  1712345678 x1-20020a\r\nfor <ada@example.net>\x00 " + strings.Repeat("ü", 400))
+	if !strings.HasPrefix(tidy, "OK 1712345678 x1-20020a for <[address]> ") || len(tidy) > maxDetail || strings.ContainsAny(tidy, "\r\n\x00") {
+		t.Errorf("%q", tidy)
+	}
+}
