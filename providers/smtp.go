@@ -162,7 +162,8 @@ var (
 func (s *SMTPSettings) checkMode(report func(key, text string)) {
 	switch {
 	case s.Secure != nil && *s.Secure && slices.Contains(plainStartPorts, s.Port):
-		report("secure", fmt.Sprintf(`port %d begins in clear text and then changes to TLS: remove "secure", or use port 465`, s.Port))
+		report("secure", fmt.Sprintf(
+			`port %d begins in clear text and then changes to TLS: remove "secure", or use port 465`, s.Port))
 	case s.Secure != nil && !*s.Secure && slices.Contains(implicitTLSPorts, s.Port):
 		report("secure", fmt.Sprintf(`port %d speaks TLS from the first byte: remove "secure", or use port 587`, s.Port))
 	}
@@ -457,7 +458,9 @@ func firstWord(text string) string {
 // tidyAnswer makes an accepting reply fit for the log. Unlike Redact it keeps
 // long words and numbers: they are what the server's own log knows the mail by.
 func tidyAnswer(answer string) string {
-	answer = addresses.ReplaceAllString(answer, "[address]")
+	if strings.Contains(answer, "@") {
+		answer = addresses.ReplaceAllString(answer, "[address]")
+	}
 	answer = strings.ToValidUTF8(answer[:min(len(answer), maxDetail)], "")
 	return strings.Join(strings.FieldsFunc(answer, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 }

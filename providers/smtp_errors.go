@@ -88,10 +88,11 @@ type smtpRule struct {
 
 const (
 	checkLogin  = "check auth.user and auth.pass"
-	checkSender = "the server does not let this account send as this sender: check fromEmail and the sender's domain at the service"
-	needLogin   = "the server wants a login first: set auth, or let it accept this machine's IP address"
-	needTLS     = `the server wants TLS first: set "requireTLS": true, or "secure": true with port 465`
-	refusedIP   = "the server refuses this machine's IP address: put it on the server's allow list"
+	checkSender = "the server does not let this account send as this sender: " +
+		"check fromEmail and the sender's domain at the service"
+	needLogin = "the server wants a login first: set auth, or let it accept this machine's IP address"
+	needTLS   = `the server wants TLS first: set "requireTLS": true, or "secure": true with port 465`
+	refusedIP = "the server refuses this machine's IP address: put it on the server's allow list"
 )
 
 // smtpRules are read first to last, and the first that fits decides. The stage
@@ -147,7 +148,7 @@ var smtpRules = []smtpRule{
 	{enhanced: "5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "relay access denied|relaying denied|unable to relay", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
-		hint: "the account's policy does not allow this send: check its permissions, its sender and its IP address condition"}},
+		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
 	{codes: "5", words: "client host|blocked using", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{codes: "5", words: "helo command rejected", verdict: verdict{kind: Configuration,
 		hint: "the server wants a full host name in EHLO: set name to one, such as relay.example.com"}},
@@ -293,7 +294,8 @@ func explain(e *Error, stage smtpStage, err error) {
 		configuration("the server's certificate is signed by an unknown authority",
 			"put the authority's certificate into tls.ca")
 	case errors.As(err, &hostname):
-		configuration("the server's certificate is for another host name", "set host or servername to the name in the certificate")
+		configuration("the server's certificate is for another host name",
+			"set host or servername to the name in the certificate")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		configuration("the server's certificate has expired or is not yet valid", "renew it, or check this machine's clock")
 	case errors.As(err, &untrusted):
@@ -311,7 +313,8 @@ func explain(e *Error, stage smtpStage, err error) {
 		case atConnect, atTLS:
 			e.Hint = "connectionTimeout bounds this"
 		case atGreeting:
-			e.Hint = `greetingTimeout bounds this; a server that wants TLS first says nothing until it gets it: then set "secure": true`
+			e.Hint = "greetingTimeout bounds this; a server that wants TLS first says nothing until it gets it: " +
+				`then set "secure": true`
 		case atDot:
 		default:
 			e.Hint = "socketTimeout bounds this"

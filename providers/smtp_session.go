@@ -74,10 +74,11 @@ type smtpSession struct {
 
 	opened, used time.Time
 	mails        int
-	stage        smtpStage
 	dirty        bool // a transaction was refused half-way: RSET before the next
 	broken       bool // no further mail may go through
 	lost         bool // broke by itself before the message was handed over
+
+	commands []byte // the buffer that a flight of commands is written in
 }
 
 // boundedConn gives up on a server that talks without end.
@@ -108,9 +109,6 @@ func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
 	release := s.bind(ctx)
 	failure := s.greet(ctx)
 	release()
-	if failure == nil && s.broken {
-		failure = smtpFailure(ctx, s.stage, net.ErrClosed)
-	}
 	if failure != nil {
 		s.drop()
 		return nil, failure
@@ -145,16 +143,11 @@ func (s *smtpSession) bind(ctx context.Context) (release func()) {
 	}
 }
 
-// enter begins a stage: it bounds the waits in it and what is read in it.
-func (s *smtpSession) enter(ctx context.Context, stage smtpStage, limit time.Duration) {
-	s.stage = stage
+// enter begins a step: it bounds the waits in it and what is read in it.
+func (s *smtpSession) enter(ctx context.Context, limit time.Duration) {
 	s.conn.left = maxReplyBytes
-	deadline := time.Now().Add(limit)
-	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
-		deadline = end
-	}
-	_ = s.conn.SetDeadline(deadline)
-	if ctx.Err() != nil { // it may have ended before this deadline was set
+	_ = s.conn.SetDeadline(time.Now().Add(limit))
+	if ctx.Err() != nil { // what bind does may have come before
 		_ = s.conn.SetDeadline(time.Unix(1, 0))
 	}
 }
@@ -163,20 +156,20 @@ func (s *smtpSession) enter(ctx context.Context, stage smtpStage, limit time.Dur
 func (s *smtpSession) greet(ctx context.Context) *Error {
 	var conn net.Conn = s.conn
 	if s.server.mode == tlsImplicit {
-		s.enter(ctx, atTLS, s.server.tlsTimeout)
+		s.enter(ctx, s.server.tlsTimeout)
 		secured := tls.Client(s.conn, s.server.tls)
 		if err := secured.Handshake(); err != nil {
 			return smtpFailure(ctx, atTLS, err)
 		}
 		conn, s.secure = secured, true
 	}
-	s.enter(ctx, atGreeting, s.server.greetingTimeout)
+	s.enter(ctx, s.server.greetingTimeout)
 	client, err := smtp.NewClient(conn, s.server.host)
 	if err != nil {
 		return smtpFailure(ctx, atGreeting, err)
 	}
 	s.client = client
-	s.enter(ctx, atEHLO, s.server.replyTimeout)
+	s.enter(ctx, s.server.replyTimeout)
 	if err := client.Hello(s.server.ehlo); err != nil {
 		return smtpFailure(ctx, atEHLO, err)
 	}
@@ -205,7 +198,7 @@ func (s *smtpSession) startTLS(ctx context.Context) *Error {
 		return &Error{Kind: Configuration, Stage: atSTARTTLS.String(), Detail: "the server does not offer STARTTLS",
 			Hint: `use the port for implicit TLS with "secure": true; a password never goes out in clear text`}
 	}
-	s.enter(ctx, atSTARTTLS, s.server.replyTimeout)
+	s.enter(ctx, s.server.replyTimeout)
 	err := s.client.StartTLS(s.server.tls)
 	state, switched := s.client.TLSConnectionState()
 	switch {
@@ -268,7 +261,7 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 	default:
 		exchange = smtp.PlainAuth("", login.user, login.password, s.server.host, true)
 	}
-	s.enter(ctx, atAUTH, s.server.replyTimeout)
+	s.enter(ctx, s.server.replyTimeout)
 	if err := s.client.Auth(exchange); err != nil {
 		return smtpFailure(ctx, atAUTH, err)
 	}
@@ -288,11 +281,11 @@ func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error)
 	if failure != nil {
 		return "", failure
 	}
-	s.enter(ctx, atBody, s.server.replyTimeout)
+	s.enter(ctx, s.server.replyTimeout)
 	if err := s.write(mail.data); err != nil {
 		return "", s.fail(ctx, atBody, err)
 	}
-	s.enter(ctx, atDot, max(s.server.replyTimeout, finalDotTimeout))
+	s.enter(ctx, max(s.server.replyTimeout, finalDotTimeout))
 	reply, err := s.read()
 	if err != nil {
 		return "", s.fail(ctx, atDot, err)
@@ -322,65 +315,79 @@ func (s *smtpSession) admits(mail *smtpMail) *Error {
 		Detail: "the recipient's address is not ASCII, and the server has no SMTPUTF8"}
 }
 
+// smtpStep is one command of a transaction and what to write for it: nothing
+// when it went out with the one before.
+type smtpStep struct {
+	stage   smtpStage
+	command []byte
+}
+
 // envelope goes as far as the server's consent to receive the message.
 func (s *smtpSession) envelope(ctx context.Context, mail *smtpMail) *Error {
-	commands := make([]string, 0, 4)
-	stages := make([]smtpStage, 0, 4)
-	if s.dirty {
-		commands, stages = append(commands, "RSET\r\n"), append(stages, atMAIL)
-	}
-	from := "MAIL FROM:<" + mail.from + ">"
-	if s.size {
-		from += " SIZE=" + strconv.Itoa(mail.size)
-	}
-	if mail.fromUTF8 || mail.toUTF8 {
-		from += " SMTPUTF8"
-	}
-	commands = append(commands, from+"\r\n", "RCPT TO:<"+mail.to+">\r\n", "DATA\r\n")
-	stages = append(stages, atMAIL, atRCPT, atDATA)
-	if !s.pipelining {
-		for i, command := range commands {
-			s.enter(ctx, stages[i], s.server.replyTimeout)
-			if err := s.write([]byte(command)); err != nil {
-				return s.fail(ctx, stages[i], err)
-			}
-			reply, err := s.read()
-			if err != nil {
-				return s.fail(ctx, stages[i], err)
-			}
-			if !agrees(stages[i], reply) {
-				return s.refuse(stages[i], reply)
+	var refused *Error
+	for _, step := range s.steps(mail) {
+		if step.command != nil {
+			s.enter(ctx, s.server.replyTimeout)
+			if err := s.write(step.command); err != nil {
+				return s.fail(ctx, step.stage, err)
 			}
 		}
-		s.dirty = false
-		return nil
-	}
-	s.enter(ctx, stages[0], s.server.replyTimeout)
-	if err := s.write([]byte(strings.Join(commands, ""))); err != nil {
-		return s.fail(ctx, stages[0], err)
-	}
-	var refused *Error
-	for _, stage := range stages {
-		s.stage = stage
 		reply, err := s.read()
 		switch {
 		case err != nil && refused != nil:
 			s.broken = true
 			return refused
 		case err != nil:
-			return s.fail(ctx, stage, err)
-		case refused != nil && stage == atDATA && reply.code == 354:
-			// The server waits for a message that must not come: even a lone dot
-			// would deliver an empty mail.
-			s.broken = true
-		case refused == nil && !agrees(stage, reply):
-			refused = s.refuse(stage, reply)
+			return s.fail(ctx, step.stage, err)
+		case refused != nil:
+			// A server that now waits for a message must not get one: even a lone
+			// dot would deliver an empty mail.
+			s.broken = s.broken || reply.code == 354
+		case !agrees(step.stage, reply):
+			if refused = s.refuse(step.stage, reply); !s.pipelining {
+				return refused
+			}
 		}
 	}
 	if refused == nil {
 		s.dirty = false
 	}
 	return refused
+}
+
+// steps writes the commands of a transaction: all at once for a server that
+// pipelines, one by one for another.
+func (s *smtpSession) steps(mail *smtpMail) []smtpStep {
+	var steps []smtpStep
+	b := s.commands[:0]
+	end := func(stage smtpStage) {
+		b = append(b, "\r\n"...)
+		steps = append(steps, smtpStep{stage: stage})
+		if !s.pipelining {
+			steps[len(steps)-1].command = b
+			b = b[len(b):]
+		}
+	}
+	if s.dirty {
+		b = append(b, "RSET"...)
+		end(atMAIL)
+	}
+	b = append(append(append(b, "MAIL FROM:<"...), mail.from...), '>')
+	if s.size {
+		b = strconv.AppendInt(append(b, " SIZE="...), int64(mail.size), 10)
+	}
+	if mail.fromUTF8 || mail.toUTF8 {
+		b = append(b, " SMTPUTF8"...)
+	}
+	end(atMAIL)
+	b = append(append(append(b, "RCPT TO:<"...), mail.to...), '>')
+	end(atRCPT)
+	b = append(b, "DATA"...)
+	end(atDATA)
+	if s.pipelining {
+		s.commands, steps[0].command = b, b
+	}
+	return steps
 }
 
 // agrees tells whether a reply lets the transaction go on.
@@ -423,14 +430,18 @@ func (s *smtpSession) write(b []byte) error {
 
 func (s *smtpSession) read() (smtpReply, error) {
 	code, message, err := s.client.Text.ReadResponse(0)
-	var malformed textproto.ProtocolError
-	if errors.As(err, &malformed) || err == nil && (code < 200 || code > 599) {
+	switch {
+	case err != nil && !isProtocolError(err):
+		return smtpReply{}, err
+	case err != nil, code < 200, code > 599:
 		return smtpReply{}, textproto.ProtocolError("malformed reply")
 	}
-	if err != nil {
-		return smtpReply{}, err
-	}
 	return parseSMTPReply(code, message), nil
+}
+
+func isProtocolError(err error) bool {
+	var malformed textproto.ProtocolError
+	return errors.As(err, &malformed)
 }
 
 // isAlive tells, without a round trip, whether an idle connection can still be

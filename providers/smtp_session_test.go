@@ -2,19 +2,13 @@ package providers
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/md5"
-	"crypto/pbkdf2"
-	"crypto/sha1"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash"
 	"net"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -336,6 +330,9 @@ func TestSMTPAfterRefusal(t *testing.T) {
 			if _, _, mails := fake.seen(); len(mails) != 0 {
 				t.Fatalf("delivered %q", mails)
 			}
+			if kept := int(provider.pool.seats.Stat().TotalResources()); kept != 2-test.connections {
+				t.Errorf("%d connections are kept", kept)
+			}
 			friendly.Store(true)
 			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 				t.Fatal(err)
@@ -537,97 +534,74 @@ func TestSMTPClose(t *testing.T) {
 
 func fakeConnections(f *fakeSMTP) int { n, _, _ := f.seen(); return n }
 
-func TestSMTPAuthentication(t *testing.T) {
-	const user, pass = "relay", "pa55-word-of-the-relay"
-	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
-	decode := func(s string) string { b, _ := base64.StdEncoding.DecodeString(s); return string(b) }
-	verdict := func(ok bool) string {
-		if ok {
-			return "235 2.7.0 welcome"
+// A connection that a cancelled mail has put its hands on is not used again.
+func TestSMTPCancelledConnectionIsSpent(t *testing.T) {
+	client, server := net.Pipe()
+	defer server.Close()
+	session := &smtpSession{conn: &boundedConn{Conn: client}}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := session.bind(ctx)
+	release()
+	if session.broken {
+		t.Error("nothing was cancelled")
+	}
+	release = session.bind(ctx)
+	cancel()
+	release()
+	if !session.broken {
+		t.Error("its deadline may still be changed from behind")
+	}
+}
+
+// A mail takes a connection that is there before it opens another.
+func TestSMTPIdleConnectionGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, connection, mail int) string {
+			switch {
+			case at == atDot && connection == 1 && mail == 1:
+				time.Sleep(time.Second)
+			case at == atGreeting && connection == 2:
+				time.Sleep(2 * time.Second)
+				return "554 not you"
+			}
+			return ""
+		}}).prepare(t)
+		provider := openPiped(t, fake)
+		var group sync.WaitGroup
+		for range 2 {
+			group.Go(func() { _, _ = provider.Send(shortly(t), smtpMessage()) })
+			synctest.Wait()
 		}
-		return "535 5.7.8 no"
-	}
-	scram := func(h func() hash.Hash) func(string, func(string) string) string {
-		return func(command string, ask func(string) string) string {
-			first := decode(ask(""))
-			bare, ok := strings.CutPrefix(first, "n,,")
-			_, nonce, _ := strings.Cut(bare, ",r=")
-			challenge := "r=" + nonce + "server,s=" + encode("salt") + ",i=4096"
-			final := decode(ask(encode(challenge)))
-			without, proof, _ := strings.Cut(final, ",p=")
-			message := bare + "," + challenge + "," + without
-			mac := func(key []byte, text string) []byte { m := hmac.New(h, key); m.Write([]byte(text)); return m.Sum(nil) }
-			salted, _ := pbkdf2.Key(h, pass, []byte("salt"), 4096, h().Size())
-			client := mac(salted, "Client Key")
-			stored := h()
-			stored.Write(client)
-			signature := mac(stored.Sum(nil), message)
-			for i := range signature {
-				signature[i] ^= client[i]
-			}
-			if !ok || !strings.HasPrefix(bare, "n="+user+",") || decode(proof) != string(signature) {
-				return verdict(false)
-			}
-			ask(encode("v=" + encode(string(mac(mac(salted, "Server Key"), message)))))
-			return verdict(true)
+		group.Wait()
+		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			t.Fatal(err)
 		}
-	}
-	plain := func(command string, _ func(string) string) string {
-		return verdict(command == "AUTH PLAIN "+encode("\x00"+user+"\x00"+pass))
-	}
-	login := func(command string, ask func(string) string) string {
-		return verdict(command == "AUTH LOGIN" && decode(ask(encode("Username:"))) == user && decode(ask(encode("Password:"))) == pass)
-	}
-	cram := func(command string, ask func(string) string) string {
-		m := hmac.New(md5.New, []byte(pass))
-		m.Write([]byte("<1.2@fake.example>"))
-		return verdict(command == "AUTH CRAM-MD5" && decode(ask(encode("<1.2@fake.example>"))) == fmt.Sprintf("%s %x", user, m.Sum(nil)))
-	}
-	for _, test := range []struct {
-		name, offer, method, want string
-		converse                  func(string, func(string) string) string
-	}{
-		{"best", "AUTH LOGIN PLAIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256", "", "AUTH SCRAM-SHA-256", scram(sha256.New)},
-		{"SCRAM-SHA-1", "AUTH PLAIN SCRAM-SHA-1", "", "AUTH SCRAM-SHA-1", scram(sha1.New)},
-		{"PLAIN", "AUTH LOGIN PLAIN CRAM-MD5 XOAUTH2", "", "AUTH PLAIN", plain},
-		{"LOGIN", "AUTH NTLM LOGIN", "", "AUTH LOGIN", login},
-		{"CRAM-MD5", "AUTH CRAM-MD5 GSSAPI", "", "AUTH CRAM-MD5", cram},
-		{"asked for", "AUTH PLAIN LOGIN", "login", "AUTH LOGIN", login},
-		{"lower case", "AUTH plain", "", "AUTH PLAIN", plain},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			fake := (&fakeSMTP{extensions: []string{test.offer, "PIPELINING"}, converse: test.converse}).start(t)
-			provider := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.Auth.Method = test.method })
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
-				t.Error(err)
-			}
-			_, commands, _ := fake.seen()
-			if countCommands(commands, test.want) != 1 {
-				t.Errorf("%q", commands)
-			}
-			provider = openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) {
-				s.Auth.Method, s.Auth.Pass = test.method, settings.NewSecret("wrong-secret")
-			})
-			_, err := provider.Send(shortly(t), smtpMessage())
-			if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, "auth.pass") ||
-				strings.Contains(fmt.Sprintf("%+v", err), "wrong-secret") {
-				t.Error(err)
-			}
-		})
-	}
-	for offer, hint := range map[string]string{
-		"SIZE":             "remove auth",
-		"AUTH GSSAPI NTLM": "",
-	} {
-		fake := (&fakeSMTP{extensions: []string{offer}}).start(t)
-		_, err := openSMTP(t, fake.port(), withLogin).Send(shortly(t), smtpMessage())
-		if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, hint) {
-			t.Error(err)
+		if connections, _, mails := fake.seen(); connections != 2 || len(mails) != 2 {
+			t.Errorf("%d connections, %d mails", connections, len(mails))
 		}
-	}
-	fake := (&fakeSMTP{extensions: []string{"AUTH PLAIN"}}).start(t)
-	_, err := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.AuthMethod = "SCRAM-SHA-256" }).Send(shortly(t), smtpMessage())
-	if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Detail, "SCRAM-SHA-256") {
-		t.Error(err)
-	}
+	})
+}
+
+// Nobody has to send for idle connections to be closed in the end.
+func TestSMTPIdleConnectionsAreSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).prepare(t)
+		provider := openPiped(t, fake)
+		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(smtpMaxIdle - time.Second)
+		synctest.Wait()
+		if fake.openConnections() != 1 {
+			t.Error("closed too early")
+		}
+		time.Sleep(smtpSweepGap + 2*time.Second)
+		synctest.Wait()
+		if fake.openConnections() != 0 {
+			t.Error("not closed")
+		}
+		if _, commands, _ := fake.seen(); countCommands(commands, "QUIT") != 1 {
+			t.Errorf("%q", commands)
+		}
+	})
 }
