@@ -55,24 +55,6 @@ func isASCII(value string) bool {
 	return strings.IndexFunc(value, func(r rune) bool { return r > '~' }) < 0
 }
 
-// dotAtom is the form of a local part that needs no quotes (RFC 5322, 3.2.3).
-var dotAtom = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
-
-// quotedAddress puts quotes around a local part that wants them, so that the
-// service reads one address: "foo." of some Japanese carriers, or one with a
-// comma in it.
-func quotedAddress(address string) string {
-	at := strings.LastIndexByte(address, '@')
-	if at < 0 {
-		return address
-	}
-	local := address[:at]
-	if dotAtom.MatchString(local) || len(local) > 1 && local[0] == '"' && local[len(local)-1] == '"' {
-		return address
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"` + address[at:]
-}
-
 // mailbox writes an address with its display name quoted or encoded, for the
 // services that take it as one text; empty for none.
 func mailbox(a mail.Address) string {

@@ -114,7 +114,7 @@ type SMTPDKIM struct {
 
 func newSMTPSettings() *SMTPSettings {
 	return &SMTPSettings{
-		MaxMessages:       100,
+		MaxMessages:       1000,
 		DNSTimeout:        settings.Milliseconds(2 * time.Second),
 		ConnectionTimeout: settings.Milliseconds(4 * time.Second),
 		GreetingTimeout:   settings.Milliseconds(5 * time.Second),
@@ -401,6 +401,9 @@ func (p *smtpProvider) Close() error {
 func (p *smtpProvider) compose(b []byte, m *Message) (*smtpMail, *Error) {
 	refuse := func(kind Kind, stage smtpStage, err error) (*smtpMail, *Error) {
 		return nil, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
+	}
+	if failure := m.check(); failure != nil {
+		return nil, failure
 	}
 	mail := &smtpMail{}
 	ascii := true

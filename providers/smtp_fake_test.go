@@ -330,7 +330,10 @@ func smtpMessage() *Message {
 		HTML:      "<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>482913</strong>.</p>\n</body></html>\n",
 		Locale:    "en",
 		Type:      "SignIn",
-		Headers:   []settings.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
+		Headers: []settings.Header{
+			{Name: "Auto-Submitted", Value: "auto-generated"},
+			{Name: "Content-Language", Value: "en"},
+		},
 	}
 }
 

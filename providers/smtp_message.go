@@ -28,7 +28,7 @@ const (
 // to be escaped on the wire. A header of own replaces one of the same name in
 // m.Headers.
 func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
-	if err := checkLines(m, own); err != nil {
+	if err := checkWords(m); err != nil {
 		return b, err
 	}
 	b = append(b, "Date: "...)
@@ -58,9 +58,6 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	for _, header := range own {
 		b = appendText(append(append(b, header.Name...), ':'), header.Value, false)
 	}
-	if m.Locale != "" {
-		b = append(append(append(b, "Content-Language: "...), m.Locale...), "\r\n"...)
-	}
 	b = append(b, "MIME-Version: 1.0\r\n"...)
 	if m.HTML == "" {
 		b = appendPart(b, "plain", m.Text)
@@ -89,26 +86,18 @@ func contains(headers []settings.Header, name string) bool {
 	return false
 }
 
-// checkLines refuses what would break out of its header line.
-func checkLines(m *Message, own []settings.Header) error {
-	broken := func(text string) bool { return strings.ContainsAny(text, "\r\n\x00") }
+// checkWords refuses what becomes part of the message's frame and could break
+// out of it; Message.check has seen to the rest.
+func checkWords(m *Message) error {
 	switch {
-	case broken(m.Subject):
-		return errors.New("the subject holds a line break or NUL")
-	case broken(m.From.Name), broken(m.ReplyTo.Name):
-		return errors.New("a display name holds a line break or NUL")
 	case m.MessageID == "" || len(m.MessageID) > longestWord || !printable(m.MessageID):
 		return errors.New("the Message-ID is not a printable word")
 	case !printable(m.ID):
 		return errors.New("the id is not a printable word")
-	case !printable(m.Locale):
-		return errors.New("the locale is not a printable word")
 	}
-	for _, headers := range [][]settings.Header{m.Headers, own} {
-		for _, header := range headers {
-			if header.Name == "" || !printable(header.Name) || strings.Contains(header.Name, ":") || broken(header.Value) {
-				return errors.New("an additional header is malformed")
-			}
+	for _, header := range m.Headers {
+		if header.Name == "" || !printable(header.Name) || strings.Contains(header.Name, ":") {
+			return errors.New("an additional header is malformed")
 		}
 	}
 	return nil
@@ -120,77 +109,6 @@ func printable(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c <= ' ' || c > '~' || c == '"' || c == '<' || c == '>' {
 			return false
-		}
-	}
-	return true
-}
-
-// smtpPath returns the address as it stands between the angle brackets of a
-// command or a header: a local part that is no dot-atom is quoted (RFC 5321
-// section 4.1.2). ascii is false when the address needs SMTPUTF8.
-func smtpPath(address string) (path string, ascii bool, err error) {
-	at := strings.LastIndexByte(address, '@')
-	if at < 1 || at == len(address)-1 {
-		return "", false, errors.New("not an address")
-	}
-	local, domain := address[:at], address[at+1:]
-	if !printable(domain) || strings.ContainsAny(domain, "@()\\,;") {
-		return "", false, errors.New("the part after the @ is not a domain in ASCII")
-	}
-	ascii = true
-	for _, r := range local {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError || 0x80 <= r && r < 0xa0 {
-			return "", false, errors.New("the part before the @ holds a control character")
-		}
-		ascii = ascii && r < utf8.RuneSelf
-	}
-	if isDotAtom(local) || isQuoted(local) {
-		return address, ascii, nil
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local)
-	return `"` + quoted + `"@` + domain, ascii, nil
-}
-
-// isDotAtom tells whether a local part may go without quotes; RFC 6531 counts
-// everything outside ASCII as an ordinary letter.
-func isDotAtom(local string) bool {
-	dot := true // the start counts as one: a dot there is as wrong as two
-	for i := range len(local) {
-		c := local[i]
-		if c == '.' {
-			if dot {
-				return false
-			}
-			dot = true
-			continue
-		}
-		dot = false
-		if !isAtomText(c) {
-			return false
-		}
-	}
-	return !dot
-}
-
-func isAtomText(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c >= utf8.RuneSelf || strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
-}
-
-// isQuoted tells whether a local part is a well-formed quoted string already.
-func isQuoted(local string) bool {
-	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
-		return false
-	}
-	inner := local[1 : len(local)-1]
-	for i := 0; i < len(inner); i++ {
-		switch inner[i] {
-		case '"':
-			return false
-		case '\\':
-			if i++; i == len(inner) {
-				return false
-			}
 		}
 	}
 	return true
