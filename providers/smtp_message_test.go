@@ -3,7 +3,6 @@ package providers
 import (
 	"bytes"
 	"encoding/base64"
-	"flag"
 	"io"
 	"mime"
 	"mime/multipart"
