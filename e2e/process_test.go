@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -208,15 +207,6 @@ func (r *relayProcess) waitReady(t testing.TB) {
 		_ = response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	})
-}
-
-// stop asks for a clean stop and waits for it.
-func (r *relayProcess) stop(t testing.TB) {
-	t.Helper()
-	r.signal(t, syscall.SIGTERM)
-	if code := r.exitCode(t); code != 0 {
-		t.Errorf("exit code %d after SIGTERM; it printed:\n%s", code, r.log())
-	}
 }
 
 // answer is what the relay answered.

@@ -89,7 +89,7 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 	}
 	defer m.release()
 
-	limit := share(deadline.Sub(time.Now()), another)
+	limit := share(time.Until(deadline), another)
 	if m.Timeout > 0 {
 		limit = min(limit, m.Timeout)
 	}
