@@ -1,264 +1,361 @@
 package templates
 
 import (
-	"context"
 	"embed"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"html"
 	"io/fs"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 )
 
-//go:embed layouts locales
+// Logto's message types that rules name.
+const (
+	invitation = "OrganizationInvitation"
+	generic    = "Generic"
+)
+
+// messageTypes are Logto's message types, in the order in which its console
+// lists them.
+func messageTypes() []string {
+	return []string{"SignIn", "Register", "ForgotPassword", invitation, generic,
+		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
+}
+
+//go:embed layouts/mail.html layouts/mail.txt locales/*.json
 var embedded embed.FS
 
-// Types are Logto's message types.
-var messageTypes = []string{"SignIn", "Register", "ForgotPassword", "OrganizationInvitation", "Generic",
-	"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
+// english is the language whose texts every other one is measured by.
+const english = "en"
 
+// fromEmbedded is the Source of a mail without anything of the operator's.
+const fromEmbedded = "embedded"
+
+// Request is one mail to write.
 type Request struct {
-	Type     string
-	Payload  map[string]any
+	// Type is Logto's message type. An unknown one is written as Generic.
+	Type string
+	// Payload is the JSON object that came with it.
+	Payload map[string]any
+	// Branding is the operator's, a route's laid over it.
 	Branding Branding
 }
 
+// Mail is one mail as it is written.
 type Mail struct {
-	Locale, Subject, HTML, Text string
-	Known                       bool
-	Source                      string
+	// Locale is the BCP 47 tag of its language.
+	Locale string
+	// Subject is one line.
+	Subject string
+	// HTML is empty if the operator's template is text alone. Text never is.
+	HTML, Text string
+	// Known tells whether the type is one of Logto's; otherwise the mail is the
+	// Generic one.
+	Known bool
+	// Source is "embedded", or the operator's file that the mail comes from.
+	Source string
 }
 
-type texts struct {
-	Language, Dir, Fonts string
-	Validity             map[string]string
-	Shared               map[string]string
-	Types                map[string]map[string]string
-	Failures             map[string]string
+// Catalogue holds every template in every language. It is safe for use by many
+// goroutines at a time, also while it is loaded again.
+type Catalogue struct {
+	settings  Settings
+	files     fs.FS
+	languages []*tongue
+	layouts   [2]string // by format
+	current   atomic.Pointer[collection]
+	loading   sync.Mutex
+	problem   atomic.Pointer[error]
 }
 
-type brandingValues struct {
-	branding Branding
+// tongue is one language of the catalogue.
+type tongue struct {
+	name string
+	tag  language.Tag
+	dir  string
+	// texts are nil for a language that only has whole templates of the operator's.
+	texts texts
+	// source is where the texts come from.
+	source string
 }
 
-func (b brandingValues) find(key string) any {
-	switch key {
-	case "senderName":
-		return b.branding.SenderName
-	case "companyInformation":
-		return b.branding.CompanyInformation
-	case "appLogo":
-		return b.branding.AppLogo
-	case "appLogoDark":
-		return b.branding.AppLogoDark
-	case "color":
-		return b.branding.Color
-	case "support":
-		return b.branding.Support.Address.Address
+// collection is all that was loaded at one time. It never changes.
+type collection struct {
+	tongues map[string]*tongue
+	// own are the operator's templates.
+	own map[mailKey]*template
+	// embedded are those made of texts and layouts.
+	embedded map[mailKey]*lazyTemplate
+	// choosers choose the language, by type.
+	choosers map[string]*chooser
+	// anyType chooses among all languages.
+	anyType  *chooser
+	warnings []string
+}
+
+type mailKey struct{ messageType, locale string }
+
+// template is one compiled mail.
+type template struct {
+	subject, html, text *program
+	// derived tells that the text was made from the HTML; it may have too many
+	// blank lines where blocks are left out.
+	derived bool
+	source  string
+}
+
+// lazyTemplate is compiled when it is first needed: few operators send nine
+// types in twenty languages.
+type lazyTemplate struct {
+	once     sync.Once
+	edition  edition
+	source   string
+	template *template
+	err      error
+}
+
+// Open loads the embedded templates and those of the operator. Its error joins
+// every mistake found, each an *Error with file, line and column.
+func Open(s Settings) (*Catalogue, error) { return open(s, embedded) }
+
+func open(s Settings, files fs.FS) (*Catalogue, error) {
+	c := &Catalogue{settings: s, files: files}
+	for f, name := range []string{htmlFormat: "layouts/mail.html", textFormat: "layouts/mail.txt"} {
+		layout, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		c.layouts[f] = string(layout)
+	}
+	names, err := fs.Glob(files, "locales/*.json")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		content, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		sentences, err := readTexts(name, content)
+		if err != nil {
+			return nil, err
+		}
+		tag := strings.TrimSuffix(strings.TrimPrefix(name, "locales/"), ".json")
+		parsed, err := language.Parse(tag)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		c.languages = append(c.languages,
+			&tongue{name: tag, tag: parsed, dir: sentences["dir"].text, texts: sentences, source: fromEmbedded})
+	}
+	if err := c.Reload(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Reload reads the operator's directory again. If anything in it is wrong, what
+// was loaded before stays in use, and Problem tells why until a later Reload
+// succeeds.
+func (c *Catalogue) Reload() error {
+	c.loading.Lock()
+	defer c.loading.Unlock()
+	loaded, err := c.load()
+	if err != nil {
+		c.problem.Store(&err)
+		return err
+	}
+	c.current.Store(loaded)
+	c.problem.Store(nil)
+	return nil
+}
+
+// Problem returns why the last Reload was not taken, nil if it was.
+func (c *Catalogue) Problem() error {
+	if err := c.problem.Load(); err != nil {
+		return *err
 	}
 	return nil
 }
 
-type Catalogue struct {
-	settings Settings
-	locales  map[string]*texts
-	tags     []string
-	matcher  language.Matcher
-	mails    map[[2]string]func() (*mailPrograms, error)
-}
-
-type mailPrograms struct{ subject, html, text *program }
-
-func Open(s Settings) (*Catalogue, error) {
-	c := &Catalogue{settings: s, locales: map[string]*texts{}, mails: map[[2]string]func() (*mailPrograms, error){}}
-	htmlLayout, _ := embedded.ReadFile("layouts/mail.html")
-	textLayout, _ := embedded.ReadFile("layouts/mail.txt")
-	files, _ := fs.Glob(embedded, "locales/*.json")
-	for _, f := range files {
-		tag := strings.TrimSuffix(strings.TrimPrefix(f, "locales/"), ".json")
-		data, _ := embedded.ReadFile(f)
-		t := &texts{}
-		if err := json.Unmarshal(data, t); err != nil {
-			return nil, fmt.Errorf("%s: %w", f, err)
-		}
-		c.locales[tag] = t
-		c.tags = append(c.tags, tag)
-		for _, kind := range messageTypes {
-			c.mails[[2]string{tag, kind}] = sync.OnceValues(func() (*mailPrograms, error) {
-				return c.compose(tag, kind, t, string(htmlLayout), string(textLayout))
-			})
-		}
+// load reads everything into a new collection.
+func (c *Catalogue) load() (*collection, error) {
+	l := &collection{tongues: make(map[string]*tongue), own: make(map[mailKey]*template), embedded: make(map[mailKey]*lazyTemplate)}
+	for _, t := range c.languages {
+		l.tongues[t.name] = t
 	}
-	slices.SortFunc(c.tags, func(a, b string) int {
-		if a == s.DefaultLocale {
-			return -1
-		}
-		if b == s.DefaultLocale {
-			return 1
-		}
-		return strings.Compare(a, b)
-	})
-	var tags []language.Tag
-	for _, t := range c.tags {
-		tags = append(tags, language.Make(t))
+	var faults []error
+	var eager []mailKey
+	if c.settings.Dir != "" {
+		o := operator{catalogue: c, collection: l}
+		o.load()
+		faults, eager = o.faults, o.changed
 	}
-	c.matcher = language.NewMatcher(tags)
-	return c, nil
-}
-
-func (c *Catalogue) compose(tag, kind string, t *texts, htmlLayout, textLayout string) (*mailPrograms, error) {
-	minutes := int((time.Duration(c.settings.CodeLifetime) + time.Minute - 1) / time.Minute)
-	form := plural.Cardinal.MatchPlural(language.Make(tag), minutes, 0, 0, 0, 0)
-	validity := t.Validity[map[plural.Form]string{plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other"}[form]]
-	if validity == "" {
-		validity = t.Validity["other"]
-	}
-	start := "left"
-	if t.Dir == "rtl" {
-		start = "right"
-	}
-	get := func(key string) string {
-		switch key {
-		case "locale":
-			return tag
-		case "dir":
-			return t.Dir
-		case "start":
-			return start
-		case "fonts":
-			return t.Fonts
-		case "validity":
-			return validity
-		}
-		if v, ok := t.Types[kind][key]; ok {
-			return v
-		}
-		return t.Shared[key]
-	}
-	var m mailPrograms
-	var err error
-	if m.html, err = compileHTML(source{kind, fill(htmlLayout, get, true)}); err != nil {
-		return nil, err
-	}
-	if m.text, err = compileText(source{kind, fill(textLayout, get, false)}); err != nil {
-		return nil, err
-	}
-	m.subject, err = compileText(source{kind, get("subject")})
-	return &m, err
-}
-
-func fill(layout string, get func(string) string, escaped bool) string {
-	tokens, err := scan(source{"layout", layout})
-	if err != nil {
-		panic(err)
-	}
-	var b strings.Builder
-	type block struct{ static, taken bool }
-	var open []block
-	live := func() bool {
-		for _, o := range open {
-			if o.static && !o.taken {
-				return false
-			}
-		}
-		return true
-	}
-	for _, t := range tokens {
-		key, static := strings.CutPrefix(t.path, "text.")
-		switch t.kind {
-		case ifBlock, unlessBlock:
-			if static {
-				open = append(open, block{true, (get(key) != "") == (t.kind == ifBlock)})
-				continue
-			}
-			if live() {
-				b.WriteString(t.source)
-			}
-			open = append(open, block{false, true})
+	for _, t := range l.tongues {
+		if t.texts == nil {
 			continue
-		case elseBranch:
-			if top := &open[len(open)-1]; top.static {
-				top.taken = !top.taken
-				continue
+		}
+		for _, messageType := range messageTypes() {
+			l.embedded[mailKey{messageType, t.name}] = &lazyTemplate{source: t.source, edition: edition{
+				messageType: messageType, locale: t.name, tag: t.tag, texts: t.texts, minutes: c.minutes()}}
+		}
+	}
+	if len(faults) == 0 {
+		for _, key := range eager {
+			if _, err := l.embedded[key].get(c); err != nil {
+				faults = append(faults, err)
 			}
-		case endIf, endUnless:
-			top := open[len(open)-1]
-			open = open[:len(open)-1]
-			if top.static {
-				continue
-			}
-		case value:
-			if static {
-				if live() {
-					text := get(key)
-					if escaped {
-						text = html.EscapeString(text)
-					}
-					b.WriteString(text)
+		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, l.addChoosers(c.settings.DefaultLocale))
+	}
+	return l, errors.Join(faults...)
+}
+
+// minutes is the lifetime of a code, rounded up: better a reader who hurries
+// than one who is late.
+func (c *Catalogue) minutes() int {
+	return int((time.Duration(c.settings.CodeLifetime) + time.Minute - 1) / time.Minute)
+}
+
+func (c *Catalogue) vocabulary(messageType string) vocabulary {
+	return vocabulary{messageType: messageType, variables: c.settings.Variables, schemes: c.settings.Links.Schemes}
+}
+
+// get compiles the template once.
+func (z *lazyTemplate) get(c *Catalogue) (*template, error) {
+	z.once.Do(func() {
+		made := &template{source: z.source}
+		name := z.edition.locale + " " + z.edition.messageType
+		program := func(what, layout string, f format) *program {
+			filled, err := z.edition.fill(what, layout, f)
+			if err == nil {
+				var compiled *program
+				if compiled, err = compile(&source{file: what + " (" + name + ")", text: filled}, f, c.vocabulary(z.edition.messageType)); err == nil {
+					return compiled
 				}
-				continue
 			}
+			z.err = errors.Join(z.err, err)
+			return nil
 		}
-		if live() {
-			b.WriteString(t.source)
-		}
-	}
-	return b.String()
+		made.subject = program("subject", "{{text.subject}}", textFormat)
+		made.html = program("layouts/mail.html", c.layouts[htmlFormat], htmlFormat)
+		made.text = program("layouts/mail.txt", c.layouts[textFormat], textFormat)
+		z.template = made
+	})
+	return z.template, z.err
 }
 
-func (c *Catalogue) Types() []string    { return messageTypes }
-func (c *Catalogue) Locales() []string  { return c.tags }
-func (c *Catalogue) Warnings() []string { return nil }
-func (c *Catalogue) Problem() error     { return nil }
-func (c *Catalogue) Reload() error      { return nil }
-
-func (c *Catalogue) Locale(payload map[string]any) string {
-	locale, _ := payload["locale"].(string)
-	if len(locale) > 100 {
-		return c.tags[0]
+// find returns the template of a type in a language that the type's chooser
+// knows. The operator's own goes before the embedded one. The operator's Generic
+// serves the other types only in languages that the relay has no texts for;
+// elsewhere it must not swallow mails that say more.
+func (l *collection) find(c *Catalogue, messageType, locale string) (*template, error) {
+	if own, ok := l.own[mailKey{messageType, locale}]; ok {
+		return own, nil
 	}
-	tag, err := language.Parse(locale)
-	if err != nil {
-		return c.tags[0]
+	if lazy, ok := l.embedded[mailKey{messageType, locale}]; ok {
+		return lazy.get(c)
 	}
-	_, i, confidence := c.matcher.Match(tag)
-	if confidence == language.No {
-		return c.tags[0]
+	if own, ok := l.own[mailKey{generic, locale}]; ok {
+		return own, nil
 	}
-	return c.tags[i]
+	return nil, fmt.Errorf("there is no template of type %s in %s", messageType, locale)
 }
 
-func (c *Catalogue) Sentence(locale, reason string) string {
-	if t := c.locales[locale]; t != nil {
-		return t.Failures[reason]
-	}
-	return c.locales["en"].Failures[reason]
-}
-
+// Render writes one mail.
 func (c *Catalogue) Render(r Request) (Mail, error) {
-	locale := c.Locale(r.Payload)
-	kind := r.Type
-	known := slices.Contains(messageTypes, kind)
+	l := c.current.Load()
+	chooser, known := l.choosers[r.Type]
+	messageType := r.Type
 	if !known {
-		kind = "Generic"
+		messageType, chooser = generic, l.choosers[generic]
 	}
-	m, err := c.mails[[2]string{locale, kind}]()
+	tongue := l.tongues[chooser.choose(r.Payload)]
+	template, err := l.find(c, messageType, tongue.name)
 	if err != nil {
 		return Mail{}, err
 	}
-	minutes := int((time.Duration(c.settings.CodeLifetime) + time.Minute - 1) / time.Minute)
-	v := &values{payload: r.Payload, links: c.settings.Links, branding: brandingValues{r.Branding},
-		own: map[string]any{"locale": locale, "dir": c.locales[locale].Dir, "codeLifetime": fmt.Sprint(minutes)}}
-	return Mail{Locale: locale, Known: known, Source: "embedded",
-		Subject: string(m.subject.render(nil, v)),
-		HTML:    string(m.html.render(nil, v)),
-		Text:    string(m.text.render(nil, v))}, nil
+	v := values{
+		payload:      r.Payload,
+		branding:     effectiveBranding(r.Branding, r.Payload),
+		locale:       tongue.name,
+		dir:          tongue.dir,
+		codeLifetime: strconv.Itoa(c.minutes()),
+		links:        c.settings.Links,
+	}
+	if link, _ := r.Payload["link"].(string); link != "" && c.settings.Links.Allow(link) {
+		v.link = link
+	}
+	m := Mail{Locale: tongue.name, Known: known, Source: template.source,
+		Subject: oneLine(template.subject.render(&v)), Text: template.text.render(&v)}
+	if template.html != nil {
+		m.HTML = template.html.render(&v)
+	}
+	if template.derived {
+		m.Text = squeeze(m.Text)
+	}
+	m.Text = trimLines(m.Text)
+	return m, nil
 }
 
-func (c *Catalogue) Watch(ctx context.Context, reloaded func(error)) error { return nil }
+// trimLines drops the blank lines that blocks left at the beginning and the end.
+func trimLines(text string) string {
+	text = strings.TrimLeft(text, "\n")
+	end := len(strings.TrimRight(text, "\n"))
+	return text[:min(end+1, len(text))]
+}
+
+// oneLine joins the words of a subject by single blanks.
+func oneLine(subject string) string {
+	if strings.ContainsAny(subject, "\t\r\n") || strings.Contains(subject, "  ") ||
+		strings.HasPrefix(subject, " ") || strings.HasSuffix(subject, " ") {
+		return strings.Join(strings.FieldsFunc(subject, func(r rune) bool { return r <= ' ' }), " ")
+	}
+	return subject
+}
+
+// Locale returns the language that a mail with this payload is written in. Where
+// the operator has a language for some types only, the mail of another type can
+// be in the next language of the reader.
+func (c *Catalogue) Locale(payload map[string]any) string {
+	return c.current.Load().anyType.choose(payload)
+}
+
+// Sentence returns what the person at the sign-in page reads when a mail was not
+// sent, for a reason such as "provider_unavailable".
+func (c *Catalogue) Sentence(locale, reason string) string {
+	l := c.current.Load()
+	chooser := l.anyType
+	for _, name := range []string{chooser.choose(map[string]any{"locale": locale}), chooser.fallback, english} {
+		if t, ok := l.tongues[name]; ok {
+			if s, ok := t.texts["failures."+reason]; ok {
+				return s.text
+			}
+		}
+	}
+	if reason == "internal" {
+		return ""
+	}
+	return c.Sentence(locale, "internal")
+}
+
+// Types returns Logto's message types.
+func (c *Catalogue) Types() []string { return messageTypes() }
+
+// Locales returns the tags of all languages, sorted.
+func (c *Catalogue) Locales() []string {
+	return slices.Sorted(maps.Keys(c.current.Load().tongues))
+}
+
+// Warnings returns what the operator's templates rely on although Logto often
+// leaves it out, each with file, line and column.
+func (c *Catalogue) Warnings() []string { return slices.Clone(c.current.Load().warnings) }

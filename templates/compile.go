@@ -1,152 +1,324 @@
 package templates
 
 import (
+	"html"
+	"slices"
 	"strings"
 )
 
-// program is a compiled template: a list of steps, executed from first to last
-// with jumps over the branches not taken.
-type program struct {
-	steps []step
-	// size is the length of all literal text, in bytes.
-	size int
-	// paths are the values and conditions that the template uses.
-	paths []use
-}
-
-type operation int
+// format says what a source is written for.
+type format uint8
 
 const (
-	write      operation = iota // text, as it is
-	writeValue                  // the value of path, escaped
-	beginLink                   // an attribute that holds a URL begins here
-	jump                        // to target
-	jumpIfNot                   // to target, unless path is true
-	jumpIf                      // to target, if path is true
+	htmlFormat  format = iota
+	textFormat         // a text part
+	titleFormat        // the inside of an HTML <title>, for use as a subject
+)
+
+// vocabulary are the names that a template may use, and the URL schemes that
+// its author may put before a placeholder.
+type vocabulary struct {
+	messageType string
+	variables   []string
+	schemes     []string
+}
+
+// program is a compiled template: steps from first to last.
+type program struct {
+	steps []step
+	// size is a guess at the bytes that it makes.
+	size int
+	// uses are the names that it prints, with the blocks around them.
+	uses []use
+}
+
+// use is a printed name and whether a block asks for its root first.
+type use struct {
+	path    string
+	at      *Error
+	guarded bool
+}
+
+// action says what a step does.
+type action uint8
+
+const (
+	writeLiteral action = iota
+	writeValue
+	skipUnless // go to step `to` unless the value is true
+	skipIf     // go to step `to` if the value is true
+	skip       // go to step `to`
+)
+
+// escaping says how a value is made harmless at its place.
+type escaping uint8
+
+const (
+	plain      escaping = iota // a line of text
+	escaped                    // HTML text and attribute values
+	wholeURL                   // a URL, if it may become a link
+	wholeImage                 // an https URL
+	partOfURL                  // percent-encoded
+	mailboxURL                 // percent-encoded, with the @ kept for mailto:
+	color                      // #rrggbb or nothing
 )
 
 type step struct {
-	operation operation
-	escape    escape
-	text      string
+	action   action
+	escaping escaping
+	// inComment also keeps dashes from closing a comment.
+	inComment bool
+	literal   string
 	path      path
-	target    int
+	to        int
 }
 
-// use is a path that a template refers to.
-type use struct {
-	path   string
-	offset int
-	// guarded tells that it stands within a block that asks for its root.
-	guarded bool
-	// asked tells that it is itself the condition of a block.
-	asked bool
-}
-
-// compileHTML compiles a template that is HTML.
-func compileHTML(s source) (*program, error) {
-	tokens, err := scan(s)
-	if err != nil {
+// compile turns a source into a program, or says everything that is wrong with it.
+func compile(s *source, f format, v vocabulary) (*program, error) {
+	tags := s.scan()
+	if len(s.faults) > 0 {
+		return nil, s.err()
+	}
+	var places []place
+	if f == htmlFormat {
+		places = s.places(tags)
+	}
+	c := compiler{source: s, vocabulary: v, format: f, tags: tags, places: places, program: &program{}}
+	c.run()
+	if err := s.err(); err != nil {
 		return nil, err
 	}
-	places, err := locate(s, tokens)
-	if err != nil {
-		return nil, err
-	}
-	return assemble(tokens, places), nil
+	return c.program, nil
 }
 
-// compileText compiles a template that is plain text.
-func compileText(s source) (*program, error) {
-	tokens, err := scan(s)
-	if err != nil {
-		return nil, err
-	}
-	return assemble(tokens, make([]place, len(tokens))), nil
+type compiler struct {
+	*source
+	vocabulary
+	format  format
+	tags    []tag
+	places  []place
+	program *program
+	url     urlTracker
+	// patches are, for every open block, the step whose target is not known yet.
+	patches []int
+	// asked are the roots that the open blocks ask for.
+	asked []string
 }
 
-// assemble makes steps of located tokens.
-func assemble(tokens []token, places []place) *program {
-	p := &program{}
-	var (
-		skips      []int    // of the open blocks: the step that jumps over the branch under way
-		conditions []string // of the open blocks
-	)
-	began := 0 // the offset of the last attribute whose beginLink was written
-	literalText := func(text string) {
-		p.size += len(text)
-		if last := len(p.steps) - 1; last >= 0 && p.steps[last].operation == write && !isTarget(p.steps, last+1) {
-			p.steps[last].text += text
-			return
-		}
-		p.steps = append(p.steps, step{operation: write, text: text})
-	}
-	for i, t := range tokens {
-		if t.kind == literal || places[i].within == untouched {
-			literalText(t.source)
-			continue
-		}
-		if at := places[i]; at.escape == link && at.start != began {
-			// What stands between the beginning of the attribute and this token
-			// was the end of the last literal.
-			began = at.start
-			p.splitAt(t.offset - at.start)
+func (c *compiler) run() {
+	at := 0
+	for i, t := range c.tags {
+		c.literal(at, t.start)
+		at = t.end
+		var here place
+		if c.places != nil {
+			here = c.places[i]
+			c.followURL(i, here)
 		}
 		switch t.kind {
-		case value:
-			p.steps = append(p.steps, step{operation: writeValue, escape: places[i].escape, path: newPath(t.path)})
-			p.paths = append(p.paths, use{path: t.path, offset: t.offset, guarded: isGuarded(conditions, t.path)})
-		case ifBlock, unlessBlock:
-			operation := jumpIfNot
-			if t.kind == unlessBlock {
-				operation = jumpIf
+		case valueTag:
+			p := c.resolve(t)
+			c.program.uses = append(c.program.uses, c.use(t))
+			c.program.steps = append(c.program.steps,
+				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
+			c.program.size += 24
+		case ifTag, unlessTag:
+			jump := skipUnless
+			if t.kind == unlessTag {
+				jump = skipIf
 			}
-			skips, conditions = append(skips, len(p.steps)), append(conditions, t.path)
-			p.steps = append(p.steps, step{operation: operation, path: newPath(t.path)})
-			p.paths = append(p.paths, use{path: t.path, offset: t.offset, asked: true})
-		case elseBranch:
-			top := len(skips) - 1
-			p.steps = append(p.steps, step{operation: jump})
-			p.steps[skips[top]].target = len(p.steps)
-			skips[top] = len(p.steps) - 1
-		case endIf, endUnless:
-			top := len(skips) - 1
-			p.steps[skips[top]].target = len(p.steps)
-			skips, conditions = skips[:top], conditions[:top]
+			c.patches = append(c.patches, len(c.program.steps))
+			c.asked = append(c.asked, rootOf(t.path))
+			c.program.steps = append(c.program.steps, step{action: jump, path: c.resolve(t)})
+		case elseTag:
+			opener := len(c.patches) - 1
+			c.program.steps = append(c.program.steps, step{action: skip})
+			c.program.steps[c.patches[opener]].to = len(c.program.steps)
+			c.patches[opener] = len(c.program.steps) - 1
+		case closeTag:
+			last := len(c.patches) - 1
+			c.program.steps[c.patches[last]].to = len(c.program.steps)
+			c.patches, c.asked = c.patches[:last], c.asked[:last]
 		}
+	}
+	c.literal(at, len(c.text))
+	if c.format == htmlFormat {
+		c.program.size += c.program.size / 8
+	}
+}
+
+func (c *compiler) literal(start, end int) {
+	text := c.text[start:end]
+	if c.format == titleFormat {
+		text = html.UnescapeString(text)
+	}
+	if text != "" {
+		c.program.steps = append(c.program.steps, step{action: writeLiteral, literal: text})
+		c.program.size += len(text)
+	}
+}
+
+// use notes that a name is printed, for the warnings about context that Logto
+// may leave out.
+func (c *compiler) use(t tag) use {
+	return use{path: t.path, at: c.errorAt(t.start, ""), guarded: slices.Contains(c.asked, rootOf(t.path))}
+}
+
+// resolve checks the name of a tag.
+func (c *compiler) resolve(t tag) path {
+	p, reason := c.vocabulary.path(t.path)
+	if reason != "" {
+		c.fault(t.start, "%s", reason)
 	}
 	return p
 }
 
-// splitAt puts a beginLink before the last n bytes of the program's text.
-func (p *program) splitAt(n int) {
-	begin := step{operation: beginLink}
-	last := len(p.steps) - 1
-	if n == 0 || last < 0 || p.steps[last].operation != write || len(p.steps[last].text) < n {
-		p.steps = append(p.steps, begin)
+// escapingAt chooses how a value is written where it stands.
+func (c *compiler) escapingAt(t tag, p place) escaping {
+	switch p.kind {
+	case urlPlace, imagePlace:
+		return c.url.escaping(c, t, p.kind)
+	case stylePlace:
+		return color
+	case textPlace, commentPlace, attrPlace:
+		if before := c.text[:t.start]; endsInReference(before) {
+			c.fault(t.start, "a placeholder cannot stand inside a character reference such as &#160;")
+		}
+		return escaped
+	}
+	return plain
+}
+
+// endsInReference tells whether text ends in an unfinished &#… .
+func endsInReference(text string) bool {
+	text = strings.TrimRightFunc(text, func(r rune) bool {
+		return r < 0x80 && (isASCIIDigit(byte(r)) || isASCIILetter(byte(r)))
+	})
+	return strings.HasSuffix(text, "&#")
+}
+
+// urlTracker follows what stands before a value in the URL that it is part of.
+type urlTracker struct {
+	// attribute is the offset of the attribute value that is followed.
+	attribute int
+	// from is the offset up to which it was followed.
+	from int
+	// before are all texts that can stand before, by the branches taken. A
+	// value is a NUL in them.
+	before []string
+	// open are the blocks that were opened in this attribute.
+	open []urlBlock
+}
+
+type urlBlock struct {
+	atOpen, afterFirst []string
+	switched           bool
+}
+
+// maxURLBranches bounds the combinations of branches in one URL.
+const maxURLBranches = 32
+
+// followURL takes the tracker past the author's text before tag i and past the
+// tag itself.
+func (c *compiler) followURL(i int, here place) {
+	if here.kind != urlPlace && here.kind != imagePlace {
 		return
 	}
-	text := p.steps[last].text
-	p.steps[last].text = text[:len(text)-n]
-	p.steps = append(p.steps, begin, step{operation: write, text: text[len(text)-n:]})
-}
-
-func isTarget(steps []step, index int) bool {
-	for _, s := range steps {
-		if s.operation >= jump && s.target == index {
-			return true
+	u, t := &c.url, c.tags[i]
+	if u.attribute != here.at {
+		*u = urlTracker{attribute: here.at, from: here.at, before: []string{""}}
+	}
+	literal := html.UnescapeString(c.text[u.from:t.start])
+	for k := range u.before {
+		u.before[k] += literal
+	}
+	u.from = t.end
+	last := len(u.open) - 1
+	switch {
+	case t.kind == ifTag || t.kind == unlessTag:
+		u.open = append(u.open, urlBlock{atOpen: slices.Clone(u.before)})
+	case t.kind == elseTag && last >= 0:
+		u.open[last].afterFirst, u.open[last].switched = u.before, true
+		u.before = slices.Clone(u.open[last].atOpen)
+	case t.kind == closeTag && last >= 0:
+		other := u.open[last].atOpen
+		if u.open[last].switched {
+			other = u.open[last].afterFirst
+		}
+		u.before = append(u.before, other...)
+		slices.Sort(u.before)
+		u.before = slices.Compact(u.before)
+		u.open = u.open[:last]
+		if len(u.before) > maxURLBranches {
+			c.fault(t.start, "too many blocks in one URL: put blocks around the whole tag")
+			u.before = u.before[:1]
 		}
 	}
-	return false
 }
 
-// isGuarded tells whether one of the conditions asks for the root of a path.
-func isGuarded(conditions []string, path string) bool {
-	root, _, _ := strings.Cut(path, ".")
-	for _, condition := range conditions {
-		if of, _, _ := strings.Cut(condition, "."); of == root {
-			return true
+// escaping decides how a value is written into a URL, and takes it as written.
+func (u *urlTracker) escaping(c *compiler, t tag, kind placeKind) escaping {
+	how, reason := urlEscaping(u.before[0], c.schemes)
+	for _, before := range u.before[1:] {
+		if reason != "" {
+			break
+		}
+		var other escaping
+		if other, reason = urlEscaping(before, c.schemes); reason == "" && other != how {
+			reason = "here the URL begins in one branch and goes on in another: put the block around the whole tag"
 		}
 	}
-	return false
+	if reason != "" {
+		c.fault(t.start, "%s", reason)
+	}
+	for k := range u.before {
+		u.before[k] += "\x00"
+	}
+	if how == wholeURL && kind == imagePlace {
+		return wholeImage
+	}
+	return how
+}
+
+// urlEscaping says how a value is written after the beginning of a URL, or why
+// it cannot stand there: it must choose neither scheme nor host unless it is the
+// whole URL and is checked as such. Browsers drop tabs and line breaks and read
+// backslashes as slashes, so this does too.
+func urlEscaping(before string, schemes []string) (how escaping, reason string) {
+	before = strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(before)
+	before = strings.TrimLeftFunc(before, func(r rune) bool { return r != 0 && r <= ' ' })
+	if before == "" {
+		return wholeURL, ""
+	}
+	if before[0] == 0 {
+		if !strings.ContainsAny(before, "?#") {
+			return plain, "behind a whole URL a value can only stand in the query: write ? and a name before it"
+		}
+		return partOfURL, ""
+	}
+	scheme, rest, found := strings.Cut(before, ":")
+	scheme = strings.ToLower(scheme)
+	if !found || strings.ContainsAny(scheme, "\x00/?#") {
+		return plain, "a URL with a placeholder begins with its scheme, such as https://, or with the placeholder"
+	}
+	switch scheme {
+	case "mailto":
+		if !strings.Contains(rest, "?") {
+			return mailboxURL, ""
+		}
+		return partOfURL, ""
+	case "tel", "sms", "cid":
+		return partOfURL, ""
+	case "http", "https":
+		rest = "//" + rest // browsers need no slashes here
+	default:
+		if !slices.Contains(schemes, scheme) {
+			return plain, "a value cannot stand in a URL with the scheme " + scheme +
+				": use https, mailto or tel, or add it to templates.links.schemes"
+		}
+	}
+	if host, hasHost := strings.CutPrefix(rest, "//"); hasHost && !strings.ContainsAny(strings.TrimLeft(host, "/"), "/?#") {
+		return plain, "a value cannot be part of the host of a URL: write a /, ? or # before it"
+	}
+	return partOfURL, ""
 }

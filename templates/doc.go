@@ -1,30 +1,62 @@
-// Package templates writes the mails: message type and language to subject,
-// HTML and text.
+// Package templates writes the mails: from a message type of Logto and the
+// payload that came with it to subject, HTML and text, in the reader's language.
 //
-// # The language of templates
+// # Templates
 //
-// {{ path }} stands for a value of the payload, {{#if path}} … {{else}} …
-// {{/if}} and {{#unless path}} … {{/unless}} for a choice. That is all: no
-// loops, no functions, and no way to print a value as it is. The placeholders
-// are Logto's, so that its templates work here.
+// A template is HTML or text with Logto's placeholders. {{ code }} and
+// {{application.name}} print a value; {{list.1}} is an element of a list.
+// {{#if user.name}} … {{else}} … {{/if}} and {{#unless user.name}} … {{/unless}}
+// choose. There are no loops, no functions and no unescaped output, because
+// nothing that a mail of this kind says needs them.
 //
-// # Safe by place
+// What is missing prints as nothing, and so do objects and lists. A block takes
+// for false what is missing, null, false, 0, an empty text, list or object, and
+// a text without a visible character. A name that no message of the type can
+// have is a mistake that is told when the template is loaded.
 //
-// A template is read once, by the rules by which a mail client will read it,
-// and every placeholder learns where it stands: in text, in an attribute, in a
-// link. When a mail is written, each value is escaped for its place, so that no
-// value can add markup, leave its attribute or become a link that runs code. A
-// placeholder where no escaping would be enough (in a script, in a style, in an
-// attribute without quotes) is an error with line and column when the template
-// is read. What the author wrote stays as it is to the byte, Outlook's
-// conditional comments included.
+// Names that any message may have are code, locale, uiLocales, application,
+// organization, user, branding, dir ("ltr" or "rtl") and codeLifetime (minutes);
+// invitations and Generic messages have link and inviter too. What the caller of
+// Logto's invitation API adds has to be declared in templates.variables.
 //
-// Names of people, organizations and applications are what strangers typed.
-// They are made harmless as text too: see neutralise.
+// # Safety
 //
-// # Where mails come from
+// Values cannot change a mail beyond the place where they stand. HTML templates
+// are read once with the tokenizer of golang.org/x/net/html, which tells where
+// every placeholder stands (place.go):
 //
-// A Catalogue holds the embedded mails, one HTML layout and one text layout
-// filled with the texts of a language (locales/<tag>.json), and the operator's
-// own templates, which go before them.
+//   - in text and in quoted attribute values, values are escaped, in comments
+//     dashes too;
+//   - a URL that is one value alone must be a link that Settings.Links allows, an
+//     image https; otherwise it is left out. A value behind something else is
+//     percent-encoded, and can be part neither of the scheme nor of the host;
+//   - in style attributes and elements only {{branding.color}} may stand, which
+//     prints as #rrggbb or not at all;
+//   - everywhere else (event handlers, scripts, unquoted values, names of
+//     elements and attributes, srcset, …) a placeholder is a mistake.
+//
+// A block begins, switches and ends in the same place, so that the rest of the
+// template means the same whichever branch is taken. What the author wrote stays
+// as it is, byte for byte, Outlook's conditional comments included; placeholders
+// work inside of those as well.
+//
+// In subjects and text, values are one line without control characters. What
+// people typed (names of users, organizations and applications, and the values of
+// declared variables) is neutralised besides: see neutralise.
+//
+// # The catalogue
+//
+// The embedded mails are made of two layouts, layouts/mail.html and mail.txt,
+// and of one file of sentences a language, locales/<tag>.json. A layout is a
+// template that also knows {{text.KEY}}: the sentence of that key, the type's own
+// or the shared one, put in before the template is compiled. Beyond sentences
+// there are text.locale, text.dir, text.start and text.end ("left" or "right"),
+// text.fonts and text.validity, in the plural form for the lifetime of a code.
+//
+// The operator's directory is laid over them. <locale>/<Type>.html and .txt
+// replace one mail in one language; <locale>.json replaces single sentences, and
+// may bring a new language. The operator's template of a type goes before the
+// embedded one; the operator's Generic serves other types only in languages
+// without sentences. Changes are read while the relay runs; if anything in the
+// directory is wrong, everything stays as it was before (Reload, Watch).
 package templates

@@ -1,331 +1,392 @@
 package templates
 
 import (
-	"errors"
-	"io"
-	"regexp"
+	"slices"
 	"strings"
 
-	"golang.org/x/net/html"
+	htmltokens "golang.org/x/net/html"
 )
 
-// escape is how a value is written at its place.
-type escape int
+// placeKind says what the bytes around a tag are to an HTML parser.
+type placeKind uint8
 
 const (
-	plain     escape = iota // subject and text: line breaks and controls go
-	markup                  // HTML text and attributes
-	commented               // the same within a conditional comment, where dashes matter too
-	link                    // an attribute that holds a URL
-	color                   // a style, where only a colour may stand
+	notAllowed   placeKind = iota // nothing may stand here; the reason is noted
+	textPlace                     // HTML text, also of title and textarea
+	commentPlace                  // an ordinary comment
+	attrPlace                     // a quoted attribute value
+	urlPlace                      // a quoted value that is a URL
+	imagePlace                    // a quoted value that is loaded when the mail is read
+	stylePlace                    // style="…" or <style>: only branding.color
 )
 
-// place is where a token of a template stands in its HTML. A block has to open
-// and close at the same place.
+// place is where a tag stands. Two tags stand in the same place if an HTML
+// parser can go from the one to the other without noticing.
 type place struct {
-	escape escape
-	// within tells places of the same kind apart: the text outside of tags has
-	// one value, every attribute and every special element has its own.
-	within int
-	// start is the offset at which the attribute's value begins, for links.
-	start int
+	kind placeKind
+	// at is the offset of the element's text, the attribute value or the
+	// comment; 0 for the text of the document.
+	at int
+	// inComment tells that all of it is inside an HTML comment, as Outlook's
+	// conditional parts are for every other reader.
+	inComment bool
 }
 
-// locate finds the place of every token that is not literal, in order. It reads
-// the template the way mail clients read HTML, with the placeholders in it: as
-// the words between their braces hold none of the characters that HTML cares
-// about outside of tags, they do not change how it is read.
-func locate(s source, tokens []token) ([]place, error) {
-	l := locator{source: s, places: make([]place, len(tokens))}
-	for i, t := range tokens {
-		if t.kind != literal {
-			l.dynamic = append(l.dynamic, i)
+// contentKind says how the tokenizer takes what stands inside of an element.
+type contentKind uint8
+
+const (
+	markup        contentKind = iota
+	escapableText             // text with character references
+	rawText                   // text without
+)
+
+func contentOf(element string) contentKind {
+	switch element {
+	case "title", "textarea":
+		return escapableText
+	case "iframe", "noembed", "noframes", "noscript", "plaintext", "script", "style", "xmp":
+		return rawText
+	}
+	return markup
+}
+
+// places finds for every tag where it stands, and notes a mistake for each that
+// stands where a value could break out.
+//
+// The tokenizer sees the source with every tag replaced by as many letters, so
+// that offsets stay the same, and so that a tag right behind a "<" shows up as
+// part of an element's name. All branches of all blocks stand one behind the
+// other. That is enough, because a parser that is in the same place at the
+// beginning and at the end of a branch goes on in the same way whether it has
+// seen the branch or not.
+func (s *source) places(tags []tag) []place {
+	masked := []byte(s.text)
+	for _, t := range tags {
+		for i := t.start; i < t.end; i++ {
+			masked[i] = 'x'
 		}
 	}
-	l.tokens = tokens
-	l.document(0, len(s.text), markup, 0)
-	if len(l.problems) > 0 {
-		return nil, errors.Join(l.problems...)
+	w := walk{source: s, masked: string(masked), tags: tags, places: make([]place, len(tags))}
+	w.html(0, len(masked), 0)
+	for i, t := range tags {
+		if (t.kind == elseTag || t.kind == closeTag) &&
+			w.places[i].kind != notAllowed && w.places[t.opener].kind != notAllowed && w.places[i] != w.places[t.opener] {
+			s.fault(t.start, "the block begins in another place than here: "+
+				"put the whole of it into the same text or into the same attribute value")
+		}
 	}
-	return l.places, l.sameplace()
+	return w.places
 }
 
-type locator struct {
-	source   source
-	tokens   []token
-	dynamic  []int // indexes of tokens that are not literal and not yet located
-	places   []place
-	fresh    int // the number of the next place
-	problems []error
+const (
+	insideForeign = "placeholders cannot stand inside <svg> or <math>, which mail programs remove"
+	outsideValue  = "placeholders stand in the value of an attribute, not in its name or between attributes: " +
+		`write name="{{value}}", and put blocks around the whole tag or inside the value`
+)
+
+// walk goes over the tokens of a source and over its tags side by side.
+type walk struct {
+	*source
+	masked string
+	tags   []tag
+	places []place
+	// next is the index of the first tag that was not reached yet.
+	next int
 }
 
-func (l *locator) refuse(t token, format string, args ...any) {
-	l.problems = append(l.problems, l.source.problem(t.offset, format, args...))
-}
-
-// next returns the first token that is not yet located if it begins before end.
-func (l *locator) next(end int) (int, bool) {
-	if len(l.dynamic) == 0 || l.tokens[l.dynamic[0]].offset >= end {
-		return 0, false
-	}
-	i := l.dynamic[0]
-	l.dynamic = l.dynamic[1:]
-	return i, true
-}
-
-func (l *locator) number() int {
-	l.fresh++
-	return l.fresh
-}
-
-// rawText are the elements whose content is not markup and is not for readers.
-var rawText = map[string]bool{"style": true, "script": true, "iframe": true, "noembed": true, "noframes": true,
-	"noscript": true, "xmp": true, "plaintext": true}
-
-// document locates the tokens of a stretch of HTML that begins and ends outside
-// of tags.
-func (l *locator) document(begin, end int, text escape, within int) {
-	tokenizer := html.NewTokenizer(strings.NewReader(l.source.text[begin:end]))
-	at := begin
-	inside := "" // the element whose raw text comes next
+// html walks over masked[start:end]; conditional is the offset of the
+// conditional comment that it is the inside of, or 0. It tells whether the end
+// is reached in the text of the document.
+func (w *walk) html(start, end, conditional int) bool {
+	tokens := htmltokens.NewTokenizer(strings.NewReader(w.masked[start:end]))
+	inComment := conditional > 0
+	element, foreign := "", 0
+	at := start
 	for {
-		kind := tokenizer.Next()
-		raw := string(tokenizer.Raw())
-		stretch := at + len(raw)
-		if kind == html.ErrorToken {
-			// What the tokenizer could not finish is a tag or comment that is
-			// never closed.
-			if tokenizer.Err() != io.EOF || stretch < end || len(raw) > 0 {
-				stretch = end
-			}
-			for i, found := l.next(end); found; i, found = l.next(end) {
-				l.refuse(l.tokens[i], "%s stands in a tag or comment that is never closed", l.tokens[i].source)
-			}
-			return
-		}
-		switch kind {
-		case html.TextToken:
-			l.text(stretch, inside, text, within)
-		case html.CommentToken:
-			l.comment(at, raw)
-		case html.StartTagToken, html.SelfClosingTagToken, html.EndTagToken:
-			l.tag(at, raw, text)
-		case html.DoctypeToken:
-			for i, found := l.next(stretch); found; i, found = l.next(stretch) {
-				l.refuse(l.tokens[i], "%s stands in the doctype", l.tokens[i].source)
-			}
-		}
-		inside = ""
-		if kind == html.StartTagToken {
-			inside = tagName(raw)
-		}
-		at = stretch
-	}
-}
-
-// unfinished is the end of a text that the next letters could make a tag of.
-var unfinished = regexp.MustCompile(`<[/!?]?[A-Za-z-]*$`)
-
-// text locates the tokens of a text, which ends at end.
-func (l *locator) text(end int, inside string, text escape, within int) {
-	here := place{escape: text, within: within}
-	special := rawText[inside] || inside == "title" || inside == "textarea"
-	if special {
-		here = place{escape: text, within: l.number()}
-	}
-	for i, found := l.next(end); found; i, found = l.next(end) {
-		t := l.tokens[i]
-		switch {
-		case rawText[inside] && t.kind == value && inside == "style" && t.path == colorPath:
-			l.places[i] = place{escape: color, within: here.within}
-			continue
-		case rawText[inside]:
-			l.refuse(t, "%s stands in <%s>, where no value is safe", t.source, inside)
-		case i > 0 && l.tokens[i-1].kind == literal && unfinished.MatchString(l.tokens[i-1].source):
-			l.refuse(t, "%s follows an open <; write &lt; for the character itself", t.source)
-		}
-		l.places[i] = here
-	}
-}
-
-// comment locates the tokens of a comment. Outlook reads what is in a
-// conditional one, so they work there; any other comment stays as it is.
-func (l *locator) comment(at int, raw string) {
-	begin, end := at, at+len(raw)
-	if strings.HasPrefix(raw, "<!--[if") && strings.HasSuffix(raw, "<![endif]-->") {
-		if condition := strings.Index(raw, "]>"); condition >= 0 {
-			begin, end = at+condition+len("]>"), at+len(raw)-len("<![endif]-->")
-			for i, found := l.next(begin); found; i, found = l.next(begin) {
-				l.refuse(l.tokens[i], "%s stands in the condition of a comment", l.tokens[i].source)
-			}
-			if begin < end {
-				l.document(begin, end, commented, l.number())
-			}
-			return
-		}
-	}
-	for i, found := l.next(end); found; i, found = l.next(end) {
-		// The compiler copies what is not located.
-		l.places[i] = place{within: untouched}
-	}
-}
-
-// untouched is the place of what stands in an ordinary comment.
-const untouched = -1
-
-// urlAttributes hold an address that a client loads or opens.
-var urlAttributes = map[string]bool{"href": true, "src": true, "action": true, "formaction": true, "background": true,
-	"poster": true, "cite": true, "data": true, "longdesc": true, "lowsrc": true, "dynsrc": true, "usemap": true,
-	"xlink:href": true, "icon": true, "manifest": true, "ping": true, "classid": true, "codebase": true, "archive": true}
-
-// forbiddenAttributes hold code, or addresses in a form of their own.
-var forbiddenAttributes = map[string]bool{"srcset": true, "srcdoc": true, "imagesrcset": true, "http-equiv": true}
-
-// forbiddenTags load or run what they name.
-var forbiddenTags = map[string]bool{"script": true, "iframe": true, "frame": true, "object": true, "embed": true,
-	"applet": true, "link": true, "base": true, "svg": true, "math": true, "param": true}
-
-// tag locates the tokens of a tag.
-func (l *locator) tag(at int, raw string, text escape) {
-	end := at + len(raw)
-	if len(l.dynamic) == 0 || l.tokens[l.dynamic[0]].offset >= end {
-		return
-	}
-	name := tagName(raw)
-	attributes := attributesOf(raw)
-	refresh := name == "meta" && hasAttribute(attributes, "http-equiv")
-	for i, found := l.next(end); found; i, found = l.next(end) {
-		t := l.tokens[i]
-		a := attributeAt(attributes, t.offset-at)
-		switch {
-		case forbiddenTags[name] || refresh:
-			l.refuse(t, "%s stands in <%s>, where no value is safe", t.source, name)
-		case a == nil:
-			l.refuse(t, "%s stands in a tag, but not in an attribute with quotes: write name=\"%s\", or put the condition around the whole tag",
-				t.source, t.source)
-		case a.name == "style" && (t.path == colorPath || t.kind == elseBranch || t.kind == endIf || t.kind == endUnless):
-			l.places[i] = place{escape: color, within: -2 - at - a.begin}
-		case a.name == "style", strings.HasPrefix(a.name, "on"), forbiddenAttributes[a.name]:
-			l.refuse(t, "%s stands in the attribute %s, where no value is safe", t.source, a.name)
-		case urlAttributes[a.name]:
-			l.places[i] = place{escape: link, within: -2 - at - a.begin, start: at + a.begin}
-		default:
-			l.places[i] = place{escape: text, within: -2 - at - a.begin}
-		}
-	}
-}
-
-// attribute is a quoted attribute of a tag. The offsets of its value are
-// relative to the tag.
-type attribute struct {
-	name       string
-	begin, end int
-}
-
-func hasAttribute(attributes []attribute, name string) bool {
-	for _, a := range attributes {
-		if a.name == name {
-			return true
-		}
-	}
-	return false
-}
-
-func attributeAt(attributes []attribute, offset int) *attribute {
-	for i := range attributes {
-		if a := &attributes[i]; a.begin <= offset && offset < a.end {
-			return a
-		}
-	}
-	return nil
-}
-
-func tagName(raw string) string {
-	name := strings.TrimLeft(raw, "</")
-	if end := strings.IndexAny(name, " \t\n\r\f/>"); end >= 0 {
-		name = name[:end]
-	}
-	return strings.ToLower(name)
-}
-
-// attributesOf finds the attributes of a tag, by the rules of the HTML standard,
-// section 13.2.5. One without quotes is listed with an empty value, so that
-// nothing stands in it.
-func attributesOf(raw string) []attribute {
-	const space = " \t\n\r\f"
-	var list []attribute
-	at := strings.IndexAny(raw, space+"/>")
-	if strings.HasPrefix(raw, "</") {
-		if at = strings.IndexAny(raw[2:], space+"/>"); at >= 0 {
-			at += 2
-		}
-	}
-	for at >= 0 && at < len(raw) {
-		for at < len(raw) && strings.IndexByte(space+"/", raw[at]) >= 0 {
-			at++
-		}
-		if at >= len(raw) || raw[at] == '>' {
+		kind := tokens.Next()
+		from := at
+		at += len(tokens.Raw())
+		if kind == htmltokens.ErrorToken {
 			break
 		}
-		begin := at
-		// A = at the very beginning belongs to the name.
-		for at++; at < len(raw) && strings.IndexByte(space+"/>=", raw[at]) < 0; at++ {
-		}
-		a := attribute{name: strings.ToLower(raw[begin:at])}
-		for at < len(raw) && strings.IndexByte(space, raw[at]) >= 0 {
-			at++
-		}
-		if at < len(raw) && raw[at] == '=' {
-			for at++; at < len(raw) && strings.IndexByte(space, raw[at]) >= 0; at++ {
+		token := w.masked[from:at]
+		text := element
+		element = ""
+		switch kind {
+		case htmltokens.TextToken:
+			if foreign > 0 {
+				w.refuse(at, insideForeign)
 			}
-			switch {
-			case at < len(raw) && (raw[at] == '"' || raw[at] == '\''):
-				closing := strings.IndexByte(raw[at+1:], raw[at])
-				if closing < 0 {
-					return list
-				}
-				a.begin, a.end = at+1, at+1+closing
-				at = a.end + 1
+			switch contentOf(text) {
+			case rawText:
+				w.rawText(from, at, text, inComment)
+				element = text
+			case escapableText:
+				w.escapableText(from, at, inComment)
+				element = text
 			default:
-				for at < len(raw) && strings.IndexByte(space+">", raw[at]) < 0 {
-					at++
-				}
+				w.set(at, place{kind: textPlace, at: conditional, inComment: inComment})
 			}
+		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
+			name := tagName(token[1:])
+			if name == "svg" || name == "math" {
+				foreign++
+			}
+			if contentOf(name) != markup {
+				element = name
+			}
+			w.startTag(from, at, name, foreign > 0, inComment)
+		case htmltokens.EndTagToken:
+			if name := tagName(token[2:]); (name == "svg" || name == "math") && foreign > 0 {
+				foreign--
+			}
+			w.refuse(at, "placeholders cannot stand inside a closing tag")
+		case htmltokens.CommentToken:
+			w.comment(from, at, inComment)
+		default:
+			w.refuse(at, "placeholders cannot stand inside the doctype")
 		}
-		list = append(list, a)
 	}
-	return list
+	if at < end || w.next < len(w.tags) && w.tags[w.next].start < end {
+		w.refuse(end, "the HTML tag around this placeholder is not closed: write > after it")
+		return false
+	}
+	return element == ""
 }
 
-// sameplace asks that every block opens, switches and closes at one place, so
-// that whichever branch is taken the rest stands where it was located.
-func (l *locator) sameplace() error {
-	var open []int
-	var problems []error
-	for i, t := range l.tokens {
-		if t.kind == literal || t.kind == value || l.places[i].within == untouched {
-			continue
-		}
-		if t.kind == ifBlock || t.kind == unlessBlock {
-			open = append(open, i)
-			continue
-		}
-		if len(open) == 0 {
-			problems = append(problems, l.source.problem(t.offset, "%s belongs to a block that begins in a comment", t.source))
-			continue
-		}
-		begin := open[len(open)-1]
-		if l.places[begin].within != l.places[i].within {
-			problems = append(problems, l.source.problem(t.offset,
-				"%s stands in another part of the HTML than its %s: begin and end a block in the same text or the same attribute",
-				t.source, l.tokens[begin].source))
-		}
-		if t.kind != elseBranch {
-			open = open[:len(open)-1]
-		}
+// set gives a place to every tag before the offset end.
+func (w *walk) set(end int, p place) {
+	for w.next < len(w.tags) && w.tags[w.next].start < end {
+		w.places[w.next] = p
+		w.next++
 	}
-	for _, i := range open {
-		problems = append(problems, l.source.problem(l.tokens[i].offset, "%s is closed in a comment", l.tokens[i].source))
-	}
-	return errors.Join(problems...)
 }
+
+// refuse notes the mistake of every tag before the offset end.
+func (w *walk) refuse(end int, reason string) {
+	for w.next < len(w.tags) && w.tags[w.next].start < end {
+		w.fault(w.tags[w.next].start, "%s", reason)
+		w.next++
+	}
+}
+
+// rawText is the inside of an element that knows no character references.
+func (w *walk) rawText(from, end int, element string, inComment bool) {
+	if element != "style" {
+		w.refuse(end, "placeholders cannot stand inside <"+element+">")
+		return
+	}
+	w.colors(from, end, "<style>", inComment)
+}
+
+// colors takes {{branding.color}}, and blocks that ask for it, in CSS: its value
+// is checked to be a colour. Everything else could become CSS of its own.
+func (w *walk) colors(from, end int, where string, inComment bool) {
+	for w.next < len(w.tags) && w.tags[w.next].start < end {
+		t := w.tags[w.next]
+		path := t.path
+		if t.kind == elseTag || t.kind == closeTag {
+			path = w.tags[t.opener].path
+		}
+		switch {
+		case path != "branding.color":
+			w.refuse(t.end, "only {{branding.color}} can stand inside "+where+": write the value itself, or use an attribute such as bgcolor")
+		case endsInTag(w.masked[from:t.start]):
+			w.refuse(t.end, "a placeholder cannot stand right after <")
+		default:
+			w.set(t.end, place{kind: stylePlace, at: from, inComment: inComment})
+		}
+	}
+}
+
+func (w *walk) escapableText(from, end int, inComment bool) {
+	for w.next < len(w.tags) && w.tags[w.next].start < end {
+		t := w.tags[w.next]
+		if endsInTag(w.masked[from:t.start]) {
+			w.refuse(t.end, "a placeholder cannot stand right after <")
+			continue
+		}
+		w.set(t.end, place{kind: textPlace, at: from, inComment: inComment})
+	}
+}
+
+// endsInTag tells whether what follows could complete a closing tag.
+func endsInTag(text string) bool {
+	text = strings.TrimRightFunc(text, func(r rune) bool { return r < 0x80 && isASCIILetter(byte(r)) })
+	return strings.HasSuffix(text, "<") || strings.HasSuffix(text, "</")
+}
+
+// comment is everything between <! and > that is not a doctype, <? … > and </ >.
+// Only a real comment may hold placeholders; in it, the bytes before a value and
+// the bytes behind it must not add up to its end.
+func (w *walk) comment(from, end int, inComment bool) {
+	if inside, ok := conditionalComment(w.masked[from:end]); ok && !inComment {
+		w.refuse(from+inside.start, "placeholders cannot stand inside the condition of a comment")
+		w.noteUnsafeDashes(from, from+inside.end)
+		first := w.next
+		if !w.html(from+inside.start, from+inside.end, from+1) && first < len(w.tags) {
+			w.fault(from, "close every tag and every <style> inside of this conditional comment")
+		}
+		return
+	}
+	token := w.masked[from:end]
+	if !strings.HasPrefix(token, "<!--") || !strings.HasSuffix(token, "-->") || strings.HasPrefix(strings.ToLower(token), "<!--[if") {
+		w.refuse(end, "placeholders cannot stand here: an HTML parser reads this as a comment that is not one")
+		return
+	}
+	w.noteUnsafeDashes(from, end)
+	w.set(end, place{kind: commentPlace, at: from, inComment: true})
+}
+
+// noteUnsafeDashes refuses tags of a comment behind which an empty value would
+// join dashes to an end of the comment.
+func (w *walk) noteUnsafeDashes(from, end int) {
+	for i := w.next; i < len(w.tags) && w.tags[i].start < end; i++ {
+		before := w.masked[from:w.tags[i].start]
+		if strings.HasSuffix(before, "-") || strings.HasSuffix(before, "-!") {
+			w.fault(w.tags[i].start, "inside of a comment a placeholder cannot stand right after a dash: put a blank between them")
+		}
+	}
+}
+
+type span struct{ start, end int }
+
+// conditionalComment finds the inside of <!--[if …]>…<![endif]-->.
+func conditionalComment(token string) (span, bool) {
+	const begin, end = "<!--[if", "<![endif]-->"
+	lower := strings.ToLower(token)
+	condition := strings.Index(lower, "]>")
+	if !strings.HasPrefix(lower, begin) || !strings.HasSuffix(lower, end) || condition < 0 {
+		return span{}, false
+	}
+	inside := span{condition + len("]>"), len(token) - len(end)}
+	return inside, inside.start <= inside.end
+}
+
+// startTag finds the attribute that each tag inside of an HTML tag belongs to.
+func (w *walk) startTag(from, end int, element string, foreign, inComment bool) {
+	if w.next == len(w.tags) || w.tags[w.next].start >= end {
+		return
+	}
+	attrs, ok := attributes(w.masked[from:end])
+	if !ok {
+		w.refuse(end, "placeholders cannot stand inside this HTML tag, which parsers read in different ways")
+		return
+	}
+	refresh := element == "meta" && slices.ContainsFunc(attrs, func(a attribute) bool { return a.name == "http-equiv" })
+	for _, a := range attrs {
+		w.refuse(from+a.value.start, outsideValue)
+		kind, reason := attributePlace(element, a.name)
+		switch {
+		case !a.quoted:
+			reason = "write quotes around the value: " + a.name + `="…"`
+		case refresh:
+			reason = "placeholders cannot stand in <meta http-equiv>"
+		case foreign:
+			reason = insideForeign
+		}
+		valueEnd := from + a.value.end
+		switch {
+		case reason != "":
+			w.refuse(valueEnd, reason)
+		case kind == stylePlace:
+			w.colors(from+a.value.start, valueEnd, "style", inComment)
+		default:
+			w.set(valueEnd, place{kind: kind, at: from + a.value.start, inComment: inComment})
+		}
+	}
+	w.refuse(end, outsideValue)
+}
+
+// attributePlace says what the values of an attribute are. The reason is given
+// for those that no placeholder may stand in.
+func attributePlace(element, name string) (kind placeKind, reason string) {
+	switch element {
+	case "base", "link", "script", "set", "animate", "animatemotion", "animatetransform":
+		return notAllowed, "placeholders cannot stand in <" + element + ">"
+	}
+	if prefix := strings.LastIndexByte(name, ':'); prefix >= 0 {
+		name = name[prefix+1:] // xlink:href, and v:src of Outlook
+	}
+	switch name {
+	case "style":
+		return stylePlace, ""
+	case "srcset", "imagesrcset", "srcdoc", "ping", "archive", "attributionsrc":
+		return notAllowed, "placeholders cannot stand in " + name
+	case "src", "background", "poster", "dynsrc", "lowsrc", "icon":
+		return imagePlace, ""
+	case "href", "action", "formaction", "cite", "data", "longdesc", "codebase", "classid", "profile", "usemap", "manifest":
+		return urlPlace, ""
+	}
+	if strings.HasPrefix(name, "on") {
+		return notAllowed, "placeholders cannot stand in event handlers such as " + name
+	}
+	return attrPlace, ""
+}
+
+// attribute is one name="value" of an HTML tag, offsets from the tag's "<".
+type attribute struct {
+	name   string
+	value  span
+	quoted bool
+}
+
+// attributes reads the attributes of a tag that the tokenizer has delimited. It
+// fails if it does not come to the same end.
+func attributes(tag string) ([]attribute, bool) {
+	var found []attribute
+	i := 1 + len(tagName(tag[1:]))
+	for {
+		for i < len(tag) && (isSpace(tag[i]) || tag[i] == '/') {
+			i++
+		}
+		if i >= len(tag) {
+			return nil, false
+		}
+		if tag[i] == '>' {
+			return found, i == len(tag)-1
+		}
+		begin := i
+		for i++; i < len(tag) && !isSpace(tag[i]) && !strings.ContainsRune("/>=", rune(tag[i])); i++ {
+		}
+		a := attribute{name: strings.ToLower(tag[begin:i]), value: span{i, i}, quoted: true}
+		for i < len(tag) && isSpace(tag[i]) {
+			i++
+		}
+		if i < len(tag) && tag[i] == '=' {
+			for i++; i < len(tag) && isSpace(tag[i]); i++ {
+			}
+			if i >= len(tag) {
+				return nil, false
+			}
+			switch quote := tag[i]; quote {
+			case '"', '\'':
+				length := strings.IndexByte(tag[i+1:], quote)
+				if length < 0 {
+					return nil, false
+				}
+				a.value = span{i + 1, i + 1 + length}
+				i += length + 2
+			default:
+				begin := i
+				for i < len(tag) && !isSpace(tag[i]) && tag[i] != '>' {
+					i++
+				}
+				a.value, a.quoted = span{begin, i}, false
+			}
+		}
+		found = append(found, a)
+	}
+}
+
+// tagName is the name at the beginning of what follows "<" or "</".
+func tagName(text string) string {
+	end := strings.IndexAny(text, " \n\r\t\f/>")
+	if end < 0 {
+		end = len(text)
+	}
+	return strings.ToLower(text[:end])
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' }

@@ -5,119 +5,157 @@ import (
 	"unicode/utf8"
 )
 
-// render appends the text of a program to b.
-func (p *program) render(b []byte, v *values) []byte {
-	beginOfLink := 0
+// render writes what a program makes of the values.
+func (p *program) render(v *values) string {
+	var b strings.Builder
+	b.Grow(p.size)
 	for i := 0; i < len(p.steps); i++ {
-		switch s := &p.steps[i]; s.operation {
-		case write:
-			b = append(b, s.text...)
+		switch s := &p.steps[i]; s.action {
+		case writeLiteral:
+			b.WriteString(s.literal)
 		case writeValue:
-			b = v.write(b, s, beginOfLink)
-		case beginLink:
-			beginOfLink = len(b)
-		case jump:
-			i = s.target - 1
-		case jumpIfNot:
-			if !isTrue(v.find(&s.path)) {
-				i = s.target - 1
+			s.write(&b, v)
+		case skipUnless:
+			if !v.truth(&s.path) {
+				i = s.to - 1
 			}
-		case jumpIf:
-			if isTrue(v.find(&s.path)) {
-				i = s.target - 1
+		case skipIf:
+			if v.truth(&s.path) {
+				i = s.to - 1
 			}
+		case skip:
+			i = s.to - 1
 		}
 	}
-	return b
+	return b.String()
 }
 
-// write appends a value in the form that is safe at its place.
-func (v *values) write(b []byte, s *step, beginOfLink int) []byte {
-	switch s.escape {
-	case link:
-		// A link as a whole has to be one that is allowed; a part of one can
-		// only add to what the author wrote.
-		text := textOf(v.find(&s.path))
-		if len(strings.TrimSpace(string(b[beginOfLink:]))) > 0 {
-			return appendPercent(b, text)
-		}
-		if !v.links.Allow(text) && !(s.path.own && strings.HasPrefix(text, "https://")) {
-			return b
-		}
-		return appendMarkup(b, text, false)
+// write writes one value in the manner of its place.
+func (s *step) write(b *strings.Builder, v *values) {
+	switch s.escaping {
+	case plain:
+		writePlain(b, v.text(&s.path))
+	case escaped:
+		writeEscaped(b, v.text(&s.path), s.inComment)
 	case color:
-		if text := textOf(v.find(&s.path)); isColor(text) {
-			return append(b, text...)
+		if value := v.raw(&s.path); isColor(value) {
+			b.WriteString(value)
 		}
-		return b
-	case markup, commented:
-		return appendMarkup(b, v.text(&s.path), s.escape == commented)
+	case wholeURL, wholeImage:
+		value := v.raw(&s.path)
+		if s.path.root == linkRoot && s.escaping == wholeURL || v.allows(value, s.escaping) {
+			writeEscaped(b, value, s.inComment)
+		}
+	case partOfURL, mailboxURL:
+		writePercentEncoded(b, v.raw(&s.path), s.escaping == mailboxURL, s.inComment)
 	}
-	return appendPlain(b, v.text(&s.path))
 }
 
-// appendMarkup escapes a text for HTML text and for attributes with either kind
-// of quotes. NUL, which HTML replaces, goes.
-func appendMarkup(b []byte, text string, inComment bool) []byte {
-	last := 0
-	for i := 0; i < len(text); i++ {
-		var entity string
-		switch text[i] {
-		case '&':
-			entity = "&amp;"
-		case '<':
-			entity = "&lt;"
-		case '>':
-			entity = "&gt;"
-		case '"':
-			entity = "&#34;"
-		case '\'':
-			entity = "&#39;"
-		case '-':
-			if !inComment {
-				continue
-			}
-			entity = "&#45;"
-		case 0:
-		default:
-			continue
-		}
-		b = append(append(b, text[last:i]...), entity...)
-		last = i + 1
+// allows tells whether a value may become a link or the address of an image.
+func (v *values) allows(value string, as escaping) bool {
+	if as == wholeImage {
+		return isHTTPS(value)
 	}
-	return append(b, text[last:]...)
+	return v.links.Allow(value)
 }
 
-// appendPercent encodes everything but the unreserved characters of RFC 3986.
-func appendPercent(b []byte, text string) []byte {
-	const digits = "0123456789ABCDEF"
-	for i := range len(text) {
-		c := text[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
-			b = append(b, c)
-			continue
-		}
-		b = append(b, '%', digits[c>>4], digits[c&15])
-	}
-	return b
-}
-
-// appendPlain writes a value on one line, without controls.
-func appendPlain(b []byte, text string) []byte {
-	for _, r := range text {
-		switch {
-		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029' || r == '\u0085':
-			if n := len(b); n > 0 && b[n-1] != ' ' && b[n-1] != '\n' {
-				b = append(b, ' ')
-			}
-		case r < ' ' || 0x7f <= r && r < 0xa0:
-		default:
-			b = utf8.AppendRune(b, r)
-		}
-	}
-	return b
+func isHTTPS(url string) bool {
+	return url != "" && Links{Schemes: []string{"https"}}.Allow(url)
 }
 
 func isColor(text string) bool {
-	return len(text) == 7 && text[0] == '#' && strings.Trim(text[1:], "0123456789abcdefABCDEF") == ""
+	if len(text) != len("#rrggbb") || text[0] != '#' {
+		return false
+	}
+	for i := 1; i < len(text); i++ {
+		if c := text[i]; !isASCIIDigit(c) && !('a' <= c|0x20 && c|0x20 <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// isControl tells whether a character moves the caret, ends a line or turns the
+// direction of what follows it, instead of showing something.
+func isControl(r rune) bool {
+	return r < ' ' || 0x7f <= r && r <= 0x9f || r == 0x2028 || r == 0x2029 || isBidiOverride(r)
+}
+
+// isBidiOverride tells whether a character changes the order of what follows
+// beyond its own value. The isolates U+2066 to U+2069 can leave one open too.
+func isBidiOverride(r rune) bool {
+	return 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
+}
+
+// writePlain writes one line of text: controls are left out.
+func writePlain(b *strings.Builder, value string) {
+	from := 0
+	for i := 0; i < len(value); {
+		r, size := rune(value[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(value[i:])
+		}
+		if isControl(r) {
+			b.WriteString(value[from:i])
+			from = i + size
+		}
+		i += size
+	}
+	b.WriteString(value[from:])
+}
+
+// writeEscaped writes text for HTML and for quoted attribute values: what an
+// HTML parser could take for markup becomes character references, controls are
+// left out. In a comment a dash becomes one too.
+func writeEscaped(b *strings.Builder, value string, inComment bool) {
+	from := 0
+	for i := 0; i < len(value); {
+		r, size := rune(value[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(value[i:])
+		}
+		reference := ""
+		switch r {
+		case '&':
+			reference = "&amp;"
+		case '<':
+			reference = "&lt;"
+		case '>':
+			reference = "&gt;"
+		case '"':
+			reference = "&#34;"
+		case '\'':
+			reference = "&#39;"
+		case '-':
+			if inComment {
+				reference = "&#45;"
+			}
+		}
+		if reference != "" || isControl(r) {
+			b.WriteString(value[from:i])
+			b.WriteString(reference)
+			from = i + size
+		}
+		i += size
+	}
+	b.WriteString(value[from:])
+}
+
+// writePercentEncoded writes a value as part of a URL: everything but the
+// unreserved characters of RFC 3986 is encoded. A mailto: URL keeps the @,
+// which RFC 6068 wants bare.
+func writePercentEncoded(b *strings.Builder, value string, mailbox, inComment bool) {
+	const hex = "0123456789ABCDEF"
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c == '-' && inComment:
+			b.WriteString("&#45;")
+		case isASCIILetter(c) || isASCIIDigit(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '@' && mailbox:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
 }

@@ -2,131 +2,254 @@ package templates
 
 import (
 	"encoding/json"
-	"net/mail"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// path is the compiled form of a dotted path.
+// root is where a path begins.
+type root uint8
+
+const (
+	payloadRoot root = iota
+	localeRoot
+	dirRoot
+	codeLifetimeRoot
+	linkRoot
+	brandingRoot
+)
+
+// path is a compiled name, such as user.name.
 type path struct {
-	root  string
-	below []string
-	// own is set for the roots that are the relay's, and not the payload's.
-	own bool
-	// neutral tells that the value is what a stranger typed.
-	neutral bool
+	root root
+	// keys lead through the payload, the first one being the name itself.
+	keys []key
+	// field is the part of the branding.
+	field brandingField
+	// typed tells that people type what is here, such as their names, so that it
+	// is neutralised.
+	typed bool
+	// mailbox tells that a plain mail address may be shown as it is.
+	mailbox bool
 }
 
-// colorPath is the one value that may stand in a style.
-const colorPath = "branding.color"
+// key is one step down: a name in an object or an index in a list.
+type key struct {
+	name  string
+	index int // -1 if the name is none
+}
 
-// The roots that the relay adds to the payload's.
-var ownRoots = map[string]bool{"branding": true, "locale": true, "dir": true, "codeLifetime": true}
+type brandingField uint8
 
-// trusted are the roots of the payload whose values Logto or the operator's own
-// systems make. Everything else is typed by people.
-var trusted = map[string]bool{"code": true, "link": true, "uiLocales": true}
+const (
+	senderName brandingField = iota
+	companyInformation
+	appLogo
+	appLogoDark
+	brandColor
+	support
+	brandingFields
+)
 
-func newPath(text string) path {
-	root, rest, dotted := strings.Cut(text, ".")
-	p := path{root: root, own: ownRoots[root], neutral: !ownRoots[root] && !trusted[root]}
-	if dotted {
-		p.below = strings.Split(rest, ".")
+// brandingNames are the names below {{branding.…}}.
+func brandingNames() [brandingFields]string {
+	return [...]string{"senderName", "companyInformation", "appLogo", "appLogoDark", "color", "support"}
+}
+
+// knownRoots are the names that every message may have, the operator's own
+// aside. Logto puts link and inviter into invitations only.
+func knownRoots(messageType string) []string {
+	roots := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime"}
+	if messageType == invitation || messageType == generic {
+		roots = append(roots, "link", "inviter")
 	}
-	return p
+	return roots
 }
 
-// values are what a template is filled with.
-type values struct {
-	payload  map[string]any
-	own      map[string]any
-	links    Links
-	locale   string
-	branding brandingValues
+func rootOf(name string) string {
+	first, _, _ := strings.Cut(name, ".")
+	return first
 }
 
-// find returns the value at a path; nil if there is none.
-func (v *values) find(p *path) any {
-	var current any
+// path compiles a name, or says why no message can have it.
+func (v vocabulary) path(name string) (p path, reason string) {
+	parts := strings.Split(name, ".")
+	known := knownRoots(v.messageType)
+	declared := slices.Contains(v.variables, parts[0])
+	if !declared && !slices.Contains(known, parts[0]) {
+		return path{}, v.unknown(parts[0], known)
+	}
 	switch {
-	case !p.own:
-		current = v.payload[p.root]
-	case p.root == "branding":
-		if len(p.below) == 1 {
-			return v.branding.find(p.below[0])
-		}
-		return nil
-	default:
-		current = v.own[p.root]
+	case parts[0] == "branding":
+		return brandingPath(parts)
+	case parts[0] == "locale" && len(parts) == 1:
+		return path{root: localeRoot}, ""
+	case parts[0] == "dir" && len(parts) == 1:
+		return path{root: dirRoot}, ""
+	case parts[0] == "codeLifetime" && len(parts) == 1:
+		return path{root: codeLifetimeRoot}, ""
+	case parts[0] == "link" && len(parts) == 1:
+		return path{root: linkRoot}, ""
 	}
-	for _, key := range p.below {
-		switch c := current.(type) {
+	for _, part := range parts {
+		index, err := strconv.Atoi(part)
+		if err != nil {
+			index = -1
+		}
+		p.keys = append(p.keys, key{part, index})
+	}
+	p.typed = parts[0] != "code"
+	p.mailbox = len(parts) == 2 && parts[1] == "primaryEmail"
+	return p, ""
+}
+
+func (v vocabulary) unknown(name string, known []string) string {
+	if (name == "link" || name == "inviter") && v.messageType != "" {
+		return "a message of type " + v.messageType + " has no " + name +
+			"; only OrganizationInvitation and Generic may have one"
+	}
+	if near := nearest(name, append(known, v.variables...)); near != "" {
+		return "no message has " + name + "; did you mean " + near + "? A key of your own goes into templates.variables"
+	}
+	return "no message has " + name + "; if your invitations add it, name it in templates.variables"
+}
+
+func brandingPath(parts []string) (p path, reason string) {
+	names := brandingNames()
+	if len(parts) == 2 {
+		if field := slices.Index(names[:], parts[1]); field >= 0 {
+			return path{root: brandingRoot, field: brandingField(field)}, ""
+		}
+	}
+	return path{}, "branding has " + strings.Join(names[:], ", ") + ": write {{branding.senderName}}"
+}
+
+// values are what one mail may say.
+type values struct {
+	payload      map[string]any
+	branding     [brandingFields]string
+	locale       string
+	dir          string
+	codeLifetime string
+	// link is the payload's link if it may become one.
+	link  string
+	links Links
+}
+
+// raw returns a value as it came. What has no text, such as an object, has an
+// empty one.
+func (v *values) raw(p *path) string {
+	switch p.root {
+	case localeRoot:
+		return v.locale
+	case dirRoot:
+		return v.dir
+	case codeLifetimeRoot:
+		return v.codeLifetime
+	case linkRoot:
+		return v.link
+	case brandingRoot:
+		return v.branding[p.field]
+	}
+	return text(v.lookUp(p.keys))
+}
+
+// text returns a value as people may read it.
+func (v *values) text(p *path) string {
+	value := v.raw(p)
+	if !p.typed || p.mailbox && isPlainMailbox(value) {
+		return value
+	}
+	return neutralise(value)
+}
+
+// truth tells whether a block's value is there: not missing, null, false, 0,
+// empty or without a visible character.
+func (v *values) truth(p *path) bool {
+	if p.root != payloadRoot {
+		return v.raw(p) != ""
+	}
+	switch value := v.lookUp(p.keys).(type) {
+	case map[string]any:
+		return len(value) > 0
+	case []any:
+		return len(value) > 0
+	case bool:
+		return value
+	case float64:
+		return value != 0
+	case json.Number:
+		number, err := value.Float64()
+		return err != nil || number != 0
+	case string:
+		return value != "" && (isASCIILetter(value[0]) || isASCIIDigit(value[0]) || v.text(p) != "")
+	}
+	return false
+}
+
+// lookUp walks down the payload; nil if there is nothing.
+func (v *values) lookUp(keys []key) any {
+	value := v.payload[keys[0].name]
+	for i := 1; i < len(keys); i++ {
+		switch parent := value.(type) {
 		case map[string]any:
-			current = c[key]
+			value = parent[keys[i].name]
 		case []any:
-			index, err := strconv.Atoi(key)
-			if err != nil || index < 0 || index >= len(c) {
+			index := keys[i].index
+			if index < 0 || index >= len(parent) {
 				return nil
 			}
-			current = c[index]
+			value = parent[index]
 		default:
 			return nil
 		}
 	}
-	return current
+	return value
 }
 
-// textOf writes a value as text. Objects and lists have no text.
-func textOf(value any) string {
-	switch v := value.(type) {
+func text(value any) string {
+	switch value := value.(type) {
 	case string:
-		return v
+		return value
 	case json.Number:
-		return v.String()
+		return string(value)
 	case bool:
-		return strconv.FormatBool(v)
+		return strconv.FormatBool(value)
+	case float64:
+		return strconv.FormatFloat(value, 'f', -1, 64)
 	}
 	return ""
 }
 
-// isTrue tells whether {{#if}} takes its first branch: what Handlebars calls
-// false is absent, null, false, 0, the empty text and the empty list; here the
-// empty object is too, because Logto writes one where it knows nothing.
-func isTrue(value any) bool {
-	switch v := value.(type) {
-	case nil:
-		return false
-	case string:
-		return strings.TrimSpace(v) != ""
-	case bool:
-		return v
-	case json.Number:
-		number, err := v.Float64()
-		return err != nil || number != 0
-	case []any:
-		return len(v) > 0
-	case map[string]any:
-		return len(v) > 0
+// nearest returns the candidate that differs least from a word, if it is near
+// enough to be what was meant.
+func nearest(word string, candidates []string) string {
+	best, bestDistance := "", max(1, len(word)/3)+1
+	for _, candidate := range candidates {
+		if d := distance(strings.ToLower(word), strings.ToLower(candidate)); d < bestDistance {
+			best, bestDistance = candidate, d
+		}
 	}
-	return true
+	return best
 }
 
-// text is the text of a path as a mail shows it: what people typed about
-// themselves is made harmless.
-func (v *values) text(p *path) string {
-	text := textOf(v.find(p))
-	if !p.neutral || text == "" {
-		return text
+// distance is the number of characters to insert, delete or replace to get from
+// one word to the other (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
 	}
-	if len(p.below) == 1 && p.below[0] == "primaryEmail" && isMailbox(text) {
-		return text
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
 	}
-	return neutralise(text)
-}
-
-// isMailbox tells whether a text is one plain mail address, which may be shown
-// as it is.
-func isMailbox(text string) bool {
-	address, err := mail.ParseAddress(text)
-	return err == nil && address.Address == text && len(text) <= 254
+	return row[len(b)]
 }

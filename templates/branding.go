@@ -1,0 +1,49 @@
+package templates
+
+import "strings"
+
+// defaultColor is the colour of buttons where the operator has none. White on it
+// has a contrast of 6.4 to 1.
+const defaultColor = "#0b57d0"
+
+// effectiveBranding lays what Logto knows of the application and the
+// organization over the operator's branding: the organization's logo before the
+// application's, the application's display name before the configured name, its
+// internal name only if there is no other. A logo on a light ground and one on a
+// dark ground come from the same place or they would not match.
+func effectiveBranding(b Branding, payload map[string]any) [brandingFields]string {
+	fields := [brandingFields]string{
+		senderName:         b.SenderName,
+		companyInformation: b.CompanyInformation,
+		appLogo:            b.AppLogo,
+		appLogoDark:        b.AppLogoDark,
+		brandColor:         b.Color,
+		support:            b.Support.Address.Address,
+	}
+	if !isColor(fields[brandColor]) {
+		fields[brandColor] = defaultColor
+	}
+	application, _ := payload["application"].(map[string]any)
+	organization, _ := payload["organization"].(map[string]any)
+	for _, owner := range []map[string]any{application, organization} {
+		own, _ := owner["branding"].(map[string]any)
+		logo, _ := own["logoUrl"].(string)
+		if !isHTTPS(logo) {
+			continue
+		}
+		fields[appLogo], fields[appLogoDark] = logo, ""
+		if dark, _ := own["darkLogoUrl"].(string); isHTTPS(dark) {
+			fields[appLogoDark] = dark
+		}
+	}
+	if name, _ := application["displayName"].(string); strings.TrimSpace(name) != "" {
+		if name = neutralise(name); name != "" {
+			fields[senderName] = name
+		}
+	}
+	if fields[senderName] == "" {
+		name, _ := application["name"].(string)
+		fields[senderName] = neutralise(name)
+	}
+	return fields
+}

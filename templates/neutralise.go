@@ -1,0 +1,292 @@
+package templates
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxNameRunes bounds what a person typed.
+	maxNameRunes = 64
+	// maxMarks bounds the marks on one letter; no writing system needs more.
+	maxMarks = 4
+	// maxMailboxBytes is the longest address of RFC 5321.
+	maxMailboxBytes = 254
+)
+
+// neutralise makes a text that a person typed, such as a name, harmless to the
+// reader of a mail. Anyone can sign up under the name "Your account is locked,
+// go to evil.com", and mail programs turn that into a link with the operator's
+// good name around it. So
+//
+//   - line breaks, tabs and runs of blanks become one blank; controls, characters
+//     without a shape, and those that turn the direction of the text disappear,
+//     but for the joiners that Persian, Indic scripts and emoji need;
+//   - whatever Gmail, Outlook or Apple Mail would make a link of is taken apart
+//     by a blank: evil.com → "evil. com", a@b.c → "a @ b. c", mailto:x →
+//     "mailto: x", while J.R. and 10:30 stay legible; doubled slashes and
+//     backslashes become single;
+//   - at most 64 characters are left, the last one an ellipsis if any are lost.
+//
+// It is idempotent.
+func neutralise(name string) string {
+	if isHarmless(name) {
+		return name
+	}
+	runes := clean(name)
+	runes = unlink(runes)
+	return string(truncate(runes))
+}
+
+// isHarmless is the short way for the names that most people have: ASCII letters
+// and digits with single blanks and dashes between them.
+func isHarmless(name string) bool {
+	if len(name) > maxNameRunes {
+		return false
+	}
+	blank := true
+	for i := range len(name) {
+		switch c := name[i]; {
+		case isASCIILetter(c) || isASCIIDigit(c):
+			blank = false
+		case c == ' ' && !blank:
+			blank = true
+		case (c == '-' || c == '_') && !blank:
+		default:
+			return false
+		}
+	}
+	return !blank
+}
+
+// maxCleanRunes is how much of a text is looked at. Whatever clean drops counts
+// too, so that nobody pays for 60 KB of invisible characters.
+const maxCleanRunes = 8 * maxNameRunes
+
+// clean drops what cannot be seen, makes every kind of space a blank, and leaves
+// blanks only between other characters.
+func clean(name string) []rune {
+	in := make([]rune, 0, min(len(name), maxCleanRunes))
+	for _, r := range name {
+		if len(in) == cap(in) {
+			break
+		}
+		in = append(in, r)
+	}
+	out := in[:0]
+	marks := 0
+	for i, r := range in {
+		var last, next rune = ' ', ' '
+		if len(out) > 0 {
+			last = out[len(out)-1]
+		}
+		if i+1 < len(in) {
+			next = in[i+1]
+		}
+		switch {
+		case unicode.IsSpace(r) || r == 0x2028 || r == 0x2029:
+			marks = 0
+			if last != ' ' {
+				out = append(out, ' ')
+			}
+		case unicode.Is(unicode.M, r) && !isInvisible(r):
+			if marks++; !unicode.IsPunct(last) && last != ' ' && !isDot(last) && marks <= maxMarks {
+				out = append(out, r)
+			}
+		case isJoiner(r) && joins(last, r, next), isVariationSelector(r) && varies(last):
+			out = append(out, r)
+		case isInvisible(r):
+		default:
+			marks = 0
+			out = append(out, r)
+		}
+	}
+	return trimRight(out)
+}
+
+func trimRight(runes []rune) []rune {
+	for len(runes) > 0 && (runes[len(runes)-1] == ' ' || isJoiner(runes[len(runes)-1])) {
+		runes = runes[:len(runes)-1]
+	}
+	return runes
+}
+
+// isInvisible tells whether a character has no shape of its own: controls,
+// formatting characters, fillers, private use, and what is no character.
+func isInvisible(r rune) bool {
+	switch r {
+	case 0x034f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2065, 0x2800, 0x3164, 0xffa0, utf8.RuneError:
+		return true
+	}
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp) ||
+		isVariationSelector(r) || 0xfff0 <= r && r <= 0xfffb || 0xe0000 <= r && r <= 0xe0fff || r&0xfffe == 0xfffe
+}
+
+func isJoiner(r rune) bool { return r == zeroWidthJoiner || r == zeroWidthNonJoiner }
+
+const (
+	zeroWidthNonJoiner = 0x200c
+	zeroWidthJoiner    = 0x200d
+)
+
+// joins tells whether a joiner changes the shape of its neighbours: in the
+// scripts that join letters, and between the parts of one emoji.
+func joins(last, joiner, next rune) bool {
+	if isJoining(last) && isJoining(next) && unicode.IsLetter(next) {
+		return true
+	}
+	return joiner == zeroWidthJoiner && unicode.Is(unicode.So, next) &&
+		(unicode.In(last, unicode.So, unicode.Sk) || last == emojiPresentation)
+}
+
+func isJoining(r rune) bool {
+	return unicode.In(r, unicode.Arabic, unicode.Syriac, unicode.Mongolian, unicode.Nko, unicode.Devanagari, unicode.Bengali,
+		unicode.Gurmukhi, unicode.Gujarati, unicode.Oriya, unicode.Tamil, unicode.Telugu, unicode.Kannada, unicode.Malayalam,
+		unicode.Sinhala, unicode.Khmer, unicode.Myanmar) && (unicode.IsLetter(r) || unicode.Is(unicode.M, r))
+}
+
+const emojiPresentation = 0xfe0f
+
+func isVariationSelector(r rune) bool {
+	return 0xfe00 <= r && r <= 0xfe0f || 0xe0100 <= r && r <= 0xe01ef || 0x180b <= r && r <= 0x180f
+}
+
+// varies tells whether a character has variants: emoji and keycaps, and the Han
+// characters of many Japanese family names.
+func varies(r rune) bool {
+	return unicode.In(r, unicode.So, unicode.Sk, unicode.Han) || '0' <= r && r <= '9' || r == '#' || r == '*'
+}
+
+// unlink puts blanks where a mail program would see an address. What joins the
+// parts of one are dots, @, colons and slashes, in all the forms that IDNA and
+// NFKC read as such.
+func unlink(in []rune) []rune {
+	out := make([]rune, 0, len(in)+8)
+	for i, r := range in {
+		var last, next rune = ' ', ' '
+		if len(out) > 0 {
+			last = out[len(out)-1]
+		}
+		if i+1 < len(in) {
+			next = in[i+1]
+		}
+		switch {
+		case isSlash(r) && isSlash(last):
+			// http:// and \\server
+		case isAt(r) && len(out) > 0:
+			if last != ' ' {
+				out = append(out, ' ')
+			}
+			if out = append(out, r); next != ' ' && last != ' ' {
+				out = append(out, ' ')
+			}
+		case isDot(r) && continues(next) && !isDecimal(in, i),
+			r == ':' && (continues(next) || isSlash(next)) && !(isDigit(last) && isDigit(next)):
+			out = append(out, r, ' ')
+		default:
+			out = append(out, r)
+		}
+	}
+	return trimRight(out)
+}
+
+// continues tells whether an address could go on with this character: anything
+// but a blank and punctuation, of which only dashes and low lines are part of
+// names.
+func continues(r rune) bool {
+	return r != ' ' && (!unicode.IsPunct(r) || unicode.In(r, unicode.Pd, unicode.Pc) || r == '[' || r == '%')
+}
+
+// isDecimal tells whether the dot at i is that of a number such as 2.0, which
+// stands alone and is neither a network address nor part of a longer name.
+func isDecimal(in []rune, i int) bool {
+	if in[i] != '.' {
+		return false
+	}
+	begin, end := i, i+1
+	for begin > 0 && isDigit(in[begin-1]) {
+		begin--
+	}
+	for end < len(in) && isDigit(in[end]) {
+		end++
+	}
+	return begin < i && end > i+1 && (begin == 0 || in[begin-1] == ' ') && (end == len(in) || in[end] == ' ' || in[end] == '…')
+}
+
+func isDigit(r rune) bool { return '0' <= r && r <= '9' }
+
+// isDot knows the full stops that IDNA maps to a dot, those that NFKC does, and
+// the digits and letters that have one built in.
+func isDot(r rune) bool {
+	switch r {
+	case '.', 0x3002, 0xff0e, 0xff61, 0x2024, 0xfe52, 0xfe12, 0x06d4:
+		return true
+	}
+	return 0x2488 <= r && r <= 0x249b || r == 0x1f100
+}
+
+func isAt(r rune) bool { return r == '@' || r == 0xff20 || r == 0xfe6b }
+
+func isSlash(r rune) bool {
+	switch r {
+	case '/', '\\', 0xff0f, 0xff3c, 0x2044, 0x2215, 0x29f8, 0x29f5, 0x29f9, 0xfe68, 0x2571, 0x2572:
+		return true
+	}
+	return false
+}
+
+// truncate cuts at maxNameRunes, between two characters as people see them.
+func truncate(runes []rune) []rune {
+	if len(runes) <= maxNameRunes {
+		return runes
+	}
+	end := maxNameRunes - 1
+	for end > 1 && isContinuation(runes, end) {
+		end--
+	}
+	return append(trimRight(runes[:end:end]), '…')
+}
+
+// isContinuation tells whether the character at i belongs to the one before.
+func isContinuation(runes []rune, i int) bool {
+	r := runes[i]
+	if unicode.Is(unicode.M, r) || isJoiner(r) || isJoiner(runes[i-1]) || isVariationSelector(r) || 0x1f3fb <= r && r <= 0x1f3ff {
+		return true
+	}
+	if !isRegionalIndicator(r) {
+		return false
+	}
+	before := 0
+	for i-before > 0 && isRegionalIndicator(runes[i-before-1]) {
+		before++
+	}
+	return before%2 == 1
+}
+
+// isRegionalIndicator tells whether two of its kind make a flag.
+func isRegionalIndicator(r rune) bool { return 0x1f1e6 <= r && r <= 0x1f1ff }
+
+// isPlainMailbox tells whether a text is one mail address of the usual form and
+// nothing else, so that it can be shown as such.
+func isPlainMailbox(text string) bool {
+	at := strings.LastIndexByte(text, '@')
+	if at < 1 || at > 64 || len(text) > maxMailboxBytes || !strings.Contains(text[at:], ".") {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case isASCIILetter(c) || isASCIIDigit(c) || i == at:
+		case c == '-', c == '.':
+			// Neither a part of the name nor of the domain begins or ends with a dot.
+			if c == '.' && (i == 0 || i+1 == len(text) || text[i+1] == '.' || i+1 == at || i-1 == at) {
+				return false
+			}
+		case i < at && strings.IndexByte("!#$%&'*+/=?^_`{|}~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}

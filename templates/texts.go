@@ -1,0 +1,226 @@
+package templates
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+)
+
+// texts are the sentences of one language, by dotted key: "shared.footer",
+// "types.SignIn.subject", "validity.one", "failures.timeout".
+type texts map[string]sentence
+
+// sentence is one text and where it was written.
+type sentence struct {
+	text         string
+	line, column int
+}
+
+// maxTextsDepth is the depth of the deepest key, types.SignIn.subject.
+const maxTextsDepth = 3
+
+// readTexts reads a language's JSON file. It is a tree of objects whose leaves
+// are texts; the same key twice is a mistake.
+func readTexts(file string, content []byte) (texts, error) {
+	s := &source{file: file, text: string(content)}
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	found := texts{}
+	if err := s.readObject(decoder, "", found); err != nil {
+		s.fault(min(int(decoder.InputOffset()), len(content)), "%s", jsonReason(err))
+	} else if _, err := decoder.Token(); err != io.EOF {
+		s.fault(min(int(decoder.InputOffset()), len(content)), "something stands behind the closing brace: remove it")
+	}
+	return found, s.err()
+}
+
+func jsonReason(err error) string {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return "not JSON: " + syntax.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "not JSON: the file ends too early"
+	}
+	return err.Error()
+}
+
+var errNotTexts = errors.New(`write texts in objects, such as {"shared": {"footer": "…"}}`)
+
+func (s *source) readObject(decoder *json.Decoder, prefix string, into texts) error {
+	if token, err := decoder.Token(); err != nil {
+		return err
+	} else if token != json.Delim('{') {
+		return errNotTexts
+	}
+	return s.readMembers(decoder, prefix, into)
+}
+
+func (s *source) readMembers(decoder *json.Decoder, prefix string, into texts) error {
+	seen := make(map[string]bool)
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := token.(string) // the decoder takes nothing else here
+		at := int(decoder.InputOffset()) - 1
+		key := prefix + name
+		if seen[name] {
+			s.fault(at, "%s is written twice", key)
+		}
+		seen[name] = true
+		behind := int(decoder.InputOffset())
+		if token, err = decoder.Token(); err != nil {
+			return err
+		}
+		switch value := token.(type) {
+		case string:
+			begin := s.errorAt(behind+strings.IndexByte(s.text[behind:], '"'), "")
+			into[key] = sentence{text: value, line: begin.Line, column: begin.Column}
+		case json.Delim:
+			if value != '{' || strings.Count(key, ".") >= maxTextsDepth-1 {
+				return errNotTexts
+			}
+			if err := s.readMembers(decoder, key+".", into); err != nil {
+				return err
+			}
+		default:
+			return errNotTexts
+		}
+	}
+	_, err := decoder.Token()
+	return err
+}
+
+// of returns the text that a layout knows as {{text.KEY}}: the type's own, else
+// the shared one.
+func (t texts) of(messageType, key string) string {
+	if own, ok := t["types."+messageType+"."+key]; ok {
+		return own.text
+	}
+	return t["shared."+key].text
+}
+
+// overlay returns the texts with those of another laid over them.
+func (t texts) overlay(over texts) texts {
+	merged := maps.Clone(t)
+	maps.Copy(merged, over)
+	return merged
+}
+
+// validity returns the sentence that fits the number of minutes in a language.
+func (t texts) validity(tag language.Tag, minutes int) string {
+	form := plural.Cardinal.MatchPlural(tag, minutes, 0, 0, 0, 0)
+	if own, ok := t["validity."+pluralName(form)]; ok {
+		return own.text
+	}
+	return t["validity.other"].text
+}
+
+func pluralName(form plural.Form) string {
+	switch form {
+	case plural.Zero:
+		return "zero"
+	case plural.One:
+		return "one"
+	case plural.Two:
+		return "two"
+	case plural.Few:
+		return "few"
+	case plural.Many:
+		return "many"
+	}
+	return "other"
+}
+
+// pluralNames are the forms that a language may have a sentence for.
+func pluralNames() []string { return []string{"zero", "one", "two", "few", "many", "other"} }
+
+// check notes every mistake in the texts of an operator's file: keys that the
+// original does not have, and placeholders that no mail of the type fills.
+func (t texts) check(file string, original texts, v vocabulary) error {
+	known := slices.Sorted(maps.Keys(original))
+	for _, form := range pluralNames() {
+		known = append(known, "validity."+form)
+	}
+	var faults []error
+	for _, key := range slices.Sorted(maps.Keys(t)) {
+		s := t[key]
+		fault := func(format string, arguments ...any) {
+			faults = append(faults, &Error{File: file, Line: s.line, Column: s.column, Text: key + ": " + fmt.Sprintf(format, arguments...)})
+		}
+		messageType, name := typeOfKey(key)
+		switch {
+		case key == "dir" && s.text != "ltr" && s.text != "rtl":
+			fault(`write "ltr" or "rtl"`)
+		case slices.Contains(known, key), messageType != "" && original.has(name):
+		default:
+			if near := nearest(key, known); near != "" {
+				fault("there is no such text; did you mean %s?", near)
+			} else {
+				fault("there is no such text")
+			}
+			continue
+		}
+		if strings.ContainsAny(s.text, "\r\n\x00") {
+			fault("write it as one line")
+		}
+		if strings.HasPrefix(key, "failures.") || !strings.Contains(key, ".") {
+			if strings.Contains(s.text, "{{") {
+				fault("this text is shown as it is: remove the placeholder")
+			}
+			continue
+		}
+		v.messageType = messageType
+		if messageType == "" {
+			v.messageType = generic // a shared text may stand in any mail
+		}
+		var inText *Error
+		if _, err := compile(&source{file: file, text: s.text}, textFormat, v); errors.As(err, &inText) {
+			fault("character %d: %s", inText.Column, inText.Text)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// typeOfKey splits types.SignIn.subject.
+func typeOfKey(key string) (messageType, name string) {
+	parts := strings.Split(key, ".")
+	if len(parts) == 3 && parts[0] == "types" && slices.Contains(messageTypes(), parts[1]) {
+		return parts[1], parts[2]
+	}
+	return "", ""
+}
+
+// has tells whether some mail has a text of this name.
+func (t texts) has(name string) bool {
+	if _, shared := t["shared."+name]; shared {
+		return true
+	}
+	return slices.ContainsFunc(messageTypes(), func(messageType string) bool {
+		_, own := t["types."+messageType+"."+name]
+		return own
+	})
+}
+
+// missing lists what a language of the operator's own still lacks.
+func (t texts) missing(original texts) []string {
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(original)) {
+		if _, written := t[key]; !written && !strings.HasPrefix(key, "validity.") {
+			keys = append(keys, key)
+		}
+	}
+	if _, written := t["validity.other"]; !written {
+		keys = append(keys, "validity.other")
+	}
+	return keys
+}
