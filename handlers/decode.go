@@ -29,7 +29,7 @@ type email struct {
 	To      string         `key:"to" validate:"required"`
 	Type    string         `key:"type" validate:"required,messagetype"`
 	Payload map[string]any `key:"payload" validate:"required"`
-	// Code and Link are the payload's. They may be absent, or null.
+	// Code and Link are the payload's. They may be absent, null or empty.
 	Code any `key:"payload.code" validate:"omitnil,code"`
 	Link any `key:"payload.link" validate:"omitnil,link"`
 }
@@ -46,7 +46,7 @@ func newDecoder(links templates.Links) *decoder {
 	rules := map[string]func(text string) bool{
 		"messagetype": messageType.MatchString,
 		"code":        func(text string) bool { return utf8.RuneCountInString(text) <= maxCode },
-		"link":        links.Allow,
+		"link":        func(text string) bool { return text == "" || links.Allow(text) },
 	}
 	for tag, rule := range rules {
 		// A json.Number is a text too; anything else has no text to judge.
