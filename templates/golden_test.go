@@ -1,0 +1,115 @@
+package templates_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"logto-email-relay/settings"
+	"logto-email-relay/templates"
+)
+
+var update = flag.Bool("update", false, "write the golden mails anew")
+
+// languages are those of Logto's sign-in page.
+var languages = []string{"ar", "cs", "de", "en", "es", "fa-IR", "fr", "it", "ja", "ko", "pl-PL", "pt-BR", "pt-PT", "ru", "th",
+	"tr-TR", "uk-UA", "zh-CN", "zh-HK", "zh-TW"}
+
+func acme(t *testing.T) templates.Branding {
+	t.Helper()
+	branding := templates.Branding{SenderName: "Acme", CompanyInformation: "Acme Inc., 1 Main Street",
+		AppLogo: "https://acme.example/logo.png", Color: "#6b3fa0"}
+	var support settings.Mailbox
+	if err := support.UnmarshalText([]byte("help@acme.example")); err != nil {
+		t.Fatal(err)
+	}
+	branding.Support = support
+	return branding
+}
+
+// The mails as people read them: the nine texts of every language, and the HTML
+// of one language of each kind. A change of a word shows in the diff.
+func TestTheMailsAreAsReviewed(t *testing.T) {
+	catalogue, err := templates.Open(templates.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, locale := range languages {
+		var all strings.Builder
+		for _, kind := range catalogue.Types() {
+			for _, branding := range []templates.Branding{acme(t), {}} {
+				payload := templates.Sample(kind, locale)
+				if branding.SenderName == "" {
+					// What Logto sends when it knows nothing.
+					delete(payload, "application")
+					delete(payload, "organization")
+					delete(payload, "inviter")
+					delete(payload, "user")
+				}
+				mail, err := catalogue.Render(templates.Request{Type: kind, Payload: payload, Branding: branding})
+				if err != nil {
+					t.Fatalf("%s %s: %v", locale, kind, err)
+				}
+				if mail.Locale != locale {
+					t.Errorf("%s %s came in %s", locale, kind, mail.Locale)
+				}
+				checkMail(t, mail, kind)
+				title := kind
+				if branding.SenderName == "" {
+					title += ", nothing known"
+				}
+				fmt.Fprintf(&all, "======== %s\nSubject: %s\n\n%s\n", title, mail.Subject, mail.Text)
+				if branding.SenderName != "" && (locale == "en" || locale == "ar" || locale == "ja") {
+					compare(t, filepath.Join("testdata", "mails", locale, kind+".html"), mail.HTML)
+				}
+			}
+		}
+		compare(t, filepath.Join("testdata", "mails", locale+".txt"), all.String())
+	}
+}
+
+// checkMail asks for what holds for a mail in any language.
+func checkMail(t *testing.T, mail templates.Mail, kind string) {
+	t.Helper()
+	where := mail.Locale + " " + kind
+	for part, text := range map[string]string{"subject": mail.Subject, "text": mail.Text, "HTML": mail.HTML} {
+		if strings.TrimSpace(text) == "" {
+			t.Errorf("%s: the %s is empty", where, part)
+		}
+		if strings.Contains(text, "{{") || strings.Contains(text, "}}") && part != "HTML" {
+			t.Errorf("%s: the %s shows a placeholder", where, part)
+		}
+		code := kind != "OrganizationInvitation" && part != "subject"
+		if strings.Contains(text, "123456") != code {
+			t.Errorf("%s: the %s has the code: %v", where, part, !code)
+		}
+		if link := kind == "OrganizationInvitation" && part != "subject"; strings.Contains(text, "app.example.com/join") != link {
+			t.Errorf("%s: the %s has the link: %v", where, part, !link)
+		}
+	}
+	if size := len(mail.HTML); size < 3200 || size > 20<<10 {
+		t.Errorf("%s: the HTML has %d bytes, want 3,200 (spam filters) to 20,480", where, size)
+	}
+}
+
+func compare(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs from what was reviewed; look at it, and if it is right run the test with -update", file)
+	}
+}
