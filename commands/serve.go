@@ -121,7 +121,8 @@ func (v *server) serve(ctx context.Context) error {
 	if v.admin != nil {
 		group.Go(func() error { defer stop(); return v.admin.Serve() })
 	}
-	group.Go(func() error { return v.reload(ctx) })
+	group.Go(func() error { v.watch(ctx); return nil })
+	group.Go(func() error { v.hangups(ctx); return nil })
 
 	<-ctx.Done()
 	v.logger.Info("stopping", "patience", leave.String())
@@ -137,32 +138,35 @@ func (v *server) serve(ctx context.Context) error {
 	return err
 }
 
-// reload reads the operator's templates again when they change and on SIGHUP. A
-// broken edit leaves the last good set in use.
-func (v *server) reload(ctx context.Context) error {
-	report := func(err error) {
-		if err != nil {
-			v.logger.Error("templates not reloaded, the last good ones stay in use", "error", err.Error())
-			return
-		}
-		v.logger.Info("templates reloaded")
+// watch reads the operator's templates again when they change. A broken edit
+// leaves the last good set in use.
+func (v *server) watch(ctx context.Context) {
+	if err := v.house.catalogue.Watch(ctx, v.reloaded); err != nil {
+		v.logger.Warn("templates are not watched; send SIGHUP after a change", "error", err.Error())
 	}
+}
+
+// hangups reads the operator's templates again on SIGHUP.
+func (v *server) hangups(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	if v.config.Templates.Dir != "" {
-		if err := v.house.catalogue.Watch(ctx, report); err != nil {
-			v.logger.Warn("templates are not watched; send SIGHUP after a change", "error", err.Error())
-		}
-	}
 	for {
 		select {
 		case <-hangups:
-			report(v.house.catalogue.Reload())
+			v.reloaded(v.house.catalogue.Reload())
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
+}
+
+func (v *server) reloaded(err error) {
+	if err != nil {
+		v.logger.Error("templates not reloaded, the last good ones stay in use", "error", err.Error())
+		return
+	}
+	v.logger.Info("templates reloaded")
 }
 
 // ready tells whether the relay should get webhooks: it is not stopping, and

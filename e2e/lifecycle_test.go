@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -158,4 +159,65 @@ func TestHealthcheckFindsARunningRelay(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}
+}
+
+// An operator edits templates while the relay runs: a good edit is used, a
+// broken one leaves the last good set in use and says so.
+func TestTemplatesAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	write := func(subject string) {
+		t.Helper()
+		file := filepath.Join(dir, "en", "SignIn.html")
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		// The way of editors: a new file in the place of the old one.
+		text := "<html><head><title>" + subject + "</title></head><body><p>Your code is {{code}}.</p></body></html>"
+		if err := os.WriteFile(file+"~", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+"~", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("First")
+	relay := startRelayWith(t, inbox, fmt.Sprintf(`"templates": {"dir": %q}`, dir))
+	body := captured(t)["signin"]
+	latest := func() string {
+		if got := post(t, relay.webhook(), "application/json", authorization, bytes.NewReader(body)); got.status != http.StatusOK {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+		response, err := http.Get("http://" + relay.admin + "/inbox")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		page, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, row, _ := strings.Cut(string(page), "<tbody>")
+		row, _, _ = strings.Cut(row, "</tr>")
+		return row
+	}
+	if row := latest(); !strings.Contains(row, "First") {
+		t.Fatalf("the operator's template is not used: %s", row)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(relay.log())
+		}
+	})
+	write("Second")
+	until(t, "the edit is used", func() bool { return strings.Contains(latest(), "Second") })
+	write("Third {{nonsense}}")
+	until(t, "the broken edit is told", func() bool {
+		return strings.Contains(relay.log(), "SignIn.html:1:") && strings.Contains(relay.log(), "nonsense")
+	})
+	if row := latest(); !strings.Contains(row, "Second") {
+		t.Errorf("the last good template is not used: %s", row)
+	}
+	write("Fourth")
+	relay.signal(t, syscall.SIGHUP)
+	until(t, "the mended edit is used", func() bool { return strings.Contains(latest(), "Fourth") })
 }

@@ -166,6 +166,12 @@ func (r *relayProcess) webhook() string { return "http://" + r.public + "/logto/
 // as JSON, and waits until it answers.
 func startRelay(t testing.TB, providers string) *relayProcess {
 	t.Helper()
+	return startRelayWith(t, providers, `"log": {"level": "debug"}`)
+}
+
+// startRelayWith is startRelay with one more section.
+func startRelayWith(t testing.TB, providers, section string) *relayProcess {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -180,8 +186,9 @@ func startRelay(t testing.TB, providers string) *relayProcess {
   "admin": { "address": %q },
   "sender": { "from": "Acme <no-reply@acme.example>" },
   "branding": { "senderName": "Acme" },
-  "providers": %s
-}`, r.public, authorization, r.admin, providers)
+  "providers": %s,
+  %s
+}`, r.public, authorization, r.admin, providers, section)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

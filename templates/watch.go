@@ -38,6 +38,10 @@ func (c *Catalogue) Watch(ctx context.Context, reloaded func(error)) error {
 	if err := watchAll(watcher, dir); err != nil {
 		return fmt.Errorf("watching templates: %w", err)
 	}
+	// What changed between the first reading and now was seen by nobody.
+	if err := c.Reload(); err != nil {
+		reloaded(err)
+	}
 	quiet := time.NewTimer(settlingTime)
 	quiet.Stop()
 	for {
