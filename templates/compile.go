@@ -28,15 +28,9 @@ type program struct {
 	steps []step
 	// size is a guess at the bytes that it makes.
 	size int
-	// uses are the names that it prints, with the blocks around them.
-	uses []use
-}
-
-// use is a printed name and whether a block asks for its root first.
-type use struct {
-	path    string
-	at      *Error
-	guarded bool
+	// relies are the places where it prints a name whose root no block around
+	// asks for, the first one of each root, with the name for a text.
+	relies []*Error
 }
 
 // action says what a step does.
@@ -118,7 +112,7 @@ func (c *compiler) run() {
 		switch t.kind {
 		case valueTag:
 			p := c.resolve(t)
-			c.program.uses = append(c.program.uses, c.use(t))
+			c.rely(t)
 			c.program.steps = append(c.program.steps,
 				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
 			c.program.size += 24
@@ -158,10 +152,14 @@ func (c *compiler) literal(start, end int) {
 	}
 }
 
-// use notes that a name is printed, for the warnings about context that Logto
-// may leave out.
-func (c *compiler) use(t tag) use {
-	return use{path: t.path, at: c.errorAt(t.start, ""), guarded: slices.Contains(c.asked, rootOf(t.path))}
+// rely notes a name that is printed without asking for it, for the warnings
+// about context that Logto may leave out.
+func (c *compiler) rely(t tag) {
+	root := rootOf(t.path)
+	known := slices.ContainsFunc(c.program.relies, func(e *Error) bool { return rootOf(e.Text) == root })
+	if !known && !slices.Contains(c.asked, root) {
+		c.program.relies = append(c.program.relies, c.errorAt(t.start, t.path))
+	}
 }
 
 // resolve checks the name of a tag.
@@ -191,6 +189,7 @@ func (c *compiler) escapingAt(t tag, p place) escaping {
 
 // endsInReference tells whether text ends in an unfinished &#… .
 func endsInReference(text string) bool {
+	text = text[max(0, len(text)-len("&#x10ffff")):]
 	text = strings.TrimRightFunc(text, func(r rune) bool {
 		return r < 0x80 && (isASCIIDigit(byte(r)) || isASCIILetter(byte(r)))
 	})
@@ -215,8 +214,12 @@ type urlBlock struct {
 	switched           bool
 }
 
-// maxURLBranches bounds the combinations of branches in one URL.
-const maxURLBranches = 32
+// Bounds of one URL: the combinations of its branches, and the bytes before its
+// last placeholder, which are more than Links allows.
+const (
+	maxURLBranches = 32
+	maxURLBytes    = 4096
+)
 
 // followURL takes the tracker past the author's text before tag i and past the
 // tag itself.
@@ -227,6 +230,10 @@ func (c *compiler) followURL(i int, here place) {
 	u, t := &c.url, c.tags[i]
 	if u.attribute != here.at {
 		*u = urlTracker{attribute: here.at, from: here.at, before: []string{""}}
+	}
+	if t.start-here.at > maxURLBytes {
+		c.fault(t.start, "the URL has more than %d bytes before this placeholder", maxURLBytes)
+		return
 	}
 	literal := html.UnescapeString(c.text[u.from:t.start])
 	for k := range u.before {

@@ -39,20 +39,21 @@ func neutralise(name string) string {
 	return string(truncate(runes))
 }
 
-// isHarmless is the short way for the names that most people have: ASCII letters
-// and digits with single blanks and dashes between them.
+// isHarmless is the short way for the names that most people have: letters and
+// digits with single blanks and dashes between them.
 func isHarmless(name string) bool {
 	if len(name) > maxNameRunes {
 		return false
 	}
 	blank := true
-	for i := range len(name) {
-		switch c := name[i]; {
-		case isASCIILetter(c) || isASCIIDigit(c):
-			blank = false
-		case c == ' ' && !blank:
+	for _, r := range name {
+		switch {
+		case r == ' ' && !blank:
 			blank = true
-		case (c == '-' || c == '_') && !blank:
+		case (r == '-' || r == '_') && !blank:
+		case r < utf8.RuneSelf && (isASCIILetter(byte(r)) || isASCIIDigit(byte(r))),
+			r >= utf8.RuneSelf && unicode.IsLetter(r) && !isFiller(r):
+			blank = false
 		default:
 			return false
 		}
@@ -116,12 +117,15 @@ func trimRight(runes []rune) []rune {
 // formatting characters, fillers, private use, and what is no character.
 func isInvisible(r rune) bool {
 	switch r {
-	case 0x034f, 0x115f, 0x1160, 0x17b4, 0x17b5, 0x2065, 0x2800, 0x3164, 0xffa0, utf8.RuneError:
+	case 0x034f, 0x17b4, 0x17b5, 0x2065, 0x2800, utf8.RuneError:
 		return true
 	}
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp) ||
+	return isFiller(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp) ||
 		isVariationSelector(r) || 0xfff0 <= r && r <= 0xfffb || 0xe0000 <= r && r <= 0xe0fff || r&0xfffe == 0xfffe
 }
+
+// isFiller knows the letters of Hangul that stand for no sound and have no shape.
+func isFiller(r rune) bool { return r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0 }
 
 func isJoiner(r rune) bool { return r == zeroWidthJoiner || r == zeroWidthNonJoiner }
 
@@ -136,7 +140,7 @@ func joins(last, joiner, next rune) bool {
 	if isJoining(last) && isJoining(next) && unicode.IsLetter(next) {
 		return true
 	}
-	return joiner == zeroWidthJoiner && unicode.Is(unicode.So, next) &&
+	return joiner == zeroWidthJoiner && unicode.Is(unicode.So, next) && !isInvisible(next) &&
 		(unicode.In(last, unicode.So, unicode.Sk) || last == emojiPresentation)
 }
 

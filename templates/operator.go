@@ -315,22 +315,23 @@ func compileText(file string, v vocabulary) (*program, error) {
 	return compile(s, textFormat, v)
 }
 
-// warnings tells which of the printed names Logto often leaves out, once a name.
+// warnings tells which of the printed names Logto often leaves out.
 func warnings(messageType string, t *template) []string {
+	programs := []*program{t.html}
+	if t.html == nil {
+		programs = []*program{t.subject, t.text}
+	} else if !t.derived {
+		programs = append(programs, t.text) // the subject is part of the HTML
+	}
 	var found []string
-	told := make(map[string]bool)
-	for _, p := range []*program{t.html, t.text, t.subject} {
-		if p == nil || p == t.text && t.derived {
-			continue
-		}
-		for _, u := range p.uses {
-			root := rootOf(u.path)
-			if u.guarded || told[u.at.File+root] || !isOftenMissing(root, messageType) {
-				continue
+	for _, p := range programs {
+		for _, at := range p.relies {
+			if root := rootOf(at.Text); isOftenMissing(root, messageType) {
+				warning := *at
+				warning.Text = fmt.Sprintf("%s mails often come without %s: write {{#if %s}} … {{/if}} around {{%[3]s}}",
+					messageType, root, at.Text)
+				found = append(found, warning.Error())
 			}
-			told[u.at.File+root] = true
-			u.at.Text = fmt.Sprintf("%s mails often come without %s: write {{#if %s}} … {{/if}} around {{%[3]s}}", messageType, root, u.path)
-			found = append(found, u.at.Error())
 		}
 	}
 	return found

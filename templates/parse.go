@@ -37,8 +37,14 @@ type source struct {
 	faults      []error
 }
 
+// maxFaults bounds the mistakes told of one template.
+const maxFaults = 20
+
 // fault notes a mistake at a byte offset.
 func (s *source) fault(at int, format string, arguments ...any) {
+	if len(s.faults) == maxFaults {
+		return
+	}
 	s.faults = append(s.faults, s.errorAt(at, fmt.Sprintf(format, arguments...)))
 }
 

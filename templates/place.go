@@ -213,6 +213,7 @@ func (w *walk) escapableText(from, end int, inComment bool) {
 
 // endsInTag tells whether what follows could complete a closing tag.
 func endsInTag(text string) bool {
+	text = text[max(0, len(text)-len("</textarea")):]
 	text = strings.TrimRightFunc(text, func(r rune) bool { return r < 0x80 && isASCIILetter(byte(r)) })
 	return strings.HasSuffix(text, "<") || strings.HasSuffix(text, "</")
 }

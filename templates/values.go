@@ -134,6 +134,22 @@ type values struct {
 	// link is the payload's link if it may become one.
 	link  string
 	links Links
+	// names are the last ones that were neutralised: a mail repeats them.
+	names [4]struct{ typed, shown string }
+	turn  int
+}
+
+// shown returns a name as it is printed.
+func (v *values) shown(name string) string {
+	for i := range v.names {
+		if v.names[i].typed == name {
+			return v.names[i].shown
+		}
+	}
+	kept := &v.names[v.turn%len(v.names)]
+	kept.typed, kept.shown = name, neutralise(name)
+	v.turn++
+	return kept.shown
 }
 
 // raw returns a value as it came. What has no text, such as an object, has an
@@ -156,11 +172,18 @@ func (v *values) raw(p *path) string {
 
 // text returns a value as people may read it.
 func (v *values) text(p *path) string {
-	value := v.raw(p)
-	if !p.typed || p.mailbox && isPlainMailbox(value) {
-		return value
+	if !p.typed {
+		return v.raw(p)
 	}
-	return neutralise(value)
+	switch value := v.lookUp(p.keys).(type) {
+	case string:
+		if p.mailbox && isPlainMailbox(value) {
+			return value
+		}
+		return v.shown(value)
+	default:
+		return text(value) // numbers and truth values are harmless
+	}
 }
 
 // truth tells whether a block's value is there: not missing, null, false, 0,

@@ -1,0 +1,113 @@
+package templates
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// eightKB is a template of 8 KB with about thirty placeholders and blocks, as an
+// operator would write it.
+func eightKB() string {
+	var b strings.Builder
+	b.WriteString("<html><head><title>Your code for {{application.name}}</title><style>a{color:{{branding.color}}}</style></head><body>")
+	for i := range 10 {
+		fmt.Fprintf(&b, `<table role="presentation" width="100%%" cellpadding="0" cellspacing="0" border="0"><tr><td align="left" style="%s">`+
+			`{{#if user.name}}<p title="{{organization.name}}">Hello {{user.name}}, part %d</p>{{else}}<p>Hello</p>{{/if}}`+
+			`<strong>{{code}}</strong></td></tr></table>`+"\n", strings.Repeat("padding:0 12px 24px 12px;", 24), i)
+	}
+	b.WriteString(`<a href="https://acme.example/help?o={{organization.id}}">Help</a></body></html>`)
+	return b.String()
+}
+
+const benchPayload = `{"code":"012345","locale":"en","application":{"id":"a1","name":"Acme Shop"},"organization":{"id":"o1","name":"Ünïted 株式会社"},"user":{"name":"Alice Wönderland"}}`
+
+func BenchmarkRender(b *testing.B) {
+	template := eightKB()
+	p, err := compile(&source{text: template}, htmlFormat, vocabulary{messageType: generic})
+	if err != nil {
+		b.Fatal(err)
+	}
+	v := valuesFor(payload(b, benchPayload))
+	b.SetBytes(int64(len(p.render(v))))
+	b.ReportAllocs()
+	for b.Loop() {
+		p.render(v)
+	}
+}
+
+func BenchmarkMail(b *testing.B) {
+	c, err := Open(DefaultSettings())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, messageType := range []string{"SignIn", invitation} {
+		b.Run(messageType, func(b *testing.B) {
+			r := Request{Type: messageType, Payload: payload(b, benchPayload), Branding: Branding{SenderName: "Acme", AppLogo: "https://a.example/l.png"}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Render(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	template := eightKB()
+	b.SetBytes(int64(len(template)))
+	for b.Loop() {
+		if _, err := compile(&source{text: template}, htmlFormat, vocabulary{messageType: generic}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkNeutralise(b *testing.B) {
+	for _, name := range []string{"Alice Wonderland", "Ünïted 株式会社", "<img src=x onerror=alert(1)> 王小明 👩\u200d🚀 \u202egnirts\r\nBcc: x@example.com"} {
+		b.Run(name[:5], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				neutralise(name)
+			}
+		})
+	}
+}
+
+func BenchmarkLocale(b *testing.B) {
+	c := openMiniature(b, nil, logtoLocales()...)
+	for _, locale := range []string{"pt-BR", "fr-CA", "xx"} {
+		p := map[string]any{"locale": locale}
+		b.Run(locale, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.Locale(p)
+			}
+		})
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	for b.Loop() {
+		if _, err := Open(DefaultSettings()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestRenderAllocations keeps the number of allocations of one 8 KB template far
+// below what a general template engine takes.
+func TestRenderAllocations(t *testing.T) {
+	p, err := compile(&source{text: eightKB()}, htmlFormat, vocabulary{messageType: generic})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := valuesFor(payload(t, benchPayload))
+	if got := testing.AllocsPerRun(100, func() { p.render(v) }); got > 60 {
+		t.Errorf("%v allocations, want at most 60", got)
+	}
+	if got := len(p.render(v)); got < 8<<10 || got > 10<<10 {
+		t.Errorf("the template has %d bytes", got)
+	}
+}

@@ -1,0 +1,273 @@
+package templates
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"logto-email-relay/settings"
+)
+
+// Logto's sign-in page speaks these languages.
+func logtoLocales() []string {
+	return strings.Fields("en ar cs de es fa-IR fr it ja ko pl-PL pt-BR pt-PT ru th tr-TR uk-UA zh-CN zh-HK zh-TW")
+}
+
+// miniature is a small catalogue of the same form as the embedded one, in which
+// every text begins with the tag of its language.
+func miniature(locales ...string) fs.FS {
+	files := fstest.MapFS{
+		"layouts/mail.html": {Data: []byte(`<html lang="{{text.locale}}" dir="{{text.dir}}"><title>{{text.subject}}</title>` +
+			`<style>a{text-align:{{text.start}};font:{{text.fonts}};color:{{branding.color}}}</style>` +
+			`{{#if text.extra}}<b title="{{text.extra}}">{{#if code}}{{code}}{{/if}}</b>{{else}}{{#unless text.none}}<i></i>{{/unless}}{{/if}}` +
+			`<!--[if mso]><p>{{text.lead}}</p><![endif]--><p>{{text.validity}}</p>{{#if text.button}}<a href="{{link}}">{{text.button}}</a>{{/if}}</html>`)},
+		"layouts/mail.txt": {Data: []byte("{{text.lead}}\n\n{{code}}{{#if text.button}}{{link}}{{/if}}\n\n{{text.validity}} {{text.footer}}\n\n")},
+	}
+	for _, locale := range locales {
+		types := make(map[string]any)
+		for _, messageType := range messageTypes() {
+			types[messageType] = map[string]string{
+				"subject": locale + " " + messageType + "{{#if branding.senderName}} – {{branding.senderName}}{{/if}}",
+				"lead":    locale + " <lead> & \"more\" {{organization.name}}",
+			}
+		}
+		types[invitation].(map[string]string)["button"] = locale + " button"
+		types["SignIn"].(map[string]string)["extra"] = locale + " \"extra\""
+		types["SignIn"].(map[string]string)["footer"] = locale + " sign-in footer"
+		dir := "ltr"
+		if locale == "ar" || locale == "fa-IR" {
+			dir = "rtl"
+		}
+		content, err := json.Marshal(map[string]any{
+			"language": locale, "dir": dir, "fonts": "'Segoe UI',sans-serif",
+			"validity": map[string]string{"one": locale + " {{codeLifetime}} minute", "two": locale + " two", "few": locale + " {{codeLifetime}} few",
+				"many": locale + " {{codeLifetime}} many", "other": locale + " {{codeLifetime}} minutes"},
+			"shared":   map[string]string{"footer": locale + " footer"},
+			"types":    types,
+			"failures": map[string]string{"internal": locale + " internal", "timeout": locale + " timeout"},
+		})
+		if err != nil {
+			panic(err)
+		}
+		files["locales/"+locale+".json"] = &fstest.MapFile{Data: content}
+	}
+	return files
+}
+
+func openMiniature(t testing.TB, change func(*Settings), locales ...string) *Catalogue {
+	t.Helper()
+	s := DefaultSettings()
+	if change != nil {
+		change(&s)
+	}
+	c, err := open(s, miniature(locales...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func render(t testing.TB, c *Catalogue, messageType, data string) Mail {
+	t.Helper()
+	m, err := c.Render(Request{Type: messageType, Payload: payload(t, data), Branding: Branding{SenderName: "Acme"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestRenderFromTexts(t *testing.T) {
+	c := openMiniature(t, nil, "en", "ar")
+	got := render(t, c, "SignIn", `{"code":"012345","locale":"ar","organization":{"name":"A<B"}}`)
+	want := Mail{Locale: "ar", Known: true, Source: "embedded", Subject: "ar SignIn – Acme",
+		HTML: `<html lang="ar" dir="rtl"><title>ar SignIn – Acme</title><style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
+			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; A&lt;B</p><![endif]--><p>ar 10 few</p></html>`,
+		Text: "ar <lead> & \"more\" A<B\n\n012345\n\nar 10 few ar sign-in footer\n"}
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	got = render(t, c, invitation, `{"link":"https://a.example/?a=1&b=2"}`)
+	if want := `<i></i><!--[if mso]><p>en &lt;lead&gt; &amp; &#34;more&#34; </p><![endif]--><p>en 10 minutes</p>` +
+		`<a href="https://a.example/?a=1&amp;b=2">en button</a></html>`; !strings.HasSuffix(got.HTML, want) {
+		t.Errorf("got  %s\nwant %s", got.HTML, want)
+	}
+	if want := "en <lead> & \"more\" \n\nhttps://a.example/?a=1&b=2\n\nen 10 minutes en footer\n"; got.Text != want {
+		t.Errorf("got  %q\nwant %q", got.Text, want)
+	}
+	got = render(t, c, "SomethingNew", `{"code":"1"}`)
+	if got.Known || got.Subject != "en Generic – Acme" {
+		t.Errorf("an unknown type: got %+v", got)
+	}
+	if got := render(t, c, "", `{}`); got.Known {
+		t.Errorf("no type: got %+v", got)
+	}
+}
+
+func TestMinutes(t *testing.T) {
+	for lifetime, want := range map[time.Duration]string{
+		time.Minute: "pl-PL 1 minute", 90 * time.Second: "pl-PL 2 few", 3 * time.Minute: "pl-PL 3 few", 5 * time.Minute: "pl-PL 5 many", 22 * time.Minute: "pl-PL 22 few",
+	} {
+		c := openMiniature(t, func(s *Settings) { s.CodeLifetime = settings.Duration(lifetime) }, "en", "pl-PL")
+		if got := render(t, c, "SignIn", `{"locale":"pl-PL"}`); !strings.Contains(got.HTML, "<p>"+want+"</p>") {
+			t.Errorf("%s: got %s", lifetime, got.HTML)
+		}
+	}
+}
+
+func TestEffectiveBranding(t *testing.T) {
+	configured := Branding{SenderName: "Acme", AppLogo: "https://a.example/l.png", AppLogoDark: "https://a.example/d.png", Color: "#abcdef"}
+	const app, org = `"branding":{"logoUrl":"https://app.example/l.png","darkLogoUrl":"https://app.example/d.png"}`,
+		`"branding":{"logoUrl":"https://org.example/l.png"}`
+	for _, test := range []struct {
+		branding Branding
+		data     string
+		want     [brandingFields]string
+	}{
+		{Branding{}, `{}`, [...]string{"", "", "", "", "#0b57d0", ""}},
+		{configured, `{}`, [...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
+		{configured, `{"application":{"name":"internal"}}`, [...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
+		{Branding{}, `{"application":{"name":"evil.com"}}`, [...]string{"evil. com", "", "", "", "#0b57d0", ""}},
+		{configured, `{"application":{"name":"x","displayName":"Shop",` + app + `}}`, [...]string{"Shop", "", "https://app.example/l.png", "https://app.example/d.png", "#abcdef", ""}},
+		{configured, `{"application":{` + app + `},"organization":{` + org + `}}`, [...]string{"Acme", "", "https://org.example/l.png", "", "#abcdef", ""}},
+		{configured, `{"application":{"displayName":" ","branding":{"logoUrl":"http://app.example/l.png"}},"organization":{"branding":{"logoUrl":"javascript:x","darkLogoUrl":1}}}`,
+			[...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
+		{configured, `{"application":"x","organization":[1]}`, [...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
+	} {
+		if got := effectiveBranding(test.branding, payload(t, test.data)); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.data, got, test.want)
+		}
+	}
+}
+
+func TestChoiceOfLanguage(t *testing.T) {
+	c := openMiniature(t, nil, logtoLocales()...)
+	for _, test := range []struct{ locale, uiLocales, want string }{
+		{"fr", "", "fr"}, {"zh-HK", "", "zh-HK"}, {"FR", "", "fr"}, {"pt-br", "", "pt-BR"}, {"zh_Hant_HK", "", "zh-HK"}, {"zh-Hant-HK", "", "zh-HK"},
+		{"zh-Hant", "", "zh-TW"}, {"zh", "", "zh-CN"}, {"zh-MO", "", "zh-HK"}, {"zh-SG", "", "zh-CN"}, {"pt", "", "pt-BR"}, {"pt-AO", "", "pt-PT"}, {"es-419", "", "es"},
+		{"fr-CA", "", "fr"}, {"en_US.UTF-8", "", "en"}, {"fa", "", "fa-IR"}, {"tr", "", "tr-TR"}, {"de-u-co-phonebk", "", "de"}, {" it ", "", "it"},
+		{"nb", "", "en"}, {"sr-Latn", "", "en"}, {"nb", "nb de", "de"}, {"", "xx ja fr", "ja"}, {"", "sr-Latn,fr-CA", "fr"}, {"de", "fr", "de"},
+		{"gl", "", "es"}, {"gl", "fr", "fr"}, // a language near enough only if there is no better one
+		{"", "", "en"}, {"und", "", "en"}, {"*", "", "en"}, {"x-foo", "", "en"}, {"images", "", "en"}, {"\x00\xff", "\x00\xff \u202e", "en"},
+		{"", `fr"><script> en`, "en"}, {strings.Repeat("fr-", 1000), "", "en"}, {strings.Repeat("x", 3000), strings.Repeat("x ", 1500), "en"},
+		{"", strings.Repeat("xx ", 9) + "de", "de"}, {"", strings.Repeat("xx ", 10) + "de", "en"},
+	} {
+		p := map[string]any{"locale": test.locale, "uiLocales": test.uiLocales}
+		if got := c.Locale(p); got != test.want {
+			t.Errorf("%.20q, %.20q: got %s, want %s", test.locale, test.uiLocales, got, test.want)
+		}
+		m, err := c.Render(Request{Type: "SignIn", Payload: p})
+		if err != nil || m.Locale != test.want {
+			t.Errorf("%.20q, %.20q: wrote %s, %v", test.locale, test.uiLocales, m.Locale, err)
+		}
+	}
+	if got := c.Locale(map[string]any{"locale": 1, "uiLocales": []any{"fr"}}); got != "en" {
+		t.Errorf("odd types: got %s", got)
+	}
+	german := openMiniature(t, func(s *Settings) { s.DefaultLocale = "de-AT" }, "en", "de")
+	if got := german.Locale(nil); got != "de" {
+		t.Errorf("the default: got %s", got)
+	}
+	s := DefaultSettings()
+	s.DefaultLocale = "sv"
+	if _, err := open(s, miniature("en", "de")); err == nil || !strings.Contains(err.Error(), "templates.defaultLocale") {
+		t.Errorf("a default without templates: got %v", err)
+	}
+}
+
+func TestSentence(t *testing.T) {
+	c := openMiniature(t, func(s *Settings) { s.DefaultLocale = "de" }, "en", "de", "fr")
+	for _, test := range []struct{ locale, reason, want string }{
+		{"fr", "timeout", "fr timeout"}, {"fr-CA", "timeout", "fr timeout"}, {"", "timeout", "de timeout"}, {"sv", "timeout", "de timeout"},
+		{"fr", "no_such_reason", "fr internal"},
+	} {
+		if got := c.Sentence(test.locale, test.reason); got != test.want {
+			t.Errorf("%s, %s: got %q, want %q", test.locale, test.reason, got, test.want)
+		}
+	}
+}
+
+func TestBrokenTextsOfOurs(t *testing.T) {
+	for content, want := range map[string]string{
+		`{"a":`: "ends too early", `{"a":"b"} x`: "behind the closing brace", `{"a":1}`: "write texts in objects", `[]`: "write texts in objects",
+		`{"a":"b","a":"c"}`: `f.json:1:12: a is written twice`, `{"a":{"b":{"c":{"d":"e"}}}}`: "write texts in objects", `{"a":"b",}`: "not JSON",
+	} {
+		if _, err := readTexts("f.json", []byte(content)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", content, err, want)
+		}
+	}
+}
+
+// Everything that is embedded compiles, renders, and says every sentence.
+func TestEmbedded(t *testing.T) {
+	c, err := Open(DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, locale := range c.Locales() {
+		for _, messageType := range c.Types() {
+			for _, data := range []string{
+				`{"code":"012345","locale":%q}`, `{"locale":%q}`,
+				`{"code":"012345","link":"https://a.example/x","locale":%q,"application":{"name":"App"},"organization":{"name":"Org"},"inviter":{"name":"Eve"},"user":{"name":"Al"}}`,
+			} {
+				m := render(t, c, messageType, fmt.Sprintf(data, locale))
+				if m.Locale != locale || m.Subject == "" || m.Text == "" || m.HTML == "" || strings.Contains(m.Subject+m.Text+m.HTML, "{{") {
+					t.Errorf("%s in %s: got %+v", messageType, locale, m)
+				}
+				if code := strings.Contains(data, "012345"); strings.Contains(m.Text, "012345") != code || strings.Contains(m.HTML, "012345") != code ||
+					strings.Contains(m.Subject, "012345") {
+					t.Errorf("%s in %s: the code is missing, or in the subject:\n%s", messageType, locale, m.Text)
+				}
+			}
+		}
+	}
+}
+
+// The captured webhooks render, and their hostile names stay names.
+func TestCapturedPayloads(t *testing.T) {
+	files, err := filepath.Glob("../handlers/testdata/logto/*.json")
+	if err != nil || len(files) == 0 {
+		t.Skip("the captured webhooks are not here")
+	}
+	c, err := Open(DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := payload(t, string(content))
+		data, _ := body["payload"].(map[string]any)
+		messageType, _ := body["type"].(string)
+		m, err := c.Render(Request{Type: messageType, Payload: data, Branding: Branding{SenderName: "Acme"}})
+		if err != nil || !m.Known {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, bad := range []string{"<script", "<img src=x", "javascript:", "\u202e", "x@example.com"} {
+			if strings.Contains(m.HTML, bad) {
+				t.Errorf("%s: the HTML holds %s", file, bad)
+			}
+		}
+		if strings.ContainsAny(m.Subject, "\r\n") || strings.ContainsAny(m.Text, "\r\u202e") || strings.Contains(m.Text, "x@example.com") {
+			t.Errorf("%s: %q\n%s", file, m.Subject, m.Text)
+		}
+	}
+}
+
+func TestLocalesAndTypes(t *testing.T) {
+	c := openMiniature(t, nil, "en", "de")
+	if got := c.Locales(); !slices.Equal(got, []string{"de", "en"}) {
+		t.Errorf("got %v", got)
+	}
+	if got := c.Types(); len(got) != 9 || got[0] != "SignIn" {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,83 @@
+package templates
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNeutralise(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		// Names as they are.
+		{"", ""}, {"Alice", "Alice"}, {"Alice Wönderland", "Alice Wönderland"}, {"王小明", "王小明"}, {"山田　太郎", "山田 太郎"},
+		{"O'Brien & Söhne <GmbH>", "O'Brien & Söhne <GmbH>"}, {"Acme, Inc.", "Acme, Inc."}, {"St. Mary's", "St. Mary's"}, {"Yahoo!", "Yahoo!"},
+		{"Version 2.0", "Version 2.0"}, {"10:30 Club", "10:30 Club"}, {"AC/DC", "AC/DC"}, {"@alice", "@alice"}, {"euel96w4lta6", "euel96w4lta6"}, {":)", ":)"},
+		{"محمد", "محمد"}, {"می\u200cخواهم", "می\u200cخواهم"}, {"क्\u200dष", "क्\u200dष"}, {"สมชาย ใจดี", "สมชาย ใจดี"}, {"葛\U000E0100城", "葛\U000E0100城"},
+		{"👩\u200d🚀 ☺️ 1️⃣ 🏳️\u200d🌈 🇩🇪 👍🏽", "👩\u200d🚀 ☺️ 1️⃣ 🏳️\u200d🌈 🇩🇪 👍🏽"},
+		// Made legible rather than torn.
+		{"J.R.R. Tolkien", "J. R. R. Tolkien"}, {"Wait...what", "Wait... what"}, {"Team:Alpha", "Team: Alpha"}, {"你好。世界", "你好。 世界"},
+		// Web addresses: Gmail and Apple Mail link bare domains, Outlook www. and schemes.
+		{"evil.com", "evil. com"}, {"www.evil.com", "www. evil. com"}, {"http://evil.com/a?b", "http: /evil. com/a?b"}, {"HTTPS://EVIL.COM", "HTTPS: /EVIL. COM"},
+		{"go to evil.com/x now", "go to evil. com/x now"}, {"(evil.com)", "(evil. com)"}, {"\"evil.com\",", "\"evil. com\","},
+		{"пример.рф", "пример. рф"}, {"例え.テスト", "例え. テスト"}, {"xn--e1awd7f.com", "xn--e1awd7f. com"}, {"evil.com:8080", "evil. com: 8080"},
+		{"1.2.3.4", "1. 2. 3. 4"}, {"http://2130706433", "http: /2130706433"}, {"http://[::1]/", "http: /[:: 1]/"}, {"2.0/evil", "2. 0/evil"},
+		{"javascript:alert(1)", "javascript: alert(1)"}, {"tel:123", "tel: 123"}, {"ftp.evil.com", "ftp. evil. com"}, {`\\server\share`, `\server\share`}, {"//evil", "/evil"},
+		{"💩.la", "💩. la"}, {"evil.-x.com", "evil. -x. com"}, {".com", ". com"},
+		// Dots that IDNA or NFKC read as such.
+		{"evil。com", "evil。 com"}, {"evil．com", "evil． com"}, {"evil｡com", "evil｡ com"}, {"evil․com", "evil․ com"}, {"evil﹒com", "evil﹒ com"}, {"evil⒈com", "evil⒈ com"},
+		// Mail addresses.
+		{"mallory@evil.com", "mallory @ evil. com"}, {"a＠b.c", "a ＠ b. c"}, {"mailto:x@y", "mailto: x @ y"},
+		// What cannot be seen, and what turns the text around.
+		{"\u202egnirts\r\nBcc: x@example.com", "gnirts Bcc: x @ example. com"}, {"evil\u200b.\u2060com", "evil. com"}, {"ev\u00adil.c\u200com", "evil. com"},
+		{"a\u2066b\u2069\u200e\u200f\u061cc", "abc"}, {"a\ufeffb\x00c\x1b[31m\u0085d", "abc[31m d"}, {"\u3164\u2800\u115f", ""}, {" \t\n ", ""}, {"a\u2028b\u2029c", "a b c"},
+		{"a\U000E0041b", "ab"}, {"a\ue000b\ufffeb", "abb"}, {"bad\xffutf", "badutf"}, {"a\u200db", "ab"}, {"\u0301a", "a"}, {".\u0301com", ". com"},
+		{"z\u0301\u0302\u0303\u0304\u0305\u0306!", "z\u0301\u0302\u0303\u0304!"},
+		// Long ones.
+		{strings.Repeat("a", 64), strings.Repeat("a", 64)}, {strings.Repeat("a", 65), strings.Repeat("a", 63) + "…"},
+		{strings.Repeat("a", 62) + "e\u0301xyz", strings.Repeat("a", 62) + "…"},
+		{strings.Repeat("a", 62) + "👩\u200d🚀xyz", strings.Repeat("a", 62) + "…"},
+		{strings.Repeat("a", 62) + "🇩🇪xyz", strings.Repeat("a", 62) + "…"},
+		{strings.Repeat("a", 62) + " xyz", strings.Repeat("a", 62) + "…"},
+		{strings.Repeat("\u200b", 600) + "evil", ""},
+	} {
+		got := neutralise(test.in)
+		if got != test.want {
+			t.Errorf("%q: got %q, want %q", test.in, got, test.want)
+		}
+		checkNeutral(t, test.in, got)
+	}
+}
+
+func TestMailboxesAreShown(t *testing.T) {
+	for address, want := range map[string]string{
+		"mallory@example.com": "mallory@example.com", "a.b+c_d@sub.example.co.uk": "a.b+c_d@sub.example.co.uk",
+		"foo.@docomo.ne.jp": "foo. @ docomo. ne. jp", "see http://evil.com a@b.c": "see http: /evil. com a @ b. c", "a@b": "a @ b",
+		"<script>@evil.com": "<script> @ evil. com", "a@b@c.com": "a @ b @ c. com", "a@.com": "a @ . com", "a@b.com,c@d.com": "a @ b. com,c @ d. com",
+	} {
+		data := map[string]any{"user": map[string]any{"primaryEmail": address, "name": address}}
+		p, err := compile(&source{text: "{{user.primaryEmail}}|{{user.name}}"}, textFormat, vocabulary{messageType: generic})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.render(valuesFor(data)); got != want+"|"+neutralise(address) {
+			t.Errorf("%q: got %q", address, got)
+		}
+	}
+}
+
+// Every text that a person can have typed goes through neutralise, wherever it
+// stands in the payload.
+func TestTypedNamesAreNeutralised(t *testing.T) {
+	const data = `{"user":{"name":"evil.com","profile":{"nickname":"evil.com"},"username":"evil.com"},"inviter":{"name":"evil.com"},
+		"organization":"evil.com","application":{"name":"evil.com","customData":{"list":["evil.com"]}},"foo":"evil.com","uiLocales":"evil.com"}`
+	for _, name := range []string{"user.name", "user.profile.nickname", "user.username", "inviter.name", "organization", "application.name",
+		"application.customData.list.0", "foo", "uiLocales"} {
+		for _, f := range []format{textFormat, htmlFormat, titleFormat} {
+			if got := write(t, f, "{{"+name+"}}", data, "foo"); got != "evil. com" {
+				t.Errorf("{{%s}}: got %q", name, got)
+			}
+		}
+	}
+	if got := write(t, textFormat, "{{branding.senderName}}", `{"application":{"displayName":"evil.com"}}`); got != "evil. com" {
+		t.Errorf("the application's display name: got %q", got)
+	}
+}

@@ -1,0 +1,247 @@
+package templates
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// directory writes files into a new directory: name, content, name, content, …
+func directory(t testing.TB, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	put(t, dir, files...)
+	return dir
+}
+
+func put(t testing.TB, dir string, files ...string) {
+	t.Helper()
+	for i := 0; i < len(files); i += 2 {
+		file := filepath.Join(dir, files[i])
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(files[i+1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func openDir(t testing.TB, dir string, locales ...string) *Catalogue {
+	t.Helper()
+	return openMiniature(t, func(s *Settings) { s.Dir = dir; s.Variables = []string{"role"} }, locales...)
+}
+
+func TestOperatorsTemplates(t *testing.T) {
+	dir := directory(t,
+		"en/SignIn.html", "<title>Hello &amp; {{user.name}}\n there</title><p>Code <b>{{code}}</b></p>",
+		"en/Register.txt", "Subject: Welcome to {{branding.senderName}}\r\n\r\nYour code:\r\n{{code}}\r\n",
+		"en/BindMfa.html", "\ufeff<title>Both</title><p>{{code}}</p>", "en/BindMfa.txt", "The text: {{code}}\n",
+		"fa/Generic.html", "<title>fa</title><p dir=\"{{dir}}\">{{role}}</p>",
+		"sv/SignIn.html", "<title>sv</title><p>sv</p>", "sv/Generic.html", "<title>svg</title><p>generic</p>",
+		"nl/SignIn.html", "<title>nl</title><p>nl</p>",
+		"fr.json", `{"types":{"SignIn":{"subject":"Votre code"}}}`,
+		"en-GB.json", `{"shared":{"footer":"Cheers"}}`,
+		"README.md", "not ours", ".git/config", "x", "..data/x.html", "x", "en/notes.md", "x", "en/.SignIn.html.swp", "x",
+	)
+	c := openDir(t, dir, "en", "fr", "fa-IR", "de")
+	for _, test := range []struct{ messageType, locale, want, source string }{
+		{"SignIn", "en", "Hello & Al there", "en/SignIn.html"},
+		{"Register", "en", "Welcome to Acme", "en/Register.txt"},
+		{"BindMfa", "en", "Both", "en/BindMfa.html"},
+		{"ForgotPassword", "en", "en ForgotPassword – Acme", "embedded"},
+		{"SignIn", "de", "de SignIn – Acme", "embedded"},
+		{"SignIn", "fr", "Votre code", "fr.json"},
+		{"Register", "fr", "fr Register – Acme", "fr.json"},
+		{"Generic", "fa-IR", "fa", "fa/Generic.html"},
+		{"SignIn", "fa-IR", "fa-IR SignIn – Acme", "embedded"}, // a Generic does not swallow what says more
+		{"SomethingNew", "fa", "fa", "fa/Generic.html"},
+		{"SignIn", "sv", "sv", "sv/SignIn.html"},
+		{"Register", "sv", "svg", "sv/Generic.html"}, // a language of the operator's alone
+		{"SignIn", "nl-BE", "nl", "nl/SignIn.html"},
+		{"Register", "nl", "en", "en/Register.txt"}, // no nl for this type
+		{"SignIn", "en-GB", "en SignIn – Acme", "en-GB.json"},
+	} {
+		m := render(t, c, test.messageType, `{"code":"12","locale":"`+test.locale+`","user":{"name":"Al"},"role":"editor"}`)
+		source := strings.TrimPrefix(m.Source, dir+"/")
+		if test.messageType == "Register" && test.locale == "nl" {
+			if m.Locale != "en" {
+				t.Errorf("Register in nl: got %+v", m)
+			}
+			continue
+		}
+		if m.Subject != test.want || source != test.source {
+			t.Errorf("%s in %s: got %q of %s", test.messageType, test.locale, m.Subject, source)
+		}
+	}
+	if m := render(t, c, "SignIn", `{"code":"12"}`); m.HTML != "<title>Hello &amp; \n there</title><p>Code <b>12</b></p>" || m.Text != "Code 12\n" {
+		t.Errorf("the HTML and the text made of it: got %+v", m)
+	}
+	if m := render(t, c, "Register", `{"code":"12"}`); m.HTML != "" || m.Text != "Your code:\n12\n" {
+		t.Errorf("text alone: got %+v", m)
+	}
+	if m := render(t, c, "BindMfa", `{"code":"12"}`); m.HTML != "<title>Both</title><p>12</p>" || m.Text != "The text: 12\n" {
+		t.Errorf("both: got %+v", m)
+	}
+	if m := render(t, c, "Generic", `{"locale":"fa","role":"evil.com"}`); m.HTML != `<title>fa</title><p dir="rtl">evil. com</p>` {
+		t.Errorf("a right-to-left language: got %+v", m)
+	}
+	if m := render(t, c, "Register", `{"locale":"en-GB"}`); m.Locale != "en-GB" || !strings.HasSuffix(m.Text, "Cheers\n") {
+		t.Errorf("a region of a language: got %+v", m)
+	}
+}
+
+func TestOperatorsNewLanguage(t *testing.T) {
+	complete := strings.Replace(string(mustRead(t, "en")), "en ", "sv ", -1)
+	c := openDir(t, directory(t, "sv.json", complete), "en")
+	if m := render(t, c, "SignIn", `{"locale":"sv-SE"}`); m.Locale != "sv" || m.Subject != "sv SignIn – Acme" {
+		t.Errorf("got %+v", m)
+	}
+	s := DefaultSettings()
+	s.Dir = directory(t, "sv.json", `{"language":"Svenska","dir":"ltr"}`)
+	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "it lacks failures.internal, ") {
+		t.Errorf("a language in part: got %v", err)
+	}
+}
+
+func mustRead(t testing.TB, locale string) []byte {
+	t.Helper()
+	files := miniature(locale)
+	f, err := files.Open("locales/" + locale + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	content := make([]byte, 1<<16)
+	n, err := f.Read(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content[:n]
+}
+
+func TestOperatorsMistakes(t *testing.T) {
+	const good = "<title>x</title><p>x</p>"
+	for _, test := range []struct{ file, content, want string }{
+		{"en/SignIn.html", "<title>x</title>\n<p class={{code}}>", "en/SignIn.html:2:10: write quotes"},
+		{"en/SignIn.html", "<title>x</title><p>{{link}}</p>", "en/SignIn.html:1:20: a message of type SignIn has no link"},
+		{"en/SignIn.html", "<p>x</p>", "en/SignIn.html:1:1: write the subject as <title>"},
+		{"en/SignIn.html", "<title> </title><p>x</p>", "en/SignIn.html:1:1: write the subject as <title>"},
+		{"en/SignIn.html", "<title>x</title><img src=\"https://a.example/x.png\">", "en/SignIn.html:1:1: no text can be made"},
+		{"en/SignIn.html", "<title>x</title>a{{#if code}}<div style=\"display:none\">{{/if}}b</div>", "en/SignIn.html:1:1: no text can be made"},
+		{"en/SignIn.html", "<title>x</title>" + strings.Repeat("x", 256<<10), "at most 262144"},
+		{"en/SignIn.txt", "Hello\n{{code}}", "en/SignIn.txt:1:1: begin with the subject"},
+		{"en/SignIn.txt", "Subject: x\n\n", "en/SignIn.txt:1:1: begin with the subject"},
+		{"en/SignIn.txt", "Subject: {{nothing}}\n\n\na {{nothing}}\n", "en/SignIn.txt:1:10: no message has nothing"},
+		{"en/SignIn.txt", "Subject: x\n\n\na {{nothing}}\n", "en/SignIn.txt:4:3: no message has nothing"},
+		{"en/Signin.html", good, "name it SignIn.html"},
+		{"en/SignIn.htm", good, "name it SignIn.html"},
+		{"en/Invite.html", good, "Logto has no message type Invite; it has SignIn, Register"},
+		{"SignIn.html", good, "put it into the directory of its language, such as"},
+		{"englisch/SignIn.html", good, `"englisch" is not a language tag`},
+		{"ens/SignIn.html", good, `"ens" is not a language tag; did you mean en?`},
+		{"en-US/SignIn.html", good, ""},
+		{"en.json", `{"shared":{"foot":"x"}}`, "en.json:1:19: shared.foot: there is no such text; did you mean shared.footer?"},
+		{"en.json", `{"types":{"SignIn":{"lead":"{{link}}"}}}`, "en.json:1:28: types.SignIn.lead: character 1: a message of type SignIn has no link"},
+		{"en.json", `{"shared":{"footer":"ab {{#if code}}"}}`, "shared.footer: character 4: the block is not closed"},
+		{"en.json", `{"failures":{"timeout":"{{code}}"}}`, "failures.timeout: this text is shown as it is"},
+		{"en.json", `{"dir":"left"}`, `dir: write "ltr" or "rtl"`},
+		{"en.json", `{"shared":{"footer":"a\nb"}}`, "write it as one line"},
+		{"en.json", "{\n\"shared\":", "en.json:2:10: not JSON"},
+		{"en.json", `{"validity":{"few":"x"},"types":{"Register":{"extra":"x"}}}`, ""},
+	} {
+		s := DefaultSettings()
+		s.Dir = directory(t, test.file, test.content)
+		_, err := open(s, miniature("en"))
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.file, err)
+		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: %s:\n\tgot  %v\n\twant %s", test.file, shorten(test.content), err, test.want)
+		}
+	}
+	s := DefaultSettings()
+	s.Dir = directory(t, "fa/SignIn.html", good, "fa-IR/SignIn.html", good, "de/Register.html", "<p>{{a b}}", "de/SignIn.txt", "x")
+	_, err := open(s, miniature("en"))
+	for _, want := range []string{"the same language", "no functions", "begin with the subject"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("all at once: %v lacks %q", err, want)
+		}
+	}
+	s.Dir = filepath.Join(s.Dir, "none")
+	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "templates.dir") {
+		t.Errorf("no directory: got %v", err)
+	}
+	s.Dir = directory(t, "en/SignIn.html", good, "en/SignIn.txt", "Subject: y\nx")
+	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "SignIn.txt:1:1: the subject is the <title>") {
+		t.Errorf("two subjects: got %v", err)
+	}
+}
+
+func TestReloadKeepsTheLastGoodTemplates(t *testing.T) {
+	dir := directory(t, "en/SignIn.html", "<title>one</title>x")
+	c := openDir(t, dir, "en")
+	put(t, dir, "en/SignIn.html", "<title>two</title>{{#if}}")
+	if err := c.Reload(); err == nil || c.Problem() == nil {
+		t.Errorf("got %v, %v", err, c.Problem())
+	}
+	if m := render(t, c, "SignIn", `{}`); m.Subject != "one" {
+		t.Errorf("got %+v", m)
+	}
+	put(t, dir, "en/SignIn.html", "<title>three</title>x")
+	if err := c.Reload(); err != nil || c.Problem() != nil {
+		t.Errorf("got %v, %v", err, c.Problem())
+	}
+	if m := render(t, c, "SignIn", `{}`); m.Subject != "three" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	dir := directory(t,
+		"en/SignIn.html", "<title>x {{application.name}}</title>\n{{user.name}} {{user.id}} {{#if organization}}{{organization.name}}{{/if}}",
+		"en/BindNewIdentifier.html", "<title>x</title>{{user.name}}",
+		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
+	)
+	got := openDir(t, dir, "en").Warnings()
+	want := []string{
+		"en/OrganizationInvitation.txt:1:10: OrganizationInvitation mails often come without inviter: write {{#if inviter.name}} … {{/if}} around {{inviter.name}}",
+		"en/SignIn.html:1:10: SignIn mails often come without application: write {{#if application.name}} … {{/if}} around {{application.name}}",
+		"en/SignIn.html:2:1: SignIn mails often come without user: write {{#if user.name}} … {{/if}} around {{user.name}}",
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %q", got)
+	}
+	for i := range want {
+		if got[i] != dir+"/"+want[i] {
+			t.Errorf("got %s\nwant %s", got[i], want[i])
+		}
+	}
+}
+
+func TestPlainText(t *testing.T) {
+	for _, test := range []struct{ name, html, want string }{
+		{"paragraphs", "<h1>Hello</h1>\n<p class=x>one\n  two</p><p>three<br />four</p>", "Hello\n\none two\n\nthree\nfour\n"},
+		{"cells", "<table><tr><td>Code</td><td>{{code}}</td></tr><tr><td>Name</td><td>x</td></tr></table>", "Code {{code}}\nName x\n"},
+		{"hidden", `<div style="display: none">pre<div>x</div></div><div style="max-height:0;mso-hide:all">pre<br></div><p hidden>no</p><p style="max-height:0.5em">yes</p>`, "yes\n"},
+		{"head and comments", "<head><title>t</title><style>a{}</style></head><!-- no --><!--[if mso]><p>no</p><![endif]--><!--[if !mso]><!--><p>yes</p><!--<![endif]-->", "yes\n"},
+		{"references", "<p>a &lt;b&gt; &amp; &copy; {{user.name}}</p>", "a <b> & © {{user.name}}\n"},
+		{"links", `<a href="{{link}}">Accept</a><p><a href="{{link}}">{{link}}</a></p><a href="mailto:a@b.example">a@b.example</a> <a href="#top">top</a><a href="https://x.example/?a=1&amp;b=2"><img alt="Logo"></a>`,
+			"Accept <{{link}}>\n\n{{link}}\n\na@b.example top Logo <https://x.example/?a=1&b=2>\n"},
+		{"lists", "<ul><li>a</li><li>b</li></ul>c", "- a\n- b\n\nc\n"},
+		{"blocks", "<p>a</p>{{#if code}}<p>{{code}}</p>{{else}}<p>none</p>{{/if}}<p>b</p>", "a\n\n{{#if code}}\n\n{{code}}\n\n{{else}}\n\nnone\n\n{{/if}}\n\nb\n"},
+		{"left open", `<p style="display:none">x<div>y`, ""},
+	} {
+		got := (&source{text: test.html}).plainText()
+		if strings.TrimSpace(got) != strings.TrimSpace(test.want) {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+	c := openDir(t, directory(t, "en/SignIn.html", "<title>x</title><p>a</p>{{#if code}}<p>{{code}}</p>{{/if}}<p>b</p>"), "en")
+	for data, want := range map[string]string{`{}`: "a\n\nb\n", `{"code":"1"}`: "a\n\n1\n\nb\n"} {
+		if m := render(t, c, "SignIn", data); m.Text != want {
+			t.Errorf("%s: got %q, want %q", data, m.Text, want)
+		}
+	}
+}
