@@ -303,7 +303,9 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 	if template.derived {
 		m.Text = squeeze(m.Text)
 	}
-	m.Text = trimLines(m.Text)
+	if m.Text = trimLines(m.Text); strings.TrimSpace(m.Text) == "" {
+		m.Text = m.Subject + "\n" // nothing but values that are missing
+	}
 	return m, nil
 }
 

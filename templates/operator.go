@@ -87,7 +87,7 @@ func (o *operator) tongue(file, name string) *tongue {
 		if near := nearest(name, slices.Collect(maps.Keys(o.collection.tongues))); near != "" {
 			err = fmt.Errorf("%s: %q is not a language tag; did you mean %s?", file, name, near)
 		} else {
-			err = fmt.Errorf("%s: %q is not a language tag such as en or pt-BR", file, name)
+			err = fmt.Errorf("%s: %q is not a language tag such as en or pt-BR; what begins with a dot is left alone", file, name)
 		}
 		o.fault(err)
 		return nil

@@ -92,6 +92,13 @@ func TestOperatorsTemplates(t *testing.T) {
 	}
 }
 
+func TestTextIsNeverEmpty(t *testing.T) {
+	c := openDir(t, directory(t, "en/Generic.html", "<title>Hello</title><p>{{code}}</p>"), "en")
+	if m := render(t, c, "Generic", `{}`); m.Text != "Hello\n" {
+		t.Errorf("got %+v", m)
+	}
+}
+
 func TestOperatorsNewLanguage(t *testing.T) {
 	complete := strings.Replace(string(mustRead(t, "en")), "en ", "sv ", -1)
 	c := openDir(t, directory(t, "sv.json", complete), "en")
@@ -224,7 +231,7 @@ func TestPlainText(t *testing.T) {
 	for _, test := range []struct{ name, html, want string }{
 		{"paragraphs", "<h1>Hello</h1>\n<p class=x>one\n  two</p><p>three<br />four</p>", "Hello\n\none two\n\nthree\nfour\n"},
 		{"cells", "<table><tr><td>Code</td><td>{{code}}</td></tr><tr><td>Name</td><td>x</td></tr></table>", "Code {{code}}\nName x\n"},
-		{"hidden", `<div style="display: none">pre<div>x</div></div><div style="max-height:0;mso-hide:all">pre<br></div><p hidden>no</p><p style="max-height:0.5em">yes</p>`, "yes\n"},
+		{"hidden", `<div style="display: none">pre<div>x</div></div><div style="max-height:0;mso-hide:all">pre<br></div><p hidden>no</p><p style="max-height:0.5em">yes</p><div style="opacity:0">no</div><table style="font-size:0px"><tr><td>seen</td></tr></table>`, "yes\n\nseen\n"},
 		{"head and comments", "<head><title>t</title><style>a{}</style></head><!-- no --><!--[if mso]><p>no</p><![endif]--><!--[if !mso]><!--><p>yes</p><!--<![endif]-->", "yes\n"},
 		{"references", "<p>a &lt;b&gt; &amp; &copy; {{user.name}}</p>", "a <b> & © {{user.name}}\n"},
 		{"links", `<a href="{{link}}">Accept</a><p><a href="{{link}}">{{link}}</a></p><a href="mailto:a@b.example">a@b.example</a> <a href="#top">top</a><a href="https://x.example/?a=1&amp;b=2"><img alt="Logo"></a>`,

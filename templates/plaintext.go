@@ -149,13 +149,15 @@ func plainEnd(name string) string {
 }
 
 // isHidden knows what readers never see, by the ways in which mails hide things.
+// A font size of 0 is none: it removes the gaps between columns, which have sizes
+// of their own.
 func isHidden(name, token string) bool {
 	switch name {
 	case "head", "title", "style", "script", "noscript", "template":
 		return true
 	}
 	style := strings.ToLower(strings.ReplaceAll(attributeValue(token, "style"), " ", ""))
-	for _, way := range []string{"display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "font-size:0", "opacity:0;"} {
+	for _, way := range []string{"display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "opacity:0"} {
 		if i := strings.Index(style, way); i >= 0 && !strings.HasPrefix(style[i+len(way):], ".") {
 			return true
 		}
