@@ -78,30 +78,42 @@ type process struct {
 func start(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, exited: make(chan struct{})}
+	p.run(t, func(line string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.output.WriteString(line + "\n")
+	})
+	return p
+}
+
+// run starts the program and hands on every line that it prints, the last of
+// them before exited is closed.
+func (p *process) run(t testing.TB, print func(line string)) {
+	t.Helper()
 	reader, writer := io.Pipe()
-	cmd.Stdout, cmd.Stderr = writer, writer
-	if err := cmd.Start(); err != nil {
+	p.cmd.Stdout, p.cmd.Stderr = writer, writer
+	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	printed := make(chan struct{})
 	go func() {
+		defer close(printed)
 		lines := bufio.NewScanner(reader)
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
-			p.mu.Lock()
-			p.output.WriteString(lines.Text() + "\n")
-			p.mu.Unlock()
+			print(lines.Text())
 		}
 	}()
 	go func() {
-		p.err = cmd.Wait()
+		p.err = p.cmd.Wait()
 		_ = writer.Close()
+		<-printed
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = p.cmd.Process.Kill()
 		<-p.exited
 	})
-	return p
 }
 
 // log returns what the program has printed so far.

@@ -1,0 +1,348 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The long form is "make campaign".
+var (
+	campaignWebhooks = flag.Int("campaign.webhooks", 9000, "how many webhooks the campaign sends")
+	campaignRate     = flag.Int("campaign.rate", 160, "webhooks per second")
+	campaignSeed     = flag.Uint64("campaign.seed", 1, "what decides which webhook meets which fault")
+)
+
+// grace is what an answer may take beyond the relay's deadline.
+const grace = 500 * time.Millisecond
+
+// TestCampaign is the proof of docs/reliability.md: the real binary, between a
+// load of webhooks and mail services that fail in every way known to us, while
+// relays are stopped, killed and replaced. Every webhook is held against the
+// promises by itself.
+func TestCampaign(t *testing.T) {
+	need(t, "nginx", "/usr/sbin/nginx")
+	c := newCampaign(t)
+	t.Logf("seed %d, %d webhooks", *campaignSeed, *campaignWebhooks)
+
+	total := *campaignWebhooks
+	c.phase("one relay, replaced, deadline 2s", 2*time.Second, total*3/10, c.handOver)
+	c.phase("one relay, deadline 8s", 8*time.Second, total*2/10, c.alone)
+	c.phase("nginx, rolling restarts", 2*time.Second, total*3/10, c.behindNginx(rolling))
+	c.phase("nginx, kill -9", 2*time.Second, total-total*3/10-total*2/10-total*3/10, c.behindNginx(killing))
+
+	c.judgeDuplicates()
+	c.report(os.Stdout)
+	for i, v := range c.violations {
+		if i == 20 {
+			t.Errorf("and %d more violations", len(c.violations)-i)
+			break
+		}
+		t.Errorf("violation: %s: webhook %d: %s", v.rule, v.number, v.text)
+	}
+	if missed := c.missedFaults(); len(missed) > 0 {
+		t.Errorf("faults that no mail met, so that nothing is known about them: %s", strings.Join(missed, "; "))
+	}
+	if len(c.log.strange) > 0 {
+		t.Errorf("the relay printed what is no log line:\n%s", strings.Join(c.log.strange[:min(40, len(c.log.strange))], "\n"))
+	}
+	if c.outcomes["200"] < total/2 {
+		t.Errorf("only %d of %d webhooks were accepted: the campaign proves little", c.outcomes["200"], total)
+	}
+}
+
+// campaign is all that a campaign knows.
+type campaign struct {
+	t        *testing.T
+	binary   string
+	ledger   *ledger
+	log      *logReader
+	smtp     []*smtpFaultServer
+	http     []*httpFaultServer
+	sections string // of the configuration, but for those of one relay
+	webhooks *webhooks
+	begin    time.Time
+
+	sent atomic.Int64
+
+	mu         sync.Mutex
+	calls      []call
+	outcomes   map[string]int
+	violations []violation
+}
+
+// way is a route of the campaign: mails to its domain go to its providers.
+type way struct {
+	domain    string
+	providers []string
+}
+
+var ways = []way{
+	{"r0.example", []string{"starttls", "sendgrid"}},
+	{"r1.example", []string{"tls", "mailgun", "plain"}},
+	{"r2.example", []string{"sendgrid", "plain"}},
+	{"r3.example", []string{"mailgun", "starttls", "ses"}},
+	{"r4.example", []string{"ses", "tls"}},
+	{"r5.example", []string{"plain"}},
+}
+
+func newCampaign(t *testing.T) *campaign {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &campaign{
+		t: t, binary: path, ledger: newLedger(), begin: time.Now(),
+		log:      &logReader{attempts: make(map[string][]attempt)},
+		outcomes: make(map[string]int),
+	}
+	certificates := newCertificates(t)
+	c.smtp = []*smtpFaultServer{
+		{name: "starttls", startTLS: true, login: true, pipelining: true, certificates: certificates},
+		{name: "tls", implicitTLS: true, certificates: certificates},
+		{name: "plain", pipelining: true},
+	}
+	seed := *campaignSeed
+	for _, s := range c.smtp {
+		s.ledger = c.ledger
+		s.connections = newDeck(seed, s.name+" connections", 30, connectionFaults(s))
+		s.transactions = newDeck(seed, s.name+" transactions", 6, transactionFaults)
+		s.mails = newDeck(seed, s.name+" mails", 25, mailFaults)
+		s.start(t)
+	}
+	for name, d := range map[string]dialect{"sendgrid": sendGridDialect, "mailgun": mailgunDialect, "ses": sesDialect} {
+		s := &httpFaultServer{name: name, dialect: d, ledger: c.ledger, mails: newDeck(seed, name+" mails", 30, httpFaults(d))}
+		s.start(t)
+		c.http = append(c.http, s)
+	}
+	c.sections = c.configuration(certificates)
+	domains := make([]string, len(ways))
+	for i, w := range ways {
+		domains[i] = w.domain
+	}
+	c.webhooks = newWebhooks(t, domains)
+	return c
+}
+
+// configuration writes the sections that all relays share.
+func (c *campaign) configuration(certificates *certificates) string {
+	type object = map[string]any
+	ports, endpoints := map[string]int{}, map[string]string{}
+	for _, s := range c.smtp {
+		ports[s.name] = s.port()
+	}
+	for _, s := range c.http {
+		endpoints[s.name] = s.endpoint()
+	}
+	smtp := func(name string, more object) object {
+		provider := object{"name": name, "type": "smtp", "host": "127.0.0.1", "port": ports[name], "maxConcurrent": 100}
+		for key, value := range more {
+			provider[key] = value
+		}
+		return provider
+	}
+	routes := make([]object, len(ways))
+	for i, w := range ways {
+		routes[i] = object{"domains": []string{w.domain}, "providers": w.providers}
+	}
+	text, err := json.Marshal(object{
+		"sender": object{"from": "Acme <no-reply@acme.example>"},
+		"providers": []object{
+			smtp("starttls", object{"requireTLS": true, "tls": object{"ca": certificates.authority}, "auth": object{"user": "relay", "pass": "password-of-the-test"}}),
+			smtp("tls", object{"secure": true, "tls": object{"ca": certificates.authority}}),
+			{"type": "sendgrid", "endpoint": endpoints["sendgrid"], "apiKey": "SG.key-of-the-test", "maxConcurrent": 100},
+			{"type": "mailgun", "endpoint": endpoints["mailgun"], "apiKey": "key-of-the-test", "domain": "mail.acme.example", "maxConcurrent": 20},
+			{"type": "ses", "endpoint": endpoints["ses"], "region": "eu-west-1", "accessKeyId": "AKIAKEYOFTHETEST0000", "accessKeySecret": "secret-of-the-test", "maxConcurrent": 100},
+			smtp("plain", object{"ignoreTLS": true, "maxMessages": 20}),
+		},
+		"routes": routes,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(text[1 : len(text)-1])
+}
+
+// relay starts a relay and waits until it answers.
+func (c *campaign) relay(public string, timeout time.Duration) *relayProcess {
+	c.t.Helper()
+	r := &relayProcess{public: public, process: &process{exited: make(chan struct{})}}
+	file := filepath.Join(c.t.TempDir(), "config.json")
+	text := fmt.Sprintf(`{"server": {"address": %q, "authorization": [%q], "timeout": %q, "trustedProxies": ["127.0.0.1"]},
+		"admin": {"address": ""}, %s}`, public, authorization, timeout, c.sections)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	r.cmd = exec.Command(c.binary, "--config", file)
+	r.cmd.Env = []string{}
+	r.run(c.t, c.log.read)
+	r.waitReady(c.t)
+	return r
+}
+
+func (c *campaign) freshAddress() string { return fmt.Sprintf("127.0.0.1:%d", freePort(c.t)) }
+
+// scene is what a phase does to the relays while the load runs. It gets the
+// load going by calling ready with the address, and goes on until the context
+// ends.
+type scene func(ctx context.Context, timeout time.Duration, ready func(address func() string))
+
+// phase runs a load of so many webhooks through a scene. The load goes on for
+// as long as the scene needs for one round.
+func (c *campaign) phase(name string, timeout time.Duration, webhooks int, play scene) {
+	c.t.Helper()
+	enough := c.sent.Load() + int64(webhooks)
+	ctx, sent := context.WithCancel(c.t.Context())
+	defer sent()
+	var over atomic.Bool // the scene has had its round
+	var wait sync.WaitGroup
+	play(ctx, timeout, func(address func() string) {
+		l := &load{
+			phase: name, address: address, limit: timeout + grace, rate: *campaignRate,
+			next: func() (int, bool) {
+				if c.sent.Load() >= enough {
+					sent()
+					if over.Load() {
+						return 0, false
+					}
+				}
+				return int(c.sent.Add(1)), true
+			},
+			body: c.webhooks.body, done: c.done,
+		}
+		wait.Go(func() { l.run(c.t.Context(), *campaignSeed) })
+		wait.Go(func() { c.progress(&over, name) })
+	})
+	over.Store(true)
+	wait.Wait()
+}
+
+// done takes the answer to a webhook.
+func (c *campaign) done(result call) {
+	broken := judge(result, c.ledger.copies(result.number))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, result)
+	c.outcomes[result.outcome()]++
+	c.violations = append(c.violations, broken...)
+}
+
+// handOver replaces one relay by another again and again, as an orchestrator
+// does: the new one is ready, new connections go to it, the old one is asked to
+// stop.
+func (c *campaign) handOver(ctx context.Context, timeout time.Duration, ready func(func() string)) {
+	var door entrance
+	current := c.relay(c.freshAddress(), timeout)
+	door.lead(current.public)
+	ready(door.String)
+	for {
+		next := c.relay(c.freshAddress(), timeout)
+		door.lead(next.public)
+		current.stop(c.t)
+		current = next
+		if ctx.Err() != nil {
+			c.t.Cleanup(func() { current.stop(c.t) })
+			return
+		}
+	}
+}
+
+// alone leaves one relay in peace.
+func (c *campaign) alone(ctx context.Context, timeout time.Duration, ready func(func() string)) {
+	r := c.relay(c.freshAddress(), timeout)
+	ready(func() string { return r.public })
+	<-ctx.Done()
+}
+
+// unrest is what happens to a relay behind a proxy, which is left with another.
+type unrest func(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess
+
+func rolling(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess {
+	r.stop(c.t)
+	return c.relay(r.public, timeout)
+}
+
+func killing(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess {
+	r.signal(c.t, syscall.SIGKILL)
+	<-r.exited
+	time.Sleep(time.Second) // the proxy has to do without it
+	return c.relay(r.public, timeout)
+}
+
+// behindNginx runs two relays behind a proxy and restarts them in turn.
+func (c *campaign) behindNginx(unrest unrest) scene {
+	return func(ctx context.Context, timeout time.Duration, ready func(func() string)) {
+		relays := []*relayProcess{c.relay(c.freshAddress(), timeout), c.relay(c.freshAddress(), timeout)}
+		address := c.nginx(relays[0].public, relays[1].public)
+		ready(func() string { return address })
+		for {
+			for i, r := range relays {
+				time.Sleep(500 * time.Millisecond)
+				relays[i] = unrest(c, r, timeout)
+				// What nginx thinks of the one that is back has to pass first, or
+				// nobody would be left when the other one goes.
+				time.Sleep(2500 * time.Millisecond)
+			}
+			if ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// nginx starts a real nginx with the configuration that docs/reliability.md
+// shows, and returns its address.
+func (c *campaign) nginx(relay1, relay2 string) string {
+	c.t.Helper()
+	block, err := os.ReadFile("campaign_nginx.conf")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	address, dir := c.freshAddress(), c.t.TempDir()
+	text := strings.NewReplacer("relay-1:8080", relay1, "relay-2:8080", relay2, "listen 8000", "listen "+address).Replace(string(block))
+	paths := ""
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		paths += fmt.Sprintf("%s_temp_path %s/%s;\n", kind, dir, kind)
+	}
+	file := filepath.Join(dir, "nginx.conf")
+	text = fmt.Sprintf("daemon off;\nworker_processes 1;\npid %s/pid;\nerror_log stderr crit;\nevents { worker_connections 2048; }\n"+
+		"http {\naccess_log off;\n%s%s}\n", dir, paths, text)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	p := start(c.t, exec.Command(need(c.t, "nginx", "/usr/sbin/nginx"), "-e", "stderr", "-c", file))
+	until(c.t, "nginx answers", func() bool {
+		select {
+		case <-p.exited:
+			c.t.Fatalf("nginx ended:\n%s", p.log())
+		default:
+		}
+		response, err := http.Get("http://" + address + "/")
+		if err != nil {
+			return false
+		}
+		return errors.Join(response.Body.Close()) == nil
+	})
+	c.t.Cleanup(func() { p.signal(c.t, syscall.SIGTERM); <-p.exited })
+	return address
+}
+
+// judgeDuplicates runs at the end, when all logs have been read.
+func (c *campaign) judgeDuplicates() {
+	for number := 1; number <= int(c.sent.Load()); number++ {
+		c.violations = append(c.violations, judgeDuplicates(number, c.ledger.copies(number), c.log.attempts)...)
+	}
+}
