@@ -1,6 +1,6 @@
 # The few things people do here. CI runs .ci/run.
 
-.PHONY: run test build lint fuzz
+.PHONY: run test build lint fuzz campaign
 
 run: ## development mode: webhook on :8080, inbox on :9090
 	go run .
@@ -17,3 +17,6 @@ lint:
 
 fuzz: ## ten minutes for each parser of foreign input
 	.ci/fuzz 10m
+
+campaign: ## the proof of docs/reliability.md: 100,000 webhooks through failing services and dying relays
+	go test ./e2e -count=1 -v -timeout 2h -run '^TestCampaign$$' -campaign.webhooks 100000 -campaign.rate 500

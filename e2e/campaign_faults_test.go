@@ -34,15 +34,21 @@ type fault struct {
 	kept bool
 }
 
+// cutShort marks an answer that ends before it should.
+const cutShort = `{"cut`
+
 // String names the fault in the report.
 func (f fault) String() string {
 	name := f.at + " " + string(f.how)
 	if f.how == answers {
 		code, _, _ := strings.Cut(f.reply, " ")
-		if word := enhancedCode.FindString(f.reply); word != "" {
-			code += word
+		name = f.at + " " + code + enhancedCode.FindString(f.reply)
+		for mark, word := range map[string]string{htmlType: " HTML", "Retry-After": " Retry-After", cutShort: " cut short",
+			"\r\nContent-Length: 0": " empty", "ErrorType: M": " refused", "ErrorType: T": " throttled"} {
+			if strings.Contains(f.reply, mark) {
+				name += word
+			}
 		}
-		name = f.at + " " + code
 	}
 	if f.kept {
 		name += ", mail kept"
@@ -217,7 +223,7 @@ var sendGridDialect = dialect{
 		[]fault{
 			{at: atAnswer, how: answers, reply: response(202, "", ""), kept: true},
 			{at: atAnswer, how: answers, reply: response(202, htmlType, "<p>taken</p>"), kept: true},
-			{at: atAnswer, how: answers, reply: "202 Accepted\r\nContent-Length: 100\r\n\r\n{\"cut", kept: true},
+			{at: atAnswer, how: answers, reply: "202 Accepted\r\nContent-Length: 100\r\n\r\n" + cutShort, kept: true},
 		}),
 }
 
@@ -244,9 +250,9 @@ var readableAnswers = func() []fault {
 	var faults []fault
 	for _, reply := range []string{
 		response(200, htmlType, "<p>welcome</p>"),
-		response(200, jsonType, `{"id":"cu`),
+		response(200, jsonType, `{"id":`),
 		response(200, jsonType, ``),
-		"200 OK\r\n" + jsonType + "Content-Length: 100\r\n\r\n{\"cut",
+		"200 OK\r\n" + jsonType + "Content-Length: 100\r\n\r\n" + cutShort,
 	} {
 		faults = append(faults, fault{at: atAnswer, how: answers, reply: reply},
 			fault{at: atAnswer, how: answers, reply: reply, kept: true})

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +85,7 @@ func (s *httpFaultServer) obey(conn *net.TCPConn, request *http.Request) error {
 	switch f.how {
 	case answers:
 		_, err := io.WriteString(conn, "HTTP/1.1 "+f.reply)
-		if strings.Contains(f.reply, "{\"cut") {
+		if strings.Contains(f.reply, cutShort) {
 			return errDone // after less than it said
 		}
 		return err
@@ -122,12 +121,6 @@ func readNumber(body io.Reader) ([]byte, int, error) {
 	}
 }
 
-var refField = regexp.MustCompile(`(?i)X-Entity-Ref-ID[^0-9a-z]+(?:Value[^0-9a-z]+)?([0-9a-z]{26})`)
-
 func (s *httpFaultServer) keep(number int, body []byte) *keptMail {
-	mail := keptMail{server: s.name, intact: bytes.Contains(body, []byte(code(number)))}
-	if found := refField.FindSubmatch(body); found != nil {
-		mail.ref = string(found[1])
-	}
-	return s.ledger.keep(number, mail)
+	return s.ledger.keep(number, keptMail{server: s.name, ref: refIn(body), intact: bytes.Contains(body, []byte(code(number)))})
 }

@@ -128,7 +128,7 @@ const (
 	burst = 64
 	// callers is how many may be under way: more than a burst, because some
 	// wait for a provider that has stalled.
-	callers = 160
+	callers = 256
 	// occasional callers use their connection now and then, with pauses around
 	// the idle limit.
 	occasional = 24
@@ -237,11 +237,11 @@ func (e *entrance) String() string { return e.address.Load().(string) }
 type logReader struct {
 	mu       sync.Mutex
 	attempts map[string][]attempt // by the id of the mail
-	strange  []string             // lines that are not JSON, such as a stack
+	strange  []string             // lines that are not JSON, such as a stack, or that hold a recipient
 }
 
 func (l *logReader) read(line string) {
-	if !strings.HasPrefix(line, "{") {
+	if !strings.HasPrefix(line, "{") || strings.Contains(line, recipientMark) {
 		l.mu.Lock()
 		l.strange = append(l.strange, line)
 		l.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -83,6 +84,27 @@ func (c *campaign) report(w io.Writer) {
 	}
 	_ = table.Flush()
 
+	excused := 0
+	proxies := make(map[string]int)
+	for _, one := range c.calls {
+		if one.took > one.limit && one.took-one.taken <= one.limit {
+			excused++
+		}
+		if one.status != 0 && one.id == "" {
+			proxies[one.phase]++
+		}
+	}
+	print("\nThe machine kept an idle process waiting for %v at most; %d answers were late for this alone",
+		c.canary.longest().Round(time.Millisecond), excused)
+	print("Answers that the proxy made itself: %s", counted(proxies))
+	for _, p := range c.proxies {
+		reasons := make(map[string]int)
+		for _, found := range proxysReason.FindAllStringSubmatch(p.log(), -1) {
+			reasons[found[1]]++
+		}
+		print("What its log says: %s", counted(reasons))
+	}
+
 	twice, unanswered := 0, make(map[string]int)
 	for _, one := range c.calls {
 		copies := len(c.ledger.copies(one.number))
@@ -101,10 +123,13 @@ func (c *campaign) report(w io.Writer) {
 	for _, v := range c.violations {
 		rules[v.rule]++
 	}
-	for _, rule := range []string{everyAcceptanceIsKept, everyRequestAnswered, nothingTakesLonger, duplicatesExplained} {
+	for _, rule := range promises {
 		print("  %5d  %s", rules[rule], rule)
 	}
 }
+
+// proxysReason finds what happened in a line of nginx's error log.
+var proxysReason = regexp.MustCompile(`\*\d+ ([^,\n]*)`)
 
 func counted(counts map[string]int) string {
 	var parts []string

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,6 +73,8 @@ func (c *smtpFaultConn) commit(f fault, number int, instead string) error {
 			return errDone
 		}
 		return nil
+	case offersNone:
+		return c.say("502 5.5.1 not offered")
 	case dawdles:
 		time.Sleep(dawdling)
 		return c.say(instead)
@@ -149,7 +149,7 @@ func (c *smtpFaultConn) obey(line string) error {
 		}
 		return c.say(c.extensions()...)
 	case "STARTTLS":
-		if c.here(atSTARTTLS) && c.fault.how != offersNone {
+		if c.here(atSTARTTLS) {
 			return c.commit(c.fault, nameless, "")
 		}
 		if err := c.say("220 2.0.0 go ahead"); err != nil {
@@ -161,7 +161,7 @@ func (c *smtpFaultConn) obey(line string) error {
 		c.reader = bufio.NewReader(c.conn)
 		return nil
 	case "AUTH":
-		if c.here(atAUTH) && c.fault.how != offersNone {
+		if c.here(atAUTH) {
 			return c.commit(c.fault, nameless, "")
 		}
 		return c.say("235 2.7.0 welcome")
@@ -222,21 +222,6 @@ func (c *smtpFaultConn) secure() error {
 	}
 	c.conn, c.secured = secured, true
 	return nil
-}
-
-var numberOf = regexp.MustCompile(`\bn(\d{8})@`)
-
-// numberIn finds the number of a webhook in what is sent for it.
-func numberIn(text []byte) int {
-	found := numberOf.FindSubmatch(text)
-	if found == nil {
-		return nameless
-	}
-	number, err := strconv.Atoi(string(found[1]))
-	if err != nil {
-		return nameless
-	}
-	return number
 }
 
 // transaction takes one mail from MAIL FROM to the verdict.
@@ -320,14 +305,9 @@ func (c *smtpFaultConn) body() ([]byte, error) {
 	}
 }
 
-var refHeader = regexp.MustCompile(`(?im)^X-Entity-Ref-ID: *([0-9a-z]{26})`)
-
 func (c *smtpFaultConn) keep(number int, body []byte) *keptMail {
-	mail := keptMail{server: c.server.name}
-	if found := refHeader.FindSubmatch(body); found != nil {
-		mail.ref = string(found[1])
-	}
 	unfolded := bytes.ReplaceAll(body, []byte("=\r\n"), nil)
-	mail.intact = bytes.Contains(unfolded, []byte(code(number)))
-	return c.server.ledger.keep(number, mail)
+	return c.server.ledger.keep(number, keptMail{
+		server: c.server.name, ref: refIn(body), intact: bytes.Contains(unfolded, []byte(code(number))),
+	})
 }

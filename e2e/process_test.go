@@ -23,25 +23,37 @@ import (
 // patience bounds every wait for something that should happen soon.
 const patience = 20 * time.Second
 
-// binary builds the relay once and returns its path.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "relay-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "logto-email-relay")
-	out, err := exec.Command("go", "build", "-race", "-o", path, "..").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
+// binary is the relay with the race detector, plainBinary the one that operators
+// run. Each is built once, when it is needed.
+var binary, plainBinary = builder("-race"), builder()
+
+func builder(flags ...string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		path := filepath.Join(workshop, "logto-email-relay"+strings.Join(flags, ""))
+		args := append(append([]string{"build"}, flags...), "-o", path, "..")
+		out, err := exec.Command("go", args...).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return path, nil
+	})
+}
+
+// workshop is where the binaries are built.
+var workshop string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if os.Getenv(canaryVariable) != "" {
+		fmt.Fprintln(os.Stderr, sing())
+		os.Exit(1)
 	}
+	var err error
+	if workshop, err = os.MkdirTemp("", "relay-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(workshop)
 	os.Exit(code)
 }
 
