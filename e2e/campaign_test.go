@@ -252,6 +252,14 @@ func (c *campaign) done(result call) {
 	c.violations = append(c.violations, broken...)
 }
 
+// endsWell waits for the end of a relay that was asked to stop.
+func (c *campaign) endsWell(r *relayProcess) {
+	c.t.Helper()
+	if code := r.exitCode(c.t); code != 0 {
+		c.t.Errorf("exit code %d after SIGTERM", code)
+	}
+}
+
 // switching is how long it takes until everybody knows of the new relay. It has
 // to end within the 6 seconds that a relay that was told to stop still serves.
 const switching = 2 * time.Second
@@ -269,9 +277,7 @@ func (c *campaign) handOver(ctx context.Context, timeout time.Duration, ready fu
 		current.signal(c.t, syscall.SIGTERM)
 		time.Sleep(switching)
 		door.lead(next.public)
-		if code := current.exitCode(c.t); code != 0 {
-			c.t.Errorf("exit code %d after SIGTERM", code)
-		}
+		c.endsWell(current)
 		current = next
 		if ctx.Err() != nil {
 			return
@@ -290,7 +296,8 @@ func (c *campaign) alone(ctx context.Context, timeout time.Duration, ready func(
 type unrest func(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess
 
 func rolling(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess {
-	r.stop(c.t)
+	r.signal(c.t, syscall.SIGTERM)
+	c.endsWell(r)
 	return c.relay(r.public, timeout)
 }
 
