@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +24,8 @@ const (
 	canaryPause    = 20 * time.Millisecond
 	// canaryMoment is what an answer may take on a machine that is free.
 	canaryMoment = 10 * time.Millisecond
+	// queueInterval is how long the processors have to be taken to count.
+	queueInterval = 100 * time.Millisecond
 )
 
 // sing is the life of the canary.
@@ -38,6 +42,9 @@ type canary struct {
 	mu     sync.Mutex
 	delays []delay
 	asked  time.Time // zero, or when the question was put that is open now
+	// When the queue for the processors was looked at, and how long it was.
+	checked time.Time
+	waited  time.Duration
 }
 
 type delay struct {
@@ -62,7 +69,7 @@ func startCanary(t testing.TB) *canary {
 		t.Fatal("the canary is silent")
 	}
 	url := "http://" + lines.Text()
-	c, end := &canary{}, make(chan struct{})
+	c, end := &canary{checked: time.Now(), waited: starvation()}, make(chan struct{})
 	var listening sync.WaitGroup
 	listening.Go(func() {
 		for {
@@ -83,6 +90,7 @@ func startCanary(t testing.TB) *canary {
 	return c
 }
 
+// ask waits for one answer.
 func (c *canary) ask(url string) {
 	begin := time.Now()
 	c.mu.Lock()
@@ -91,12 +99,38 @@ func (c *canary) ask(url string) {
 	if response, err := http.Get(url); err == nil {
 		_ = response.Body.Close()
 	}
+	length := time.Since(begin)
+	waited := starvation()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = time.Time{}
-	if length := time.Since(begin); length > canaryMoment {
+	since := begin.Sub(c.checked) + length
+	// A process that sleeps most of the time is served first where others have to
+	// queue. Linux tells how long somebody has been queueing for a processor; if
+	// that was nearly all the time, the machine is full.
+	if since > queueInterval {
+		if queued := waited - c.waited; queued > since*9/10 {
+			c.delays = append(c.delays, delay{c.checked, since})
+			length = 0 // it is in there
+		}
+		c.checked, c.waited = c.checked.Add(since), waited
+	}
+	if length > canaryMoment {
 		c.delays = append(c.delays, delay{begin, length})
 	}
+}
+
+// starvation is for how long in all some process was ready and had no processor;
+// zero where the kernel does not say.
+func starvation() time.Duration {
+	text, err := os.ReadFile("/proc/pressure/cpu")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	_, total, _ := strings.Cut(first, "total=")
+	microseconds, _ := strconv.ParseInt(total, 10, 64) // zero if it is none
+	return time.Duration(microseconds) * time.Microsecond
 }
 
 // taken is how much of the time since begin the machine has taken.
@@ -118,13 +152,13 @@ func (c *canary) taken(begin time.Time) time.Duration {
 	return sum
 }
 
-// longest returns the longest delay.
-func (c *canary) longest() time.Duration {
+// sum is what the machine has taken in all.
+func (c *canary) sum() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	longest := time.Duration(0)
+	sum := time.Duration(0)
 	for _, d := range c.delays {
-		longest = max(longest, d.length)
+		sum += d.length
 	}
-	return longest
+	return sum
 }

@@ -94,8 +94,8 @@ func (c *campaign) report(w io.Writer) {
 			proxies[one.phase]++
 		}
 	}
-	print("\nThe machine kept an idle process waiting for %v at most; %d answers were late for this alone",
-		c.canary.longest().Round(time.Millisecond), excused)
+	print("\nThe machine itself was late for %v in all; %d answers were late for this alone",
+		c.canary.sum().Round(time.Millisecond), excused)
 	print("Answers that the proxy made itself: %s", counted(proxies))
 	for _, p := range c.proxies {
 		reasons := make(map[string]int)
