@@ -78,10 +78,10 @@ func (s *httpFaultServer) obey(conn *net.TCPConn, request *http.Request) error {
 		_, err := io.WriteString(conn, accept)
 		return err
 	}
-	s.ledger.meet(s.name, f, number)
 	if f.kept {
 		s.keep(number, body)
 	}
+	s.ledger.meet(s.name, f, number)
 	switch f.how {
 	case answers:
 		_, err := io.WriteString(conn, "HTTP/1.1 "+f.reply)

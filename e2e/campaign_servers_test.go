@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,24 +29,35 @@ const (
 // always is a deck in which every number meets the same fault.
 func always(f fault) deck { return newDeck(1, "test", 100, []fault{f}) }
 
-// patienceWith is how long it makes sense to wait for a server with this fault.
-func patienceWith(f fault) time.Duration {
-	if f.how == stalls || f.how == floods {
-		return 100 * time.Millisecond
+// givingUp returns a context that ends when the fault has happened, if it is one
+// that nobody survives in another way.
+func givingUp(t *testing.T, l *ledger, server string, f fault, endless ...manner) context.Context {
+	ctx, giveUp := context.WithTimeout(t.Context(), patience)
+	var watching sync.WaitGroup
+	t.Cleanup(func() {
+		giveUp()
+		watching.Wait()
+	})
+	if slices.Contains(endless, f.how) {
+		watching.Go(func() {
+			for ctx.Err() == nil && l.met(metFault{server, f.String()}) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			giveUp()
+		})
 	}
-	return patience
+	return ctx
 }
 
 // sendBySMTP sends one mail as a client that knows nothing of faults.
-func sendBySMTP(s *smtpFaultServer, wait time.Duration) error {
-	conn, err := net.DialTimeout("tcp", s.listener.Addr().String(), wait)
+func sendBySMTP(ctx context.Context, s *smtpFaultServer) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.listener.Addr().String())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
-		return err
-	}
+	raw := conn
+	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
 	trusted := &tls.Config{ServerName: "127.0.0.1"}
 	if s.certificates != nil {
 		trusted.RootCAs = x509.NewCertPool()
@@ -109,7 +123,7 @@ func TestFaultServersOfSMTP(t *testing.T) {
 					s.connections = always(f)
 				}
 				s.start(t)
-				err := sendBySMTP(s, patienceWith(f))
+				err := sendBySMTP(givingUp(t, s.ledger, s.name, f, stalls, floods), s)
 
 				well := f.at == "" || f.how == dawdles || f.how == drips || f.how == confirms
 				var said *textproto.Error
@@ -149,13 +163,17 @@ func TestFaultServersOfHTTP(t *testing.T) {
 				}
 				s.start(t)
 				client := &http.Client{
-					Timeout:       patienceWith(f),
 					CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 				}
 				defer client.CloseIdleConnections()
 				body := fmt.Sprintf(`{"to":%q,"headers":{"X-Entity-Ref-ID":%q},"text":"your code is %s"}`,
 					recipient(someNumber, "r0.example"), someRef, code(someNumber))
-				answer, err := client.Post(s.endpoint()+d.path, "application/json", strings.NewReader(body))
+				request, err := http.NewRequestWithContext(givingUp(t, s.ledger, name, f, stalls), http.MethodPost,
+					s.endpoint()+d.path, strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := client.Do(request)
 				status := ""
 				if err == nil {
 					status = fmt.Sprint(answer.StatusCode)
