@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// atATime is the usual number of webhooks under way.
+const atATime = 50
+
+// roundTrip is the length of the wire in the scenarios with one.
+const roundTrip = 20 * time.Millisecond
+
+func perSecond(m measurement) float64 { return m.perSecond }
+func cpu(m measurement) float64       { return m.cpu }
+
+// compare lets the receivers take turns.
+func (b *bench) compare(s setup) (*result, error) {
+	all := &result{}
+	for round := range b.rounds {
+		for _, r := range b.programs.receivers {
+			m, err := measure(r, s, b.times, nil)
+			if err != nil {
+				return nil, err
+			}
+			say("round %d of %d, %d at a time: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.2f round trips",
+				round+1, b.rounds, s.concurrency, r.name, m.perSecond, m.cpu, m.p50, m.roundTrips)
+			all.add(r.name, m)
+		}
+	}
+	return all, nil
+}
+
+func (b *bench) plain() error {
+	s := setup{concurrency: atATime}
+	all, err := b.compare(s)
+	if err != nil {
+		return err
+	}
+	all.print(os.Stdout)
+	if b.profile != "" {
+		if err := b.takeProfiles(s); err != nil {
+			return err
+		}
+	}
+	relay := all.spread(theRelay, func(m measurement) float64 { return m.roundTrips })
+	b.target(relay.median <= 2.1, "%v round trips a mail, at most 2.1", relay)
+	for peer, times := range map[string]float64{theExpress: 7, theLogto: 10} {
+		if len(all.runs[peer]) > 0 {
+			ratio := all.ratio(peer, perSecond)
+			b.target(ratio.median >= times, "%v times the mails/s of %s, at least %v", ratio, peer, times)
+		}
+	}
+	if len(all.runs[theFloor]) > 0 {
+		ratio := all.ratio(theFloor, cpu)
+		b.target(ratio.median <= 1.8, "%v times the floor's CPU a mail, at most 1.8", ratio)
+	}
+	fmt.Println()
+	return nil
+}
+
+// takeProfiles runs the relay once more and asks its profiler.
+func (b *bench) takeProfiles(s setup) error {
+	_, err := measure(b.programs.receivers[0], s, b.times, func(*running) error {
+		for file, path := range map[string]string{
+			"cpu.pprof":    "profile?seconds=" + strconv.Itoa(int(b.times.length.Seconds())),
+			"allocs.pprof": "allocs",
+		} {
+			if err := fetch("http://"+b.programs.profiler+"/debug/pprof/"+path, filepath.Join(b.profile, file)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+func fetch(url, file string) error {
+	response, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, body, 0o600)
+}
+
+func (b *bench) distance() error {
+	all, err := b.compare(setup{concurrency: atATime, options: sinkOptions{TLS: true, RoundTrip: roundTrip}})
+	if err != nil {
+		return err
+	}
+	all.print(os.Stdout)
+	p50 := all.spread(theRelay, func(m measurement) float64 { return m.p50 })
+	bound := 2.2*roundTrip.Seconds()*1e3 + 5
+	b.target(p50.median <= bound, "p50 of %v ms, at most 2.2 round trips and 5 ms, which is %v ms", p50, bound)
+	fmt.Println()
+	return nil
+}
+
+// growth shows how mails/s and CPU change along a row of setups.
+func (b *bench) growth(what string, labels []string, setups []setup) error {
+	rows := [][]string{append([]string{what}, labels...)}
+	for _, r := range b.programs.receivers {
+		rate, cost, p50 := []string{r.name + ", mails/s"}, []string{r.name + ", CPU µs a mail"}, []string{r.name + ", p50 ms"}
+		for i, s := range setups {
+			m, err := measure(r, s, b.times, nil)
+			if err != nil {
+				return err
+			}
+			say("%s %s: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.1f KB a mail",
+				what, labels[i], r.name, m.perSecond, m.cpu, m.p50, m.size)
+			if s.template > 0 && m.size*1e3 < float64(s.template)*0.9 {
+				return fmt.Errorf("%s sends %.1f KB with a template of %d bytes", r.name, m.size, s.template)
+			}
+			rate, cost, p50 = append(rate, number(m.perSecond)), append(cost, number(m.cpu)), append(p50, number(m.p50))
+		}
+		rows = append(rows, rate, cost, p50)
+	}
+	table(os.Stdout, rows)
+	return nil
+}
+
+func (b *bench) concurrency() error {
+	var labels []string
+	var setups []setup
+	for _, n := range []int{1, 10, 50, 200} {
+		labels = append(labels, strconv.Itoa(n))
+		setups = append(setups, setup{concurrency: n})
+	}
+	return b.growth("at a time", labels, setups)
+}
+
+func (b *bench) size() error {
+	var labels []string
+	var setups []setup
+	for _, kilobytes := range []int{1, 8, 32, 100} {
+		labels = append(labels, strconv.Itoa(kilobytes))
+		setups = append(setups, setup{concurrency: atATime, template: kilobytes << 10})
+	}
+	return b.growth("KB of template", labels, setups)
+}
+
+// overload offers twice of what the provider can take: its bound on mails under
+// way and the length of the wire to it set the capacity, as in production, not
+// the processor, which the load would have to share.
+func (b *bench) overload() error {
+	rows := [][]string{{"receiver", "peak mails/s", "offered", "accepted/s", "of peak", "refused", "p50 / p99 ms of acceptance",
+		"p50 / p99 ms of refusal", "MB at peak, then after"}}
+	for _, r := range b.programs.receivers {
+		if r.name != theRelay {
+			continue
+		}
+		o, err := b.overloadOnce(r)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, o.row(r.name))
+		table(os.Stdout, rows)
+		b.target(o.accepted >= 0.9*o.peak, "%.0f accepted mails/s of a peak of %.0f, at least 90 %%", o.accepted, o.peak)
+		b.target(o.refusedP99 <= 1000, "p99 of a refusal %.0f ms, at most 1 s", o.refusedP99)
+		b.target(o.memoryAfter <= 1.5*o.memoryBefore+16, "%.1f MB at peak load, %.1f MB after overload, flat", o.memoryBefore, o.memoryAfter)
+	}
+	fmt.Println()
+	return nil
+}
+
+type overload struct {
+	peak, offered, accepted   float64 // per second
+	refused                   int
+	acceptedP50, acceptedP99  float64
+	refusedP50, refusedP99    float64
+	memoryBefore, memoryAfter float64 // MB
+}
+
+func (o overload) row(name string) []string {
+	return []string{name, number(o.peak), number(o.offered), number(o.accepted), fmt.Sprintf("%.0f %%", 100*o.accepted/o.peak),
+		strconv.Itoa(o.refused), number(o.acceptedP50) + " / " + number(o.acceptedP99),
+		number(o.refusedP50) + " / " + number(o.refusedP99), number(o.memoryBefore) + ", " + number(o.memoryAfter)}
+}
+
+func (b *bench) overloadOnce(r receiver) (overload, error) {
+	var o overload
+	s := setup{concurrency: atATime, options: sinkOptions{RoundTrip: roundTrip}}
+	sink, err := startSink(s.options)
+	if err != nil {
+		return o, err
+	}
+	defer sink.kill()
+	s.sink = sink
+	receiver, err := r.run(s)
+	if err != nil {
+		return o, err
+	}
+	defer receiver.stop()
+	l := newLoad(receiver.address)
+
+	peak := during(b.times.warmUp, b.times.length, l, func(ctx context.Context) { l.closed(ctx, atATime) })
+	o.peak = float64(len(peak)) / b.times.length.Seconds()
+	if now, _, err := receiver.memory(); err == nil {
+		o.memoryBefore = float64(now) / 1e6
+	}
+	say("%s takes %.0f mails/s", r.name, o.peak)
+
+	o.offered = 2 * o.peak
+	length := 3 * b.times.length
+	late := 0
+	answers := during(b.times.warmUp, length, l, func(ctx context.Context) { late = l.open(ctx, o.offered) })
+	refused := slices.DeleteFunc(slices.Clone(answers), func(a answer) bool { return a.status/100 == 2 })
+	answers = slices.DeleteFunc(answers, func(a answer) bool { return a.status/100 != 2 })
+	for _, a := range refused {
+		if a.status != http.StatusServiceUnavailable {
+			return o, fmt.Errorf("status %d under overload", a.status)
+		}
+	}
+	o.accepted, o.refused = float64(len(answers))/length.Seconds(), len(refused)
+	o.acceptedP50, o.acceptedP99 = latencies(answers)
+	o.refusedP50, o.refusedP99 = latencies(refused)
+	now, _, err := receiver.memory()
+	if err != nil {
+		return o, err
+	}
+	o.memoryAfter = float64(now) / 1e6
+	if late > 0 {
+		return o, fmt.Errorf("%d webhooks could not be sent, because %d waited for an answer", late, maxCallers)
+	}
+	if err := l.failure(); err != nil {
+		return o, err
+	}
+	return o, honest(l, sink)
+}
+
+// during runs a load and returns the answers that came after the warm-up.
+func during(warmUp, length time.Duration, l *load, run func(context.Context)) []answer {
+	ctx, stop := context.WithTimeout(context.Background(), warmUp+length+patience)
+	defer stop()
+	var calling sync.WaitGroup
+	calling.Go(func() { run(ctx) })
+	time.Sleep(warmUp)
+	l.record(true)
+	time.Sleep(length)
+	answers := l.record(false)
+	stop()
+	calling.Wait()
+	return answers
+}
+
+// hung has every mail handed over to a provider that never says what became of
+// it, which is when the relay holds the most.
+func (b *bench) hung() error {
+	const webhooks = 1000
+	sink, err := startSink(sinkOptions{Hang: true})
+	if err != nil {
+		return err
+	}
+	defer sink.kill()
+	relay, err := b.programs.receivers[0].run(setup{sink: sink, concurrency: webhooks})
+	if err != nil {
+		return err
+	}
+	defer relay.stop()
+	l := newLoad(relay.address)
+	l.record(true)
+	var calling sync.WaitGroup
+	for range webhooks {
+		calling.Go(func() {
+			c := &caller{address: l.address}
+			defer c.close()
+			l.once(c)
+		})
+	}
+	waiting := int64(0)
+	for start := time.Now(); waiting < webhooks && time.Since(start) < patience; time.Sleep(10 * time.Millisecond) {
+		seen, err := sink.counts()
+		if err != nil {
+			return err
+		}
+		waiting = max(waiting, seen.Waiting)
+	}
+	now, peak, err := relay.memory()
+	if err != nil {
+		return err
+	}
+	say("%d mails wait", waiting)
+	calling.Wait()
+	if err := l.failure(); err != nil {
+		return err
+	}
+	answers := l.record(false)
+	byStatus := make(map[int]int)
+	for _, a := range answers {
+		byStatus[a.status]++
+	}
+	_, p99 := latencies(answers)
+	fmt.Printf("%d webhooks waited, %.1f MB then and %.1f MB at most; answers by status %v, p99 %.1f s.\n\n",
+		waiting, float64(now)/1e6, float64(peak)/1e6, byStatus, p99/1e3)
+	b.target(waiting == webhooks, "%d of %d mails were handed over and waited", waiting, webhooks)
+	b.target(peak <= 64e6, "%.1f MB at most, at most 64 MB", float64(peak)/1e6)
+	fmt.Println()
+	return nil
+}
+
+// start shows how soon a receiver answers and what it takes when nothing
+// happens.
+func (b *bench) start() error {
+	const starts = 7
+	sink, err := startSink(sinkOptions{})
+	if err != nil {
+		return err
+	}
+	defer sink.kill()
+	rows := [][]string{{"receiver", "first answer after ms", "idle MB"}}
+	for _, r := range b.programs.receivers {
+		var ready, idle []float64
+		for range starts {
+			running, err := r.run(setup{sink: sink, concurrency: atATime})
+			if err != nil {
+				return err
+			}
+			ready = append(ready, running.ready.Seconds()*1e3)
+			time.Sleep(500 * time.Millisecond) // what a start leaves behind is part of it
+			now, _, err := running.memory()
+			running.stop()
+			if err != nil {
+				return err
+			}
+			idle = append(idle, float64(now)/1e6)
+		}
+		say("%s has started %d times", r.name, starts)
+		rows = append(rows, []string{r.name, spreadOf(ready).String(), spreadOf(idle).String()})
+		if r.name == theRelay {
+			defer func() {
+				b.target(spreadOf(ready).median <= 150, "ready after %v ms, at most 150", spreadOf(ready))
+				b.target(spreadOf(idle).max <= 30, "%v MB idle, at most 30", spreadOf(idle))
+			}()
+		}
+	}
+	table(os.Stdout, rows)
+	return nil
+}
