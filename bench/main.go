@@ -79,7 +79,7 @@ func run() error {
 	flag.IntVar(&b.rounds, "rounds", 3, "how often each receiver takes its turn")
 	flag.DurationVar(&b.times.warmUp, "warm-up", time.Second, "how long a receiver runs before it is measured")
 	flag.DurationVar(&b.times.length, "length", 3*time.Second, "how long it is measured")
-	flag.StringVar(&b.profile, "profile", "", "a directory for the relay's profiles in the plain scenario")
+	flag.StringVar(&b.profile, "profile", "", "a directory for the relay's profiles in the scenarios plain and hung")
 	flag.Parse()
 	for _, name := range strings.Split(*chosen, ",") {
 		if !slices.Contains(names, name) {

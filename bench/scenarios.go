@@ -296,6 +296,11 @@ func (b *bench) hung() error {
 		return err
 	}
 	say("%d mails wait", waiting)
+	if b.profile != "" {
+		if err := fetch("http://"+b.programs.profiler+"/debug/pprof/heap", filepath.Join(b.profile, "heap.pprof")); err != nil {
+			return err
+		}
+	}
 	calling.Wait()
 	if err := l.failure(); err != nil {
 		return err
