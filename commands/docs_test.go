@@ -131,7 +131,7 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 		}
 	}
 	relay := compose.Services["relay"]
-	if relay.StopGrace != "20s" {
+	if relay.StopGrace != "30s" {
 		t.Errorf("the relay is given %q to stop", relay.StopGrace)
 	}
 	mounted, target, _ := strings.Cut(relay.Volumes[0], ":")

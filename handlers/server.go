@@ -23,6 +23,8 @@ const (
 	// callerIdleWindow is a little more than the 5 s after which Logto closes
 	// an idle connection.
 	callerIdleWindow = 6 * time.Second
+	// settle is how long requests have to be read that came as the port closed.
+	settle = time.Second
 )
 
 // Server is one listener with its handler.
@@ -59,10 +61,11 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // Serve answers requests until Drain or Close, and then returns nil.
 func (s *Server) Serve() error {
-	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := s.http.Serve(s.listener)
+	if errors.Is(err, http.ErrServerClosed) || s.Draining() && errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Draining tells whether the server is on its way out, and so not ready for
@@ -73,14 +76,24 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // its caller to close the connection, and requests are still served, on new
 // connections too. No idle connection is closed early: its owner may be writing
 // the next request at that moment. After the idle window nobody uses the old
-// connections any more; then the listener is closed and the requests under way
-// are finished. If the context ends first, everything stops at once.
+// connections any more; then the listener is closed, what has just come is read,
+// and the requests under way are finished. If the context ends first, everything
+// stops at once.
 func (s *Server) Drain(ctx context.Context) error {
 	s.draining.Store(true)
 	window := time.NewTimer(s.IdleWindow)
 	defer window.Stop()
 	select {
 	case <-window.C:
+	case <-ctx.Done():
+	}
+	// Shutdown gives up a connection whose request it has not read yet, even one
+	// that was accepted a moment ago. So the port closes first.
+	_ = s.listener.Close()
+	settled := time.NewTimer(settle)
+	defer settled.Stop()
+	select {
+	case <-settled.C:
 	case <-ctx.Done():
 	}
 	if err := s.http.Shutdown(ctx); err != nil {
