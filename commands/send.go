@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"logto-email-relay/relay"
-	"logto-email-relay/templates"
 )
 
 type sendCommand struct {
@@ -37,7 +36,7 @@ func (cmd sendCommand) Run(s *surroundings) error {
 	defer cancel()
 	start := time.Now()
 	receipt, err := h.relay.Deliver(ctx, relay.Request{
-		ID: relay.NewID(), To: to, Type: cmd.Type, Payload: templates.Sample(cmd.Type, cmd.Locale),
+		ID: relay.NewID(), To: to, Type: cmd.Type, Payload: h.catalogue.Sample(cmd.Type, cmd.Locale),
 	})
 	var failure *relay.Error
 	if errors.As(err, &failure) {
