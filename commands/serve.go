@@ -93,7 +93,14 @@ func (v *server) listen(ctx context.Context) error {
 	if v.config.Admin.Address == "" {
 		return nil
 	}
-	deps := handlers.Admin{Ready: v.ready, Metrics: registry, Authorization: v.development, Logger: v.logger}
+	deps := handlers.Admin{
+		Ready:         v.ready,
+		Metrics:       registry,
+		Gallery:       v.house.catalogue,
+		Branding:      v.config.Branding,
+		Authorization: v.development,
+		Logger:        v.logger,
+	}
 	if v.house.inbox != nil {
 		deps.Inbox = v.house.inbox
 	}

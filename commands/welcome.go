@@ -11,6 +11,7 @@ func welcome(out io.Writer, public, admin, authorization string) {
 Development mode: there is no configuration here, so mails are only shown, not sent.
 
   Inbox          http://%[2]s/inbox
+  Templates      http://%[2]s/templates
 
 In Logto's console, connector "HTTP Email":
 

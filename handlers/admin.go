@@ -14,6 +14,7 @@ import (
 
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
+	"logto-email-relay/templates"
 )
 
 // The paths of the admin listener that are not pages.
@@ -32,6 +33,9 @@ type Admin struct {
 	// with each thing that this depends on, by name.
 	Ready   func() (ready bool, details map[string]string)
 	Metrics prometheus.Gatherer
+	// Gallery shows the templates, in the operator's branding.
+	Gallery  Gallery
+	Branding templates.Branding
 	// Inbox is nil where no provider keeps its mails to look at.
 	Inbox Inbox
 	// Authorization is the value that webhooks must bear, for those who try
@@ -61,6 +65,11 @@ func NewAdmin(s AdminSettings, deps Admin) http.Handler {
 	pages := newPages(deps.Inbox != nil)
 	server.GET(stylePath, pages.style)
 	server.GET("/", overview{pages, deps.Ready}.show)
+	gallery := templatePages{pages, deps.Gallery, deps.Branding}
+	server.GET(templatesPath, gallery.list)
+	server.GET(templatesPath+"/:type", gallery.list)
+	server.GET(templatesPath+"/:type/:locale", gallery.mail)
+	server.GET(templatesPath+"/:type/:locale/html", gallery.html)
 	if deps.Inbox != nil {
 		inbox := inboxPages{pages, deps.Inbox}
 		server.GET(inboxPath, inbox.list)

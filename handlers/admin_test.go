@@ -141,9 +141,9 @@ func TestPages(t *testing.T) {
 			`http-equiv="refresh"`, `href="/inbox/0newest0000000000000000000"`, "Code for &lt;b&gt;Acme&lt;/b&gt; &amp; &#34;friends&#34;",
 			"alice@example.com", "(no subject)", "bob@example.com"}},
 		{"/inbox/0newest0000000000000000000", []string{
-			`<iframe class="mail" sandbox src="/inbox/0newest0000000000000000000/html"`, "no-reply@acme.example", "help@acme.example",
+			`<iframe class="mail light" sandbox src="/inbox/0newest0000000000000000000/html"`, "no-reply@acme.example", "help@acme.example",
 			"X-Entity-Ref-ID", "&lt;i&gt;", "21 November 2026, 10:30:00"}},
-		{"/inbox/0newest0000000000000000000?width=phone", []string{`<iframe class="mail phone" sandbox src="/inbox/0newest0000000000000000000/html"`}},
+		{"/inbox/0newest0000000000000000000?width=phone", []string{`<iframe class="mail light phone" sandbox src="/inbox/0newest0000000000000000000/html"`}},
 		{"/inbox/0newest0000000000000000000?view=text", []string{"Your code is 123456.\n&lt;script&gt;"}},
 		{"/inbox/0newest0000000000000000000?view=source", []string{"&lt;!--[if mso]&gt;o&lt;![endif]--&gt;", "&lt;script&gt;alert(1)"}},
 		{"/inbox/0older00000000000000000000", []string{`<pre class="card" dir="auto">Text alone.</pre>`}},

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"net/http"
 	"net/url"
 
 	"github.com/labstack/echo/v4"
@@ -33,52 +32,30 @@ func (p inboxPages) list(c echo.Context) error {
 	return p.pages.show(c, "inbox", page{Title: "Inbox", Path: inboxPath, Refresh: refreshInbox, Content: p.inbox.Mails()})
 }
 
-// mailView is one mail in one of its forms.
-type mailView struct {
-	providers.InboxMail
-	// View is "html", "text" or "source", the last for the HTML as it is sent.
-	View string
-	// Phone narrows the frame to the width of a telephone.
-	Phone bool
-	// Base is the path of the mail.
-	Base string
-}
-
 func (p inboxPages) mail(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found {
 		return &failure{reason: relay.NotFound}
 	}
-	view := mailView{
-		InboxMail: mail,
-		View:      c.QueryParam("view"),
-		Phone:     c.QueryParam("width") == "phone",
-		Base:      inboxPath + "/" + url.PathEscape(mail.Message.ID),
-	}
-	switch {
-	case mail.Message.HTML == "":
-		view.View = "text"
-	case view.View != "text" && view.View != "source":
-		view.View = "html"
-	}
 	title := mail.Message.Subject
 	if title == "" {
 		title = "(no subject)"
 	}
-	return p.pages.show(c, "mail", page{Title: title, Path: inboxPath, Content: view})
+	return p.pages.show(c, "mail", page{Title: title, Path: inboxPath, Content: struct {
+		providers.InboxMail
+		Mail mailView
+	}{mail, mailView{
+		HTML:  mail.Message.HTML,
+		Text:  mail.Message.Text,
+		Frame: inboxPath + "/" + url.PathEscape(mail.Message.ID) + "/html",
+		look:  newLook(c, mail.Message.HTML),
+	}}})
 }
-
-// mailPolicy shuts a mail's HTML in, also for those who open it without the
-// frame: no scripts, no forms, no origin of its own, pictures as mail readers
-// load them.
-const mailPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
 func (p inboxPages) html(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found || mail.Message.HTML == "" {
 		return &failure{reason: relay.NotFound}
 	}
-	protect(c, mailPolicy)
-	return c.HTML(http.StatusOK, mail.Message.HTML)
+	return showMail(c, mail.Message.HTML)
 }

@@ -42,12 +42,13 @@ type page struct {
 
 // newPages reads the embedded pages; one that does not parse is a bug.
 func newPages(withInbox bool) *pages {
-	p := &pages{templates: make(map[string]*template.Template), sections: []section{{"/", "Overview"}}}
+	p := &pages{templates: make(map[string]*template.Template), sections: []section{{"/", "Overview"}, {templatesPath, "Templates"}}}
 	if withInbox {
 		p.sections = append(p.sections, section{inboxPath, "Inbox"})
 	}
-	for _, name := range []string{"overview", "inbox", "mail"} {
-		p.templates[name] = template.Must(template.ParseFS(pageFiles, "pages/layout.html", "pages/"+name+".html"))
+	for _, name := range []string{"overview", "templates", "template", "inbox", "mail"} {
+		p.templates[name] = template.Must(
+			template.ParseFS(pageFiles, "pages/layout.html", "pages/look.html", "pages/"+name+".html"))
 	}
 	sheet, err := pageFiles.ReadFile("pages/style.css")
 	if err != nil {

@@ -35,8 +35,8 @@ var embedded embed.FS
 // english is the language whose texts every other one is measured by.
 const english = "en"
 
-// fromEmbedded is the Source of a mail without anything of the operator's.
-const fromEmbedded = "embedded"
+// Embedded is the Source of a mail without anything of the operator's.
+const Embedded = "embedded"
 
 // Request is one mail to write.
 type Request struct {
@@ -153,7 +153,7 @@ func open(s Settings, files fs.FS) (*Catalogue, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		c.languages = append(c.languages,
-			&tongue{name: tag, tag: parsed, dir: sentences["dir"].text, texts: sentences, source: fromEmbedded})
+			&tongue{name: tag, tag: parsed, dir: sentences["dir"].text, texts: sentences, source: Embedded})
 	}
 	if err := c.Reload(); err != nil {
 		return nil, err

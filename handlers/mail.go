@@ -1,0 +1,112 @@
+package handlers
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+)
+
+// mailView is one mail as a page shows it, in the form that the query asks for.
+type mailView struct {
+	HTML, Text string
+	// Frame is the path of the HTML alone.
+	Frame string
+	look
+}
+
+// look is how a mail is looked at.
+type look struct {
+	// View is "html", "text" or "source", the last for the HTML as it is sent.
+	View string
+	// Phone narrows the frame to the width of a telephone.
+	Phone bool
+	// Dark is for readers whose device is set to dark colours. It is set as the
+	// frame's colour scheme, which browsers pass on to the document within, so
+	// that the mail is shown as it is sent.
+	Dark bool
+}
+
+// newLook reads the query. A mail without HTML has its text only.
+func newLook(c echo.Context, html string) look {
+	l := look{View: c.QueryParam("view"), Phone: c.QueryParam("width") == "phone", Dark: isDark(c)}
+	switch {
+	case html == "":
+		l.View = "text"
+	case l.View != "text" && l.View != "source":
+		l.View = "html"
+	}
+	return l
+}
+
+func isDark(c echo.Context) bool { return c.QueryParam("scheme") == "dark" }
+
+// Query is the look as a page's address has it. What goes without saying is
+// left out.
+func (l look) Query() string {
+	query := make(url.Values)
+	if l.View != "html" {
+		query.Set("view", l.View)
+	}
+	if l.Phone {
+		query.Set("width", "phone")
+	}
+	if l.Dark {
+		query.Set("scheme", "dark")
+	}
+	return "?" + query.Encode()
+}
+
+// choice is a group of looks that a page offers side by side.
+type choice struct {
+	Title string
+	Looks []option
+}
+
+// option is one look of a group.
+type option struct {
+	Title, Query string
+	Current      bool
+}
+
+// Choices are the looks to choose from.
+func (v mailView) Choices() []choice {
+	view := func(title, name string) option {
+		other := v.look
+		other.View = name
+		return option{title, other.Query(), v.View == name}
+	}
+	if v.HTML == "" {
+		return []choice{{"Form", []option{view("Text", "text")}}}
+	}
+	choices := []choice{{"Form", []option{view("HTML", "html"), view("Text", "text"), view("HTML source", "source")}}}
+	if v.View == "html" {
+		choices = append(choices, v.widths(), v.Colours())
+	}
+	return choices
+}
+
+func (l look) widths() choice {
+	desktop, phone := l, l
+	desktop.Phone, phone.Phone = false, true
+	return choice{"Width", []option{{"Desktop", desktop.Query(), !l.Phone}, {"Phone", phone.Query(), l.Phone}}}
+}
+
+// Colours offers light and dark ones.
+func (l look) Colours() choice {
+	light, dark := l, l
+	light.Dark, dark.Dark = false, true
+	return choice{"Colours", []option{{"Light", light.Query(), !l.Dark}, {"Dark", dark.Query(), l.Dark}}}
+}
+
+// mailPolicy shuts a mail's HTML in, also for those who open it without the
+// frame: no scripts, no forms, no origin of its own, pictures as mail readers
+// load them.
+const mailPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+
+// showMail answers with a mail's HTML, for a frame.
+func showMail(c echo.Context, html string) error {
+	protect(c, mailPolicy)
+	return c.HTML(http.StatusOK, html)
+}
