@@ -41,8 +41,8 @@ func newLook(c echo.Context, html string) look {
 
 func isDark(c echo.Context) bool { return c.QueryParam("scheme") == "dark" }
 
-// Query is the look as a page's address has it. What goes without saying is
-// left out.
+// Query is the look as a page's address has it, from the question mark on. What
+// goes without saying is left out.
 func (l look) Query() string {
 	query := make(url.Values)
 	if l.View != "html" {
@@ -53,6 +53,9 @@ func (l look) Query() string {
 	}
 	if l.Dark {
 		query.Set("scheme", "dark")
+	}
+	if len(query) == 0 {
+		return ""
 	}
 	return "?" + query.Encode()
 }
