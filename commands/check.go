@@ -25,7 +25,7 @@ func (checkCommand) Run(s *surroundings) error {
 	for _, notice := range notices {
 		fmt.Fprintf(s.out, "note: %s\n", notice)
 	}
-	for _, warning := range h.catalogue.Warnings() {
+	for _, warning := range h.warnings {
 		fmt.Fprintf(s.out, "warning: %s\n", warning)
 	}
 	fmt.Fprintf(s.out, "configuration: %s is fine\n", s.configFile())

@@ -16,6 +16,8 @@ import (
 type house struct {
 	catalogue *templates.Catalogue
 	relay     *relay.Relay
+	// warnings are what the operator may want to mend in templates.
+	warnings []string
 	// inbox is the provider that shows its mails, if there is one.
 	inbox   *providers.Inbox
 	closers []io.Closer
@@ -27,10 +29,14 @@ func build(c *config.Config) (*house, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTemplates, err)
 	}
-	h := &house{catalogue: catalogue}
+	h := &house{catalogue: catalogue, warnings: catalogue.Warnings()}
 	var members []relay.Member
-	for _, s := range c.Providers {
+	for i, s := range c.Providers {
 		shared := s.Shared()
+		renderer, err := h.renderer(s, i)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%w: %w", errTemplates, err), h.Close())
+		}
 		provider, err := s.Open()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("provider %s: %w", shared.Name, err), h.Close())
@@ -45,6 +51,7 @@ func build(c *config.Config) (*house, error) {
 			Name:          shared.Name,
 			Provider:      provider,
 			Sender:        s.Sender(),
+			Renderer:      renderer,
 			Timeout:       time.Duration(shared.Timeout),
 			MaxConcurrent: shared.Concurrent(),
 		})
@@ -61,6 +68,26 @@ func build(c *config.Config) (*house, error) {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// renderer lays the templates of a provider's own settings over the catalogue;
+// nil if there are none.
+func (h *house) renderer(s providers.Settings, index int) (relay.Renderer, error) {
+	mails := s.Mails()
+	if len(mails) == 0 {
+		return nil, nil
+	}
+	pasted := make([]templates.Pasted, len(mails))
+	for i, mail := range mails {
+		pasted[i] = templates.Pasted(mail)
+		pasted[i].Key = fmt.Sprintf("providers[%d].%s", index, mail.Key)
+	}
+	overlay, err := h.catalogue.With(pasted)
+	if err != nil {
+		return nil, err
+	}
+	h.warnings = append(h.warnings, overlay.Warnings()...)
+	return overlay, nil
 }
 
 // errTemplates marks operator's templates that cannot be used, a mistake like

@@ -61,7 +61,7 @@ func (v *server) run(s *surroundings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.house.Close()) }()
-	for _, warning := range v.house.catalogue.Warnings() {
+	for _, warning := range v.house.warnings {
 		v.logger.Warn("template", "warning", warning)
 	}
 	if err := v.listen(s.ctx); err != nil {

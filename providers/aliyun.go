@@ -44,7 +44,8 @@ type aliyunSettings struct {
 	// AccountName is the sender address, as set up in the console.
 	AccountName settings.Mailbox `json:"accountName"`
 	FromAlias   string           `json:"fromAlias"`
-	Templates   any              `json:"templates" future:"templates inside a provider"`
+	// Templates are HTML.
+	Templates []inlineTemplate `json:"templates" validate:"dive"`
 }
 
 func newAliyunSettings() *aliyunSettings { return &aliyunSettings{RegionID: "cn-hangzhou"} }
@@ -67,6 +68,15 @@ func (s *aliyunSettings) Check() []settings.Problem {
 
 // Sender returns accountName under the name fromAlias.
 func (s *aliyunSettings) Sender() Sender { return Sender{From: named(s.AccountName, s.FromAlias)} }
+
+// Mails returns templates.
+func (s *aliyunSettings) Mails() []Template {
+	var list []Template
+	for i, t := range s.Templates {
+		list = append(list, t.mail(i, ""))
+	}
+	return list
+}
 
 // Open makes the provider.
 func (s *aliyunSettings) Open() (Provider, error) {

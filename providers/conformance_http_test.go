@@ -23,6 +23,9 @@ import (
 type httpFixture struct {
 	// path is the only one that the API answers.
 	path string
+	// storedPath is where mails from the service's templates go, if that is
+	// another one.
+	storedPath string
 	// authorized tells whether the request bears the settings' credentials.
 	authorized func(*http.Request) bool
 	// accepted is the answer to a mail that is taken.
@@ -77,7 +80,7 @@ func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
 		switch {
 		case err != nil:
 			return
-		case r.Method != http.MethodPost || r.URL.Path != h.path || r.URL.RawQuery != "":
+		case r.Method != http.MethodPost || r.URL.Path != h.path && r.URL.Path != h.storedPath || r.URL.RawQuery != "":
 			http.Error(w, "no such resource: "+r.Method+" "+r.URL.String(), http.StatusNotFound)
 			return
 		case !h.authorized(r):

@@ -51,6 +51,8 @@ type fixture struct {
 	// brokenAnswer is the kind of failure when the service accepts and the rest
 	// of its answer breaks off; zero where that is a success all the same.
 	brokenAnswer Kind
+	// stored tells that the service keeps templates.
+	stored bool
 	// anyAddress tells that recipients outside ASCII are taken.
 	anyAddress bool
 
@@ -205,12 +207,26 @@ func checkSettings(t *testing.T, kind Type, f fixture) {
 	}
 }
 
+// storedMessage is a mail that the service writes from a template that it keeps.
+func storedMessage() *Message {
+	m := plainMessage()
+	m.Subject, m.Text, m.HTML, m.Locale = "", "", "", ""
+	m.Stored = &StoredTemplate{Name: "d-sign-in", Data: map[string]any{
+		"code": testCode, "application": map[string]any{"name": "Größe & Co"}, "brand": "Acme"}}
+	return m
+}
+
 func checkAccept(t *testing.T, name string, f fixture) {
 	var all strings.Builder
-	for _, mail := range []struct {
+	type described struct {
 		what string
 		m    *Message
-	}{{"in plain letters", plainMessage()}, {"in other letters", unicodeMessage()}} {
+	}
+	mails := []described{{"in plain letters", plainMessage()}, {"in other letters", unicodeMessage()}}
+	if f.stored {
+		mails = append(mails, described{"from a template at the service", storedMessage()})
+	}
+	for _, mail := range mails {
 		provider, arrived := openHonest(t, f)
 		receipt, err := provider.Send(t.Context(), mail.m)
 		if err != nil {

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,15 +19,20 @@ import (
 
 // httpSettings describe a mail service with a JSON API that has no provider of
 // its own here. Its documentation says what to write.
+//
+// The two keys of Logto's HTTP email connector, endpoint and authorization, do
+// without a body: what Logto sent is handed on as that connector would.
 type httpSettings struct {
 	Common
-	// URL is where a mail is posted to.
-	URL    string `json:"url" validate:"required,http_url"`
+	// Authorization is the value of that header.
+	Authorization settings.Secret `json:"authorization"`
+	// URL is where a mail is posted to; endpoint when not given.
+	URL    string `json:"url" validate:"omitempty,http_url"`
 	Method string `json:"method" validate:"oneof=POST PUT PATCH"`
 	// Headers are those of the request, the service's key among them.
 	Headers map[string]settings.Secret `json:"headers"`
-	// Body is the JSON to send.
-	Body jsonTemplate `json:"body" validate:"required"`
+	// Body is the JSON to send; Logto's own when not given.
+	Body jsonTemplate `json:"body"`
 	// Accept are the statuses that mean that the service took the mail; any
 	// from 200 to 299 when none are given.
 	Accept []int `json:"accept"`
@@ -41,11 +47,18 @@ func newHTTPSettings() *httpSettings { return &httpSettings{Method: http.MethodP
 // Check asks for a body that sends the mail, and for TLS.
 func (s *httpSettings) Check() []settings.Problem {
 	var problems []settings.Problem
-	if s.Endpoint != "" {
+	switch {
+	case s.URL == "" && s.Endpoint == "":
+		problems = append(problems, settings.Problem{Key: "url", Text: "this is needed; write the address that takes a mail"})
+	case s.URL != "" && s.Endpoint != "":
 		problems = append(problems, settings.Problem{Key: "endpoint", Text: "this type takes the whole address as url"})
 	}
+	problems = append(problems, s.checkEndpoint()...)
 	for _, problem := range (&Common{Endpoint: s.URL}).checkEndpoint() {
 		problems = append(problems, settings.Problem{Key: "url", Text: problem.Text})
+	}
+	if breaksLine(s.Authorization.Reveal()) {
+		problems = append(problems, settings.Problem{Key: "authorization", Text: "write a value of one line"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
 		if !httpHeaderName.MatchString(name) || breaksLine(s.Headers[name].Reveal()) {
@@ -56,7 +69,7 @@ func (s *httpSettings) Check() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: "accept", Text: "write statuses from 200 to 299"})
 	}
 	switch used := placeholders(map[string]any(s.Body)); {
-	case len(s.Body) == 0: // reported as missing
+	case len(s.Body) == 0: // Logto's
 	case !used["to"]:
 		problems = append(problems, settings.Problem{Key: "body",
 			Text: "this uses {{to}} nowhere, so that the service could not know the recipient"})
@@ -93,15 +106,18 @@ func (p *httpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if e := m.checkASCII(); e != nil {
 		return Receipt{}, e
 	}
-	body, err := p.settings.Body.render(m)
+	body, err := p.body(m)
 	if err != nil {
 		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
 	}
 	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
+	if value := p.settings.Authorization.Reveal(); value != "" {
+		header.Set("Authorization", value)
+	}
 	for name, value := range p.settings.Headers {
 		header.Set(name, value.Reveal())
 	}
-	x, err := p.post(ctx, p.settings.Method, p.settings.URL, header, body)
+	x, err := p.post(ctx, p.settings.Method, cmp.Or(p.settings.URL, p.settings.Endpoint), header, body)
 	if e := x.refusal(m, err, httpAnswerErrors); e != nil {
 		return Receipt{}, e
 	}
@@ -116,6 +132,18 @@ func (p *httpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: id}, nil
+}
+
+// body is the operator's, or what Logto's HTTP email connector posts.
+func (p *httpProvider) body(m *Message) ([]byte, error) {
+	if len(p.settings.Body) > 0 {
+		return p.settings.Body.render(m)
+	}
+	return json.Marshal(struct {
+		To      string         `json:"to"`
+		Type    string         `json:"type"`
+		Payload map[string]any `json:"payload"`
+	}{m.To, m.Type, m.Payload})
 }
 
 // httpAnswerErrors takes the words from where most services put them; what they mean

@@ -2,8 +2,12 @@ package providers
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +30,10 @@ type mailgunSettings struct {
 	Common
 	Domain string `json:"domain" validate:"required,fqdn"`
 	// APIKey is best a sending key of the domain, which can do nothing else.
-	APIKey     settings.Secret  `json:"apiKey" validate:"required"`
-	From       settings.Mailbox `json:"from"`
-	Deliveries any              `json:"deliveries" future:"templates inside a provider"`
+	APIKey settings.Secret  `json:"apiKey" validate:"required"`
+	From   settings.Mailbox `json:"from"`
+	// Deliveries are the mails by message type.
+	Deliveries map[string]delivery `json:"deliveries" validate:"dive"`
 	// EventSigningKey verifies the signature of delivery events.
 	EventSigningKey settings.Secret `json:"eventSigningKey" future:"delivery events"`
 }
@@ -37,8 +42,11 @@ func newMailgunSettings() *mailgunSettings { return &mailgunSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *mailgunSettings) Check() []settings.Problem {
-	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+	return slices.Concat(checkKey("apiKey", s.APIKey), s.checkEndpoint(), checkDeliveries(s.Deliveries))
 }
+
+// Mails returns deliveries.
+func (s *mailgunSettings) Mails() []Template { return deliveriesOf(s.Deliveries) }
 
 // Sender returns from.
 func (s *mailgunSettings) Sender() Sender { return Sender{From: s.From} }
@@ -49,10 +57,11 @@ func (s *mailgunSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	base := strings.TrimSuffix(s.endpointOr(mailgunEndpoint), "/v3") + "/v3"
 	client := mailgun.NewMailgun(s.Domain, s.APIKey.Reveal())
 	client.SetClient(api.client)
-	client.SetAPIBase(strings.TrimSuffix(s.endpointOr(mailgunEndpoint), "/v3") + "/v3")
-	return &mailGun{api, client}, nil
+	client.SetAPIBase(base)
+	return &mailGun{api, client, s.APIKey, base + "/" + s.Domain + "/messages"}, nil
 }
 
 var _ Provider = (*mailGun)(nil)
@@ -60,6 +69,8 @@ var _ Provider = (*mailGun)(nil)
 type mailGun struct {
 	*api
 	mailgun *mailgun.MailgunImpl // safe to share
+	key     settings.Secret
+	url     string
 }
 
 // Send posts the message. Accepted is a 200 with an id; a 200 alone also comes
@@ -68,23 +79,75 @@ func (p *mailGun) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if e := m.checkASCII(); e != nil {
 		return Receipt{}, e
 	}
-	message, err := mailgunMessage(m)
-	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Detail: Redact(err.Error()), Err: err}
+	send := p.sendMail
+	if m.Stored != nil {
+		send = p.sendStored
 	}
-	ctx, x := withExchange(ctx)
-	_, id, err := p.mailgun.Send(ctx, message)
+	x, err := send(ctx, m)
+	if x == nil {
+		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+	}
 	if e := x.refusal(m, err, mailgunErrors); e != nil {
 		return Receipt{}, e
 	}
-	if id != "" {
-		return Receipt{ID: id}, nil
+	var answer struct{ ID string }
+	x.read(&answer)
+	if answer.ID != "" {
+		return Receipt{ID: answer.ID}, nil
 	}
 	if strings.HasPrefix(string(x.body), "Mailgun") {
 		return Receipt{}, x.finish(m, Error{Kind: Configuration, Detail: "the answer is not the API's",
 			Hint: "endpoint is only the host, such as https://api.eu.mailgun.net"})
 	}
 	return Receipt{}, x.unreadable(m)
+}
+
+// sendMail posts a complete mail. Without an exchange the mail cannot be one.
+func (p *mailGun) sendMail(ctx context.Context, m *Message) (*exchange, error) {
+	message, err := mailgunMessage(m)
+	if err != nil {
+		return nil, err
+	}
+	ctx, x := withExchange(ctx)
+	_, _, err = p.mailgun.Send(ctx, message)
+	return x, err
+}
+
+// sendStored posts a request for a mail from a template at Mailgun. The library
+// would put the values into a header, which the recipient gets too, and an empty
+// subject in place of the template's.
+func (p *mailGun) sendStored(ctx context.Context, m *Message) (*exchange, error) {
+	data, err := json.Marshal(m.Stored.Data)
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{
+		"from": {mailbox(m.From)}, "to": {quotedAddress(m.To)},
+		"template": {m.Stored.Name}, "t:variables": {string(data)},
+		"o:tracking": {"no"}, "o:tracking-clicks": {"no"}, "o:tracking-opens": {"no"},
+		"v:relay_id": {m.ID},
+	}
+	for _, header := range m.Headers {
+		form.Set("h:"+header.Name, encodedHeader(header.Value))
+	}
+	for name, value := range map[string]string{
+		"subject": m.Subject, "h:Reply-To": mailbox(m.ReplyTo), "h:Message-Id": bracketed(m.MessageID), "o:tag": m.tag(),
+	} {
+		if value != "" {
+			form.Set(name, value)
+		}
+	}
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"},
+		"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+p.key.Reveal()))}}
+	return p.post(ctx, http.MethodPost, p.url, header, []byte(form.Encode()))
+}
+
+// bracketed writes a Message-ID as in its header, and nothing for none.
+func bracketed(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "<" + id + ">"
 }
 
 func mailgunMessage(m *Message) (*mailgun.Message, error) {
@@ -121,6 +184,8 @@ func mailgunMessage(m *Message) (*mailgun.Message, error) {
 var (
 	mailgunTo   = regexp.MustCompile(`(?i)^'?to'? parameter`)
 	mailgunFrom = regexp.MustCompile(`(?i)^'?from'? parameter`)
+	// mailgunTemplate is a template that is not there, or has no active version.
+	mailgunTemplate = regexp.MustCompile(`(?i)template.*(not found|doesn't exist|does not exist|no active)`)
 	// mailgunWait is the end of "… limit exceeded, try again after 120 seconds"
 	// or "… after Mon, 20 Dec 2021 20:33:21 UTC".
 	mailgunWait = regexp.MustCompile(`(?i)try again after (?:(\d+) seconds?|(\w{3}, \d{1,2} \w{3} \d{4} [\d:]{8} \w+))`)
@@ -139,6 +204,8 @@ func mailgunErrors(x *exchange) Error {
 		switch {
 		case mailgunTo.MatchString(answer.Message):
 			e.Kind = Recipient
+		case mailgunTemplate.MatchString(answer.Message):
+			e.Kind, e.Hint = Configuration, "check the template's name in deliveries; it belongs to the domain"
 		case mailgunFrom.MatchString(answer.Message):
 			e.Kind, e.Hint = Configuration, "check the sender"
 		case strings.Contains(said, "authorized recipients"):

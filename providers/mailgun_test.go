@@ -8,6 +8,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -34,10 +35,20 @@ func mailgunFixture() fixture {
 		mistakes: map[string]func(Settings){
 			"apiKey":   func(s Settings) { s.(*mailgunSettings).APIKey = settings.NewSecret("key\n") },
 			"endpoint": func(s Settings) { s.Shared().Endpoint = "http://api.mailgun.net" },
+			"deliveries.SignIn": func(s Settings) {
+				s.(*mailgunSettings).Deliveries = map[string]delivery{"SignIn": {Subject: "Your code"}}
+			},
+			"deliveries.SignIn.subject": func(s Settings) {
+				s.(*mailgunSettings).Deliveries = map[string]delivery{"SignIn": {HTML: "{{code}}"}}
+			},
+			"deliveries.SignIn.template": func(s Settings) {
+				s.(*mailgunSettings).Deliveries = map[string]delivery{"SignIn": {HTML: "{{code}}", Template: "sign-in"}}
+			},
 		},
 		secrets:      []string{mailgunKey},
 		id:           "<20261121.1.ABC@mail.acme.example>",
 		brokenAnswer: Uncertain,
+		stored:       true,
 		http: &httpFixture{
 			path: "/v3/mail.acme.example/messages",
 			authorized: func(r *http.Request) bool {
@@ -57,6 +68,7 @@ func mailgunFixture() fixture {
 				{name: "no sender", answer: refusal(400, "from parameter is missing"), kind: Configuration},
 				{name: "unverified", answer: refusal(400, "Domain mail.acme.example is not allowed to send: The domain is unverified"), kind: Configuration, hint: "DNS"},
 				{name: "sandbox", answer: refusal(400, "Sandbox subdomains are for test purposes only. Please add your own domain or add the address to authorized recipients in Account Settings."), kind: Configuration, hint: "sandbox"},
+				{name: "template", answer: refusal(400, "template 'sign-in' not found"), kind: Configuration, hint: "deliveries"},
 				{name: "no body", answer: refusal(400, "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"), kind: Content},
 				{name: "two bodies", answer: refusal(400, "Only one parameters 'html' or 'template' should be specified"), kind: Content},
 				{name: "options", answer: refusal(400, "Send options (parameters starting with o:, h:, or v:) are limited to 16 kB total"), kind: Content},
@@ -78,20 +90,26 @@ func mailgunFixture() fixture {
 	}
 }
 
-// formText shows a request with a multipart form, its fields in order of name.
+// formText shows a request with a form, its fields in order of name.
 func formText(r *http.Request, body []byte) string {
 	mediaType, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		return err.Error()
 	}
-	form, err := multipart.NewReader(bytes.NewReader(body), parameters["boundary"]).ReadForm(1 << 20)
-	if err != nil {
+	var fields url.Values
+	if mediaType == "multipart/form-data" {
+		form, err := multipart.NewReader(bytes.NewReader(body), parameters["boundary"]).ReadForm(1 << 20)
+		if err != nil {
+			return err.Error()
+		}
+		fields = form.Value
+	} else if fields, err = url.ParseQuery(string(body)); err != nil {
 		return err.Error()
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s\nContent-Type: %s\n\n", r.Method, r.URL.Path, mediaType)
-	for _, name := range slices.Sorted(maps.Keys(form.Value)) {
-		for _, value := range form.Value[name] {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		for _, value := range fields[name] {
 			fmt.Fprintf(&text, "%s: %q\n", name, value)
 		}
 	}

@@ -22,12 +22,18 @@ const postmarkEndpoint = "https://api.postmarkapp.com"
 type postmarkSettings struct {
 	Common
 	// ServerToken is that of one server, not of the account.
-	ServerToken settings.Secret  `json:"serverToken" validate:"required"`
-	FromEmail   settings.Mailbox `json:"fromEmail"`
-	Templates   any              `json:"templates" future:"templates inside a provider"`
+	ServerToken settings.Secret    `json:"serverToken" validate:"required"`
+	FromEmail   settings.Mailbox   `json:"fromEmail"`
+	Templates   []postmarkTemplate `json:"templates" validate:"dive"`
 	// EventCredentials are the user and password ("user:pass") that delivery
 	// events come with.
 	EventCredentials settings.Secret `json:"eventCredentials" future:"delivery events"`
+}
+
+// postmarkTemplate names a template at Postmark.
+type postmarkTemplate struct {
+	UsageType     string `json:"usageType" validate:"required"`
+	TemplateAlias string `json:"templateAlias" validate:"required"`
 }
 
 func newPostmarkSettings() *postmarkSettings { return &postmarkSettings{} }
@@ -39,6 +45,15 @@ func (s *postmarkSettings) Check() []settings.Problem {
 
 // Sender returns fromEmail.
 func (s *postmarkSettings) Sender() Sender { return Sender{From: s.FromEmail} }
+
+// Mails returns templates.
+func (s *postmarkSettings) Mails() []Template {
+	var list []Template
+	for i, t := range s.Templates {
+		list = append(list, Template{Key: templateKey(i), Type: t.UsageType, Stored: t.TemplateAlias})
+	}
+	return list
+}
 
 // Open makes the provider.
 func (s *postmarkSettings) Open() (Provider, error) {
@@ -60,11 +75,15 @@ type postmark struct {
 // postmarkMail is the body of a request. Open tracking that is switched on for
 // the whole server cannot be switched off here.
 type postmarkMail struct {
-	From, To      string
-	ReplyTo       string `json:",omitempty"`
-	Subject       string
-	TextBody      string
-	HTMLBody      string `json:"HtmlBody,omitempty"`
+	From, To string
+	ReplyTo  string `json:",omitempty"`
+	Subject  string `json:",omitempty"`
+	TextBody string `json:",omitempty"`
+	HTMLBody string `json:"HtmlBody,omitempty"`
+	// TemplateAlias and TemplateModel stand in for the three above at
+	// /email/withTemplate.
+	TemplateAlias string `json:",omitempty"`
+	TemplateModel any    `json:",omitempty"`
 	MessageStream string
 	Tag           string `json:",omitempty"`
 	Metadata      map[string]string
@@ -97,7 +116,11 @@ func (p *postmark) Send(ctx context.Context, m *Message) (Receipt, error) {
 		"Content-Type":            {"application/json"},
 		"X-Postmark-Server-Token": {p.token.Reveal()},
 	}
-	x, err := p.post(ctx, http.MethodPost, p.url, header, body)
+	address := p.url
+	if m.Stored != nil {
+		address += "/withTemplate"
+	}
+	x, err := p.post(ctx, http.MethodPost, address, header, body)
 	if e := x.refusal(m, err, postmarkErrors); e != nil {
 		return Receipt{}, e
 	}
@@ -118,6 +141,9 @@ func newPostmarkMail(m *Message) postmarkMail {
 		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML,
 		MessageStream: "outbound", Tag: m.tag(), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",
+	}
+	if m.Stored != nil {
+		mail.TemplateAlias, mail.TemplateModel = m.Stored.Name, m.Stored.Data
 	}
 	for _, header := range m.Headers {
 		mail.Headers = append(mail.Headers, postmarkHeader{header.Name, encodedHeader(header.Value)})
@@ -147,7 +173,7 @@ var postmarkKinds = map[int]Error{
 	411:  {Kind: Content},
 	412:  {Kind: Configuration, Hint: "until Postmark has approved the account it sends to the sender's own domain only"},
 	413:  {Kind: Configuration, Hint: "the account may not send; ask Postmark"},
-	1101: {Kind: Configuration},
+	1101: {Kind: Configuration, Hint: "the server has no template of this alias; check templateAlias"},
 	1235: {Kind: Configuration, Hint: "the server has no message stream outbound"},
 	1236: {Kind: Configuration, Hint: "the message stream outbound cannot send"},
 }

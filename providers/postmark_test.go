@@ -29,8 +29,10 @@ func postmarkFixture() fixture {
 		secrets:      []string{postmarkToken},
 		id:           id,
 		brokenAnswer: Uncertain,
+		stored:       true,
 		http: &httpFixture{
-			path: "/email",
+			path:       "/email",
+			storedPath: "/email/withTemplate",
 			authorized: func(r *http.Request) bool {
 				return r.Header.Get("X-Postmark-Server-Token") == postmarkToken && r.Header.Get("Accept") == "application/json"
 			},
@@ -64,7 +66,7 @@ func postmarkFixture() fixture {
 				{name: "attachment", answer: refusal(422, 411, "forbidden"), kind: Content},
 				{name: "pending", answer: refusal(422, 412, "pending approval"), kind: Configuration, hint: "approved"},
 				{name: "may not send", answer: refusal(422, 413, "may not send"), kind: Configuration},
-				{name: "template", answer: refusal(422, 1101, "not found"), kind: Configuration},
+				{name: "template", answer: refusal(422, 1101, "not found"), kind: Configuration, hint: "templateAlias"},
 				{name: "template field", answer: refusal(422, 1122, "missing field"), kind: Content},
 				{name: "stream", answer: refusal(422, 1235, "unknown stream"), kind: Configuration, hint: "stream"},
 				{name: "stream cannot send", answer: refusal(422, 1236, "inbound stream"), kind: Configuration, hint: "stream"},

@@ -57,7 +57,15 @@ type Message struct {
 	// is never empty; HTML may be.
 	Text string
 	HTML string
-	// Locale is the BCP 47 tag of the language that the mail is written in.
+	// Stored, if set, is the template at the service that the mail is written
+	// from. Text and HTML are empty then, and so is Subject unless it replaces
+	// that of the template. Only a provider whose settings name such templates
+	// gets one.
+	Stored *StoredTemplate
+	// Payload is what Logto sent, for a service that writes the mail itself.
+	Payload map[string]any
+	// Locale is the BCP 47 tag of the language that the mail is written in;
+	// empty if nobody told.
 	Locale string
 	// Type is Logto's message type, such as SignIn.
 	Type string

@@ -7,6 +7,9 @@ type Settings interface {
 	Shared() *Common
 	// Sender returns the sender written into this provider, if any.
 	Sender() Sender
+	// Mails returns the templates written into this provider, if any. They go
+	// before all others in the mails that it sends.
+	Mails() []Template
 	// Open makes the provider. It connects to nothing: a service that is down
 	// when the relay starts must not keep it from starting.
 	Open() (Provider, error)

@@ -26,19 +26,44 @@ const sendGridEndpoint = "https://api.sendgrid.com"
 type sendGridSettings struct {
 	Common
 	// APIKey needs the permission Mail Send and no other.
-	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
-	FromEmail settings.Mailbox `json:"fromEmail"`
-	FromName  string           `json:"fromName"`
-	Templates any              `json:"templates" future:"templates inside a provider"`
+	APIKey    settings.Secret    `json:"apiKey" validate:"required"`
+	FromEmail settings.Mailbox   `json:"fromEmail"`
+	FromName  string             `json:"fromName"`
+	Templates []sendGridTemplate `json:"templates" validate:"dive"`
 	// EventPublicKey verifies the signature of delivery events.
 	EventPublicKey settings.Secret `json:"eventPublicKey" future:"delivery events"`
+}
+
+// sendGridTemplate is one mail of Logto's SendGrid connector, or the id ("d-…")
+// of a dynamic template at SendGrid.
+type sendGridTemplate struct {
+	storableTemplate
+	// ContentType is called type in this connector.
+	ContentType string `json:"type" validate:"omitempty,oneof=text/plain text/html"`
 }
 
 func newSendGridSettings() *sendGridSettings { return &sendGridSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *sendGridSettings) Check() []settings.Problem {
-	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+	problems := append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+	for i, t := range s.Templates {
+		problems = append(problems, t.check(i)...)
+		if t.Template != "" && !strings.HasPrefix(t.Template, "d-") {
+			problems = append(problems, settings.Problem{Key: templateKey(i) + ".template",
+				Text: `write the id of a dynamic template, which begins with "d-"`})
+		}
+	}
+	return problems
+}
+
+// Mails returns templates.
+func (s *sendGridSettings) Mails() []Template {
+	var list []Template
+	for i, t := range s.Templates {
+		list = append(list, t.mail(i, t.ContentType))
+	}
+	return list
 }
 
 // Sender returns fromEmail under the name fromName.
@@ -106,10 +131,15 @@ func sendGridMail(m *Message) *sendgridmail.SGMailV3 {
 	if m.ReplyTo.Address != "" {
 		mail.SetReplyTo(sendgridmail.NewEmail(m.ReplyTo.Name, quotedAddress(m.ReplyTo.Address)))
 	}
-	mail.Subject = m.Subject
-	mail.AddContent(sendgridmail.NewContent("text/plain", m.Text))
-	if m.HTML != "" {
-		mail.AddContent(sendgridmail.NewContent("text/html", m.HTML))
+	if m.Stored != nil {
+		mail.SetTemplateID(m.Stored.Name)
+		to.DynamicTemplateData = m.Stored.Data
+	} else {
+		mail.Subject = m.Subject
+		mail.AddContent(sendgridmail.NewContent("text/plain", m.Text))
+		if m.HTML != "" {
+			mail.AddContent(sendgridmail.NewContent("text/html", m.HTML))
+		}
 	}
 	for _, header := range m.Headers {
 		switch strings.ToLower(header.Name) {
@@ -134,7 +164,7 @@ func sendGridMail(m *Message) *sendgridmail.SGMailV3 {
 
 var (
 	sendGridToField     = regexp.MustCompile(`^personalizations\.\d+\.to\b`)
-	sendGridSenderField = regexp.MustCompile(`^(from|reply_to|reply_to_list|template_id|ip_pool_name|asm)\b`)
+	sendGridSenderField = regexp.MustCompile(`^(from|reply_to|reply_to_list|ip_pool_name|asm)\b`)
 )
 
 // sendGridErrors reads {"errors":[{"message":…,"field":…}]}. There are no
@@ -155,6 +185,8 @@ func sendGridErrors(x *exchange) Error {
 		switch {
 		case sendGridToField.MatchString(field):
 			e.Kind = Recipient
+		case field == "template_id":
+			e.Kind, e.Hint = Configuration, "check the template's id, and that it has an active version"
 		case sendGridSenderField.MatchString(field):
 			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
 		default:

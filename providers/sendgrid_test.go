@@ -30,7 +30,14 @@ func sendGridFixture() fixture {
 		mistakes: map[string]func(Settings){
 			"apiKey":   func(s Settings) { s.(*sendGridSettings).APIKey = settings.NewSecret("SG.with a space") },
 			"endpoint": func(s Settings) { s.Shared().Endpoint = "http://api.sendgrid.com" },
+			"templates[0]": func(s Settings) {
+				s.(*sendGridSettings).Templates = []sendGridTemplate{{}}
+			},
+			"templates[0].template": func(s Settings) {
+				s.(*sendGridSettings).Templates = []sendGridTemplate{{storableTemplate: storableTemplate{Template: "sign-in"}}}
+			},
 		},
+		stored:  true,
 		secrets: []string{sendGridKey},
 		id:      "bdT3qYkSTy6vBoVWsmV8Xw",
 		http: &httpFixture{
@@ -46,7 +53,7 @@ func sendGridFixture() fixture {
 				{name: "recipient", answer: refusal(400, "personalizations.0.to.0.email", "Does not contain a valid address."), kind: Recipient},
 				{name: "sender", answer: refusal(400, "from.email", "Does not contain a valid address."), kind: Configuration, hint: "sender"},
 				{name: "reply address", answer: refusal(400, "reply_to.email", "Does not contain a valid address."), kind: Configuration},
-				{name: "template", answer: refusal(400, "template_id", "The template_id must be a valid GUID"), kind: Configuration},
+				{name: "template", answer: refusal(400, "template_id", "The template_id must be a valid GUID"), kind: Configuration, hint: "active version"},
 				{name: "pool", answer: refusal(400, "ip_pool_name", "unknown pool"), kind: Configuration},
 				{name: "unsubscribe group", answer: refusal(400, "asm", "unknown group"), kind: Configuration},
 				{name: "content", answer: refusal(400, "content.0.value", "The content value must be a string at least one character in length."), kind: Content},

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"regexp"
 	"strings"
@@ -35,7 +36,8 @@ type sesSettings struct {
 	FeedbackForwardingEmailAddress            string `json:"feedbackForwardingEmailAddress" validate:"omitempty,email"`
 	FeedbackForwardingEmailAddressIdentityARN string `json:"feedbackForwardingEmailAddressIdentityArn"`
 	ConfigurationSetName                      string `json:"configurationSetName"`
-	Templates                                 any    `json:"templates" future:"templates inside a provider"`
+	// Templates are HTML, or names of templates at SES.
+	Templates []storableTemplate `json:"templates" validate:"dive"`
 	// EventTopicARN is the SNS topic that delivery events are taken from.
 	EventTopicARN string `json:"eventTopicArn" future:"delivery events"`
 }
@@ -61,7 +63,19 @@ func (s *sesSettings) Check() []settings.Problem {
 		problems = append(problems, checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID))...)
 		problems = append(problems, checkKey("accessKeySecret", s.AccessKeySecret)...)
 	}
+	for i, t := range s.Templates {
+		problems = append(problems, t.check(i)...)
+	}
 	return problems
+}
+
+// Mails returns templates.
+func (s *sesSettings) Mails() []Template {
+	var list []Template
+	for i, t := range s.Templates {
+		list = append(list, t.mail(i, ""))
+	}
+	return list
 }
 
 // Sender returns emailAddress.
@@ -108,7 +122,11 @@ func (p *ses) Send(ctx context.Context, m *Message) (Receipt, error) {
 		return Receipt{}, e
 	}
 	ctx, x := withExchange(ctx)
-	answer, err := p.sdk.SendEmail(ctx, p.input(m))
+	input, err := p.input(m)
+	if err != nil {
+		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+	}
+	answer, err := p.sdk.SendEmail(ctx, input)
 	if !x.begun && ctx.Err() == nil {
 		return Receipt{}, &Error{Kind: Configuration, Stage: "credentials", Err: err,
 			Hint: "no request could be signed; check region, and accessKeyId and accessKeySecret or the AWS default chain"}
@@ -122,13 +140,10 @@ func (p *ses) Send(ctx context.Context, m *Message) (Receipt, error) {
 	return Receipt{ID: *answer.MessageId}, nil
 }
 
-func (p *ses) input(m *Message) *sesv2.SendEmailInput {
-	utf8 := func(text string) *types.Content {
-		return &types.Content{Data: aws.String(text), Charset: aws.String("UTF-8")}
-	}
-	body := &types.Body{Text: utf8(m.Text)}
-	if m.HTML != "" {
-		body.Html = utf8(m.HTML)
+func (p *ses) input(m *Message) (*sesv2.SendEmailInput, error) {
+	content, err := sesContent(m)
+	if err != nil {
+		return nil, err
 	}
 	tags := []types.MessageTag{{Name: aws.String("relay_id"), Value: aws.String(m.ID)}}
 	if tag := m.tag(); tag != "" {
@@ -137,10 +152,8 @@ func (p *ses) input(m *Message) *sesv2.SendEmailInput {
 	input := &sesv2.SendEmailInput{
 		FromEmailAddress: aws.String(mailbox(m.From)),
 		Destination:      &types.Destination{ToAddresses: []string{quotedAddress(m.To)}},
-		Content: &types.EmailContent{Simple: &types.Message{
-			Subject: utf8(m.Subject), Body: body, Headers: sesHeaders(m.Headers),
-		}},
-		EmailTags: tags,
+		Content:          content,
+		EmailTags:        tags,
 		ConfigurationOverrides: &types.ConfigurationOverrides{Tracking: &types.TrackingConfigurationOverrides{
 			ClickTrackingEnabled: types.FeatureStatusDisabled,
 			OpenTrackingEnabled:  types.FeatureStatusDisabled,
@@ -153,7 +166,26 @@ func (p *ses) input(m *Message) *sesv2.SendEmailInput {
 	if m.ReplyTo.Address != "" {
 		input.ReplyToAddresses = []string{mailbox(m.ReplyTo)}
 	}
-	return input
+	return input, nil
+}
+
+// sesContent is the mail, or the template at SES with its values. One that has a
+// placeholder without a value is accepted, and then fails in an event.
+func sesContent(m *Message) (*types.EmailContent, error) {
+	if m.Stored != nil {
+		data, err := json.Marshal(m.Stored.Data)
+		return &types.EmailContent{Template: &types.Template{TemplateName: aws.String(m.Stored.Name),
+			TemplateData: aws.String(string(data)), Headers: sesHeaders(m.Headers)}}, err
+	}
+	utf8 := func(text string) *types.Content {
+		return &types.Content{Data: aws.String(text), Charset: aws.String("UTF-8")}
+	}
+	body := &types.Body{Text: utf8(m.Text)}
+	if m.HTML != "" {
+		body.Html = utf8(m.HTML)
+	}
+	return &types.EmailContent{Simple: &types.Message{
+		Subject: utf8(m.Subject), Body: body, Headers: sesHeaders(m.Headers)}}, nil
 }
 
 // given returns nil for a key that was not written.
@@ -215,7 +247,7 @@ var sesHints = map[string]string{
 	"MailFromDomainNotVerifiedException": "finish the custom MAIL FROM domain of this identity",
 	"AccountSuspendedException":          "the account may not send any more; see its SES reputation page",
 	"SendingPausedException":             "sending is paused for the account or the configuration set",
-	"NotFoundException":                  "check configurationSetName and region",
+	"NotFoundException":                  "check configurationSetName, region and the templates' names",
 	"AccessDeniedException":              sesPermission,
 	"UnrecognizedClientException":        "check accessKeyId and accessKeySecret",
 	"InvalidClientTokenId":               "check accessKeyId and accessKeySecret",

@@ -39,6 +39,7 @@ func sesFixture() fixture {
 		secrets:      []string{sesSecret},
 		id:           "0102018f-000000",
 		brokenAnswer: Uncertain,
+		stored:       true,
 		http: &httpFixture{
 			path: "/v2/email/outbound-emails",
 			authorized: func(r *http.Request) bool {

@@ -59,7 +59,7 @@ type SMTPSettings struct {
 	// MaxMessages is how many mails go through one connection; 0 is unbounded.
 	MaxMessages int `json:"maxMessages" validate:"gte=0"`
 
-	Templates any `json:"templates" future:"templates inside a provider"`
+	Templates []smtpTemplate `json:"templates" validate:"dive"`
 
 	Pool             any `json:"pool" noeffect:"connections are always pooled"`
 	RateDelta        any `json:"rateDelta" noeffect:"use maxConcurrent to slow a provider down"`
@@ -70,6 +70,12 @@ type SMTPSettings struct {
 	DisableFile      any `json:"disableFileAccess" noeffect:"mails never include files"`
 	DisableURL       any `json:"disableUrlAccess" noeffect:"mails never include fetched content"`
 	OpportunisticTLS any `json:"opportunisticTLS" noeffect:"STARTTLS is used whenever the server offers it"`
+}
+
+// smtpTemplate is one mail of Logto's SMTP connector.
+type smtpTemplate struct {
+	inlineTemplate
+	ContentType string `json:"contentType" validate:"omitempty,oneof=text/plain text/html"`
 }
 
 // SMTPTLS are the options of Node's TLS that matter to a client.
@@ -126,6 +132,15 @@ var _ Settings = (*SMTPSettings)(nil)
 
 // Sender returns fromEmail and replyTo.
 func (s *SMTPSettings) Sender() Sender { return Sender{From: s.FromEmail, ReplyTo: s.ReplyTo} }
+
+// Mails returns templates.
+func (s *SMTPSettings) Mails() []Template {
+	var list []Template
+	for i, t := range s.Templates {
+		list = append(list, t.mail(i, t.ContentType))
+	}
+	return list
+}
 
 // Check reports what only several keys together can show.
 func (s *SMTPSettings) Check() []settings.Problem {

@@ -1,7 +1,8 @@
 // Package relay is the straight line of one mail: route, render, send.
 //
 // Deliver takes what Logto asked for, chooses a route, has the mail rendered
-// once, and offers it to the route's providers in order until one accepts it.
+// once, and offers it to the route's providers in order until one accepts it. A
+// provider that brought templates of its own has the mail rendered from those.
 // Whether a failure moves on to the next provider depends on its kind alone:
 //
 //	configuration, rate-limited, temporary   next provider
@@ -62,6 +63,9 @@ type Member struct {
 	Provider providers.Provider
 	// Sender is the sender of the provider's own settings, if any.
 	Sender providers.Sender
+	// Renderer writes this provider's mails from templates of its own settings;
+	// nil if it has none.
+	Renderer Renderer
 	// Timeout bounds one attempt; zero for no bound of its own.
 	Timeout time.Duration
 	// MaxConcurrent bounds the sends under way at a time.
@@ -123,13 +127,13 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}
 	}
-	walk := walk{relay: r, path: path, message: compose(request, rendered, time.Now())}
+	walk := walk{relay: r, request: request, path: path, mail: rendered, start: time.Now()}
 	receipt, err := walk.offer(ctx)
 	if err != nil {
 		return Receipt{}, &Error{Reason: walk.reason(), RetryAfter: walk.retryAfter(),
 			Locale: rendered.Locale, Attempts: walk.attempts, Err: err}
 	}
-	receipt.Locale, receipt.Attempts = rendered.Locale, walk.attempts
+	receipt.Attempts = walk.attempts
 	return receipt, nil
 }
 
@@ -174,38 +178,60 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 	return branding
 }
 
-// compose makes the message, but for its sender, which depends on the provider.
-func compose(request Request, rendered templates.Mail, now time.Time) providers.Message {
-	return providers.Message{
-		ID:      request.ID,
-		Date:    now,
-		To:      request.To,
-		Subject: rendered.Subject,
-		Text:    rendered.Text,
-		HTML:    rendered.HTML,
-		Locale:  rendered.Locale,
-		Type:    request.Type,
+// write returns the mail for a provider: that which all share, or one from the
+// provider's own templates.
+func (w *walk) write(m *member) (templates.Mail, error) {
+	if m.Renderer == nil {
+		return w.mail, nil
+	}
+	return m.Renderer.Render(templates.Request{
+		Type: w.request.Type, Payload: w.request.Payload, Branding: w.path.branding,
+	})
+}
+
+// compose makes the message, but for its sender.
+func (w *walk) compose(mail templates.Mail) providers.Message {
+	message := providers.Message{
+		ID:      w.request.ID,
+		Date:    w.start,
+		To:      w.request.To,
+		Subject: mail.Subject,
+		Text:    mail.Text,
+		HTML:    mail.HTML,
+		Locale:  mail.Locale,
+		Type:    w.request.Type,
+		Payload: w.request.Payload,
 		Headers: []settings.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},
 			{Name: "X-Auto-Response-Suppress", Value: "All"},
 			// Keeps Gmail from folding the newest code under older ones.
-			{Name: "X-Entity-Ref-ID", Value: request.ID},
-			{Name: "Content-Language", Value: rendered.Locale},
+			{Name: "X-Entity-Ref-ID", Value: w.request.ID},
 		},
 	}
+	if mail.Locale != "" {
+		message.Headers = append(message.Headers, settings.Header{Name: "Content-Language", Value: mail.Locale})
+	}
+	if mail.Stored != nil {
+		message.Stored = &providers.StoredTemplate{Name: mail.Stored.Name, Data: mail.Stored.Data}
+	}
+	return message
 }
 
-// address gives the message its sender: the route's, else the provider's own,
+// message makes the whole message for a provider. Its sender is the route's,
+// else the provider's own, where a template may have a reply address of its own,
 // else the general one.
-func (w *walk) address(m *member) providers.Message {
-	message := w.message
+func (w *walk) message(m *member, mail templates.Mail) providers.Message {
+	message := w.compose(mail)
 	from, replyTo := w.relay.sender.From, w.relay.sender.ReplyTo
 	if !m.Sender.From.IsZero() {
 		from = m.Sender.From
 	}
 	if !m.Sender.ReplyTo.IsZero() {
 		replyTo = m.Sender.ReplyTo
+	}
+	if !mail.ReplyTo.IsZero() {
+		replyTo = mail.ReplyTo
 	}
 	if s := w.path.sender; s != nil {
 		if !s.From.IsZero() {

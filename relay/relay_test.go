@@ -423,3 +423,38 @@ func TestARenderErrorIsOurs(t *testing.T) {
 		t.Errorf("got %v, want internal", err)
 	}
 }
+
+// ownTemplates writes mails from a provider's own settings.
+type ownTemplates struct {
+	fakeRenderer
+	mail templates.Mail
+}
+
+func (o ownTemplates) Render(templates.Request) (templates.Mail, error) { return o.mail, o.err }
+
+func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
+	var got []providers.Message
+	keep := func(err error) *fakeProvider {
+		return &fakeProvider{send: func(_ context.Context, m *providers.Message) (providers.Receipt, error) {
+			got = append(got, *m)
+			return providers.Receipt{ID: "1"}, err
+		}}
+	}
+	stored := &templates.Stored{Name: "sign-in", Data: map[string]any{"code": "482913"}}
+	r := newRelay(t, func(o *relay.Options) {
+		o.Members[0].Renderer = ownTemplates{mail: templates.Mail{Stored: stored, ReplyTo: mailbox(t, "help@acme.example")}}
+		o.Members[1].Renderer = ownTemplates{fakeRenderer: fakeRenderer{err: errors.New("broken")}}
+	}, keep(&providers.Error{Kind: providers.Temporary}), accepts("never"), keep(nil))
+	receipt, err := deliver(t, r)
+	if err != nil || receipt.Provider != "c" || receipt.Locale != "en" || len(got) != 2 {
+		t.Fatalf("%+v, %v, %d messages", receipt, err, len(got))
+	}
+	if m := got[0]; m.Stored == nil || m.Stored.Name != "sign-in" || m.Stored.Data["code"] != "482913" ||
+		m.Text != "" || m.Locale != "" || m.ReplyTo.Address != "help@acme.example" ||
+		slices.ContainsFunc(m.Headers, func(h settings.Header) bool { return h.Name == "Content-Language" }) {
+		t.Errorf("the provider with templates of its own got %+v", m)
+	}
+	if m := got[1]; m.Stored != nil || m.Text != "text" || m.Locale != "en" || m.ReplyTo.Address != "" {
+		t.Errorf("the provider without got %+v", m)
+	}
+}

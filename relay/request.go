@@ -26,7 +26,8 @@ type Receipt struct {
 	Provider string
 	// ID is that provider's id of the message.
 	ID string
-	// Locale is the language that the mail was written in.
+	// Locale is the language that the mail was written in; empty if it came from
+	// a template of the provider's own, which has none.
 	Locale string
 	// Attempts are all attempts in order; the last one succeeded.
 	Attempts []Attempt

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"logto-email-relay/providers"
+	"logto-email-relay/templates"
 )
 
 const (
@@ -22,8 +23,10 @@ const (
 // walk is one mail's way along its providers.
 type walk struct {
 	relay     *Relay
+	request   Request
 	path      path
-	message   providers.Message
+	mail      templates.Mail // unless a provider has templates of its own
+	start     time.Time
 	attempts  []Attempt
 	uncertain int  // attempts that ended so
 	outOfTime bool // the last attempt ended with the mail's time
@@ -95,13 +98,17 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 	}
 	attempt, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	message := w.address(m)
-	accepted, sendErr := m.Provider.Send(attempt, &message)
+	mail, sendErr := w.write(m)
+	var accepted providers.Receipt
+	if sendErr == nil {
+		message := w.message(m, mail)
+		accepted, sendErr = m.Provider.Send(attempt, &message)
+	}
 	end := time.Now()
 	if sendErr == nil {
 		m.health.record(nil, end)
 		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start)})
-		return Receipt{Provider: m.Name, ID: accepted.ID}, true, nil
+		return Receipt{Provider: m.Name, ID: accepted.ID, Locale: mail.Locale}, true, nil
 	}
 	failure := providers.AsError(sendErr)
 	w.outOfTime = deadline.Sub(end) < tooLate

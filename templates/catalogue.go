@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/text/language"
+
+	"logto-email-relay/settings"
 )
 
 // Logto's message types that rules name.
@@ -50,7 +52,8 @@ type Request struct {
 
 // Mail is one mail as it is written.
 type Mail struct {
-	// Locale is the BCP 47 tag of its language.
+	// Locale is the BCP 47 tag of its language; empty for a provider's own
+	// template, which has none.
 	Locale string
 	// Subject is one line.
 	Subject string
@@ -59,8 +62,14 @@ type Mail struct {
 	// Known tells whether the type is one of Logto's; otherwise the mail is the
 	// Generic one.
 	Known bool
-	// Source is "embedded", or the operator's file that the mail comes from.
+	// Source is "embedded", the operator's file that the mail comes from, or the
+	// key of a provider's settings.
 	Source string
+	// ReplyTo replaces the reply address if it is not zero.
+	ReplyTo settings.Mailbox
+	// Stored is the template of a mail service that makes the mail. HTML and Text
+	// are empty then, and Subject unless it replaces that of the template.
+	Stored *Stored
 }
 
 // Catalogue holds every template in every language. It is safe for use by many
@@ -284,29 +293,45 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 	if err != nil {
 		return Mail{}, err
 	}
-	v := values{
+	m := Mail{Locale: tongue.name, Known: known, Source: template.source}
+	template.write(&m, c.values(r, tongue))
+	return m, nil
+}
+
+// values are what a mail in a language may say.
+func (c *Catalogue) values(r Request, t *tongue) *values {
+	v := &values{
 		payload:      r.Payload,
 		branding:     effectiveBranding(r.Branding, r.Payload),
-		locale:       tongue.name,
-		dir:          tongue.dir,
+		locale:       t.name,
+		dir:          t.dir,
 		codeLifetime: strconv.Itoa(c.minutes()),
 		links:        c.settings.Links,
 	}
 	if link, _ := r.Payload["link"].(string); link != "" && c.settings.Links.Allow(link) {
 		v.link = link
 	}
-	m := Mail{Locale: tongue.name, Known: known, Source: template.source,
-		Subject: oneLine(template.subject.render(&v)), Text: template.text.render(&v)}
-	if template.html != nil {
-		m.HTML = template.html.render(&v)
+	return v
+}
+
+// write fills in the parts of a mail that the template has.
+func (t *template) write(m *Mail, v *values) {
+	if t.subject != nil {
+		m.Subject = oneLine(t.subject.render(v))
 	}
-	if template.derived {
+	if t.html != nil {
+		m.HTML = t.html.render(v)
+	}
+	if t.text != nil {
+		m.Text = t.text.render(v)
+	}
+	if t.derived {
 		m.Text = squeeze(m.Text)
 	}
-	if m.Text = trimLines(m.Text); strings.TrimSpace(m.Text) == "" {
+	m.Text = trimLines(m.Text)
+	if t.text != nil && strings.TrimSpace(m.Text) == "" {
 		m.Text = m.Subject + "\n" // nothing but values that are missing
 	}
-	return m, nil
 }
 
 // trimLines drops the blank lines that blocks left at the beginning and the end.

@@ -21,6 +21,9 @@ type vocabulary struct {
 	messageType string
 	variables   []string
 	schemes     []string
+	// anyName lets templates use names that no message has; they print as
+	// nothing.
+	anyName bool
 }
 
 // program is a compiled template: steps from first to last.

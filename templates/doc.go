@@ -59,4 +59,7 @@
 // embedded one; the operator's Generic serves other types only in languages
 // without sentences. Changes are read while the relay runs; if anything in the
 // directory is wrong, everything stays as it was before (Reload, Watch).
+//
+// A provider's own templates, which an operator brought along from one of Logto's
+// connectors, are laid over the catalogue for the mails of that provider (With).
 package templates

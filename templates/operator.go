@@ -317,15 +317,19 @@ func compileText(file string, v vocabulary) (*program, error) {
 
 // warnings tells which of the printed names Logto often leaves out.
 func warnings(messageType string, t *template) []string {
-	programs := []*program{t.html}
-	if t.html == nil {
-		programs = []*program{t.subject, t.text}
-	} else if !t.derived {
-		programs = append(programs, t.text) // the subject is part of the HTML
+	programs := []*program{t.subject, t.html}
+	if !t.derived {
+		programs = append(programs, t.text)
 	}
 	var found []string
 	for _, p := range programs {
+		if p == nil {
+			continue // a template kept at a provider may lack any part
+		}
 		for _, at := range p.relies {
+			if p == t.subject && t.html != nil && at.File == t.source {
+				continue // a title, which is part of the HTML too
+			}
 			if root := rootOf(at.Text); isOftenMissing(root, messageType) {
 				warning := *at
 				warning.Text = fmt.Sprintf("%s mails often come without %s: write {{#if %s}} … {{/if}} around {{%[3]s}}",

@@ -76,7 +76,7 @@ func (v vocabulary) path(name string) (p path, reason string) {
 	parts := strings.Split(name, ".")
 	known := knownRoots(v.messageType)
 	declared := slices.Contains(v.variables, parts[0])
-	if !declared && !slices.Contains(known, parts[0]) {
+	if !declared && !v.anyName && !slices.Contains(known, parts[0]) {
 		return path{}, v.unknown(parts[0], known)
 	}
 	switch {

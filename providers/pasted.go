@@ -1,0 +1,136 @@
+package providers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"logto-email-relay/settings"
+)
+
+// Template is one mail written into a provider's own settings, as Logto's
+// connectors hold them. It has either a content or the name of a template that
+// the service keeps.
+type Template struct {
+	// Key is where it stands in the provider's settings, as "templates[2]".
+	Key string
+	// Type is Logto's message type.
+	Type string
+	// Subject, HTML and Text hold Logto's placeholders.
+	Subject, HTML, Text string
+	// ReplyTo replaces the provider's own reply address.
+	ReplyTo settings.Mailbox
+	// Stored is the name or id of a template at the service, and Variables are
+	// what it is filled with beside the payload.
+	Stored    string
+	Variables map[string]any
+}
+
+// StoredTemplate asks a service to write the mail from a template that it keeps.
+type StoredTemplate struct {
+	// Name is its name, alias or id there.
+	Name string
+	// Data are the values of its placeholders, as JSON objects, lists, texts,
+	// numbers and truth values.
+	Data map[string]any
+}
+
+// Mails returns none: a provider without templates of its own.
+func (c *Common) Mails() []Template { return nil }
+
+// inlineTemplate is an entry of "templates" with its content.
+type inlineTemplate struct {
+	UsageType string `json:"usageType" validate:"required"`
+	Subject   string `json:"subject" validate:"required"`
+	Content   string `json:"content" validate:"required"`
+}
+
+const plainText = "text/plain"
+
+// mail returns the entry; where its connector knows no content types, the
+// content is HTML.
+func (t *inlineTemplate) mail(i int, contentType string) Template {
+	made := Template{Key: templateKey(i), Type: t.UsageType, Subject: t.Subject}
+	if contentType == plainText {
+		made.Text = t.Content
+	} else {
+		made.HTML = t.Content
+	}
+	return made
+}
+
+func templateKey(i int) string { return fmt.Sprintf("templates[%d]", i) }
+
+// storableTemplate is an entry of "templates" with its content, or with the name
+// of a template at the service.
+type storableTemplate struct {
+	UsageType string `json:"usageType" validate:"required"`
+	Subject   string `json:"subject"`
+	Content   string `json:"content"`
+	// Template is the name or id that the service knows the template by.
+	Template string `json:"template"`
+	// Variables are values for its placeholders beside those of the payload.
+	Variables map[string]any `json:"variables"`
+}
+
+func (t *storableTemplate) mail(i int, contentType string) Template {
+	inline := inlineTemplate{t.UsageType, t.Subject, t.Content}
+	made := inline.mail(i, contentType)
+	made.Stored, made.Variables = t.Template, t.Variables
+	return made
+}
+
+// check asks for either way, and only one of them.
+func (t *storableTemplate) check(i int) []settings.Problem {
+	problem := func(key, text string) []settings.Problem {
+		return []settings.Problem{{Key: templateKey(i) + key, Text: text}}
+	}
+	switch {
+	case t.Template == "" && t.Content == "":
+		return problem("", "write content, or template with the name of a template at the service")
+	case t.Template == "" && t.Subject == "":
+		return problem(".subject", "write the subject of this mail")
+	case t.Template != "" && t.Content+t.Subject != "":
+		return problem(".template", "the service's template has subject and content: remove them here, or template")
+	}
+	return nil
+}
+
+// delivery is an entry of Mailgun's "deliveries", by message type.
+type delivery struct {
+	Subject   string           `json:"subject"`
+	HTML      string           `json:"html"`
+	Text      string           `json:"text"`
+	ReplyTo   settings.Mailbox `json:"replyTo"`
+	Template  string           `json:"template"`
+	Variables map[string]any   `json:"variables"`
+}
+
+// deliveriesOf returns the entries in the order of their types.
+func deliveriesOf(entries map[string]delivery) []Template {
+	var list []Template
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		d := entries[name]
+		list = append(list, Template{Key: "deliveries." + name, Type: name, Subject: d.Subject, HTML: d.HTML, Text: d.Text,
+			ReplyTo: d.ReplyTo, Stored: d.Template, Variables: d.Variables})
+	}
+	return list
+}
+
+func checkDeliveries(entries map[string]delivery) []settings.Problem {
+	var problems []settings.Problem
+	report := func(name, key, text string) {
+		problems = append(problems, settings.Problem{Key: "deliveries." + name + key, Text: text})
+	}
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
+		switch d := entries[name]; {
+		case d.Template != "" && d.HTML+d.Text != "":
+			report(name, ".template", "Mailgun takes html or template, not both: remove one")
+		case d.Template == "" && d.HTML+d.Text == "":
+			report(name, "", "write html, or template with the name of a template at Mailgun")
+		case d.Template == "" && d.Subject == "":
+			report(name, ".subject", "write the subject of this mail")
+		}
+	}
+	return problems
+}

@@ -1,0 +1,78 @@
+package providers
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"testing"
+
+	"logto-email-relay/settings"
+)
+
+// What stands in the settings comes out as templates, whatever its form.
+func TestMailsOfAProvidersOwnSettings(t *testing.T) {
+	inline := inlineTemplate{"SignIn", "Your code", "It is {{code}}"}
+	stored := storableTemplate{UsageType: "Generic", Template: "d-1", Variables: map[string]any{"brand": "Acme"}}
+	reply := settings.Mailbox{}
+	reply.Address.Address = "help@acme.example"
+	for name, test := range map[string]struct {
+		settings Settings
+		want     []Template
+	}{
+		"smtp, HTML": {&SMTPSettings{Templates: []smtpTemplate{{inline, "text/html"}}},
+			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"}}},
+		"smtp, text": {&SMTPSettings{Templates: []smtpTemplate{{inline, "text/plain"}}},
+			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"}}},
+		"aliyun": {&aliyunSettings{Templates: []inlineTemplate{inline}},
+			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"}}},
+		"ses": {&sesSettings{Templates: []storableTemplate{{UsageType: "SignIn", Subject: "Your code", Content: "It is {{code}}"}, stored}},
+			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"},
+				{Key: "templates[1]", Type: "Generic", Stored: "d-1", Variables: stored.Variables}}},
+		"sendgrid": {&sendGridSettings{Templates: []sendGridTemplate{
+			{storableTemplate{UsageType: "SignIn", Subject: "Your code", Content: "It is {{code}}"}, "text/plain"}, {stored, ""}}},
+			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"},
+				{Key: "templates[1]", Type: "Generic", Stored: "d-1", Variables: stored.Variables}}},
+		"postmark": {&postmarkSettings{Templates: []postmarkTemplate{{"SignIn", "logto-sign-in"}}},
+			[]Template{{Key: "templates[0]", Type: "SignIn", Stored: "logto-sign-in"}}},
+		"mailgun": {&mailgunSettings{Deliveries: map[string]delivery{
+			"SignIn":  {Subject: "Your code", HTML: "<b>{{code}}</b>", Text: "{{code}}", ReplyTo: reply},
+			"Generic": {Template: "generic", Subject: "Hello", Variables: stored.Variables}}},
+			[]Template{{Key: "deliveries.Generic", Type: "Generic", Subject: "Hello", Stored: "generic", Variables: stored.Variables},
+				{Key: "deliveries.SignIn", Type: "SignIn", Subject: "Your code", HTML: "<b>{{code}}</b>", Text: "{{code}}", ReplyTo: reply}}},
+		"resend": {&resendSettings{}, nil},
+	} {
+		if got := test.settings.Mails(); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+}
+
+// The two keys of Logto's HTTP email connector hand on what Logto sent.
+func TestHTTPHandsOnWhatLogtoSent(t *testing.T) {
+	type webhook struct {
+		To, Type string
+		Payload  map[string]any
+	}
+	var got webhook
+	server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || json.Unmarshal(body, &got) != nil || r.Header.Get("Authorization") != "Bearer "+httpKey {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	s := newHTTPSettings()
+	s.Endpoint, s.Authorization = server.URL+"/logto/email", settings.NewSecret("Bearer "+httpKey)
+	if found := s.Check(); len(found) > 0 {
+		t.Fatal(found)
+	}
+	m := plainMessage()
+	m.Payload = map[string]any{"code": testCode, "locale": "de"}
+	receipt, err := open(t, s).Send(t.Context(), m)
+	if err != nil || receipt.ID != m.ID {
+		t.Fatalf("%+v, %v", receipt, err)
+	}
+	if want := (webhook{m.To, m.Type, m.Payload}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -1,0 +1,128 @@
+package templates_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"logto-email-relay/templates"
+)
+
+func catalogue(t *testing.T) *templates.Catalogue {
+	t.Helper()
+	c, err := templates.Open(templates.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
+	c := catalogue(t)
+	overlay, err := c.With([]templates.Pasted{
+		{Key: "templates[0]", Type: "SignIn", Subject: "Hello {{user.name}}", HTML: "<p>Hi {{user.name}},<br>it is <b>{{code}}</b>{{nothing}}</p>"},
+		{Key: "templates[1]", Type: "Generic", Subject: "Code", Text: "It is {{ code }}."},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := map[string]any{"code": "482913", "locale": "ja", "nothing": nil,
+		"user": map[string]any{"name": `<b>Ada</b> evil.example`}}
+	for kind, want := range map[string]templates.Mail{
+		"SignIn": {Known: true, Source: "templates[0]", Subject: "Hello <b>Ada</b> evil. example",
+			HTML: "<p>Hi &lt;b&gt;Ada&lt;/b&gt; evil. example,<br>it is <b>482913</b></p>",
+			Text: "Hi <b>Ada</b> evil. example,\nit is 482913"},
+		"BindMfa":   {Known: true, Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
+		"Invention": {Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
+	} {
+		got, err := overlay.Render(templates.Request{Type: kind, Payload: payload})
+		got.Text = strings.TrimSpace(got.Text)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v, want %+v", kind, got, err, want)
+		}
+	}
+	if got := overlay.Locale(payload); got != "ja" {
+		t.Errorf("locale %s", got)
+	}
+	told := strings.Join(overlay.Warnings(), "\n")
+	for _, want := range []string{"templates[0] (subject):1:7: SignIn mails often come without user", "{{nothing}} prints as nothing"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("the warnings do not say %q:\n%s", want, told)
+		}
+	}
+}
+
+func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
+	c := catalogue(t)
+	overlay, err := c.With([]templates.Pasted{{Key: "templates[0]", Type: "SignIn", Subject: "s", Text: "t"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := templates.Request{Type: "Register", Payload: map[string]any{"code": "482913", "locale": "de"}}
+	got, err := overlay.Render(r)
+	want, wantErr := c.Render(r)
+	if err != nil || wantErr != nil || got != want {
+		t.Errorf("%+v, %v, want %+v, %v", got, err, want, wantErr)
+	}
+}
+
+// The values go to a template that is not ours, so names are neutralised here.
+func TestATemplateKeptAtTheService(t *testing.T) {
+	overlay, err := catalogue(t).With([]templates.Pasted{{Key: "deliveries.Generic", Type: "Generic", Stored: "otp",
+		Variables: map[string]any{"brand": "Acme", "code": "of the payload instead"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail, err := overlay.Render(templates.Request{Type: "OrganizationInvitation", Payload: map[string]any{
+		"code": "482913", "link": "javascript:alert(1)", "locale": "fr-CA", "seats": 3,
+		"list": []any{"evil.example", nil},
+		"inviter": map[string]any{"name": "evil.example", "primaryEmail": "alice@example.com", "avatar": "http://tracker.example/a.png",
+			"profile": map[string]any{"website": "https://alice.example"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := templates.Mail{Known: true, Source: "deliveries.Generic", Stored: &templates.Stored{Name: "otp", Data: map[string]any{
+		"brand": "Acme", "code": "482913", "link": "", "locale": "fr-CA", "seats": 3,
+		"list": []any{"evil. example", nil},
+		"inviter": map[string]any{"name": "evil. example", "primaryEmail": "alice@example.com", "avatar": "",
+			"profile": map[string]any{"website": "https://alice.example"}},
+	}}}
+	if !reflect.DeepEqual(mail, want) {
+		t.Errorf("%+v\n%+v\nwant %+v", mail, mail.Stored, want.Stored)
+	}
+}
+
+func TestMistakesInAProvidersOwnTemplates(t *testing.T) {
+	_, err := catalogue(t).With([]templates.Pasted{
+		{Key: "providers[0].templates[0]", Type: "SignIn", Subject: "{{code", HTML: "<script>{{code}}</script>"},
+		{Key: "providers[0].templates[1]", Type: "Generic", Subject: "s", HTML: "<!-- nothing -->"},
+	})
+	if err == nil {
+		t.Fatal("no mistake found")
+	}
+	for _, want := range []string{"providers[0].templates[0] (subject):1:1: ", "providers[0].templates[0]:1:9: ",
+		"providers[0].templates[1]:1:1: no text can be made"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+}
+
+func TestTheFirstOfTwoTemplatesOfATypeIsUsed(t *testing.T) {
+	overlay, err := catalogue(t).With([]templates.Pasted{
+		{Key: "templates[0]", Type: "SignIn", Subject: "first", Text: "t"},
+		{Key: "templates[1]", Type: "SignIn", Subject: "second", Text: "t"},
+		{Key: "templates[2]", Type: "Signin", Subject: "third", Text: "t"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mail, _ := overlay.Render(templates.Request{Type: "SignIn"}); mail.Subject != "first" {
+		t.Errorf("the subject is %s", mail.Subject)
+	}
+	told := strings.Join(overlay.Warnings(), "\n")
+	if !strings.Contains(told, "templates[1]: an earlier template") || !strings.Contains(told, "templates[2]: Logto has no message type Signin") {
+		t.Errorf("the warnings are\n%s", told)
+	}
+}
