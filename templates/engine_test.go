@@ -228,6 +228,8 @@ func TestMistakes(t *testing.T) {
 		{htmlFormat, `<a href="{{link}}{{code}}">`, "1:18 query"},
 		{htmlFormat, `<a href="/{{code}}">`, "1:11 scheme"},
 		{htmlFormat, `<a href="{{#if code}}https://acme.example/{{/if}}{{link}}">`, "1:50 another"},
+		{htmlFormat, `<a href="https://acme.example/?` + strings.Repeat("{{#if code}}a{{else}}b{{/if}}", 6) + `">`, "1:199 too many blocks"},
+		{htmlFormat, `<a href="https://acme.example/?` + strings.Repeat("x", 5000) + `{{code}}">`, "1:5032 more than 4096"},
 		{htmlFormat, `{{#if code}}<p title="{{/if}}">`, "1:23 another place"},
 		{htmlFormat, `<p title="{{#if code}}"><b title="{{/if}}">`, "1:35 another place"},
 		{htmlFormat, `{{#if code}}<title>{{else}}</title>{{/if}}`, "1:20 another place"},

@@ -217,3 +217,45 @@ func FuzzLinks(f *testing.F) {
 		}
 	})
 }
+
+func FuzzLocale(f *testing.F) {
+	for _, seed := range []string{"", "fr", "zh_Hant_HK", "en_US.UTF-8@euro", "x-", "und-Latn", strings.Repeat("a-", 100), "\x00\xff", "i-klingon", "en-u-rg-gbzzzz"} {
+		f.Add(seed, "xx "+seed+",de;fr")
+	}
+	c := openMiniature(f, nil, logtoLocales()...)
+	f.Fuzz(func(t *testing.T, locale, uiLocales string) {
+		got := c.Locale(map[string]any{"locale": locale, "uiLocales": uiLocales})
+		if _, known := c.current.Load().tongues[got]; !known {
+			t.Fatalf("%q, %q: chose %q", locale, uiLocales, got)
+		}
+	})
+}
+
+func FuzzTexts(f *testing.F) {
+	for _, seed := range []string{"", "{}", `{"dir":"ltr","shared":{"footer":"{{code}}"}}`, `{"a":{"b":{"c":"d"}}}`, `{"a":1}`, `{"a":"b"}x`, `{"types":{"SignIn":{"lead":"{{#if"}}}`} {
+		f.Add(seed)
+	}
+	c := openMiniature(f, nil, "en")
+	original := c.languages[0].texts
+	f.Fuzz(func(t *testing.T, content string) {
+		sentences, err := readTexts("f.json", []byte(content))
+		if err == nil && sentences.check("f.json", original, c.vocabulary("")) == nil {
+			original.overlay(sentences).of("SignIn", "lead")
+		}
+	})
+}
+
+func FuzzPlainText(f *testing.F) {
+	for _, seed := range []string{"", "<p>a</p>", `<a href="x">`, `<div style="display:none"><b>`, "&amp;&bogus;&#x41;", "<td>{{code}}</td>", "<ul><li>a", "</a></div>"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s := &source{text: text}
+		if out := s.plainText(); strings.Contains(out, "\n\n\n") {
+			t.Fatalf("blank lines in %q", out)
+		}
+		if title := s.title(); title != nil && !strings.Contains(text, title.text) {
+			t.Fatalf("the title %q", title.text)
+		}
+	})
+}
