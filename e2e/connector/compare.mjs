@@ -2,7 +2,7 @@
 // to its service led to a recorder instead.
 //
 // Reads {"connector", "config", "message", "recorder": "http://host:port"} from
-// standard input. Ends with an error if the connector reports one.
+// standard input; SMTP has its server in the config instead of a recorder. Ends with an error if the connector reports one.
 
 import http from 'node:http';
 import https from 'node:https';
@@ -16,7 +16,7 @@ for await (const chunk of process.stdin) {
 const { connector: name, config, message, recorder } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
 
 // The services' addresses are constants of the connectors.
-const target = new URL(recorder);
+const target = recorder && new URL(recorder);
 https.request = (...given) => {
   const callback = typeof given.at(-1) === 'function' ? given.pop() : undefined;
   const [first, second] = given;
