@@ -24,8 +24,8 @@ type formItem struct {
 	DefaultValue json.RawMessage
 }
 
-// answers are what an operator writes into fields without a default value.
-var answers = map[string]string{
+// written is what an operator writes into fields without a default value.
+var written = map[string]string{
 	"smtp.host": `"smtp.example.com"`, "smtp.port": `587`, "smtp.fromEmail": `"Acme <no-reply@acme.example>"`,
 	"smtp.replyTo": `"help@acme.example"`, "smtp.name": `"Logto-SMTP"`, "smtp.localAddress": `"127.0.0.1"`,
 	"smtp.connectionTimeout": `120000`, "smtp.greetingTimeout": `30000`, "smtp.socketTimeout": `600000`,
@@ -88,7 +88,7 @@ func TestTheFormOfEveryConnectorOfLogtosIsAProvider(t *testing.T) {
 			filled := map[string]json.RawMessage{"type": json.RawMessage(`"` + kind + `"`)}
 			for _, item := range forms[name] {
 				filled[item.Key] = item.DefaultValue
-				if answer, found := answers[name+"."+item.Key]; found {
+				if answer, found := written[name+"."+item.Key]; found {
 					filled[item.Key] = json.RawMessage(answer)
 				} else if item.DefaultValue == nil {
 					t.Errorf("the form has a new field %s of type %s", item.Key, item.Type)
