@@ -23,9 +23,8 @@ import (
 // patience bounds every wait for something that should happen soon.
 const patience = 20 * time.Second
 
-// binary is the relay with the race detector, plainBinary the one that operators
-// run. Each is built once, when it is needed.
-var binary, plainBinary = builder("-race"), builder()
+// plainBinary is the relay that operators run, built once, when it is needed.
+var plainBinary = builder()
 
 func builder(flags ...string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
