@@ -103,9 +103,18 @@ func AsError(err error) *Error {
 
 var (
 	urls      = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
-	addresses = regexp.MustCompile(`[^\s<>()\[\],;:"']+@[^\s<>()\[\],;:"']+`)
+	addresses = regexp.MustCompile(localPart + `@` + mailDomain)
 	tokens    = regexp.MustCompile(`[A-Za-z0-9+/=_%.~-]{20,}`)
 	numbers   = regexp.MustCompile(`\d{4,}`)
+)
+
+// What addresses look like in a service's words. A quoted local part may stand
+// in JSON or HTML, which escape its quotes once more; an apostrophe belongs to
+// the address only between letters, because services quote with it too.
+const (
+	localPart  = `(?:` + mailQuote + `(?:[^"\\\n]|\\.)*?` + mailQuote + `|[^\s<>()\[\],;:"']+(?:'[^\s<>()\[\],;:"']+)*)`
+	mailQuote  = `(?:\\*"|&quot;|&#34;)`
+	mailDomain = `(?:\[[^\]\s]*\]|[^\s<>()\[\],;:"']+)`
 )
 
 // maxDetail bounds what a log line repeats of a service's words, in bytes.

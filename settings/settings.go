@@ -259,6 +259,11 @@ func (n *Network) UnmarshalText(text []byte) error {
 	if err != nil {
 		return errors.New(`write an address range such as "10.0.0.0/8" or an address such as "10.1.2.3"`)
 	}
+	// An IPv4 range in IPv6's clothes would match no caller: theirs are taken off.
+	const mapped = 96
+	if prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
+	}
 	n.Prefix = prefix.Masked()
 	return nil
 }
