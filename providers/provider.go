@@ -36,6 +36,13 @@ type Provider interface {
 	Send(ctx context.Context, m *Message) (Receipt, error)
 }
 
+// Repeatable marks a Provider whose service mails a message once, however often
+// it is sent under its ID. An uncertain one may be sent to it again.
+type Repeatable interface {
+	Provider
+	Repeatable()
+}
+
 // Message is one mail to one recipient, complete: a provider encodes it and
 // decides nothing.
 type Message struct {

@@ -48,7 +48,7 @@ func (s *resendSettings) Open() (Provider, error) {
 	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint) + "/emails"}, nil
 }
 
-var _ Provider = (*resend)(nil)
+var _ Repeatable = (*resend)(nil)
 
 type resend struct {
 	*api
@@ -103,6 +103,9 @@ func (p *resend) Send(ctx context.Context, m *Message) (Receipt, error) {
 	}
 	return Receipt{ID: answer.ID}, nil
 }
+
+// Repeatable holds for 24 hours, by the idempotency key.
+func (p *resend) Repeatable() {}
 
 func newResendMail(m *Message) resendMail {
 	mail := resendMail{

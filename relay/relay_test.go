@@ -154,6 +154,73 @@ func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
 	}
 }
 
+// repeatable is a provider whose service recognises a mail that it had before.
+type repeatable struct{ *fakeProvider }
+
+func (repeatable) Repeatable() {}
+
+func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
+	const uncertain, temporary, recipient = providers.Uncertain, providers.Temporary, providers.Recipient
+	for _, test := range []struct {
+		name     string
+		change   func(*relay.Options)
+		failures []providers.Kind // of the first provider, one a send; then it accepts
+		reason   relay.Reason
+		provider string
+		first    int32 // sends to the first provider
+		second   int32 // sends to the next one, which accepts
+	}{
+		{"accepted the second time", nil, []providers.Kind{uncertain}, "", "a", 2, 0},
+		{"twice in doubt", nil, []providers.Kind{uncertain, uncertain}, "", "b", 2, 1},
+		{"in trouble the second time", nil, []providers.Kind{uncertain, temporary}, "", "b", 2, 1},
+		{"refused the second time", nil, []providers.Kind{uncertain, recipient}, relay.Uncertain, "", 2, 0},
+		{"nothing but doubt is repeated", nil, []providers.Kind{temporary}, "", "b", 1, 1},
+		{"also where doubt is final", func(o *relay.Options) { o.FailUncertain = true }, []providers.Kind{uncertain}, "", "a", 2, 0},
+		{"twice in doubt, where doubt is final", func(o *relay.Options) { o.FailUncertain = true },
+			[]providers.Kind{uncertain, uncertain}, relay.Uncertain, "", 2, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var ids []string
+			first := &fakeProvider{}
+			first.send = func(_ context.Context, m *providers.Message) (providers.Receipt, error) {
+				ids = append(ids, m.ID)
+				if n := len(ids); n <= len(test.failures) {
+					return providers.Receipt{}, &providers.Error{Kind: test.failures[n-1]}
+				}
+				return providers.Receipt{ID: "1"}, nil
+			}
+			second := accepts("2")
+			r := newRelay(t, func(o *relay.Options) {
+				o.Members[0].Provider = repeatable{first}
+				if test.change != nil {
+					test.change(o)
+				}
+			}, first, second)
+			receipt, err := deliver(t, r)
+			var failure *relay.Error
+			if errors.As(err, &failure) != (test.reason != "") || failure != nil && failure.Reason != test.reason {
+				t.Errorf("error %v, want %q", err, test.reason)
+			}
+			if receipt.Provider != test.provider || first.calls.Load() != test.first || second.calls.Load() != test.second {
+				t.Errorf("provider %q after %d and %d sends", receipt.Provider, first.calls.Load(), second.calls.Load())
+			}
+			if len(slices.Compact(ids)) != 1 {
+				t.Errorf("the sends had the ids %q", ids)
+			}
+		})
+	}
+}
+
+func TestAMailIsNotRepeatedWithoutTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := hangs(providers.Uncertain)
+		r := newRelay(t, func(o *relay.Options) { o.Members[0].Provider = repeatable{hung} }, hung)
+		if _, err := deliver(t, r); err == nil || hung.calls.Load() != 1 {
+			t.Errorf("%v after %d sends", err, hung.calls.Load())
+		}
+	})
+}
+
 func TestAHungProviderLeavesTheNextItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -92,29 +92,54 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 	}
 	defer m.release()
 
+	receipt, failure := w.send(ctx, m, another)
+	if failure != nil && failure.Kind == providers.Uncertain && !w.outOfTime && isRepeatable(m.Provider) {
+		// The service itself sees to it that this cannot become a second mail. Only
+		// a verdict on the mail puts an end to the doubt.
+		var again *providers.Error
+		receipt, again = w.send(ctx, m, another)
+		if again == nil || again.Kind == providers.Recipient || again.Kind == providers.Content {
+			failure = again
+		}
+	}
+	if failure == nil {
+		return receipt, true, nil
+	}
+	return Receipt{}, w.stopsAfter(failure), errNobodyAccepted
+}
+
+// send hands the mail to a provider, once, and takes down what became of it.
+func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *providers.Error) {
+	start := time.Now()
+	deadline, _ := ctx.Deadline()
 	limit := share(time.Until(deadline), another)
 	if m.Timeout > 0 {
 		limit = min(limit, m.Timeout)
 	}
 	attempt, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	mail, sendErr := w.write(m)
+	mail, err := w.write(m)
 	var accepted providers.Receipt
-	if sendErr == nil {
+	if err == nil {
 		message := w.message(m, mail)
-		accepted, sendErr = m.Provider.Send(attempt, &message)
+		accepted, err = m.Provider.Send(attempt, &message)
 	}
 	end := time.Now()
-	if sendErr == nil {
+	if err == nil {
 		m.health.record(nil, end)
 		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start)})
-		return Receipt{Provider: m.Name, ID: accepted.ID, Locale: mail.Locale}, true, nil
+		return Receipt{Provider: m.Name, ID: accepted.ID, Locale: mail.Locale}, nil
 	}
-	failure := providers.AsError(sendErr)
+	failure := providers.AsError(err)
 	w.outOfTime = deadline.Sub(end) < tooLate
 	m.health.record(failure, end)
 	w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start), Err: failure})
-	return Receipt{}, w.stopsAfter(failure), errNobodyAccepted
+	return Receipt{}, failure
+}
+
+func isRepeatable(p providers.Provider) bool {
+	_, ok := p.(providers.Repeatable)
+	return ok
 }
 
 // stopsAfter tells whether a failure ends the walk.
