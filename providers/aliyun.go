@@ -55,7 +55,7 @@ func (s *aliyunSettings) Check() []settings.Problem {
 	problems := slices.Concat(
 		checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID)),
 		checkKey("accessKeySecret", s.AccessKeySecret),
-		s.checkEndpoint())
+		s.checkConnection())
 	if _, ok := aliyunEndpoints[s.RegionID]; !ok && s.Endpoint == "" {
 		problems = append(problems, settings.Problem{Key: "regionId",
 			Text: "write one of " + strings.Join(slices.Sorted(maps.Keys(aliyunEndpoints)), ", ")})

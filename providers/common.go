@@ -1,6 +1,15 @@
 package providers
 
-import "logto-email-relay/settings"
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"logto-email-relay/settings"
+)
 
 // Common are the keys that every provider has beside those of its service.
 type Common struct {
@@ -16,6 +25,9 @@ type Common struct {
 	Proxy settings.Secret `json:"proxy" validate:"omitempty,url"`
 	// LocalAddress is the local IP address that connections leave from.
 	LocalAddress string `json:"localAddress" validate:"omitempty,ip"`
+	// IPv4 keeps connections from using IPv6, for a service whose list of allowed
+	// addresses takes IPv4 only.
+	IPv4 bool `json:"ipv4"`
 	// Timeout bounds one attempt at this provider; the mail's own deadline
 	// alone when not given.
 	Timeout settings.Duration `json:"timeout"`
@@ -35,4 +47,59 @@ func (c *Common) Concurrent() int {
 		return defaultConcurrent
 	}
 	return c.MaxConcurrent
+}
+
+// network is what Go is told to dial.
+func (c *Common) network() string {
+	if c.IPv4 {
+		return "tcp4"
+	}
+	return "tcp"
+}
+
+// localAddr is where connections leave from; nil for the system's choice.
+func (c *Common) localAddr() (net.Addr, error) {
+	if c.LocalAddress == "" {
+		return nil, nil
+	}
+	ip, err := netip.ParseAddr(c.LocalAddress)
+	if err != nil {
+		return nil, fmt.Errorf("localAddress: %w", err)
+	}
+	// Go then dials addresses of the same family only.
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)), nil
+}
+
+// proxyURL is the forward proxy; nil for none. Its error does not quote the
+// text, which may hold a password.
+func (c *Common) proxyURL() (*url.URL, error) {
+	text := c.Proxy.Reveal()
+	if text == "" {
+		return nil, nil
+	}
+	proxy, err := url.Parse(text)
+	if err != nil || proxy.Hostname() == "" || !slices.Contains(proxySchemes, proxy.Scheme) {
+		return nil, errors.New("proxy: not the address of a proxy")
+	}
+	return proxy, nil
+}
+
+var proxySchemes = []string{"http", "https", "socks5", "socks5h"}
+
+// checkEgress reports what keeps connections from leaving as they should.
+func (c *Common) checkEgress() []settings.Problem {
+	var problems []settings.Problem
+	if _, err := c.proxyURL(); err != nil {
+		problems = append(problems, settings.Problem{Key: "proxy",
+			Text: `write http://, https:// or socks5:// before the proxy's host and port, such as "socks5://proxy.example.com:1080"`})
+	}
+	if ip, err := netip.ParseAddr(c.LocalAddress); err == nil && c.IPv4 && !ip.Unmap().Is4() {
+		problems = append(problems, settings.Problem{Key: "localAddress", Text: "an IPv6 address contradicts ipv4; remove one of them"})
+	}
+	return problems
+}
+
+// checkConnection is checkEgress for services that have an endpoint.
+func (c *Common) checkConnection() []settings.Problem {
+	return append(checkURL("endpoint", c.Endpoint), c.checkEgress()...)
 }

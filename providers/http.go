@@ -53,10 +53,8 @@ func (s *httpSettings) Check() []settings.Problem {
 	case s.URL != "" && s.Endpoint != "":
 		problems = append(problems, settings.Problem{Key: "endpoint", Text: "this type takes the whole address as url"})
 	}
-	problems = append(problems, s.checkEndpoint()...)
-	for _, problem := range (&Common{Endpoint: s.URL}).checkEndpoint() {
-		problems = append(problems, settings.Problem{Key: "url", Text: problem.Text})
-	}
+	problems = append(problems, checkURL("url", s.URL)...)
+	problems = append(problems, s.checkConnection()...)
 	if breaksLine(s.Authorization.Reveal()) {
 		problems = append(problems, settings.Problem{Key: "authorization", Text: "write a value of one line"})
 	}

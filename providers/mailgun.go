@@ -42,7 +42,7 @@ func newMailgunSettings() *mailgunSettings { return &mailgunSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *mailgunSettings) Check() []settings.Problem {
-	return slices.Concat(checkKey("apiKey", s.APIKey), s.checkEndpoint(), checkDeliveries(s.Deliveries))
+	return slices.Concat(checkKey("apiKey", s.APIKey), s.checkConnection(), checkDeliveries(s.Deliveries))
 }
 
 // Mails returns deliveries.

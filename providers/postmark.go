@@ -40,7 +40,7 @@ func newPostmarkSettings() *postmarkSettings { return &postmarkSettings{} }
 
 // Check asks for a token that can be one, and for TLS on its way.
 func (s *postmarkSettings) Check() []settings.Problem {
-	return append(checkKey("serverToken", s.ServerToken), s.checkEndpoint()...)
+	return append(checkKey("serverToken", s.ServerToken), s.checkConnection()...)
 }
 
 // Sender returns fromEmail.

@@ -33,7 +33,7 @@ func newResendSettings() *resendSettings { return &resendSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *resendSettings) Check() []settings.Problem {
-	return append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+	return append(checkKey("apiKey", s.APIKey), s.checkConnection()...)
 }
 
 // Sender returns fromEmail.

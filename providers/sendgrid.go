@@ -46,7 +46,7 @@ func newSendGridSettings() *sendGridSettings { return &sendGridSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *sendGridSettings) Check() []settings.Problem {
-	problems := append(checkKey("apiKey", s.APIKey), s.checkEndpoint()...)
+	problems := append(checkKey("apiKey", s.APIKey), s.checkConnection()...)
 	for i, t := range s.Templates {
 		problems = append(problems, t.check(i)...)
 		if t.Template != "" && !strings.HasPrefix(t.Template, "d-") {

@@ -48,7 +48,7 @@ var awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
 
 // Check asks for a region, and for both halves of a key or none.
 func (s *sesSettings) Check() []settings.Problem {
-	problems := s.checkEndpoint()
+	problems := s.checkConnection()
 	if s.Region != "" && !awsRegion.MatchString(s.Region) {
 		problems = append(problems, settings.Problem{Key: "region", Text: `write an AWS region such as "eu-west-1"`})
 	}

@@ -149,9 +149,7 @@ func (s *SMTPSettings) Check() []settings.Problem {
 	if s.Endpoint != "" {
 		report("endpoint", "an SMTP server has no URL; write host and port")
 	}
-	if s.Proxy.Reveal() != "" {
-		report("proxy", "a proxy for SMTP is not available in this version")
-	}
+	problems = append(problems, s.checkEgress()...)
 	s.checkMode(report)
 	if s.Auth != nil {
 		s.checkAuth(report)
@@ -324,19 +322,37 @@ func (s *SMTPSettings) ehloName() string {
 	return "localhost"
 }
 
+func (s *SMTPSettings) dialer() (*smtpDialer, error) {
+	local, err := s.localAddr()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := s.proxyURL()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &smtpDialer{
+		Dialer:     net.Dialer{Timeout: time.Duration(s.ConnectionTimeout), LocalAddr: local},
+		network:    s.network(),
+		address:    net.JoinHostPort(s.host(), strconv.Itoa(s.port())),
+		dnsTimeout: time.Duration(s.DNSTimeout),
+		proxy:      proxy,
+	}
+	if proxy != nil {
+		dialer.proxyTLS = &tls.Config{ServerName: proxy.Hostname()}
+	}
+	return dialer, nil
+}
+
 // Open makes the provider.
 func (s *SMTPSettings) Open() (Provider, error) {
 	config, err := s.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
-	dialer := &smtpDialer{
-		Dialer:     net.Dialer{Timeout: time.Duration(s.ConnectionTimeout)},
-		address:    net.JoinHostPort(s.host(), strconv.Itoa(s.port())),
-		dnsTimeout: time.Duration(s.DNSTimeout),
-	}
-	if s.LocalAddress != "" {
-		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(s.LocalAddress)}
+	dialer, err := s.dialer()
+	if err != nil {
+		return nil, err
 	}
 	server := &smtpServer{
 		host: s.host(), dial: dialer.dial, mode: s.mode(), tls: config, ehlo: s.ehloName(), login: s.login(),

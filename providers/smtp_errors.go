@@ -243,6 +243,7 @@ func smtpFailure(ctx context.Context, stage smtpStage, err error) *Error {
 		return e
 	}
 	explain(e, stage, err)
+	explainProxy(e, err)
 	return e
 }
 
@@ -284,9 +285,10 @@ func explain(e *Error, stage smtpStage, err error) {
 		} else if lookup.IsTimeout {
 			e.Hint = "dnsTimeout bounds the look-up"
 		}
-	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.As(err, &address):
-		configuration("the connection cannot leave from this local address",
-			"localAddress must be an address of this machine, and of the same family (IPv4 or IPv6) as the host's")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		configuration("the connection cannot leave from this local address", "localAddress must be an address of this machine")
+	case errors.As(err, &address):
+		configuration("there is no suitable address", familyHint)
 	case errors.As(err, &notTLS):
 		configuration("the server does not speak TLS on this port",
 			`remove "secure": true, or use the port for implicit TLS, usually 465`)

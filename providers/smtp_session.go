@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http/httptrace"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -47,14 +46,6 @@ type smtpServer struct {
 	login smtpLogin
 	// Upper bounds of the waits; the context of the mail may end one earlier.
 	tlsTimeout, greetingTimeout, replyTimeout time.Duration
-}
-
-// smtpDialer makes TCP connections, with separate bounds for the look-up of the
-// host's name and for the whole.
-type smtpDialer struct {
-	net.Dialer
-	address    string
-	dnsTimeout time.Duration
 }
 
 // smtpLogin is how to log in; nobody logs in when the user is empty.
@@ -114,22 +105,6 @@ func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
 		return nil, failure
 	}
 	return s, nil
-}
-
-func (d *smtpDialer) dial(ctx context.Context) (net.Conn, error) {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	lookup := time.AfterFunc(d.dnsTimeout, func() { giveUp(&net.DNSError{Err: "timeout", IsTimeout: true}) })
-	defer lookup.Stop()
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		ConnectStart: func(string, string) { lookup.Stop() },
-	})
-	conn, err := d.DialContext(traced, "tcp", d.address)
-	var slow *net.DNSError
-	if err != nil && errors.As(context.Cause(ctx), &slow) {
-		return nil, slow
-	}
-	return conn, err
 }
 
 // bind makes the end of the context the end of all waiting on this connection.

@@ -163,7 +163,7 @@ func testSMTPStall(t *testing.T, stage smtpStage, way string) {
 
 // A name server that says nothing is not waited for longer than dnsTimeout.
 func TestSMTPLookupTimeout(t *testing.T) {
-	dialer := &smtpDialer{address: "relay.example:587", dnsTimeout: 50 * time.Millisecond}
+	dialer := &smtpDialer{network: "tcp", address: "relay.example:587", dnsTimeout: 50 * time.Millisecond}
 	dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

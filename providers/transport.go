@@ -6,12 +6,10 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -52,17 +50,19 @@ type api struct {
 // newAPI makes the client that a provider's settings ask for.
 func newAPI(c *Common) (*api, error) {
 	concurrent := c.Concurrent()
-	dialer := &net.Dialer{Timeout: abandonedDial}
-	if c.LocalAddress != "" {
-		ip, err := netip.ParseAddr(c.LocalAddress)
-		if err != nil {
-			return nil, fmt.Errorf("localAddress: %w", err)
-		}
-		// Go then dials addresses of the same family only.
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
+	local, err := c.localAddr()
+	if err != nil {
+		return nil, err
 	}
+	proxy, err := c.proxyURL()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
 	base := &http.Transport{
-		DialContext:            dialer.DialContext,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, c.network(), address)
+		},
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    abandonedDial,
 		MaxConnsPerHost:        concurrent,
@@ -77,13 +77,8 @@ func newAPI(c *Common) (*api, error) {
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 		OnProxyConnectResponse: proxyVerdict,
 	}
-	if proxy := c.Proxy.Reveal(); proxy != "" {
-		address, err := url.Parse(proxy)
-		if err != nil {
-			// The error of url.Parse quotes the text, password included.
-			return nil, errors.New("proxy: not a URL")
-		}
-		base.Proxy = http.ProxyURL(address)
+	if proxy != nil {
+		base.Proxy = http.ProxyURL(proxy)
 	}
 	return &api{
 		base: base,
@@ -294,6 +289,7 @@ func (x *exchange) networkError(err error) *Error {
 		proxy       *proxyError
 		op          *net.OpError
 		call        *os.SyscallError
+		family      *net.AddrError
 	)
 	isOp := errors.As(err, &op)
 	switch {
@@ -306,7 +302,7 @@ func (x *exchange) networkError(err error) *Error {
 	case errors.As(err, &proxy):
 		e.Stage = "proxy"
 		if proxy.status < 500 {
-			e.Kind, e.Hint = Configuration, "the proxy refuses the connection; check proxy, its user and password"
+			e.Kind, e.Hint = Configuration, proxyHint
 		}
 	case errors.As(err, &dns):
 		e.Stage = "DNS"
@@ -318,12 +314,14 @@ func (x *exchange) networkError(err error) *Error {
 		e.Hint = "the certificate is not valid for this host; check endpoint, the clock and the installed root certificates"
 	case errors.As(err, &notTLS):
 		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
+	case errors.As(err, &family):
+		e.Kind, e.Hint = Configuration, familyHint
 	case errors.As(err, &call) && call.Syscall == "bind":
 		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
 	case isOp && strings.HasPrefix(op.Op, "socks"):
 		e.Stage = "proxy"
-		if strings.Contains(err.Error(), "authentication") {
-			e.Kind, e.Hint = Configuration, "the proxy refuses the connection; check proxy, its user and password"
+		if socksRefuses(err) {
+			e.Kind, e.Hint = Configuration, proxyHint
 		}
 	case isOp && op.Op != "dial" && op.Op != "proxyconnect":
 		e.Stage = "POST"
@@ -359,6 +357,19 @@ type proxyError struct{ status int }
 // Error names the status that the proxy answered.
 func (e *proxyError) Error() string { return "the proxy answered " + strconv.Itoa(e.status) }
 
+const familyHint = "the host has no address of the family (IPv4 or IPv6) that localAddress or ipv4 asks for"
+
+const proxyHint = "the proxy refuses the connection; check proxy, its user and password, and where it may connect to"
+
+// socksRefuses tells whether a SOCKS5 proxy would not serve us, by the words of
+// golang.org/x/net, which has no types for them. Its other answers are about the
+// network behind it.
+func socksRefuses(err error) bool {
+	said := err.Error()
+	return strings.Contains(said, "authentication") || strings.Contains(said, "username/password") ||
+		strings.Contains(said, "not allowed by ruleset")
+}
+
 func proxyVerdict(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	if answer.StatusCode != http.StatusOK {
 		return &proxyError{answer.StatusCode}
@@ -387,17 +398,13 @@ func (c *Common) endpointOr(usual string) string {
 	return strings.TrimRight(c.Endpoint, "/")
 }
 
-// checkEndpoint asks for TLS, which keeps the key and the code from everybody
-// on the way. Only this machine is near enough to do without.
-func (c *Common) checkEndpoint() []settings.Problem {
-	endpoint, err := url.Parse(c.Endpoint)
-	if err != nil || endpoint.Scheme != "http" {
+// checkURL asks for TLS, which keeps the key and the code from everybody on the
+// way. Only this machine is near enough to do without.
+func checkURL(key, text string) []settings.Problem {
+	address, err := url.Parse(text)
+	if err != nil || address.Scheme != "http" || isLoopback(address.Hostname()) {
 		return nil
 	}
-	host := endpoint.Hostname()
-	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
-		return nil
-	}
-	return []settings.Problem{{Key: "endpoint",
-		Text: "use https://; plain http:// goes to this machine only, because the key travels with every mail"}}
+	return []settings.Problem{{Key: key,
+		Text: "use https://; plain http:// goes to this machine only, because keys and codes travel this way"}}
 }
