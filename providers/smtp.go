@@ -93,6 +93,7 @@ type SMTPTLS struct {
 
 // SMTPAuth is how to log in.
 type SMTPAuth struct {
+	// Type is "login" or "oauth2"; the former when not given.
 	Type string          `json:"type"`
 	User string          `json:"user"`
 	Pass settings.Secret `json:"pass"`
@@ -100,14 +101,23 @@ type SMTPAuth struct {
 	// that the server offers when not given.
 	Method string `json:"method"`
 
-	ClientID      string          `json:"clientId" future:"OAuth2 for SMTP"`
-	ClientSecret  settings.Secret `json:"clientSecret" future:"OAuth2 for SMTP"`
-	RefreshToken  settings.Secret `json:"refreshToken" future:"OAuth2 for SMTP"`
-	AccessToken   settings.Secret `json:"accessToken" future:"OAuth2 for SMTP"`
-	AccessURL     string          `json:"accessUrl" future:"OAuth2 for SMTP"`
-	Expires       any             `json:"expires" future:"OAuth2 for SMTP"`
-	ServiceClient string          `json:"serviceClient" future:"OAuth2 for SMTP"`
-	PrivateKey    any             `json:"privateKey" future:"OAuth2 for SMTP"`
+	// With the type "oauth2" there is no password but an access token, which the
+	// relay gets by a refresh token, by client credentials (ClientID and
+	// ClientSecret alone), by the key of a service account, or is given once.
+	ClientID     string          `json:"clientId"`
+	ClientSecret settings.Secret `json:"clientSecret"`
+	RefreshToken settings.Secret `json:"refreshToken"`
+	AccessToken  settings.Secret `json:"accessToken"`
+	// Expires is when AccessToken does, in milliseconds since 1970.
+	Expires int64 `json:"expires" validate:"gte=0"`
+	// AccessURL is where tokens are issued; Google's when not given.
+	AccessURL string `json:"accessUrl" validate:"omitempty,http_url"`
+	// Scope is what the token is for; that of the service when not given.
+	Scope string `json:"scope"`
+	// ServiceClient is the client_email of a service account, PrivateKey its RSA
+	// key in PEM.
+	ServiceClient string          `json:"serviceClient"`
+	PrivateKey    settings.Secret `json:"privateKey"`
 }
 
 // SMTPDKIM signs every mail (RFC 6376). The private key is RSA or Ed25519, in
@@ -196,10 +206,10 @@ func (s *SMTPSettings) checkAuth(report func(key, text string)) {
 	switch strings.ToLower(s.Auth.Type) {
 	case "", "login":
 	case "oauth2":
-		report("auth.type", "OAuth2 for SMTP is not available in this version")
+		s.Auth.checkOAuth2(report)
 		return
 	default:
-		report("auth.type", `write "login"`)
+		report("auth.type", `write "login" or "oauth2"`)
 	}
 	user, pass := s.Auth.User, s.Auth.Pass.Reveal()
 	switch {
@@ -254,7 +264,10 @@ func (s *SMTPSettings) login() smtpLogin {
 	if method == "" {
 		method = s.AuthMethod
 	}
-	return smtpLogin{s.Auth.User, s.Auth.Pass.Reveal(), strings.ToUpper(method)}
+	if s.Auth.usesOAuth2() {
+		method = methodXOAUTH2
+	}
+	return smtpLogin{user: s.Auth.User, password: s.Auth.Pass.Reveal(), method: strings.ToUpper(method)}
 }
 
 // authorities returns the certificates of tls.ca, nil for the system's own.
@@ -360,6 +373,11 @@ func (s *SMTPSettings) Open() (Provider, error) {
 		greetingTimeout: time.Duration(s.GreetingTimeout),
 		replyTimeout:    time.Duration(s.SocketTimeout),
 	}
+	if s.Auth.usesOAuth2() {
+		if server.login.tokens, err = s.tokenSource(); err != nil {
+			return nil, err
+		}
+	}
 	connections := s.MaxConnections
 	if connections == 0 {
 		connections = s.Concurrent()
@@ -425,6 +443,9 @@ func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 // Close waits for the mails under way and closes the connections.
 func (p *smtpProvider) Close() error {
 	p.pool.close()
+	if tokens := p.pool.server.login.tokens; tokens != nil {
+		return tokens.client.Close()
+	}
 	return nil
 }
 

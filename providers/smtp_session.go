@@ -49,7 +49,10 @@ type smtpServer struct {
 }
 
 // smtpLogin is how to log in; nobody logs in when the user is empty.
-type smtpLogin struct{ user, password, method string }
+type smtpLogin struct {
+	user, password, method string
+	tokens                 *smtpTokens // in place of the password, for XOAUTH2
+}
 
 // smtpSession is one connection, logged in and ready for mails, one at a time.
 type smtpSession struct {
@@ -65,6 +68,7 @@ type smtpSession struct {
 
 	opened, used time.Time
 	mails        int
+	stale        bool // the server refused an access token that was not new
 	dirty        bool // a transaction was refused half-way: RSET before the next
 	broken       bool // no further mail may go through
 	lost         bool // broke by itself before the message was handed over
@@ -89,8 +93,22 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// open connects, encrypts and logs in.
+// open connects, encrypts and logs in. A server that refuses an access token
+// which was good before gets a new one, once.
 func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
+	s, failure := server.connect(ctx)
+	if failure != nil && s != nil && s.stale && contextEnd(ctx) == nil {
+		s, failure = server.connect(ctx)
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	return s, nil
+}
+
+// connect opens a session. On failure the session, if there is one, is good for
+// nothing but to tell what happened.
+func (server *smtpServer) connect(ctx context.Context) (*smtpSession, *Error) {
 	conn, err := server.dial(ctx)
 	if err != nil {
 		return nil, smtpFailure(ctx, atConnect, err)
@@ -102,9 +120,8 @@ func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
 	release()
 	if failure != nil {
 		s.drop()
-		return nil, failure
 	}
-	return s, nil
+	return s, failure
 }
 
 // bind makes the end of the context the end of all waiting on this connection.
@@ -192,6 +209,9 @@ func (s *smtpSession) startTLS(ctx context.Context) *Error {
 // TLS it protects nothing, and servers offer it that cannot do it.
 var smtpMethods = []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5"}
 
+// methodXOAUTH2 is for access tokens, and never taken for a password.
+const methodXOAUTH2 = "XOAUTH2"
+
 func (s *smtpSession) authenticate(ctx context.Context) *Error {
 	login := s.server.login
 	if login.user == "" {
@@ -221,7 +241,14 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 			return problem("the server offers no way to log in that the relay knows: "+Redact(offer), "")
 		}
 	} else if !slices.Contains(offered, method) {
-		return problem("the server does not offer "+method+", only "+Redact(offer), "remove auth.method, and the best one is taken")
+		hint := "remove auth.method, and the best one is taken"
+		if login.tokens != nil {
+			hint = `log in with a password: remove "type": "oauth2"`
+		}
+		return problem("the server does not offer "+method+", only "+Redact(offer), hint)
+	}
+	if login.tokens != nil {
+		return s.authenticateByToken(ctx)
 	}
 	var exchange smtp.Auth
 	switch method {
@@ -241,6 +268,28 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 		return smtpFailure(ctx, atAUTH, err)
 	}
 	return nil
+}
+
+// authenticateByToken logs in by XOAUTH2. A server explains its refusal in a
+// challenge of its own, which only asks to be answered before the verdict.
+func (s *smtpSession) authenticateByToken(ctx context.Context) *Error {
+	tokens := s.server.login.tokens
+	token, fresh, failure := tokens.get(ctx)
+	if failure != nil {
+		return failure
+	}
+	s.enter(ctx, s.server.replyTimeout)
+	err := s.client.Auth(smtp.XOAuth2Auth(s.server.login.user, token))
+	if err == nil {
+		return nil
+	}
+	failure = smtpFailure(ctx, atAUTH, err)
+	if failure.Kind == Configuration && failure.Code != "" {
+		tokens.drop(ctx, token)
+		s.stale = !fresh && tokens.issue != nil
+		failure.Hint = "the server refuses the access token: check auth.user, and that this client may use SMTP for this mailbox"
+	}
+	return failure
 }
 
 // send takes one mail through the connection and returns the server's accepting

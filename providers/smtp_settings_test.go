@@ -72,7 +72,6 @@ func TestSMTPCheck(t *testing.T) {
 		{"ignored and required", SMTPSettings{IgnoreTLS: true, RequireTLS: true}, "ignoreTLS"},
 		{"ignored and implicit", SMTPSettings{IgnoreTLS: true, Port: 465}, "ignoreTLS"},
 		{"ignored with a login", SMTPSettings{IgnoreTLS: true, Auth: login(none)}, "ignoreTLS"},
-		{"OAuth2", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "OAuth2" })}, "auth.type"},
 		{"unknown type", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "ntlm" })}, "auth.type"},
 		{"Login", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "LOGIN" })}, ""},
 		{"no password", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Pass = settings.Secret{} })}, "auth.pass"},

@@ -230,8 +230,11 @@ func (x *exchange) finish(m *Message, e Error) *Error {
 var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Za-z0-9._-]{1,64})?)$`)
 
 // redactFor is Redact for words that may quote this message's recipient in a
-// form that does not look like an address.
+// form that does not look like an address; m is nil where no mail was sent.
 func redactFor(m *Message, text string) string {
+	if m == nil {
+		return Redact(text)
+	}
 	quoted := quotedAddress(m.To)
 	for _, form := range []string{quoted, strings.ReplaceAll(quoted, `"`, `\"`), m.To} {
 		text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(form)).ReplaceAllLiteralString(text, "[address]")

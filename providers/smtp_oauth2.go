@@ -1,0 +1,278 @@
+package providers
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/oauth2/jwt"
+)
+
+// How services want OAuth2 to be used for SMTP:
+//
+//   - Gmail: https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
+//   - Microsoft 365: https://learn.microsoft.com/en-us/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth
+const (
+	googleTokenURL = "https://oauth2.googleapis.com/token"
+	googleScope    = "https://mail.google.com/"
+	microsoftScope = "https://outlook.office365.com/.default"
+)
+
+// isRSAKey tells whether a text in PEM can sign for a service account.
+func isRSAKey(text string) bool {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return false
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return true
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	_, ok := key.(*rsa.PrivateKey)
+	return err == nil && ok
+}
+
+// usesOAuth2 tells whether the login is by access token.
+func (a *SMTPAuth) usesOAuth2() bool { return a != nil && strings.EqualFold(a.Type, "oauth2") }
+
+// checkOAuth2 asks for one of the ways to get an access token.
+func (a *SMTPAuth) checkOAuth2(report func(key, text string)) {
+	if a.User == "" {
+		report("auth.user", "write the mailbox that the mails go through")
+	}
+	if a.Pass.Reveal() != "" {
+		report("auth.pass", `with "type": "oauth2" there is no password; remove it`)
+	}
+	if a.Method != "" && !strings.EqualFold(a.Method, methodXOAUTH2) {
+		report("auth.method", `remove it; "type": "oauth2" always logs in by XOAUTH2`)
+	}
+	for _, problem := range checkURL("auth.accessUrl", a.AccessURL) {
+		report(problem.Key, problem.Text)
+	}
+	key := a.PrivateKey.Reveal()
+	switch {
+	case a.ServiceClient != "" && key == "":
+		report("auth.privateKey", "write the private key of the service account")
+	case key != "" && a.ServiceClient == "":
+		report("auth.serviceClient", "write the client of the service account, its client_email")
+	case key != "" && !isRSAKey(key):
+		report("auth.privateKey", "write an RSA private key in PEM, without a passphrase, such as ${file:/run/secrets/service-account.pem}")
+	case key != "":
+	case a.RefreshToken.Reveal() != "":
+		if a.ClientID == "" {
+			report("auth.clientId", "write the client that the refresh token was issued to")
+		}
+	case a.ClientID != "" && a.ClientSecret.Reveal() != "":
+		if a.AccessURL == "" {
+			report("auth.accessUrl", "write where tokens are issued, such as https://login.microsoftonline.com/TENANT/oauth2/v2.0/token")
+		}
+	case a.AccessToken.Reveal() == "":
+		report("auth", "write clientId, clientSecret and refreshToken; clientId, clientSecret and accessUrl; "+
+			"serviceClient and privateKey; or accessToken")
+	}
+}
+
+// tokenSource returns where access tokens come from.
+func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
+	a := s.Auth
+	// The way to the token endpoint is the provider's own: same proxy, same
+	// local address.
+	client, err := newAPI(s.Shared())
+	if err != nil {
+		return nil, err
+	}
+	tokens := &smtpTokens{turn: make(chan struct{}, 1), client: client, token: a.AccessToken.Reveal()}
+	if a.Expires > 0 {
+		tokens.expiry = time.UnixMilli(a.Expires)
+		tokens.renewal = tokens.expiry
+	}
+	or := func(text, usual string) string {
+		if text == "" {
+			return usual
+		}
+		return text
+	}
+	scopes := func(usual string) []string { return strings.Fields(or(a.Scope, usual)) }
+	secret := a.ClientSecret.Reveal()
+	switch refresh := a.RefreshToken.Reveal(); {
+	case a.PrivateKey.Reveal() != "":
+		account := &jwt.Config{Email: a.ServiceClient, PrivateKey: []byte(a.PrivateKey.Reveal()), Subject: a.User,
+			Scopes: scopes(googleScope), TokenURL: or(a.AccessURL, googleTokenURL)}
+		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) { return account.TokenSource(ctx).Token() }
+	case refresh != "":
+		endpoint := oauth2.Endpoint{TokenURL: or(a.AccessURL, googleTokenURL), AuthStyle: oauth2.AuthStyleInParams}
+		app := &oauth2.Config{ClientID: a.ClientID, ClientSecret: secret, Endpoint: endpoint}
+		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) {
+			token, err := app.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
+			if err == nil && token.RefreshToken != "" {
+				refresh = token.RefreshToken // some services give a new one each time
+			}
+			return token, err
+		}
+	case a.ClientID != "" && secret != "":
+		app := &clientcredentials.Config{ClientID: a.ClientID, ClientSecret: secret, TokenURL: a.AccessURL,
+			Scopes: scopes(microsoftScope), AuthStyle: oauth2.AuthStyleInParams}
+		tokens.issue = app.Token
+	}
+	return tokens, nil
+}
+
+// smtpTokens keeps an access token and renews it ahead of its expiry, one
+// renewal at a time.
+type smtpTokens struct {
+	client *api
+	// issue gets a token; nil where there is only the one that was written down.
+	issue func(context.Context) (*oauth2.Token, error)
+
+	turn            chan struct{} // holds a value while somebody looks at what follows
+	token           string
+	renewal, expiry time.Time // zero for never
+}
+
+// get returns the access token and whether it was issued just now.
+func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure *Error) {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return "", false, &Error{Kind: Temporary, Stage: atOAuth2, Detail: "no access token before the deadline of the mail", Err: ctx.Err()}
+	}
+	now := time.Now()
+	if t.token != "" && (t.renewal.IsZero() || now.Before(t.renewal)) {
+		return t.token, false, nil
+	}
+	if t.issue == nil {
+		return "", false, &Error{Kind: Configuration, Stage: atOAuth2, Detail: "the access token has expired or is refused",
+			Hint: "write a new auth.accessToken, or let the relay get tokens: write auth.refreshToken, " +
+				"auth.clientSecret or auth.privateKey"}
+	}
+	failure = t.renew(ctx)
+	if failure == nil {
+		return t.token, true, nil
+	}
+	if t.token != "" && now.Before(t.expiry) {
+		return t.token, false, nil // it was renewed early, so that this one is still good
+	}
+	return "", false, failure
+}
+
+// drop forgets a token that the server refuses.
+func (t *smtpTokens) drop(ctx context.Context, token string) {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return // the next one to be refused drops it
+	}
+	if t.token == token {
+		t.token = ""
+	}
+}
+
+// tokenMargin is how long before its expiry a token is renewed; of a short-lived
+// one it is a fifth of its life.
+const tokenMargin = 5 * time.Minute
+
+func (t *smtpTokens) renew(ctx context.Context) *Error {
+	asked := time.Now()
+	ctx, x := withExchange(ctx)
+	client := *t.client.client
+	within := &withinContext{ctx: ctx, next: client.Transport}
+	client.Transport = within
+	issued, err := t.issue(context.WithValue(ctx, oauth2.HTTPClient, &client))
+	if err != nil {
+		if within.err != nil {
+			err = within.err
+		}
+		return tokenFailure(x, err)
+	}
+	if issued.AccessToken == "" {
+		return tokenFailure(x, errors.New("no access token"))
+	}
+	t.token, t.expiry, t.renewal = issued.AccessToken, issued.Expiry, issued.Expiry
+	if !issued.Expiry.IsZero() {
+		t.renewal = issued.Expiry.Add(-min(tokenMargin, issued.Expiry.Sub(asked)/5))
+	}
+	return nil
+}
+
+// withinContext sends requests under the mail's context and keeps the error that
+// one failed with: golang.org/x/oauth2/jwt does neither.
+type withinContext struct {
+	ctx  context.Context
+	next http.RoundTripper
+	err  error
+}
+
+func (w *withinContext) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := w.next.RoundTrip(request.WithContext(w.ctx))
+	w.err = err
+	return response, err
+}
+
+// atOAuth2 is the stage of getting an access token, before AUTH.
+const atOAuth2 = "OAuth2"
+
+// tokenFailure judges an answer of the token endpoint (RFC 6749, 5.2). What it
+// says beyond its code is not for a log: services quote what they were sent.
+func tokenFailure(x *exchange, err error) *Error {
+	const usual = "check auth.accessUrl and the keys beside it"
+	if x.status == 0 {
+		e := x.networkError(err)
+		if e.Kind == Uncertain {
+			e.Kind = Temporary
+		}
+		if e.Kind == Configuration && e.Stage != "proxy" {
+			e.Hint = usual
+		}
+		e.Stage = atOAuth2
+		return e
+	}
+	var answer struct {
+		Error       string
+		Description string `json:"error_description"`
+	}
+	x.read(&answer)
+	if !tokenCode.MatchString(answer.Error) {
+		answer.Error = ""
+	}
+	e := Error{Kind: x.kindOfStatus(), Code: answer.Error, Err: err}
+	if code := microsoftCode.FindString(answer.Description); code != "" {
+		e.Code = code
+	}
+	switch {
+	case x.status <= 299:
+		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", usual
+	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable":
+		e.Kind = Temporary
+	case e.Kind != RateLimited:
+		if e.Kind, e.Hint = Configuration, tokenHints[answer.Error]; e.Hint == "" {
+			e.Hint = usual
+		}
+	}
+	failure := x.finish(nil, e)
+	failure.Stage = atOAuth2
+	return failure
+}
+
+var (
+	tokenCode     = regexp.MustCompile(`^[a-z_]{1,32}$`)
+	microsoftCode = regexp.MustCompile(`\bAADSTS\d{1,8}\b`)
+)
+
+var tokenHints = map[string]string{
+	"invalid_grant": "the refresh token or the service account is refused: it has expired, was revoked or belongs to another client; " +
+		"for a service account check auth.user, its domain-wide delegation and the clock",
+	"invalid_client":      "check auth.clientId and auth.clientSecret; the secret may have expired",
+	"unauthorized_client": "allow this client the scope for SMTP; for a service account this is domain-wide delegation",
+	"invalid_scope":       "check auth.scope",
+	"access_denied":       "allow this client the scope for SMTP",
+}
