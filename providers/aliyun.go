@@ -19,10 +19,11 @@ import (
 )
 
 // aliyunEndpoints are those of Alibaba Cloud Direct Mail, by region; domains
-// and senders exist in one region only. The action is SingleSendMail:
+// and senders exist in one region only:
 //
 //	request, answer, errors   https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-overview
 //	endpoints                 https://www.alibabacloud.com/help/en/direct-mail/api-endpoints
+//	account                   https://www.alibabacloud.com/help/en/direct-mail/api-dm-2015-11-23-descaccountsummary
 //	signature                 https://www.alibabacloud.com/help/en/sdk/product-overview/v3-request-structure-and-signature
 var aliyunEndpoints = map[string]string{
 	"cn-hangzhou":    "https://dm.aliyuncs.com",
@@ -91,7 +92,7 @@ func (s *aliyunSettings) Open() (Provider, error) {
 	return &aliyun{api, endpoint.JoinPath("/"), s}, nil
 }
 
-var _ Provider = (*aliyun)(nil)
+var _ Verifier = (*aliyun)(nil)
 
 type aliyun struct {
 	*api
@@ -109,10 +110,7 @@ func (p *aliyun) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
 	}
-	body := []byte(form.Encode())
-	header := aliyunHeader(p.url.Host, body, time.Now(), rand.Text())
-	header.Set("Authorization", aliyunAuthorization(p.url, header, p.settings.AccessKeyID, p.settings.AccessKeySecret))
-	x, err := p.post(ctx, http.MethodPost, p.url.String(), header, body)
+	x, err := p.call(ctx, "SingleSendMail", form)
 	if e := x.refusal(m, err, aliyunErrors); e != nil {
 		return Receipt{}, e
 	}
@@ -122,6 +120,44 @@ func (p *aliyun) Send(ctx context.Context, m *Message) (Receipt, error) {
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: answer.EnvID}, nil
+}
+
+// call signs and posts a request.
+func (p *aliyun) call(ctx context.Context, action string, form url.Values) (*exchange, error) {
+	body := []byte(form.Encode())
+	header := aliyunHeader(p.url.Host, action, body, time.Now(), rand.Text())
+	header.Set("Authorization", aliyunAuthorization(p.url, header, p.settings.AccessKeyID, p.settings.AccessKeySecret))
+	return p.request(ctx, http.MethodPost, p.url.String(), header, body)
+}
+
+// Verify reads the state of the account.
+func (p *aliyun) Verify(ctx context.Context) (string, error) {
+	x, err := p.call(ctx, "DescAccountSummary", url.Values{"RegionId": {p.settings.RegionID}})
+	e := x.verdict(err, aliyunErrors)
+	switch {
+	case e != nil && (strings.HasPrefix(e.Code, "Forbidden") || e.Code == "NoPermission"):
+		return "the key is good but may not read the account, so that the account's state is not known; " +
+			"allow it dm:DescAccountSummary; or " + addressHint, nil
+	case e != nil:
+		return "", e
+	}
+	var account struct{ UserStatus *int }
+	x.read(&account)
+	if account.UserStatus == nil {
+		return "", x.foreign()
+	}
+	if problem := aliyunStatus[*account.UserStatus]; problem != "" {
+		return "", x.unfit(problem, "see the Direct Mail console")
+	}
+	return "", nil
+}
+
+// aliyunStatus are the states of an account in which it cannot send.
+var aliyunStatus = map[int]string{
+	1: "the account is frozen",
+	2: "the account has an overdue payment",
+	4: "the account may not send",
+	8: "the account is deleted",
 }
 
 func aliyunForm(m *Message, region string) (url.Values, error) {
@@ -169,12 +205,12 @@ func aliyunForm(m *Message, region string) (url.Values, error) {
 }
 
 // aliyunHeader are the headers of a request, all but the signature.
-func aliyunHeader(host string, body []byte, now time.Time, nonce string) http.Header {
+func aliyunHeader(host, action string, body []byte, now time.Time, nonce string) http.Header {
 	return http.Header{
 		"Accept":                {"application/json"},
 		"Content-Type":          {"application/x-www-form-urlencoded"},
 		"Host":                  {host},
-		"X-Acs-Action":          {"SingleSendMail"},
+		"X-Acs-Action":          {action},
 		"X-Acs-Content-Sha256":  {hexSHA256(body)},
 		"X-Acs-Date":            {now.UTC().Format("2006-01-02T15:04:05Z")},
 		"X-Acs-Signature-Nonce": {nonce},

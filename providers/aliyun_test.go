@@ -66,6 +66,19 @@ func aliyunFixture() fixture {
 			refusal: func(words string) answer {
 				return refusal(400, "SignatureDoesNotMatch", "server string to sign is:POST&%2F&"+url.QueryEscape(words)+words)
 			},
+			verifies: func(r *http.Request, _ []byte) bool { return r.Header.Get("X-Acs-Action") == "DescAccountSummary" },
+			verified: always200(`{"UserStatus":0,"DailyQuota":2000,"RequestId":"1"}`),
+			verdicts: []verifyCase{
+				{name: "frozen", answer: answer{200, nil, `{"UserStatus":1}`}, kind: Configuration, words: "frozen"},
+				{name: "overdue", answer: answer{200, nil, `{"UserStatus":2}`}, kind: Configuration, words: "payment"},
+				{name: "restricted", answer: answer{200, nil, `{"UserStatus":4}`}, kind: Configuration, words: "may not send"},
+				{name: "deleted", answer: answer{200, nil, `{"UserStatus":8}`}, kind: Configuration, words: "deleted"},
+				{name: "wrong key", answer: refusal(404, "InvalidAccessKeyId.NotFound", "no"), kind: Configuration, words: "check accessKeyId"},
+				{name: "wrong secret", answer: refusal(400, "SignatureDoesNotMatch", "no"), kind: Configuration, words: "check accessKeySecret"},
+				{name: "key that may only send", answer: refusal(403, "Forbidden.RAM", "no"), words: "dm:DescAccountSummary"},
+				{name: "also", answer: refusal(403, "NoPermission", "no"), words: "dm:DescAccountSummary"},
+				{name: "throttled", answer: refusal(400, "Throttling.User", "no"), kind: RateLimited},
+			},
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"RequestId":"1"}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
@@ -124,7 +137,7 @@ func TestAliyunSignature(t *testing.T) {
 		"dm.aliyuncs.com": "d60a561a2bd4aca75f6fca4ee5b130beafa7a16bdd62fb5117c2d59f6be539bb",
 		"127.0.0.1:8080":  "8c98adee9db206ae0fb5343b619d351ef1805eb06d6f2cbd65301921e6d2333c",
 	} {
-		header := aliyunHeader(host, []byte(body), time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC), "3156853299f313e23d1673dc12e1703d")
+		header := aliyunHeader(host, "SingleSendMail", []byte(body), time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC), "3156853299f313e23d1673dc12e1703d")
 		got := aliyunAuthorization(&url.URL{Path: "/"}, header, aliyunKeyID, settings.NewSecret(aliyunSecret))
 		want := "ACS3-HMAC-SHA256 Credential=" + aliyunKeyID +
 			",SignedHeaders=content-type;host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version" +

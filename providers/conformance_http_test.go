@@ -37,6 +37,12 @@ type httpFixture struct {
 	refusal func(words string) answer
 	// errors is the service's error table.
 	errors []errorCase
+	// verifies tells whether a request is one of Verify's, and verified is the
+	// answer to it by a service where all is well.
+	verifies func(r *http.Request, body []byte) bool
+	verified func(r *http.Request) answer
+	// verdicts are other answers to Verify.
+	verdicts []verifyCase
 }
 
 // answer is an HTTP answer.
@@ -77,8 +83,19 @@ func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
 	)
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
+		verifying := err == nil && h.verifies != nil && h.verifies(r, body)
 		switch {
 		case err != nil:
+			return
+		case verifying && h.authorized(r):
+			switch treat {
+			case cuts:
+				panic(http.ErrAbortHandler)
+			case stalls:
+				<-done
+			default:
+				h.verified(r).write(w)
+			}
 			return
 		case r.Method != http.MethodPost || r.URL.Path != h.path && r.URL.Path != h.storedPath || r.URL.RawQuery != "":
 			http.Error(w, "no such resource: "+r.Method+" "+r.URL.String(), http.StatusNotFound)

@@ -56,6 +56,9 @@ type fixture struct {
 	// anyAddress tells that recipients outside ASCII are taken.
 	anyAddress bool
 
+	// unverifiable tells that the type has no Verify.
+	unverifiable bool
+
 	// http is set for a service with an HTTP API.
 	http *httpFixture
 	// serve starts a fake of any other service, which ends with the test.
@@ -157,6 +160,7 @@ func TestConformance(t *testing.T) {
 			t.Run("refuse before sending", func(t *testing.T) { checkRefusals(t, f) })
 			t.Run("no time left", func(t *testing.T) { checkNoTime(t, f) })
 			t.Run("twenty at a time", func(t *testing.T) { checkConcurrent(t, f) })
+			t.Run("verify", func(t *testing.T) { checkVerify(t, f) })
 			if f.kept != nil {
 				return
 			}
@@ -459,18 +463,23 @@ func checkStall(t *testing.T, f fixture) {
 }
 
 func checkNobodyThere(t *testing.T, f fixture) {
+	if e := wantKind(t, t.Context(), f, open(t, f.settings(nobody(t, f))), Temporary); e.Stage != "connect" {
+		t.Errorf("stage %q, want connect", e.Stage)
+	}
+}
+
+// nobody returns an address that nobody listens at.
+func nobody(t *testing.T, f fixture) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	_ = listener.Close()
+	defer listener.Close()
 	if f.http != nil {
-		address = "http://" + address
+		return "http://" + listener.Addr().String()
 	}
-	if e := wantKind(t, t.Context(), f, open(t, f.settings(address)), Temporary); e.Stage != "connect" {
-		t.Errorf("stage %q, want connect", e.Stage)
-	}
+	return listener.Addr().String()
 }
 
 // BenchmarkSend measures a mail from Send to receipt, against a fake in the same

@@ -115,7 +115,7 @@ func (p *httpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 	for name, value := range p.settings.Headers {
 		header.Set(name, value.Reveal())
 	}
-	x, err := p.post(ctx, p.settings.Method, cmp.Or(p.settings.URL, p.settings.Endpoint), header, body)
+	x, err := p.request(ctx, p.settings.Method, cmp.Or(p.settings.URL, p.settings.Endpoint), header, body)
 	if e := x.refusal(m, err, httpAnswerErrors); e != nil {
 		return Receipt{}, e
 	}

@@ -48,6 +48,7 @@ func httpProviderFixture() fixture {
 		secrets:      []string{httpKey, httpKey2},
 		id:           id,
 		brokenAnswer: Uncertain,
+		unverifiable: true,
 		http: &httpFixture{
 			path:       "/v3/mail",
 			authorized: func(r *http.Request) bool { return r.Header.Get("Api-Key") == httpKey },

@@ -24,7 +24,7 @@ func (s *inboxSettings) Sender() Sender { return Sender{} }
 // Open returns an *Inbox.
 func (s *inboxSettings) Open() (Provider, error) { return new(Inbox), nil }
 
-var _ Provider = (*Inbox)(nil)
+var _ Verifier = (*Inbox)(nil)
 
 // Inbox keeps the last 200 mails in memory and shows them to whoever asks. It is
 // for development.
@@ -59,6 +59,9 @@ func (i *Inbox) Send(ctx context.Context, m *Message) (Receipt, error) {
 	i.mails = append(i.mails, kept)
 	return Receipt{ID: m.ID}, nil
 }
+
+// Verify has nothing to ask.
+func (i *Inbox) Verify(context.Context) (string, error) { return "", nil }
 
 // Mails returns the mails, the newest first.
 func (i *Inbox) Mails() []InboxMail {

@@ -21,6 +21,7 @@ import (
 //
 //	request and answer   https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/messages
 //	errors               https://documentation.mailgun.com/docs/mailgun/quickstart-guide/responses
+//	domain               https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/domains
 //	allowed addresses    https://help.mailgun.com/hc/en-us/articles/360012244474-IP-Allowlist
 const mailgunEndpoint = "https://api.mailgun.net"
 
@@ -64,7 +65,7 @@ func (s *mailgunSettings) Open() (Provider, error) {
 	return &mailGun{api, client, s.APIKey, base + "/" + s.Domain + "/messages"}, nil
 }
 
-var _ Provider = (*mailGun)(nil)
+var _ Verifier = (*mailGun)(nil)
 
 type mailGun struct {
 	*api
@@ -137,9 +138,13 @@ func (p *mailGun) sendStored(ctx context.Context, m *Message) (*exchange, error)
 			form.Set(name, value)
 		}
 	}
-	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"},
+	return p.request(ctx, http.MethodPost, p.url, p.header(), []byte(form.Encode()))
+}
+
+// header is that of the requests that the library does not make.
+func (p *mailGun) header() http.Header {
+	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"},
 		"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+p.key.Reveal()))}}
-	return p.post(ctx, http.MethodPost, p.url, header, []byte(form.Encode()))
 }
 
 // bracketed writes a Message-ID as in its header, and nothing for none.
@@ -149,6 +154,52 @@ func bracketed(id string) string {
 	}
 	return "<" + id + ">"
 }
+
+// Verify reads the state of the domain. A domain sending key may not read it,
+// and gets the same answer as a wrong key. It may send, though, so that it is told
+// from a wrong one by a message without anything in it, which no service can mail.
+func (p *mailGun) Verify(ctx context.Context) (string, error) {
+	base := strings.TrimSuffix(p.mailgun.APIBase(), "/v3")
+	x, err := p.request(ctx, http.MethodGet, base+"/v4/domains/"+p.mailgun.Domain(), p.header(), nil)
+	if x.status == http.StatusUnauthorized || x.status == http.StatusForbidden {
+		return p.verifySendingKey(ctx)
+	}
+	if e := x.verdict(err, mailgunErrors); e != nil {
+		return "", e
+	}
+	var answer struct {
+		Domain struct {
+			State, Type string
+			IsDisabled  bool `json:"is_disabled"`
+		}
+	}
+	x.read(&answer)
+	switch domain := answer.Domain; {
+	case domain.State == "":
+		return "", x.foreign()
+	case domain.State == "disabled", domain.IsDisabled:
+		return "", x.unfit("the domain is disabled", "see its page in the control panel")
+	case domain.State != "active":
+		return "", x.unfit("the domain is not verified", "verify the domain's DNS records")
+	case domain.Type == "sandbox":
+		return "", x.unfit("this is a sandbox domain, which sends to its authorized recipients only", "use a verified domain")
+	}
+	return "", nil
+}
+
+func (p *mailGun) verifySendingKey(ctx context.Context) (string, error) {
+	x, err := p.request(ctx, http.MethodPost, p.url, p.header(), []byte("o:testmode=yes"))
+	if x.status == http.StatusBadRequest && mailgunMissing.Match(x.body) {
+		return "this key may only send, so that the state of the domain is not known", nil
+	}
+	if e := x.verdict(err, mailgunErrors); e != nil {
+		return "", e
+	}
+	return "", x.foreign()
+}
+
+// mailgunMissing are the words for a message without sender, recipient or text.
+var mailgunMissing = regexp.MustCompile(`(?i)parameter is (missing|not a valid address)|need at least one of`)
 
 func mailgunMessage(m *Message) (*mailgun.Message, error) {
 	message := mailgun.NewMessage(mailbox(m.From), m.Subject, m.Text)

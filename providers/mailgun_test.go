@@ -58,6 +58,17 @@ func mailgunFixture() fixture {
 			accepted: answer{200, nil, `{"id":"<20261121.1.ABC@mail.acme.example>","message":"Queued. Thank you."}`},
 			text:     formText,
 			refusal:  func(words string) answer { return refusal(400, "to parameter is not a valid address: "+words) },
+			verifies: isGet("/v4/domains/mail.acme.example"),
+			verified: always200(`{"domain":{"name":"mail.acme.example","state":"active","type":"custom","is_disabled":false}}`),
+			verdicts: []verifyCase{
+				{name: "wrong key", answer: answer{401, nil, "Forbidden"}, kind: Configuration, words: "check apiKey"},
+				{name: "forbidden", answer: refusal(403, "no"), kind: Configuration},
+				{name: "wrong domain", answer: refusal(404, "Domain not found"), kind: Configuration, words: "check domain"},
+				{name: "unverified", answer: answer{200, nil, `{"domain":{"state":"unverified"}}`}, kind: Configuration, words: "DNS"},
+				{name: "disabled", answer: answer{200, nil, `{"domain":{"state":"disabled"}}`}, kind: Configuration, words: "disabled"},
+				{name: "also disabled", answer: answer{200, nil, `{"domain":{"state":"active","is_disabled":true}}`}, kind: Configuration, words: "disabled"},
+				{name: "sandbox", answer: answer{200, nil, `{"domain":{"state":"active","type":"sandbox"}}`}, kind: Configuration, words: "sandbox"},
+			},
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

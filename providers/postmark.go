@@ -15,6 +15,7 @@ import (
 //
 //	request and answer   https://postmarkapp.com/developer/user-guide/send-email-with-api
 //	errors               https://postmarkapp.com/developer/api/overview#error-codes
+//	server               https://postmarkapp.com/developer/api/server-api
 //	allowed addresses    https://postmarkapp.com/developer/user-guide/ip-allowlisting
 const postmarkEndpoint = "https://api.postmarkapp.com"
 
@@ -61,15 +62,15 @@ func (s *postmarkSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &postmark{api, s.ServerToken, s.endpointOr(postmarkEndpoint) + "/email"}, nil
+	return &postmark{api, s.ServerToken, s.endpointOr(postmarkEndpoint)}, nil
 }
 
-var _ Provider = (*postmark)(nil)
+var _ Verifier = (*postmark)(nil)
 
 type postmark struct {
 	*api
-	token settings.Secret
-	url   string
+	token    settings.Secret
+	endpoint string
 }
 
 // postmarkMail is the body of a request. Open tracking that is switched on for
@@ -111,16 +112,11 @@ func (p *postmark) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
 	}
-	header := http.Header{
-		"Accept":                  {"application/json"},
-		"Content-Type":            {"application/json"},
-		"X-Postmark-Server-Token": {p.token.Reveal()},
-	}
-	address := p.url
+	address := p.endpoint + "/email"
 	if m.Stored != nil {
 		address += "/withTemplate"
 	}
-	x, err := p.post(ctx, http.MethodPost, address, header, body)
+	x, err := p.request(ctx, http.MethodPost, address, p.header(), body)
 	if e := x.refusal(m, err, postmarkErrors); e != nil {
 		return Receipt{}, e
 	}
@@ -133,6 +129,39 @@ func (p *postmark) Send(ctx context.Context, m *Message) (Receipt, error) {
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: answer.MessageID}, nil
+}
+
+func (p *postmark) header() http.Header {
+	return http.Header{
+		"Accept":                  {"application/json"},
+		"Content-Type":            {"application/json"},
+		"X-Postmark-Server-Token": {p.token.Reveal()},
+	}
+}
+
+// Verify reads the server that the token belongs to. The list of allowed
+// addresses does not bear on this request, so that only a mail shows whether
+// ours is on it.
+func (p *postmark) Verify(ctx context.Context) (string, error) {
+	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/server", p.header(), nil)
+	if e := x.verdict(err, postmarkErrors); e != nil {
+		return "", e
+	}
+	var server struct {
+		ID           int
+		DeliveryType string
+		TrackOpens   bool
+	}
+	x.read(&server)
+	switch {
+	case server.ID == 0:
+		return "", x.foreign()
+	case server.DeliveryType == "Sandbox":
+		return "", x.unfit("this is the token of a sandbox server, which delivers nothing", "use the token of a live server")
+	case server.TrackOpens:
+		return "the server tracks opens, which no mail can switch off; switch it off in the server's settings", nil
+	}
+	return "", nil
 }
 
 func newPostmarkMail(m *Message) postmarkMail {

@@ -38,6 +38,16 @@ func postmarkFixture() fixture {
 			},
 			accepted: answer{200, nil, `{"To":"ada.lovelace@example.org","SubmittedAt":"2026-11-21T10:30:00Z","MessageID":"` + id + `","ErrorCode":0,"Message":"OK"}`},
 			refusal:  func(words string) answer { return refusal(422, 300, "Invalid 'To' address: '"+words+"'.") },
+			verifies: isGet("/server"),
+			verified: always200(`{"ID":1,"Name":"Acme","DeliveryType":"Live","TrackOpens":false}`),
+			verdicts: []verifyCase{
+				{name: "sandbox", answer: answer{200, nil, `{"ID":1,"DeliveryType":"Sandbox"}`}, kind: Configuration, words: "sandbox"},
+				{name: "opens tracked", answer: answer{200, nil, `{"ID":1,"DeliveryType":"Live","TrackOpens":true}`}, words: "opens"},
+				{name: "wrong token", answer: answer{401, nil, `{"ErrorCode":10,"Message":"No Account or Server API tokens were supplied"}`},
+					kind: Configuration, words: "check serverToken"},
+				{name: "maintenance", answer: answer{422, nil, `{"ErrorCode":100,"Message":"Maintenance"}`}, kind: Temporary},
+				{name: "address", answer: answer{403, nil, ""}, kind: Configuration, words: addressHint},
+			},
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"ErrorCode":0}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

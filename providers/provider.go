@@ -36,6 +36,17 @@ type Provider interface {
 	Send(ctx context.Context, m *Message) (Receipt, error)
 }
 
+// Verifier is a Provider that can find out, without sending, whether it could
+// send.
+type Verifier interface {
+	Provider
+	// Verify signs in at the service. Its error is always a *Error, of the kind
+	// Configuration, RateLimited or Temporary, and says why mails would fail.
+	// Without one, note is what the operator should know all the same, such as
+	// what this key does not allow to find out; mostly it is empty.
+	Verify(ctx context.Context) (note string, err error)
+}
+
 // Repeatable marks a Provider whose service mails a message once, however often
 // it is sent under its ID. An uncertain one may be sent to it again.
 type Repeatable interface {

@@ -16,6 +16,7 @@ import (
 //
 //	request and answer   https://resend.com/docs/api-reference/emails/send-email
 //	errors               https://resend.com/docs/api-reference/errors
+//	domains              https://resend.com/docs/api-reference/domains/list-domains
 //	idempotency          https://resend.com/docs/dashboard/emails/idempotency-keys
 const resendEndpoint = "https://api.resend.com"
 
@@ -45,15 +46,20 @@ func (s *resendSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint) + "/emails"}, nil
+	_, domain, _ := strings.Cut(s.FromEmail.Address.Address, "@")
+	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint), domain}, nil
 }
 
-var _ Repeatable = (*resend)(nil)
+var (
+	_ Repeatable = (*resend)(nil)
+	_ Verifier   = (*resend)(nil)
+)
 
 type resend struct {
 	*api
-	key settings.Secret
-	url string
+	key      settings.Secret
+	endpoint string
+	domain   string // of the sender; empty if it is not this provider's own
 }
 
 // resendMail is the body of a request. Tracking is a setting of the domain and
@@ -92,7 +98,7 @@ func (p *resend) Send(ctx context.Context, m *Message) (Receipt, error) {
 		"Content-Type":    {"application/json"},
 		"Idempotency-Key": {m.ID},
 	}
-	x, err := p.post(ctx, http.MethodPost, p.url, header, body)
+	x, err := p.request(ctx, http.MethodPost, p.endpoint+"/emails", header, body)
 	if e := x.refusal(m, err, resendErrors); e != nil {
 		return Receipt{}, e
 	}
@@ -102,6 +108,45 @@ func (p *resend) Send(ctx context.Context, m *Message) (Receipt, error) {
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: answer.ID}, nil
+}
+
+// Verify lists the domains. A key with sending access may not, and is told so in
+// other words than a wrong one.
+func (p *resend) Verify(ctx context.Context) (string, error) {
+	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
+	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/domains", header, nil)
+	e := x.verdict(err, resendErrors)
+	switch {
+	case e != nil && e.Code == "restricted_api_key":
+		return "this key may only send, so that the state of the domain is not known", nil
+	case e != nil:
+		return "", e
+	}
+	var answer struct {
+		Data    []struct{ Name, Status string }
+		HasMore bool `json:"has_more"`
+	}
+	x.read(&answer)
+	if answer.Data == nil {
+		return "", x.foreign()
+	}
+	for _, domain := range answer.Data {
+		if p.domain != "" && !strings.EqualFold(domain.Name, p.domain) {
+			continue
+		}
+		switch domain.Status {
+		case "not_started", "pending", "failed", "failure":
+			if p.domain != "" {
+				return "", x.unfit("the sender's domain is not verified", "add its DNS records, under Domains")
+			}
+		default:
+			return "", nil
+		}
+	}
+	if answer.HasMore {
+		return "the account has more domains than were looked at, so that the state of the sender's is not known", nil
+	}
+	return "", x.unfit("the sender's domain is not among the account's verified ones", "add it under Domains")
 }
 
 // Repeatable holds for 24 hours, by the idempotency key.

@@ -46,7 +46,18 @@ func resendFixture() fixture {
 			text: func(r *http.Request, body []byte) string {
 				return "Idempotency-Key: " + r.Header.Get("Idempotency-Key") + "\n" + jsonText(r, body)
 			},
-			refusal: func(words string) answer { return refusal(422, "validation_error", "Invalid `to` field. "+words) },
+			refusal:  func(words string) answer { return refusal(422, "validation_error", "Invalid `to` field. "+words) },
+			verifies: isGet("/domains"),
+			verified: always200(`{"object":"list","data":[{"name":"acme.example","status":"verified"}]}`),
+			verdicts: []verifyCase{
+				{name: "key that may only send", answer: answer{401, nil, `{"statusCode":401,"name":"restricted_api_key","message":"This API key is restricted to only send emails"}`},
+					words: "only send"},
+				{name: "wrong key", answer: answer{401, nil, `{"statusCode":401,"name":"missing_api_key","message":"Missing API key"}`}, kind: Configuration, words: "check apiKey"},
+				{name: "invalid key", answer: answer{403, nil, `{"statusCode":403,"name":"invalid_api_key","message":"API key is invalid"}`}, kind: Configuration, words: "check apiKey"},
+				{name: "no domain", answer: answer{200, nil, `{"data":[]}`}, kind: Configuration, words: "Domains"},
+				{name: "no verified domain", answer: answer{200, nil, `{"data":[{"name":"acme.example","status":"pending"}]}`}, kind: Configuration, words: "Domains"},
+				{name: "one verified domain", answer: answer{200, nil, `{"data":[{"name":"a.example","status":"pending"},{"name":"b.example","status":"verified"}]}`}},
+			},
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

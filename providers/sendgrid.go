@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 //
 //	request and answer   https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send
 //	errors               https://www.twilio.com/docs/sendgrid/api-reference/mail-send/errors
+//	permissions          https://www.twilio.com/docs/sendgrid/api-reference/api-key-permissions/retrieve-a-list-of-scopes-for-which-this-user-has-access
 //	allowed addresses    https://www.twilio.com/docs/sendgrid/api-reference/ip-access-management
 const sendGridEndpoint = "https://api.sendgrid.com"
 
@@ -78,7 +80,7 @@ func (s *sendGridSettings) Open() (Provider, error) {
 	return &sendGrid{api, s.APIKey, s.endpointOr(sendGridEndpoint)}, nil
 }
 
-var _ Provider = (*sendGrid)(nil)
+var _ Verifier = (*sendGrid)(nil)
 
 type sendGrid struct {
 	*api
@@ -116,6 +118,24 @@ func (p *sendGrid) Send(ctx context.Context, m *Message) (Receipt, error) {
 		id = m.ID
 	}
 	return Receipt{ID: id}, nil
+}
+
+// Verify asks what the key may do.
+func (p *sendGrid) Verify(ctx context.Context) (string, error) {
+	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
+	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/v3/scopes", header, nil)
+	if e := x.verdict(err, sendGridErrors); e != nil {
+		return "", e
+	}
+	var answer struct{ Scopes []string }
+	x.read(&answer)
+	switch {
+	case len(answer.Scopes) == 0:
+		return "", x.foreign()
+	case !slices.Contains(answer.Scopes, "mail.send"):
+		return "", x.unfit("the key may not send", "give the key the permission Mail Send")
+	}
+	return "", nil
 }
 
 func sendGridMail(m *Message) *sendgridmail.SGMailV3 {

@@ -47,6 +47,14 @@ func sendGridFixture() fixture {
 			refusal: func(words string) answer {
 				return refusal(400, "personalizations.0.to.0.email", words)
 			},
+			verifies: isGet("/v3/scopes"),
+			verified: always200(`{"scopes":["mail.batch.read","mail.send"]}`),
+			verdicts: []verifyCase{
+				{name: "no permission", answer: answer{200, nil, `{"scopes":["mail.batch.read"]}`}, kind: Configuration, words: "Mail Send"},
+				{name: "wrong key", answer: answer{401, nil, `{"errors":[{"field":null,"message":"authorization required"}]}`}, kind: Configuration, words: "check apiKey"},
+				{name: "credits", answer: answer{401, nil, `{"errors":[{"field":null,"message":"Maximum credits exceeded"}]}`}, kind: RateLimited, words: "credits"},
+				{name: "address", answer: answer{403, nil, `{"errors":[{"field":null,"message":"access forbidden"}]}`}, kind: Configuration, words: addressHint},
+			},
 			errors: []errorCase{
 				{name: "sandbox", answer: answer{200, nil, ""}, kind: Configuration, hint: "sandbox"},
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},

@@ -20,6 +20,8 @@ import (
 // sesSettings bear the keys of Logto's AWS SES connector, for Amazon SES, API v2:
 //
 //	request, answer, errors   https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html
+//	account                   https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html
+//	identities                https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetEmailIdentity.html
 //	allowed addresses         https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
 type sesSettings struct {
 	Common
@@ -108,7 +110,7 @@ func (s *sesSettings) Open() (Provider, error) {
 	return &ses{api, sesv2.New(options), s}, nil
 }
 
-var _ Provider = (*ses)(nil)
+var _ Verifier = (*ses)(nil)
 
 type ses struct {
 	*api
@@ -128,8 +130,7 @@ func (p *ses) Send(ctx context.Context, m *Message) (Receipt, error) {
 	}
 	answer, err := p.sdk.SendEmail(ctx, input)
 	if !x.begun && ctx.Err() == nil {
-		return Receipt{}, &Error{Kind: Configuration, Stage: "credentials", Err: err,
-			Hint: "no request could be signed; check region, and accessKeyId and accessKeySecret or the AWS default chain"}
+		return Receipt{}, sesUnsigned(err)
 	}
 	if e := x.refusal(m, err, func(x *exchange) Error { return sesErrors(x, err) }); e != nil {
 		return Receipt{}, e
@@ -138,6 +139,81 @@ func (p *ses) Send(ctx context.Context, m *Message) (Receipt, error) {
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: *answer.MessageId}, nil
+}
+
+func sesUnsigned(err error) *Error {
+	return &Error{Kind: Configuration, Stage: "credentials", Err: err,
+		Hint: "no request could be signed; check region, and accessKeyId and accessKeySecret or the AWS default chain"}
+}
+
+// Verify reads the state of the account in this region and, if the provider has
+// a sender of its own, of its identity. A key that may only send is refused both
+// by a name that no wrong key gets.
+func (p *ses) Verify(ctx context.Context) (string, error) {
+	asked, x := withExchange(ctx)
+	account, err := p.sdk.GetAccount(asked, &sesv2.GetAccountInput{})
+	if e := p.verdict(asked, x, err); e != nil {
+		if e.Code == sesDenied && !strings.Contains(e.Detail, "explicit deny") { // a policy by address denies explicitly
+			return "the key is good but may not read the account, so that its state is not known; allow it ses:GetAccount; or " +
+				addressHint, nil
+		}
+		return "", e
+	}
+	quota := account.SendQuota
+	switch {
+	case quota == nil:
+		return "", x.foreign()
+	case aws.ToString(account.EnforcementStatus) == "SHUTDOWN", !account.SendingEnabled:
+		return "", x.unfit("the account may not send in this region", "see its SES reputation page")
+	case !account.ProductionAccessEnabled:
+		return "", x.unfit("the account is in the sandbox, which sends to verified addresses only",
+			"request production access in this region")
+	case quota.Max24HourSend > 0 && quota.SentLast24Hours >= quota.Max24HourSend:
+		return "", x.finish(nil, Error{Kind: RateLimited, Quota: true, Detail: "the quota of 24 hours is spent"})
+	}
+	return p.verifySender(ctx)
+}
+
+// verifySender looks for an identity of the sender: the address, else its domain.
+func (p *ses) verifySender(ctx context.Context) (string, error) {
+	address := p.settings.EmailAddress.Address.Address
+	if address == "" || p.settings.EmailAddressIdentityARN != "" {
+		return "", nil // not known here, or another account's
+	}
+	var x *exchange
+	for _, identity := range []string{address, address[strings.LastIndexByte(address, '@')+1:]} {
+		var asked context.Context
+		asked, x = withExchange(ctx)
+		answer, err := p.sdk.GetEmailIdentity(asked, &sesv2.GetEmailIdentityInput{EmailIdentity: aws.String(identity)})
+		e := p.verdict(asked, x, err)
+		switch {
+		case e == nil && answer.VerifiedForSendingStatus:
+			return "", nil
+		case e == nil || e.Code == "NotFoundException": // the domain may do
+		case e.Code == sesDenied:
+			return "the account may send; whether the sender is verified is not known; allow the key ses:GetEmailIdentity", nil
+		default:
+			return "", e
+		}
+	}
+	return "", x.finish(nil, Error{Kind: Configuration, Detail: "neither the sender (emailAddress) nor its domain is a verified identity",
+		Hint: "verify one of them in this region"})
+}
+
+const sesDenied = "AccessDeniedException"
+
+// verdict is exchange.verdict for what the SDK asked.
+func (p *ses) verdict(ctx context.Context, x *exchange, err error) *Error {
+	if !x.begun && ctx.Err() == nil {
+		return sesUnsigned(err)
+	}
+	if e := x.verdict(err, func(x *exchange) Error { return sesErrors(x, err) }); e != nil {
+		return e
+	}
+	if err != nil {
+		return x.foreign()
+	}
+	return nil
 }
 
 func (p *ses) input(m *Message) (*sesv2.SendEmailInput, error) {

@@ -14,6 +14,9 @@ const (
 	sesSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 )
 
+const sesAccount = `{"EnforcementStatus":"HEALTHY","ProductionAccessEnabled":true,"SendingEnabled":true,
+	"SendQuota":{"Max24HourSend":50000,"MaxSendRate":14,"SentLast24Hours":120}}`
+
 func sesFixture() fixture {
 	refusal := func(status int, kind, message string) answer {
 		body, _ := json.Marshal(map[string]string{"message": message})
@@ -49,6 +52,30 @@ func sesFixture() fixture {
 			},
 			accepted: answer{200, nil, `{"MessageId":"0102018f-000000"}`},
 			refusal:  func(words string) answer { return refusal(400, "BadRequestException", "Illegal address: "+words) },
+			verifies: func(r *http.Request, _ []byte) bool {
+				return r.Method == http.MethodGet && (r.URL.Path == "/v2/email/account" || strings.HasPrefix(r.URL.Path, "/v2/email/identities/"))
+			},
+			verified: always200(sesAccount),
+			verdicts: []verifyCase{
+				{name: "sandbox", answer: answer{200, nil, strings.Replace(sesAccount, `"ProductionAccessEnabled":true`, `"ProductionAccessEnabled":false`, 1)},
+					kind: Configuration, words: "sandbox"},
+				{name: "paused", answer: answer{200, nil, strings.Replace(sesAccount, `"SendingEnabled":true`, `"SendingEnabled":false`, 1)},
+					kind: Configuration, words: "may not send"},
+				{name: "shut down", answer: answer{200, nil, strings.Replace(sesAccount, "HEALTHY", "SHUTDOWN", 1)}, kind: Configuration, words: "may not send"},
+				{name: "on probation", answer: answer{200, nil, strings.Replace(sesAccount, "HEALTHY", "PROBATION", 1)}},
+				{name: "quota", answer: answer{200, nil, strings.Replace(sesAccount, `"SentLast24Hours":120`, `"SentLast24Hours":50000`, 1)},
+					kind: RateLimited, words: "(quota)"},
+				{name: "no quota", answer: answer{200, nil, strings.Replace(sesAccount, `"Max24HourSend":50000`, `"Max24HourSend":-1`, 1)}},
+				{name: "wrong key", answer: refusal(403, "UnrecognizedClientException", "The security token included in the request is invalid."),
+					kind: Configuration, words: "accessKeyId"},
+				{name: "wrong secret", answer: refusal(403, "SignatureDoesNotMatch", "no"), kind: Configuration, words: "accessKeySecret"},
+				{name: "key that may only send", answer: refusal(403, "AccessDeniedException",
+					"User: arn:aws:iam::111122223333:user/relay is not authorized to perform: ses:GetAccount because no identity-based policy allows the ses:GetAccount action"),
+					words: "ses:GetAccount"},
+				{name: "address", answer: refusal(403, "AccessDeniedException",
+					"User: arn:aws:iam::111122223333:user/relay is not authorized to perform: ses:GetAccount with an explicit deny in an identity-based policy"),
+					kind: Configuration, words: addressHint},
+			},
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

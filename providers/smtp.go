@@ -412,6 +412,8 @@ type smtpProvider struct {
 	buffers sync.Pool   // of *[]byte
 }
 
+var _ Verifier = (*smtpProvider)(nil)
+
 // smtpMail is a mail ready for the wire.
 type smtpMail struct {
 	from, to         string // between the angle brackets of MAIL and RCPT
@@ -438,6 +440,15 @@ func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 		id = m.MessageID
 	}
 	return Receipt{ID: id, Answer: tidyAnswer(answer)}, nil
+}
+
+// Verify opens a connection, TLS and login included, unless one is open. It stays
+// open for the first mail.
+func (p *smtpProvider) Verify(ctx context.Context) (string, error) {
+	if failure := p.pool.verify(ctx); failure != nil {
+		return "", failure
+	}
+	return "", nil
 }
 
 // Close waits for the mails under way and closes the connections.

@@ -36,6 +36,14 @@ type smtpPool struct {
 // smtpSeat holds a session, or none yet.
 type smtpSeat struct{ session *smtpSession }
 
+// dropDead empties a seat whose connection is not good for another mail.
+func (seat *smtpSeat) dropDead() {
+	if s := seat.session; s != nil && (time.Since(s.used) > smtpMaxIdle || !s.isAlive()) {
+		s.drop()
+		seat.session = nil
+	}
+}
+
 func newSMTPPool(server *smtpServer, maxConnections, maxMails int) (*smtpPool, error) {
 	seats, err := puddle.NewPool(&puddle.Config[*smtpSeat]{
 		Constructor: func(context.Context) (*smtpSeat, error) { return &smtpSeat{}, nil },
@@ -61,11 +69,7 @@ func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
 	}
 	seat := taken.Value()
 	defer p.giveBack(taken)
-
-	if s := seat.session; s != nil && (time.Since(s.used) > smtpMaxIdle || !s.isAlive()) {
-		s.drop()
-		seat.session = nil
-	}
+	seat.dropDead()
 	if seat.session != nil {
 		answer, failure := seat.session.send(ctx, mail)
 		if failure == nil || !seat.session.lost || contextEnd(ctx) != nil {
@@ -80,6 +84,22 @@ func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
 	}
 	seat.session = session
 	return session.send(ctx, mail)
+}
+
+// verify makes sure that there is a connection.
+func (p *smtpPool) verify(ctx context.Context) *Error {
+	taken, err := p.seats.Acquire(ctx)
+	if err != nil {
+		return p.noSeat(ctx, err)
+	}
+	seat := taken.Value()
+	defer p.giveBack(taken)
+	if seat.dropDead(); seat.session != nil {
+		return nil
+	}
+	session, failure := p.server.open(ctx)
+	seat.session = session
+	return failure
 }
 
 // noSeat explains why a mail did not even get to connect.

@@ -102,6 +102,7 @@ func (a *api) Close() error {
 // from here, because they hide headers, statuses or the side of a failure.
 type exchange struct {
 	begun      bool
+	method     string
 	handedOver atomic.Bool // the last byte of the body has left
 	status     int         // zero: no answer came
 	header     http.Header
@@ -116,8 +117,8 @@ func withExchange(ctx context.Context) (context.Context, *exchange) {
 	return context.WithValue(ctx, exchangeKey{}, x), x
 }
 
-// post sends one request of a service that has no client of its own.
-func (a *api) post(ctx context.Context, method, url string, header http.Header, body []byte) (*exchange, error) {
+// request sends one request of a service that has no client of its own.
+func (a *api) request(ctx context.Context, method, url string, header http.Header, body []byte) (*exchange, error) {
 	ctx, x := withExchange(ctx)
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
@@ -140,7 +141,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("the request is not of a mail")
 	}
-	x.begun = true
+	x.begun, x.method = true, request.Method
 	request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
@@ -196,6 +197,32 @@ func (x *exchange) refusal(m *Message, err error, table func(*exchange) Error) *
 	return x.failure(m, err, table(x))
 }
 
+// verdict is refusal for a request of Verify, where there is no mail that could
+// be at fault or on its way.
+func (x *exchange) verdict(err error, table func(*exchange) Error) *Error {
+	e := x.refusal(nil, err, table)
+	if e == nil {
+		return nil
+	}
+	switch e.Kind {
+	case Uncertain:
+		e.Kind = Temporary
+	case Recipient, Content:
+		e.Kind = Configuration
+	}
+	return e
+}
+
+// unfit is a 2xx to a request of Verify that lets no mail through.
+func (x *exchange) unfit(detail, hint string) *Error {
+	return x.finish(nil, Error{Kind: Configuration, Detail: detail, Hint: hint})
+}
+
+// foreign is a 2xx to a request of Verify that is not the service's.
+func (x *exchange) foreign() *Error {
+	return x.unfit("the answer is not the API's", "check endpoint")
+}
+
 // failure completes what a service's table said of an answer.
 func (x *exchange) failure(m *Message, err error, e Error) *Error {
 	if e.Kind == 0 {
@@ -211,7 +238,7 @@ func (x *exchange) failure(m *Message, err error, e Error) *Error {
 // finish gives an error what all errors of an answer have, and takes from it
 // what a log must not hold.
 func (x *exchange) finish(m *Message, e Error) *Error {
-	e.Stage = "POST"
+	e.Stage = x.method
 	if e.Code == "" || !machineWord.MatchString(e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
@@ -297,7 +324,7 @@ func (x *exchange) networkError(err error) *Error {
 	isOp := errors.As(err, &op)
 	switch {
 	case x.handedOver.Load():
-		e.Kind, e.Stage = Uncertain, "POST"
+		e.Kind, e.Stage = Uncertain, x.method
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 	case !x.begun:
 		e.Kind, e.Stage = Configuration, "request"
@@ -327,7 +354,7 @@ func (x *exchange) networkError(err error) *Error {
 			e.Kind, e.Hint = Configuration, proxyHint
 		}
 	case isOp && op.Op != "dial" && op.Op != "proxyconnect":
-		e.Stage = "POST"
+		e.Stage = x.method
 	}
 	return e
 }

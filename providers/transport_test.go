@@ -33,7 +33,7 @@ func openAPI(t *testing.T, c *Common) *api {
 
 // judge posts a body and returns how the failure was judged; nil for a 2xx.
 func judge(ctx context.Context, a *api, url string, body []byte) *Error {
-	x, err := a.post(ctx, http.MethodPost, url, http.Header{}, body)
+	x, err := a.request(ctx, http.MethodPost, url, http.Header{}, body)
 	return x.refusal(plainMessage(), err, func(*exchange) Error { return Error{} })
 }
 
@@ -252,7 +252,7 @@ func TestNetworkErrors(t *testing.T) {
 		{"proxy without an answer", &proxyError{502}, false, Temporary, "proxy"},
 		{"proxy wants a password", &proxyError{407}, false, Configuration, "proxy"},
 	} {
-		x := &exchange{begun: true}
+		x := &exchange{begun: true, method: "POST"}
 		x.handedOver.Store(row.handedOver)
 		e := x.networkError(row.err)
 		if e.Kind != row.kind || e.Stage != row.stage || e.Detail == "" {
@@ -318,7 +318,7 @@ func FuzzAnswer(f *testing.F) {
 		if status < 300 || status > 599 {
 			t.Skip()
 		}
-		x := &exchange{begun: true, status: status, body: []byte(body), header: http.Header{
+		x := &exchange{begun: true, method: "POST", status: status, body: []byte(body), header: http.Header{
 			"Retry-After": {wait}, "X-Ratelimit-Reset": {wait}, "Ratelimit-Reset": {wait},
 		}}
 		_ = jsonPath([]byte(body), wait)

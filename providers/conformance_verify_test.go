@@ -1,0 +1,299 @@
+package providers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// verifyCase is an answer to Verify and what it means.
+type verifyCase struct {
+	name string
+	answer
+	kind Kind // zero: it signs in
+	// words are a part of the wanted error, or of the note.
+	words string
+}
+
+// isGet recognises a GET of that path.
+func isGet(path string) func(*http.Request, []byte) bool {
+	return func(r *http.Request, _ []byte) bool { return r.Method == http.MethodGet && r.URL.Path == path }
+}
+
+func always200(body string) func(*http.Request) answer {
+	return func(*http.Request) answer { return answer{200, nil, body} }
+}
+
+// checkVerify asks for what Verify promises: it finds out, it sends nothing, it
+// ends in time and keeps secrets.
+func checkVerify(t *testing.T, f fixture) {
+	provider, arrived := openHonest(t, f)
+	verifier, ok := provider.(Verifier)
+	if f.unverifiable {
+		if ok {
+			t.Error("the type has a Verify after all")
+		}
+		return
+	}
+	if !ok {
+		t.Fatal("no Verify: write one, or mark the fixture as unverifiable")
+	}
+	for range 2 {
+		if note, err := verifier.Verify(t.Context()); err != nil || note != "" {
+			t.Errorf("note %q, error %v", note, err)
+		}
+	}
+	if mails := arrived(); len(mails) != 0 {
+		t.Errorf("%d mails arrived, want none", len(mails))
+	}
+	if _, err := provider.Send(t.Context(), plainMessage()); err != nil {
+		t.Errorf("a mail after it: %v", err)
+	}
+	if f.kept != nil {
+		return
+	}
+
+	verifyFails(t, t.Context(), f, open(t, f.settings(nobody(t, f))), Temporary, "connect")
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if e := verifyFails(t, cancelled, f, open(t, f.settings(f.start(t, accepts).address)), Temporary, ""); !errors.Is(e, context.Canceled) {
+		t.Error("the error does not say that the context ended")
+	}
+	if f.http != nil {
+		checkVerifyHTTP(t, f)
+	}
+}
+
+// verifyFails asks for that kind of failure, with these words in it.
+func verifyFails(t *testing.T, ctx context.Context, f fixture, provider Provider, kind Kind, words string) *Error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // against a hang only
+	defer cancel()
+	_, err := provider.(Verifier).Verify(ctx)
+	e := wantError(t, err)
+	if e == nil {
+		return &Error{}
+	}
+	if e.Kind != kind || !strings.Contains(e.Error(), words) {
+		t.Errorf("%v, want %v with %q", e, kind, words)
+	}
+	if kind == Configuration && e.Hint == "" && e.Detail == "" {
+		t.Errorf("%v does not say what to do", e)
+	}
+	checkDiscreet(t, f, plainMessage(), e)
+	return e
+}
+
+func checkVerifyHTTP(t *testing.T, f fixture) {
+	verifyFails(t, t.Context(), f, open(t, f.settings(f.start(t, cuts).address)), Temporary, "")
+
+	stalled, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if e := verifyFails(t, stalled, f, open(t, f.settings(f.start(t, stalls).address)), Temporary, ""); !errors.Is(e, context.DeadlineExceeded) {
+		t.Error("the error does not say that the deadline passed")
+	}
+
+	// No mail is under way that could be uncertain, or at fault.
+	shared := map[Kind]Kind{Uncertain: Temporary, Content: Configuration, Configuration: Configuration,
+		Temporary: Temporary, RateLimited: RateLimited}
+	for _, row := range httpErrors() {
+		t.Run(row.name, func(t *testing.T) {
+			verifyFails(t, t.Context(), f, openTo(t, f, always(row.answer)), shared[row.kind], "")
+		})
+	}
+	for _, page := range []string{proxyPage, "{}", "null", ""} {
+		verifyFails(t, t.Context(), f, openTo(t, f, always(answer{200, nil, page})), Configuration, "endpoint")
+	}
+	words := "keys " + strings.Join(f.secrets, " ") + " of ada.lovelace@example.org"
+	for _, a := range []answer{f.http.refusal(words), {401, nil, words}, {403, nil, words}, {500, nil, words}} {
+		_, err := openTo(t, f, always(a)).(Verifier).Verify(t.Context())
+		if e := wantError(t, err); e != nil {
+			checkDiscreet(t, f, plainMessage(), e)
+		}
+	}
+	for _, row := range f.http.verdicts {
+		t.Run(row.name, func(t *testing.T) {
+			provider := openTo(t, f, always(row.answer))
+			if row.kind != 0 {
+				verifyFails(t, t.Context(), f, provider, row.kind, row.words)
+				return
+			}
+			note, err := provider.(Verifier).Verify(t.Context())
+			if err != nil || !strings.Contains(note, row.words) || row.words == "" && note != "" {
+				t.Errorf("note %q, error %v, want a note with %q", note, err, row.words)
+			}
+		})
+	}
+}
+
+// A domain sending key is told from a wrong key by what it answers to a message
+// that cannot be sent.
+func TestMailgunVerifyWithSendingKey(t *testing.T) {
+	f := mailgunFixture()
+	for _, row := range []verifyCase{
+		{name: "sending key", answer: answer{400, nil, `{"message":"from parameter is missing"}`}, words: "may only send"},
+		{name: "another order", answer: answer{400, nil, `{"message":"to parameter is not a valid address. please check documentation"}`}, words: "may only send"},
+		{name: "no text", answer: answer{400, nil, `{"message":"Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"}`}, words: "may only send"},
+		{name: "unverified", answer: answer{400, nil, `{"message":"Domain mail.acme.example is not allowed to send: The domain is unverified"}`},
+			kind: Configuration, words: "DNS"},
+		{name: "wrong key", answer: answer{401, nil, "Forbidden"}, kind: Configuration, words: addressHint},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			provider := openTo(t, f, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case !f.http.authorized(r):
+					t.Error("a request without the key")
+				case r.Method == http.MethodGet:
+					answer{401, nil, "Forbidden"}.write(w)
+				case r.URL.Path != f.http.path || r.PostFormValue("to")+r.PostFormValue("from") != "" || r.PostFormValue("o:testmode") != "yes":
+					t.Errorf("%s %s with %v could send a mail", r.Method, r.URL, r.PostForm)
+				default:
+					row.answer.write(w)
+				}
+			})
+			if row.kind != 0 {
+				verifyFails(t, t.Context(), f, provider, row.kind, row.words)
+				return
+			}
+			if note, err := provider.(Verifier).Verify(t.Context()); err != nil || !strings.Contains(note, row.words) {
+				t.Errorf("note %q, error %v", note, err)
+			}
+		})
+	}
+}
+
+// With a sender of the provider's own, the identity has to be verified: the
+// address or its domain.
+func TestSESVerifySender(t *testing.T) {
+	f := sesFixture()
+	notFound := answer{404, map[string]string{"X-Amzn-Errortype": "NotFoundException"}, `{"message":"Email identity does not exist"}`}
+	denied := answer{403, map[string]string{"X-Amzn-Errortype": "AccessDeniedException"}, `{"message":"not authorized to perform: ses:GetEmailIdentity"}`}
+	broken := answer{500, map[string]string{"X-Amzn-Errortype": "InternalServiceErrorException"}, `{"message":"no"}`}
+	verified, pending := answer{200, nil, `{"VerifiedForSendingStatus":true}`}, answer{200, nil, `{"VerifiedForSendingStatus":false}`}
+	for _, test := range []struct {
+		name            string
+		address, domain answer
+		kind            Kind
+		words           string
+	}{
+		{"address verified", verified, notFound, 0, ""},
+		{"domain verified", notFound, verified, 0, ""},
+		{"address pending, domain verified", pending, verified, 0, ""},
+		{"neither", notFound, notFound, Configuration, "identity: verify"},
+		{"pending", notFound, pending, Configuration, "identity: verify"},
+		{"not allowed", denied, denied, 0, "ses:GetEmailIdentity"},
+		{"broken", broken, verified, Temporary, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/v2/email/account":
+					answer{200, nil, sesAccount}.write(w)
+				case "/v2/email/identities/no-reply@acme.example":
+					test.address.write(w)
+				case "/v2/email/identities/acme.example":
+					test.domain.write(w)
+				default:
+					t.Errorf("asked for %s", r.URL)
+				}
+			})
+			s := f.settings(server.URL).(*sesSettings)
+			s.EmailAddressIdentityARN = ""
+			if err := s.EmailAddress.UnmarshalText([]byte("Acme <no-reply@acme.example>")); err != nil {
+				t.Fatal(err)
+			}
+			if test.kind != 0 {
+				verifyFails(t, t.Context(), f, open(t, s), test.kind, test.words)
+				return
+			}
+			if note, err := open(t, s).(Verifier).Verify(t.Context()); err != nil || !strings.Contains(note, test.words) {
+				t.Errorf("note %q, error %v", note, err)
+			}
+		})
+	}
+}
+
+// With a sender of the provider's own, its domain has to be verified.
+func TestResendVerifySender(t *testing.T) {
+	f := resendFixture()
+	for list, want := range map[string]string{
+		`{"data":[{"name":"acme.example","status":"verified"}]}`:                                                "",
+		`{"data":[{"name":"b.example","status":"pending"},{"name":"ACME.example","status":"verified"}]}`:        "",
+		`{"data":[{"name":"acme.example","status":"temporary_failure"}]}`:                                       "",
+		`{"data":[{"name":"b.example","status":"verified"}],"has_more":true}`:                                   "note",
+		`{"data":[{"name":"b.example","status":"verified"},{"name":"acme.example","status":"not_started"}]}`:    "error",
+		`{"data":[{"name":"b.example","status":"verified"}]}`:                                                   "error",
+		`{"data":[{"name":"mail.acme.example","status":"verified"},{"name":"acme.example","status":"failed"}]}`: "error",
+	} {
+		server, _ := startServer(t, always(answer{200, nil, list}))
+		s := f.settings(server.URL).(*resendSettings)
+		if err := s.FromEmail.UnmarshalText([]byte("no-reply@acme.example")); err != nil {
+			t.Fatal(err)
+		}
+		note, err := open(t, s).(Verifier).Verify(t.Context())
+		got := ""
+		if note != "" {
+			got = "note"
+		}
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%s: note %q, error %v", list, note, err)
+		}
+	}
+}
+
+// SMTP goes as far as the login, sends no command of a mail, and keeps the
+// connection for the first mail.
+func TestSMTPVerify(t *testing.T) {
+	fake := (&fakeSMTP{extensions: []string{"PIPELINING", "AUTH PLAIN"}}).start(t)
+	provider := openSMTP(t, fake.port(), withLogin)
+	for range 3 {
+		if note, err := provider.Verify(shortly(t)); err != nil || note != "" {
+			t.Fatal(note, err)
+		}
+	}
+	if _, commands, _ := fake.seen(); len(commands) != 2 || !strings.HasPrefix(commands[0], "EHLO") || !strings.HasPrefix(commands[1], "AUTH") {
+		t.Errorf("commands %q", commands)
+	}
+	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		t.Fatal(err)
+	}
+	if connections, _, mails := fake.seen(); connections != 1 || len(mails) != 1 {
+		t.Errorf("%d mails over %d connections", len(mails), connections)
+	}
+
+	fake.hangUp()
+	eventually(t, "the connection is gone", func() bool { return fake.openConnections() == 0 })
+	if _, err := provider.Verify(shortly(t)); err != nil {
+		t.Error(err)
+	}
+	if connections, _, _ := fake.seen(); connections != 2 {
+		t.Errorf("%d connections, want a new one in place of the dead", connections)
+	}
+
+	for stage, answer := range map[smtpStage]string{atGreeting: "554 no", atEHLO: "550 no", atAUTH: "535 5.7.8 no"} {
+		fake := &fakeSMTP{extensions: []string{"AUTH PLAIN"}}
+		fake.answer = func(at smtpStage, _, _ int) string {
+			if at == stage {
+				return answer
+			}
+			return ""
+		}
+		fake.start(t)
+		_, err := openSMTP(t, fake.port(), withLogin).Verify(shortly(t))
+		if e := asSMTPError(t, err); e.Kind != Configuration || e.Hint == "" || strings.Contains(fmt.Sprintf("%+v", e), "pa55") {
+			t.Errorf("%v: %v", stage, e)
+		}
+	}
+	refused := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.Auth.Method = "LOGIN" })
+	_, err := refused.Verify(shortly(t))
+	if e := asSMTPError(t, err); e.Kind != Configuration {
+		t.Error(e)
+	}
+}
