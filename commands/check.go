@@ -1,17 +1,21 @@
 package commands
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
 )
 
-type checkCommand struct{}
+type checkCommand struct {
+	Connect bool `help:"Sign in at every provider too. No mail is sent."`
+}
 
 // Run reads everything that serve would read, and shows what it would use.
-func (checkCommand) Run(s *surroundings) error {
+func (command checkCommand) Run(s *surroundings) error {
 	c, notices, err := s.load()
 	if err != nil {
 		return err
@@ -30,9 +34,23 @@ func (checkCommand) Run(s *surroundings) error {
 	}
 	fmt.Fprintf(s.out, "configuration: %s is fine\n", s.configFile())
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(h.catalogue.Locales(), " "))
+	var found []signIn
+	if command.Connect {
+		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
+		defer cancel()
+		found = h.signIn(ctx)
+	}
+	failed := 0
 	for i, p := range c.Providers {
 		shared := p.Shared()
-		fmt.Fprintf(s.out, "provider %d: %s (%s)\n", i+1, shared.Name, shared.Type)
+		fmt.Fprintf(s.out, "provider %d: %s (%s)", i+1, shared.Name, shared.Type)
+		if command.Connect {
+			fmt.Fprintf(s.out, ": %s", found[i])
+			if found[i].err != nil {
+				failed++
+			}
+		}
+		fmt.Fprintln(s.out)
 	}
 	for _, kind := range h.catalogue.Types() {
 		route, names := h.relay.Way(relay.Request{
@@ -43,6 +61,9 @@ func (checkCommand) Run(s *surroundings) error {
 			taken = fmt.Sprintf("routes[%d]", route)
 		}
 		fmt.Fprintf(s.out, "a %s to ada@example.org: %s, %s\n", kind, taken, strings.Join(names, " then "))
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d providers could not send", failed, len(found))
 	}
 	return nil
 }

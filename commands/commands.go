@@ -34,7 +34,7 @@ type commandLine struct {
 	Version kong.VersionFlag `help:"Print the version and stop."`
 
 	Serve       serveCommand       `cmd:"" default:"1" help:"Take Logto's webhooks and send the mails (the default)."`
-	Check       checkCommand       `cmd:"" help:"Check the configuration and the templates, and show what would be used."`
+	Check       checkCommand       `cmd:"" help:"Check the configuration and the templates, and show what would be used; with --connect, sign in at the providers."`
 	Send        sendCommand        `cmd:"" help:"Send a sample mail through the production path."`
 	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of the configuration."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the running relay whether it is alive (for container health checks)."`

@@ -18,6 +18,7 @@ type house struct {
 	relay     *relay.Relay
 	// warnings are what the operator may want to mend in templates.
 	warnings []string
+	members  []relay.Member
 	// inbox is the provider that shows its mails, if there is one.
 	inbox   *providers.Inbox
 	closers []io.Closer
@@ -30,7 +31,6 @@ func build(c *config.Config) (*house, error) {
 		return nil, fmt.Errorf("%w: %w", errTemplates, err)
 	}
 	h := &house{catalogue: catalogue, warnings: catalogue.Warnings()}
-	var members []relay.Member
 	for i, s := range c.Providers {
 		shared := s.Shared()
 		renderer, err := h.renderer(s, i)
@@ -47,7 +47,7 @@ func build(c *config.Config) (*house, error) {
 		if inbox, ok := provider.(*providers.Inbox); ok {
 			h.inbox = inbox
 		}
-		members = append(members, relay.Member{
+		h.members = append(h.members, relay.Member{
 			Name:          shared.Name,
 			Provider:      provider,
 			Sender:        s.Sender(),
@@ -58,7 +58,7 @@ func build(c *config.Config) (*house, error) {
 	}
 	h.relay, err = relay.New(relay.Options{
 		Renderer:      catalogue,
-		Members:       members,
+		Members:       h.members,
 		Routes:        c.Routes,
 		Sender:        c.Sender,
 		Branding:      c.Branding,

@@ -130,6 +130,7 @@ func (v *server) serve(ctx context.Context) error {
 	}
 	group.Go(func() error { v.watch(ctx); return nil })
 	group.Go(func() error { v.hangups(ctx); return nil })
+	group.Go(func() error { v.signIn(ctx); return nil })
 
 	<-ctx.Done()
 	v.logger.Info("stopping", "patience", leave.String())

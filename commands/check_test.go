@@ -1,0 +1,186 @@
+package commands_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"logto-email-relay/commands"
+)
+
+// service plays a mail API that gives one answer to everything but mails.
+func service(t *testing.T, status int, body string) (url string, mails *atomic.Int64) {
+	t.Helper()
+	mails = new(atomic.Int64)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			mails.Add(1)
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, mails
+}
+
+// silent takes connections and says nothing.
+func silent(t *testing.T) (port int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// configure writes a configuration with these providers and returns its name.
+func configure(t *testing.T, providers ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.json")
+	text := `{"server": {"address": "127.0.0.1:0", "authorization": ["Bearer a-token-of-the-test"], "timeout": "1s"},
+		"admin": {"address": ""}, "sender": {"from": "no-reply@acme.example"},
+		"providers": [` + strings.Join(providers, ",") + `]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const testKey = "SG.a-key-of-the-test"
+
+func sendgrid(name, url string) string {
+	return fmt.Sprintf(`{"name": %q, "type": "sendgrid", "apiKey": %q, "endpoint": %q}`, name, testKey, url)
+}
+
+func TestCheckConnect(t *testing.T) {
+	good, mails := service(t, 200, `{"scopes":["mail.send"]}`)
+	bad, _ := service(t, 401, `{"errors":[{"message":"authorization required","field":null}]}`)
+	hung := fmt.Sprintf(`{"name": "hung", "type": "smtp", "host": "127.0.0.1", "port": %d}`, silent(t))
+	other := `{"name": "other", "type": "http", "url": "` + good + `", "body": {"to": "{{to}}", "text": "{{text}}"}}`
+	limited := fmt.Sprintf(`{"name": "limited", "type": "resend", "apiKey": "re_test", "endpoint": %q}`,
+		func() string { url, _ := service(t, 401, `{"name":"restricted_api_key"}`); return url }())
+	for _, test := range []struct {
+		name      string
+		providers []string
+		arguments []string
+		code      int
+		lines     []string
+		err       string
+	}{
+		{"all is well", []string{sendgrid("main", good), `{"type": "inbox"}`}, []string{"--connect"}, 0,
+			[]string{"provider 1: main (sendgrid): signs in\n", "provider 2: inbox (inbox): signs in\n"}, ""},
+		{"what is known", []string{limited, other}, []string{"--connect"}, 0,
+			[]string{"limited (resend): signs in; this key may only send", "other (http): only a mail can show"}, ""},
+		{"failures", []string{sendgrid("wrong", bad), sendgrid("main", good), hung}, []string{"--connect"}, 1,
+			[]string{"provider 1: wrong (sendgrid): cannot send: configuration: GET: 401: authorization required: check apiKey",
+				"provider 2: main (sendgrid): signs in\n", "provider 3: hung (smtp): cannot send: temporary: greeting", "a SignIn to"},
+			"2 of 3 providers could not send"},
+		{"without", []string{sendgrid("wrong", bad), hung}, nil, 0, []string{"provider 1: wrong (sendgrid)\n", "provider 2: hung (smtp)\n"}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			began := time.Now()
+			code := commands.Run(t.Context(), append([]string{"check", "--config", configure(t, test.providers...)}, test.arguments...), nil, &out, &errOut)
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %v, and server.timeout is 1 s", took)
+			}
+			if code != test.code {
+				t.Errorf("exit code %d, want %d: %s", code, test.code, errOut.String())
+			}
+			for _, line := range test.lines {
+				if !strings.Contains(out.String(), line) {
+					t.Errorf("no %q in\n%s", line, out.String())
+				}
+			}
+			if got := strings.TrimSpace(errOut.String()); got != test.err {
+				t.Errorf("error %q, want %q", got, test.err)
+			}
+			if strings.Contains(out.String()+errOut.String(), testKey) {
+				t.Error("the key is shown")
+			}
+		})
+	}
+	if n := mails.Load(); n != 0 {
+		t.Errorf("%d mails were sent", n)
+	}
+}
+
+// lines collects what is logged, for a test to wait for.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// warnings are the messages of the log at that level, by provider.
+func (l *lines) warnings() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := make(map[string]string)
+	scanner := bufio.NewScanner(bytes.NewReader(l.text.Bytes()))
+	for scanner.Scan() {
+		var line struct{ Level, Provider, Error string }
+		if json.Unmarshal(scanner.Bytes(), &line) == nil && line.Level == "WARN" {
+			found[line.Provider] += line.Error
+		}
+	}
+	return found
+}
+
+// Serving begins, and goes on, whatever the providers say.
+func TestServeWarnsOfProvidersThatCannotSend(t *testing.T) {
+	t.Parallel() // a clean stop takes its time
+	good, _ := service(t, 200, `{"scopes":["mail.send"]}`)
+	bad, _ := service(t, 401, `{"errors":[{"message":"authorization required","field":null}]}`)
+	hung := fmt.Sprintf(`{"name": "hung", "type": "smtp", "host": "127.0.0.1", "port": %d}`, silent(t))
+	file := configure(t, sendgrid("wrong", bad), sendgrid("main", good), hung)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var out lines
+	var errOut bytes.Buffer
+	done := make(chan int)
+	go func() { done <- commands.Run(ctx, []string{"serve", "--config", file}, nil, &out, &errOut) }()
+	for end := time.Now().Add(20 * time.Second); len(out.warnings()) < 2; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("warnings %v", out.warnings())
+		}
+	}
+	warnings := out.warnings()
+	if !strings.Contains(warnings["wrong"], "check apiKey") || !strings.Contains(warnings["hung"], "greeting") {
+		t.Errorf("warnings %v", warnings)
+	}
+	select {
+	case code := <-done:
+		t.Fatalf("ended with %d: %s", code, errOut.String())
+	default:
+	}
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d: %s", code, errOut.String())
+	}
+	if len(out.warnings()) != 2 {
+		t.Errorf("warnings %v", out.warnings())
+	}
+	if text := out.text.String(); !strings.Contains(text, `"listening"`) || strings.Contains(text, testKey) {
+		t.Errorf("the log is\n%s", text)
+	}
+}
