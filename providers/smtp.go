@@ -6,10 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -89,35 +87,6 @@ type SMTPTLS struct {
 	// MinVersion is TLSv1.2 when not given.
 	MinVersion string `json:"minVersion" validate:"omitempty,oneof=TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"`
 	Ciphers    any    `json:"ciphers" noeffect:"the cipher is chosen by Go's crypto/tls"`
-}
-
-// SMTPAuth is how to log in.
-type SMTPAuth struct {
-	// Type is "login" or "oauth2"; the former when not given.
-	Type string          `json:"type"`
-	User string          `json:"user"`
-	Pass settings.Secret `json:"pass"`
-	// Method is PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 or SCRAM-SHA-256; the best
-	// that the server offers when not given.
-	Method string `json:"method"`
-
-	// With the type "oauth2" there is no password but an access token, which the
-	// relay gets by a refresh token, by client credentials (ClientID and
-	// ClientSecret alone), by the key of a service account, or is given once.
-	ClientID     string          `json:"clientId"`
-	ClientSecret settings.Secret `json:"clientSecret"`
-	RefreshToken settings.Secret `json:"refreshToken"`
-	AccessToken  settings.Secret `json:"accessToken"`
-	// Expires is when AccessToken does, in milliseconds since 1970.
-	Expires int64 `json:"expires" validate:"gte=0"`
-	// AccessURL is where tokens are issued; Google's when not given.
-	AccessURL string `json:"accessUrl" validate:"omitempty,http_url"`
-	// Scope is what the token is for; that of the service when not given.
-	Scope string `json:"scope"`
-	// ServiceClient is the client_email of a service account, PrivateKey its RSA
-	// key in PEM.
-	ServiceClient string          `json:"serviceClient"`
-	PrivateKey    settings.Secret `json:"privateKey"`
 }
 
 // SMTPDKIM signs every mail (RFC 6376). The private key is RSA or Ed25519, in
@@ -202,33 +171,6 @@ func (s *SMTPSettings) checkMode(report func(key, text string)) {
 	}
 }
 
-func (s *SMTPSettings) checkAuth(report func(key, text string)) {
-	switch strings.ToLower(s.Auth.Type) {
-	case "", "login":
-	case "oauth2":
-		s.Auth.checkOAuth2(report)
-		return
-	default:
-		report("auth.type", `write "login" or "oauth2"`)
-	}
-	user, pass := s.Auth.User, s.Auth.Pass.Reveal()
-	switch {
-	case user == "" && pass != "":
-		report("auth.user", "the password needs a user")
-	case user != "" && pass == "":
-		report("auth.pass", "the user needs a password; remove auth if the server wants none")
-	case strings.ContainsRune(user+pass, 0):
-		report("auth", "user and password must not hold NUL")
-	}
-	if method := s.login().method; method != "" && !slices.Contains(smtpMethods, method) {
-		key := "authMethod"
-		if s.Auth.Method != "" {
-			key = "auth.method"
-		}
-		report(key, "write one of "+strings.Join(smtpMethods, ", ")+", or nothing to take the best that is offered")
-	}
-}
-
 func (s *SMTPSettings) host() string { return strings.ToLower(s.Host) }
 
 func (s *SMTPSettings) port() int {
@@ -254,20 +196,6 @@ func (s *SMTPSettings) mode() tlsMode {
 		return tlsRequired
 	}
 	return tlsOffered
-}
-
-func (s *SMTPSettings) login() smtpLogin {
-	if s.Auth == nil {
-		return smtpLogin{}
-	}
-	method := s.Auth.Method
-	if method == "" {
-		method = s.AuthMethod
-	}
-	if s.Auth.usesOAuth2() {
-		method = methodXOAUTH2
-	}
-	return smtpLogin{user: s.Auth.User, password: s.Auth.Pass.Reveal(), method: strings.ToUpper(method)}
 }
 
 // authorities returns the certificates of tls.ca, nil for the system's own.
@@ -333,28 +261,6 @@ func (s *SMTPSettings) ehloName() string {
 		}
 	}
 	return "localhost"
-}
-
-func (s *SMTPSettings) dialer() (*smtpDialer, error) {
-	local, err := s.localAddr()
-	if err != nil {
-		return nil, err
-	}
-	proxy, err := s.proxyURL()
-	if err != nil {
-		return nil, err
-	}
-	dialer := &smtpDialer{
-		Dialer:     net.Dialer{Timeout: time.Duration(s.ConnectionTimeout), LocalAddr: local},
-		network:    s.network(),
-		address:    net.JoinHostPort(s.host(), strconv.Itoa(s.port())),
-		dnsTimeout: time.Duration(s.DNSTimeout),
-		proxy:      proxy,
-	}
-	if proxy != nil {
-		dialer.proxyTLS = &tls.Config{ServerName: proxy.Hostname()}
-	}
-	return dialer, nil
 }
 
 // Open makes the provider.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,29 @@ type smtpDialer struct {
 	dnsTimeout time.Duration
 	proxy      *url.URL    // nil for none
 	proxyTLS   *tls.Config // for a proxy that is talked to in TLS
+}
+
+// dialer makes the connections that the settings ask for.
+func (s *SMTPSettings) dialer() (*smtpDialer, error) {
+	local, err := s.localAddr()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := s.proxyURL()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &smtpDialer{
+		Dialer:     net.Dialer{Timeout: time.Duration(s.ConnectionTimeout), LocalAddr: local},
+		network:    s.network(),
+		address:    net.JoinHostPort(s.host(), strconv.Itoa(s.port())),
+		dnsTimeout: time.Duration(s.DNSTimeout),
+		proxy:      proxy,
+	}
+	if proxy != nil {
+		dialer.proxyTLS = &tls.Config{ServerName: proxy.Hostname()}
+	}
+	return dialer, nil
 }
 
 // dial connects to the server, through the proxy if there is one.

@@ -87,7 +87,7 @@ type smtpRule struct {
 }
 
 const (
-	checkLogin  = "check auth.user and auth.pass"
+	checkLogin  = "check auth.user and auth.pass; if they are right, the service may not allow this machine's IP address"
 	checkSender = "the server does not let this account send as this sender: " +
 		"check fromEmail and the sender's domain at the service"
 	needLogin = "the server wants a login first: set auth, or let it accept this machine's IP address"
