@@ -1,7 +1,11 @@
 package commands
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,6 +30,16 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
+// privateKey makes an RSA key in PEM.
+func privateKey(t *testing.T) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+}
+
 // load loads a configuration, as JSON text.
 func load(t *testing.T, text string) (*config.Config, error) {
 	t.Helper()
@@ -34,7 +48,12 @@ func load(t *testing.T, text string) (*config.Config, error) {
 	if err := os.WriteFile(secret, []byte("a-secret-of-the-test\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text = regexp.MustCompile(`\$\{file:[^}]*\}`).ReplaceAllString(text, "${file:"+secret+"}")
+	key := filepath.Join(dir, "key.pem")
+	if err := os.WriteFile(key, privateKey(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`\$\{file:[^}]*\.pem\}`).ReplaceAllString(text, "${file:"+key+"}")
+	text = regexp.MustCompile(`\$\{file:/run/[^}]*\}`).ReplaceAllString(text, "${file:"+secret+"}")
 	file := filepath.Join(dir, "config.json")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
