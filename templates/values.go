@@ -56,6 +56,10 @@ func brandingNames() [brandingFields]string {
 	return [...]string{"senderName", "companyInformation", "appLogo", "appLogoDark", "color", "support"}
 }
 
+// Names returns the names that templates of a type may use, those of
+// Settings.Variables aside.
+func Names(messageType string) []string { return knownRoots(messageType) }
+
 // knownRoots are the names that every message may have, the operator's own
 // aside. Logto puts link and inviter into invitations only.
 func knownRoots(messageType string) []string {

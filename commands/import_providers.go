@@ -1,0 +1,280 @@
+package commands
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"logto-email-relay/config"
+)
+
+// providerEntry is one entry of "providers".
+type providerEntry map[string]any
+
+// MarshalJSON writes type and name first, where people look for them.
+func (p providerEntry) MarshalJSON() ([]byte, error) {
+	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int {
+		rank := func(name string) int { return slices.Index([]string{"name", "type"}, name) }
+		if rank(a) != rank(b) {
+			return rank(b) - rank(a)
+		}
+		return strings.Compare(a, b)
+	})
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for n, name := range names {
+		if n > 0 {
+			b.WriteByte(',')
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(key)
+		b.WriteByte(':')
+		encoder := json.NewEncoder(&b)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(p[name]); err != nil {
+			return nil, err
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// connectorTypes are the types of provider by the ids of Logto's connectors.
+var connectorTypes = map[string]string{
+	"simple-mail-transfer-protocol": "smtp",
+	"sendgrid-email-service":        "sendgrid",
+	"mailgun-email":                 "mailgun",
+	"aws-ses-mail":                  "ses",
+	"postmark-mail":                 "postmark",
+	"aliyun-direct-mail":            "aliyun",
+	"http-email":                    "http",
+}
+
+// kindOfConnector tells by its keys which connector's JSON an object is.
+func kindOfConnector(object map[string]any) string {
+	has := func(names ...string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return object[name] == nil })
+	}
+	switch {
+	case has("host") && (has("port") || has("auth")):
+		return "smtp"
+	case has("domain", "apiKey"):
+		return "mailgun"
+	case has("apiKey"):
+		return "sendgrid"
+	case has("serverToken"):
+		return "postmark"
+	case has("accessKeyId", "accountName"):
+		return "aliyun"
+	case has("accessKeyId", "region"):
+		return "ses"
+	case has("endpoint") && (len(object) == 1 || has("authorization")):
+		return "http"
+	}
+	return ""
+}
+
+// readConnector takes a connector's JSON apart: inline templates become files,
+// everything else stays in the provider.
+func (i *importer) readConnector(kind string, object map[string]any) error {
+	if kind == "" || object == nil {
+		return errors.New("this is not the configuration of one of Logto's email connectors")
+	}
+	entry := providerEntry{"type": kind}
+	for name, value := range object {
+		if value != nil && name != "type" {
+			entry[name] = value
+		}
+	}
+	files := len(i.files)
+	if list, found := entry["templates"].([]any); found {
+		left := slices.DeleteFunc(list, i.takeTemplate)
+		entry["templates"] = left
+		if len(left) == 0 {
+			delete(entry, "templates")
+		}
+	}
+	if deliveries, found := entry["deliveries"].(map[string]any); found {
+		for _, messageType := range slices.Sorted(maps.Keys(deliveries)) {
+			if i.takeDelivery(messageType, deliveries[messageType]) {
+				delete(deliveries, messageType)
+			}
+		}
+		if len(deliveries) == 0 {
+			delete(entry, "deliveries")
+		}
+	}
+	if len(i.files) > files {
+		i.note("Logto keeps these templates without a language; they are written as %s (--locale), "+
+			"and readers of other languages get the relay's own mails", i.locale)
+	}
+	i.addProvider(entry)
+	return nil
+}
+
+func textOf(object map[string]any, key string) string {
+	text, _ := object[key].(string)
+	return text
+}
+
+// takeTemplate makes a file of an entry of "templates" that has a content.
+func (i *importer) takeTemplate(entry any) bool {
+	object, _ := entry.(map[string]any)
+	content, isInline := object["content"].(string)
+	if !isInline {
+		return false
+	}
+	i.add(importedTemplate{locale: i.locale, messageType: textOf(object, "usageType"), subject: textOf(object, "subject"),
+		content: content, isText: textOf(object, "contentType") == "text/plain" || textOf(object, "type") == "text/plain"})
+	return true
+}
+
+// takeDelivery makes files of an entry of Mailgun's "deliveries" that has HTML.
+func (i *importer) takeDelivery(messageType string, entry any) bool {
+	object, _ := entry.(map[string]any)
+	content, isInline := object["html"].(string)
+	if !isInline {
+		return false
+	}
+	if replyTo := textOf(object, "replyTo"); replyTo != "" {
+		i.note("%s: replyTo %q has no place in a template; use sender.replyTo, in a route with this type", messageType, replyTo)
+	}
+	i.add(importedTemplate{locale: i.locale, messageType: messageType, subject: textOf(object, "subject"),
+		content: content, text: textOf(object, "text")})
+	return true
+}
+
+// readDataSources takes the mail connectors of LoopBack:
+// https://loopback.io/doc/en/lb3/Email-connector.html
+func (i *importer) readDataSources(object map[string]any) bool {
+	found := false
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		source, _ := object[name].(map[string]any)
+		connector := textOf(source, "connector")
+		if connector != "mail" && connector != "loopback-connector-mail" {
+			continue
+		}
+		found = true
+		transports, _ := source["transports"].([]any)
+		if transport, single := source["transport"]; single {
+			transports = append(transports, transport)
+		}
+		for n, transport := range transports {
+			i.readTransport(fmt.Sprintf("%s.transports[%d]", name, n), transport)
+		}
+	}
+	return found
+}
+
+func (i *importer) readTransport(where string, transport any) {
+	object, _ := transport.(map[string]any)
+	if kind := strings.ToLower(textOf(object, "type")); kind != "smtp" && kind != "" {
+		i.lose("%s: a transport of type %s; only smtp is", where, kind)
+		return
+	}
+	if object["host"] == nil {
+		i.lose("%s: there is no host; write the one of its service", where)
+		return
+	}
+	entry := providerEntry{}
+	for name, value := range object {
+		entry[name] = value
+	}
+	entry["type"] = "smtp"
+	if alias := textOf(object, "alias"); alias != "" {
+		entry["name"] = alias
+		delete(entry, "alias")
+	}
+	i.addProvider(entry)
+}
+
+// unfit are characters that a provider's name cannot have.
+var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// addProvider takes an entry without the keys that the relay does not know, and
+// with variables in place of its secrets.
+func (i *importer) addProvider(entry providerEntry) {
+	kind := textOf(entry, "type")
+	name := strings.Trim(unfit.ReplaceAllString(textOf(entry, "name"), "-"), "-")
+	if name == "" {
+		name = kind
+	}
+	base := name
+	for n := 2; slices.ContainsFunc(i.providers, func(p providerEntry) bool { return textOf(p, "name") == name }); n++ {
+		name = fmt.Sprintf("%s-%d", base, n)
+	}
+	entry["name"] = name
+	i.hideSecrets(name, entry)
+
+	_, err := i.load([]providerEntry{entry})
+	var wrong *config.Error
+	if errors.As(err, &wrong) {
+		for _, problem := range wrong.Problems {
+			key, inEntry := strings.CutPrefix(problem.Key, "providers[0].")
+			if inEntry && strings.HasPrefix(problem.Text, "unknown key") && entry.drop(key) {
+				i.note("%s: %s is no key of this type of provider, and left out", name, key)
+			}
+		}
+		_, err = i.load([]providerEntry{entry})
+	}
+	if err != nil {
+		if errors.As(err, &wrong) {
+			for _, problem := range wrong.Problems {
+				i.note("%s: %s: %s", name, strings.TrimPrefix(problem.Key, "providers[0]."), problem.Text)
+			}
+		}
+		i.lose("%s: the provider has to be mended by hand", name)
+		return
+	}
+	i.providers = append(i.providers, entry)
+}
+
+// drop removes a key given by its path, "tls.ciphers".
+func (p providerEntry) drop(path string) bool {
+	object := map[string]any(p)
+	for {
+		key, rest, nested := strings.Cut(path, ".")
+		if !nested {
+			_, there := object[key]
+			delete(object, key)
+			return there
+		}
+		inner, isObject := object[key].(map[string]any)
+		if !isObject {
+			return false
+		}
+		object, path = inner, rest
+	}
+}
+
+// secretKeys are the keys whose values do not belong into a file.
+var secretKeys = []string{"pass", "apiKey", "accessKeySecret", "serverToken", "authorization", "clientSecret", "refreshToken",
+	"accessToken", "privateKey"}
+
+var innerCapital = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+
+// hideSecrets puts ${NAME_KEY} in place of every secret.
+func (i *importer) hideSecrets(name string, object map[string]any) {
+	for key, value := range object {
+		switch value := value.(type) {
+		case map[string]any:
+			i.hideSecrets(name, value)
+		case string:
+			if value == "" || strings.Contains(value, "${") || !slices.Contains(secretKeys, key) {
+				continue
+			}
+			variable := innerCapital.ReplaceAllString(name+"_"+key, "${1}_$2")
+			variable = strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(variable, "_"))
+			i.secrets[variable] = value
+			object[key] = "${" + variable + "}"
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package commands
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// imported is what an import leaves behind.
+type imported struct {
+	code             int
+	snippet, told    string
+	files            map[string]string // by path below the templates' directory
+	directory, input string
+}
+
+func runImport(t *testing.T, text string, args ...string) imported {
+	t.Helper()
+	dir := t.TempDir()
+	i := imported{directory: filepath.Join(dir, "templates"), input: filepath.Join(dir, "input.json")}
+	if err := os.WriteFile(i.input, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.again(t, args...)
+	return i
+}
+
+func (i *imported) again(t *testing.T, args ...string) {
+	t.Helper()
+	var out, errOut strings.Builder
+	i.code = Run(t.Context(), append([]string{"import", i.input, "--dir", i.directory}, args...), nil, &out, &errOut)
+	i.snippet = strings.ReplaceAll(out.String(), i.directory, "DIR")
+	i.told = strings.ReplaceAll(errOut.String(), i.directory, "DIR")
+	i.files = make(map[string]string)
+	names, err := filepath.Glob(filepath.Join(i.directory, "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		below, err := filepath.Rel(i.directory, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.files[filepath.ToSlash(below)] = string(content)
+	}
+}
+
+func (i *imported) expect(t *testing.T, code int, snippet string, files map[string]string, told ...string) {
+	t.Helper()
+	if i.code != code {
+		t.Errorf("exit code %d, want %d:\n%s", i.code, code, i.told)
+	}
+	if snippet != "" {
+		var got, want any
+		if err := json.Unmarshal([]byte(i.snippet), &got); err != nil {
+			t.Fatalf("%v in %q, beside\n%s", err, i.snippet, i.told)
+		}
+		if err := json.Unmarshal([]byte(snippet), &want); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("the snippet is\n%s\nwant\n%s", i.snippet, snippet)
+		}
+	} else if i.snippet != "" {
+		t.Errorf("a snippet was printed:\n%s", i.snippet)
+	}
+	if !maps.Equal(i.files, files) {
+		t.Errorf("the files are %q\nwant %q", i.files, files)
+	}
+	for _, want := range told {
+		if !strings.Contains(i.told, want) {
+			t.Errorf("it does not say %q:\n%s", want, i.told)
+		}
+	}
+	if strings.Contains(i.snippet+i.told, "never-print-this") {
+		t.Errorf("a secret is printed:\n%s\n%s", i.snippet, i.told)
+	}
+}
+
+func TestImportOfAConnector(t *testing.T) {
+	i := runImport(t, `{
+		"host": "smtp.example.com", "port": 587, "auth": {"type": "login", "user": "relay", "pass": "never-print-this"},
+		"fromEmail": "Acme <no-reply@acme.example>", "logger": true, "tls": {"honorCipherOrder": true}, "novelty": 1,
+		"templates": [
+			{"usageType": "SignIn", "contentType": "text/html", "subject": "Tom & Jerry's {{code}}", "content": "<p>It is <b>{{code}}</b>, {{brand.name}}</p>"},
+			{"usageType": "Register", "contentType": "text/plain", "subject": "Welcome", "content": "It is {{code}}."},
+			{"usageType": "Generic", "contentType": "text/html", "subject": "Code", "content": "<html><head><title>Old</title></head><body>{{code}}</body></html>"},
+			{"usageType": "ForgotPassword", "contentType": "text/html", "subject": "Broken", "content": "<script>{{code}}</script>"}
+		]}`)
+	i.expect(t, exitFailed, `{
+		"providers": [{"type": "smtp", "name": "smtp", "host": "smtp.example.com", "port": 587, "fromEmail": "Acme <no-reply@acme.example>",
+			"auth": {"type": "login", "user": "relay", "pass": "${SMTP_PASS}"}, "tls": {}, "logger": true}],
+		"templates": {"dir": "DIR", "variables": ["brand"]}}`, map[string]string{
+		"en/SignIn.html":  "<title>Tom &amp; Jerry&#39;s {{code}}</title>\n<p>It is <b>{{code}}</b>, {{brand.name}}</p>\n",
+		"en/Register.txt": "Subject: Welcome\n\nIt is {{code}}.\n",
+		"en/Generic.html": "<html><head><title>Code</title></head><body>{{code}}</body></html>\n",
+	},
+		"wrote DIR/en/SignIn.html\n", "en SignIn uses {{brand}}", "not carried over: en ForgotPassword: en/ForgotPassword.html:2:9: ",
+		"written as en (--locale)", "smtp: novelty is no key", "smtp: tls.honorCipherOrder is no key", "logger has no effect",
+		"set SMTP_PASS in the environment", "1 of the templates and providers could not be carried over")
+}
+
+func TestImportKeepsTemplatesThatTheServiceKeeps(t *testing.T) {
+	i := runImport(t, `{"connectorId": "mailgun-email", "id": "abc", "config": {"domain": "mail.acme.example", "apiKey": "never-print-this",
+		"from": "Acme <no-reply@mail.acme.example>", "endpoint": null, "deliveries": {
+			"SignIn": {"subject": "Code", "html": "<p>{{code}}</p>", "text": "It is {{code}}", "replyTo": "help@acme.example"},
+			"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}}`, "--locale", "de")
+	i.expect(t, exitOK, `{
+		"providers": [{"type": "mailgun", "name": "mailgun", "domain": "mail.acme.example", "apiKey": "${MAILGUN_API_KEY}",
+			"from": "Acme <no-reply@mail.acme.example>", "deliveries": {"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}],
+		"templates": {"dir": "DIR"}}`,
+		map[string]string{"de/SignIn.html": "<title>Code</title>\n<p>{{code}}</p>\n", "de/SignIn.txt": "It is {{code}}\n"},
+		`SignIn: replyTo "help@acme.example" has no place`)
+
+	i = runImport(t, `{"serverToken": "never-print-this", "fromEmail": "no-reply@acme.example",
+		"templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}`)
+	i.expect(t, exitOK, `{"providers": [{"type": "postmark", "name": "postmark", "serverToken": "${POSTMARK_SERVER_TOKEN}",
+		"fromEmail": "no-reply@acme.example", "templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}]}`,
+		map[string]string{}, "set POSTMARK_SERVER_TOKEN")
+}
+
+func TestImportKnowsEveryConnectorByItsKeys(t *testing.T) {
+	for text, kind := range map[string]string{
+		`{"apiKey": "k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                                "sendgrid",
+		`{"accessKeyId": "k", "accessKeySecret": "s", "region": "eu-west-1"}`:                               "ses",
+		`{"accessKeyId": "k", "accessKeySecret": "s", "accountName": "a@acme.example"}`:                     "aliyun",
+		`{"endpoint": "https://mail.acme.example/logto", "authorization": "Bearer t"}`:                      "http",
+		`{"host": "smtp.example.com", "port": 465, "auth": {}, "fromEmail": "a@acme.example"}`:              "smtp",
+		`{"domain": "mail.acme.example", "apiKey": "k", "from": "a@acme.example"}`:                          "mailgun",
+		`{"serverToken": "k", "fromEmail": "a@acme.example", "templates": []}`:                              "postmark",
+		`{"connectorId": "aws-ses-mail", "config": {"region": "eu-west-1", "emailAddress": "a@b.example"}}`: "ses",
+	} {
+		i := runImport(t, text)
+		if i.code != exitOK || !strings.Contains(i.snippet, `"type": "`+kind+`"`) {
+			t.Errorf("%s: exit code %d, want a provider %s\n%s%s", text, i.code, kind, i.snippet, i.told)
+		}
+	}
+}
+
+func TestImportOfEmailTemplates(t *testing.T) {
+	i := runImport(t, `[
+		{"id": "1", "tenantId": "default", "languageTag": "en", "templateType": "SignIn", "details": {"subject": "Code", "content": "<html><body>{{code}}</body></html>",
+			"contentType": "text/html", "replyTo": "{{user.primaryEmail}}", "sendFrom": "Acme"}, "createdAt": 1},
+		{"languageTag": "pt-BR", "templateType": "Generic", "details": {"subject": "Código", "content": "É {{code}}", "contentType": "text/plain"}},
+		{"languageTag": "english please", "templateType": "Generic", "details": {"subject": "s", "content": "c"}},
+		{"languageTag": "..", "templateType": "Generic", "details": {"subject": "s", "content": "c"}},
+		{"languageTag": "en", "templateType": "../SignIn", "details": {"subject": "s", "content": "c"}}
+	]`)
+	files := map[string]string{
+		"en/SignIn.html":    "<html>\n<head><title>Code</title></head><body>{{code}}</body></html>\n",
+		"pt-BR/Generic.txt": "Subject: Código\n\nÉ {{code}}\n",
+	}
+	snippet := `{"templates": {"dir": "DIR"}}`
+	i.expect(t, exitFailed, snippet, files, `en SignIn: replyTo "{{user.primaryEmail}}" has no place`, `en SignIn: sendFrom "Acme"`,
+		"not carried over: english please Generic", "not carried over: .. Generic", "not carried over: en ../SignIn", "3 of the templates")
+
+	// The same again writes nothing, and what has been edited stays.
+	i.again(t)
+	i.expect(t, exitFailed, snippet, files)
+	if strings.Contains(i.told, "wrote") {
+		t.Errorf("files that were the same were written again:\n%s", i.told)
+	}
+	edited := filepath.Join(i.directory, "en", "SignIn.html")
+	files["en/SignIn.html"] = "<title>Mine</title>{{code}}"
+	if err := os.WriteFile(edited, []byte(files["en/SignIn.html"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.again(t)
+	i.expect(t, exitFailed, "", files, "nothing was written", "DIR/en/SignIn.html")
+}
+
+func TestImportOfDataSources(t *testing.T) {
+	i := runImport(t, `{
+		"db": {"connector": "memory"},
+		"mail": {"name": "mail", "connector": "mail", "transports": [
+			{"type": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
+				"auth": {"user": "me@gmail.example", "pass": "never-print-this"}},
+			{"type": "SMTP", "alias": "second one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "never-print-this"}},
+			{"type": "sendmail"}, {"type": "smtp", "service": "hotmail"}]}}`)
+	i.expect(t, exitFailed, `{"providers": [
+		{"type": "smtp", "name": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
+			"auth": {"user": "me@gmail.example", "pass": "${SMTP_PASS}"}},
+		{"type": "smtp", "name": "second-one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "${SECOND_ONE_PASS}"}}]}`,
+		map[string]string{}, "mail.transports[2]: a transport of type sendmail", "mail.transports[3]: there is no host")
+}
+
+func TestImportOfSomethingElse(t *testing.T) {
+	for _, text := range []string{"", "{}", "[1]", `[{"languageTag": "en"}]`, `{"connectorId": "github-universal", "config": {}}`, "no JSON", `"text"`} {
+		i := runImport(t, text)
+		i.expect(t, exitConfiguration, "", map[string]string{}, "usage")
+	}
+	var out, errOut strings.Builder
+	if code := Run(t.Context(), []string{"import", filepath.Join(t.TempDir(), "missing.json")}, nil, &out, &errOut); code != exitConfiguration {
+		t.Errorf("exit code %d for a missing file: %s", code, errOut.String())
+	}
+}
+
+// Whatever is in a file, the import does not panic and stays in its directory.
+func FuzzImport(f *testing.F) {
+	f.Add([]byte(`[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "s", "content": "{{code}}"}}]`))
+	f.Add([]byte(`{"host": "h", "port": 1, "tls": {"a": {"b": null}}, "templates": [{"usageType": "SignIn", "content": "c", "subject": "s"}, 1]}`))
+	f.Add([]byte(`{"mail": {"connector": "mail", "transports": [{"type": "smtp", "host": "h"}, null]}}`))
+	f.Add([]byte(`{"domain": "d", "apiKey": "k", "deliveries": {"Generic": {"html": "<title>"}, "x": 1}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		i := &importer{dir: filepath.Join(t.TempDir(), "templates"), locale: "en", secrets: make(map[string]string)}
+		if i.read(text) != nil {
+			return
+		}
+		written, err := i.write()
+		if err != nil {
+			return
+		}
+		for _, path := range written {
+			if filepath.Dir(filepath.Dir(path)) != i.dir {
+				t.Errorf("a file is written to %s", path)
+			}
+		}
+		if err := i.check(); err != nil {
+			t.Errorf("what was imported does not load: %v", err)
+		}
+	})
+}
