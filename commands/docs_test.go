@@ -84,9 +84,12 @@ func TestTheExamplesInTheDocumentsWork(t *testing.T) {
 			}
 			if _, isProvider := keys["type"]; isProvider {
 				example = `{"server":{"authorization":["Bearer ${RELAY_TOKEN}"]},"sender":{"from":"no-reply@acme.example"},"providers":[` + example + `]}`
-			} else if _, isWhole := keys["providers"]; !isWhole {
-				example = `{"server":{"authorization":["Bearer ${RELAY_TOKEN}"]},"sender":{"from":"no-reply@acme.example"},"providers":[{"type":"inbox"}],` +
-					strings.TrimPrefix(strings.TrimSpace(example), "{")
+			} else if _, isWhole := keys["server"]; !isWhole {
+				rest := `"sender":{"from":"no-reply@acme.example"},`
+				if _, hasProviders := keys["providers"]; !hasProviders {
+					rest += `"providers":[{"type":"inbox"}],`
+				}
+				example = `{"server":{"authorization":["Bearer ${RELAY_TOKEN}"]},` + rest + strings.TrimPrefix(strings.TrimSpace(example), "{")
 			}
 			if _, err := load(t, example); err != nil {
 				t.Errorf("%s: %v", name, err)
@@ -95,6 +98,19 @@ func TestTheExamplesInTheDocumentsWork(t *testing.T) {
 	}
 	if total < 6 {
 		t.Errorf("only %d examples found", total)
+	}
+}
+
+// What the documents import becomes what they show after it.
+func TestTheImportsInTheDocumentsWork(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```json input\n(.*?)```.*?```json\n(.*?)```")
+	found := blocks.FindAllStringSubmatch(read(t, "docs/migrating.md"), -1)
+	if len(found) == 0 {
+		t.Fatal("no examples found")
+	}
+	for _, example := range found {
+		i := runImport(t, example[1])
+		i.expect(t, exitOK, example[2], map[string]string{})
 	}
 }
 
