@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"logto-email-relay/providers"
+
+	"logto-email-relay/settings"
 )
 
 func TestRulesBetweenSections(t *testing.T) {
@@ -123,7 +125,7 @@ func TestNearest(t *testing.T) {
 		"allowed_ips": "allowedIPs", "tiemout": "timeout", "ot": "to", "trusted-proxies": "trustedProxies",
 		"": "", "x": "", "retries": "", "authentication": "", strings.Repeat("address", 1000): "",
 	} {
-		if got := nearest(written, words); got != want {
+		if got := settings.Nearest(written, words); got != want {
 			t.Errorf("%.20q: got %q, want %q", written, got, want)
 		}
 	}

@@ -377,7 +377,7 @@ func (d *decoder) unknown(m member, path string, known []string) {
 		text += ", " + help
 	}
 	d.problem(m.at, join(path, printable(m.key, 64)), text)
-	if meant := nearest(m.key, known); meant != "" {
+	if meant := settings.Nearest(m.key, known); meant != "" {
 		d.settled[join(path, meant)] = true
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/language"
+
+	"logto-email-relay/settings"
 )
 
 // operator reads the operator's directory into a collection:
@@ -84,7 +86,7 @@ func isTemplateFile(name string) bool {
 func (o *operator) tongue(file, name string) *tongue {
 	tag, err := language.Parse(name)
 	if err != nil || readTag(name) == language.Und {
-		if near := nearest(name, slices.Collect(maps.Keys(o.collection.tongues))); near != "" {
+		if near := settings.Nearest(name, slices.Collect(maps.Keys(o.collection.tongues))); near != "" {
 			err = fmt.Errorf("%s: %q is not a language tag; did you mean %s?", file, name, near)
 		} else {
 			err = fmt.Errorf("%s: %q is not a language tag such as en or pt-BR; what begins with a dot is left alone", file, name)
@@ -190,7 +192,7 @@ func (o *operator) readDir(dir string, t *tongue) {
 		extension := filepath.Ext(name)
 		messageType := strings.TrimSuffix(name, extension)
 		if !slices.Contains(messageTypes(), messageType) || extension != ".html" && extension != ".txt" {
-			near := nearest(messageType, messageTypes())
+			near := settings.Nearest(messageType, messageTypes())
 			if near == "" {
 				o.fault(fmt.Errorf("%s: Logto has no message type %s; it has %s",
 					filepath.Join(dir, name), messageType, strings.Join(messageTypes(), ", ")))

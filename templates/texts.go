@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
+
+	"logto-email-relay/settings"
 )
 
 // texts are the sentences of one language, by dotted key: "shared.footer",
@@ -163,7 +165,7 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 			fault(`write "ltr" or "rtl"`)
 		case slices.Contains(known, key), messageType != "" && original.has(name):
 		default:
-			if near := nearest(key, known); near != "" {
+			if near := settings.Nearest(key, known); near != "" {
 				fault("there is no such text; did you mean %s?", near)
 			} else {
 				fault("there is no such text")

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"logto-email-relay/settings"
 )
 
 // root is where a path begins.
@@ -112,7 +114,7 @@ func (v vocabulary) unknown(name string, known []string) string {
 		return "a message of type " + v.messageType + " has no " + name +
 			"; only OrganizationInvitation and Generic may have one"
 	}
-	if near := nearest(name, append(known, v.variables...)); near != "" {
+	if near := settings.Nearest(name, append(known, v.variables...)); near != "" {
 		return "no message has " + name + "; did you mean " + near + "? A key of your own goes into templates.variables"
 	}
 	return "no message has " + name + "; if your invitations add it, name it in templates.variables"
@@ -246,37 +248,4 @@ func text(value any) string {
 		return strconv.FormatFloat(value, 'f', -1, 64)
 	}
 	return ""
-}
-
-// nearest returns the candidate that differs least from a word, if it is near
-// enough to be what was meant.
-func nearest(word string, candidates []string) string {
-	best, bestDistance := "", max(1, len(word)/3)+1
-	for _, candidate := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(candidate)); d < bestDistance {
-			best, bestDistance = candidate, d
-		}
-	}
-	return best
-}
-
-// distance is the number of characters to insert, delete or replace to get from
-// one word to the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -1,14 +1,10 @@
-package config
+package settings
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "strings"
 
-// nearest returns the word that someone most likely meant, or an empty text
+// Nearest returns the word that an operator most likely meant, or an empty text
 // when none is near.
-func nearest(written string, words []string) string {
+func Nearest(written string, words []string) string {
 	const longest = 64
 	if len(written) > longest {
 		return ""
@@ -48,17 +44,4 @@ func editDistance(from, to string) int {
 		beforeLast, last = last, row
 	}
 	return last[len(b)]
-}
-
-// hint ends a sentence about a word that is not one of words.
-func hint(written string, words []string) string {
-	const few = 14
-	if word := nearest(written, words); word != "" {
-		return fmt.Sprintf("did you mean %q?", word)
-	}
-	if len(words) == 0 || len(words) > few {
-		return ""
-	}
-	sorted := slices.Sorted(slices.Values(words))
-	return "known are " + strings.Join(sorted, ", ")
 }
