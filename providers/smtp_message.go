@@ -3,9 +3,12 @@ package providers
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net/mail"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -254,17 +257,29 @@ func column(b []byte) int {
 // shorter.
 func appendPart(b []byte, subtype, text string) []byte {
 	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
-	escaped := 0
-	for i := range len(text) {
-		if c := text[i]; c > '~' || c == '=' {
-			escaped++
-		}
-	}
+	escaped := strings.Count(text, "=") + outsideASCII(text)
 	quoted := len(text) + 2*escaped
-	if quoted+quoted/quotedLine*3 > base64.StdEncoding.EncodedLen(len(text))*78/76 {
+	quoted += quoted / quotedLine * 3
+	inBase64 := base64.StdEncoding.EncodedLen(len(text)) * 78 / 76
+	// Room for the part and what comes around it, at once: growing by doubling
+	// would leave a mail that waits for its server with twice the memory.
+	b = slices.Grow(b, min(quoted, inBase64)+512)
+	if quoted > inBase64 {
 		return appendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...), text)
 	}
 	return appendQuotedPrintable(append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...), text)
+}
+
+// outsideASCII counts bytes, eight at a time: it passes over every mail whole.
+func outsideASCII(text string) (n int) {
+	const high = 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64([]byte(text[:8])) & high)
+	}
+	for i := range len(text) {
+		n += int(text[i] >> 7)
+	}
+	return n
 }
 
 // appendBase64 appends text with its line ends made CRLF, in lines of 76
