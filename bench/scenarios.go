@@ -107,7 +107,7 @@ func (b *bench) distance() error {
 	all.print(os.Stdout)
 	p50 := all.spread(theRelay, func(m measurement) float64 { return m.p50 })
 	bound := 2.2*roundTrip.Seconds()*1e3 + 5
-	b.target(p50.median <= bound, "p50 of %v ms, at most 2.2 round trips and 5 ms, which is %v ms", p50, bound)
+	b.target(p50.median <= bound, "p50 of %v ms, at most 2.2 round trips and 5 ms, which is %.0f ms", p50, bound)
 	fmt.Println()
 	return nil
 }
