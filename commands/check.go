@@ -38,7 +38,7 @@ func (command checkCommand) Run(s *surroundings) error {
 	if command.Connect {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
 		defer cancel()
-		found = h.signIn(ctx)
+		found = h.signIn(ctx, everyProvider)
 	}
 	failed := 0
 	for i, p := range c.Providers {

@@ -149,10 +149,10 @@ func (l *lines) warnings() map[string]string {
 // Serving begins, and goes on, whatever the providers say.
 func TestServeWarnsOfProvidersThatCannotSend(t *testing.T) {
 	t.Parallel() // a clean stop takes its time
-	good, _ := service(t, 200, `{"scopes":["mail.send"]}`)
-	bad, _ := service(t, 401, `{"errors":[{"message":"authorization required","field":null}]}`)
+	api, _ := service(t, 401, `{"errors":[{"message":"authorization required","field":null}]}`)
+	down := `{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": 1}`
 	hung := fmt.Sprintf(`{"name": "hung", "type": "smtp", "host": "127.0.0.1", "port": %d}`, silent(t))
-	file := configure(t, sendgrid("wrong", bad), sendgrid("main", good), hung)
+	file := configure(t, sendgrid("api", api), down, hung)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var out lines
@@ -165,7 +165,7 @@ func TestServeWarnsOfProvidersThatCannotSend(t *testing.T) {
 		}
 	}
 	warnings := out.warnings()
-	if !strings.Contains(warnings["wrong"], "check apiKey") || !strings.Contains(warnings["hung"], "greeting") {
+	if !strings.Contains(warnings["down"], "refused") || !strings.Contains(warnings["hung"], "greeting") {
 		t.Errorf("warnings %v", warnings)
 	}
 	select {

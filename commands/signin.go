@@ -17,15 +17,15 @@ type signIn struct {
 	err   error // a *providers.Error
 }
 
-// signIn signs in at all providers at the same time, and gives up with the
-// context. The answers are in the order of the configuration.
-func (h *house) signIn(ctx context.Context) []signIn {
+// signIn signs in at the wanted providers at the same time, and gives up with
+// the context. The answers are in the order of the configuration.
+func (h *house) signIn(ctx context.Context, wanted func(providers.Verifier) bool) []signIn {
 	found := make([]signIn, len(h.members))
 	var group sync.WaitGroup
 	for i, m := range h.members {
 		found[i].provider = m.Name
 		verifier, ok := m.Provider.(providers.Verifier)
-		if !ok {
+		if !ok || !wanted(verifier) {
 			continue
 		}
 		found[i].known = true
@@ -48,12 +48,20 @@ func (f signIn) String() string {
 	return "signs in"
 }
 
-// signIn warns of the providers that could not send, once. It is no reason not
-// to start: what is down now may be up when a mail comes.
+func everyProvider(providers.Verifier) bool { return true }
+
+func connected(v providers.Verifier) bool {
+	_, keepsConnection := v.(providers.Connected)
+	return keepsConnection
+}
+
+// signIn opens the first connection of the providers that keep them, and warns of
+// those that could not send, once. It is no reason not to start: what is down now
+// may be up when a mail comes.
 func (v *server) signIn(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, time.Duration(v.config.Server.Timeout))
 	defer cancel()
-	for _, found := range v.house.signIn(limited) {
+	for _, found := range v.house.signIn(limited, connected) {
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -47,6 +47,14 @@ type Verifier interface {
 	Verify(ctx context.Context) (note string, err error)
 }
 
+// Connected marks a Verifier that keeps the connection of Verify for the first
+// mail, so that signing in when the relay starts is no extra work. Services with
+// an API are asked only when an operator wants to know.
+type Connected interface {
+	Verifier
+	Connected()
+}
+
 // Repeatable marks a Provider whose service mails a message once, however often
 // it is sent under its ID. An uncertain one may be sent to it again.
 type Repeatable interface {

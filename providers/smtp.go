@@ -107,7 +107,10 @@ func newSMTPSettings() *SMTPSettings {
 	}
 }
 
-var _ Settings = (*SMTPSettings)(nil)
+var (
+	_ Settings  = (*SMTPSettings)(nil)
+	_ Connected = (*smtpProvider)(nil)
+)
 
 // Sender returns fromEmail and replyTo.
 func (s *SMTPSettings) Sender() Sender { return Sender{From: s.FromEmail, ReplyTo: s.ReplyTo} }
@@ -347,6 +350,9 @@ func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 	}
 	return Receipt{ID: id, Answer: tidyAnswer(answer)}, nil
 }
+
+// Connected tells that Verify warms the pool.
+func (p *smtpProvider) Connected() {}
 
 // Verify opens a connection, TLS and login included, unless one is open. It stays
 // open for the first mail.
