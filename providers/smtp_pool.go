@@ -83,8 +83,17 @@ func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
 		return "", failure
 	}
 	seat.session = session
+	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < handOverTime {
+		return "", &Error{Kind: Temporary, Stage: atConnect.String(), Err: context.DeadlineExceeded,
+			Detail: "connecting left too little time to hand over the mail"}
+	}
 	return session.send(ctx, mail)
 }
+
+// handOverTime is what a mail needs from MAIL to the reply to its final dot. With
+// less left after connecting it would most likely end uncertain, where now the
+// next provider can still take it for certain.
+const handOverTime = 150 * time.Millisecond
 
 // verify makes sure that there is a connection.
 func (p *smtpPool) verify(ctx context.Context) *Error {

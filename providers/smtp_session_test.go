@@ -605,3 +605,35 @@ func TestSMTPIdleConnectionsAreSwept(t *testing.T) {
 		}
 	})
 }
+
+// A mail is not begun that could only end uncertain.
+func TestSMTPHandsOverWhatItHasTimeFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).prepare(t)
+		fake.answer = func(stage smtpStage, _, _ int) string {
+			if stage == atGreeting {
+				time.Sleep(900 * time.Millisecond)
+			}
+			return ""
+		}
+		provider := openSMTP(t, 25)
+		provider.pool.server.dial = fake.dial
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := provider.Send(ctx, smtpMessage())
+		if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Stage != "connect" {
+			t.Error(failure)
+		}
+		if _, commands, _ := fake.seen(); countCommands(commands, "MAIL") != 0 {
+			t.Errorf("the mail was begun: %q", commands)
+		}
+		// The connection serves the next one.
+		if _, err := provider.Send(t.Context(), smtpMessage()); err != nil {
+			t.Error(err)
+		}
+		if connections, _, mails := fake.seen(); connections != 1 || len(mails) != 1 {
+			t.Errorf("%d connections and %d mails", connections, len(mails))
+		}
+		provider.Close()
+	})
+}
