@@ -54,6 +54,44 @@ func BenchmarkMail(b *testing.B) {
 	}
 }
 
+// largest returns the embedded mail with the longest HTML, with all branding.
+func largest(t testing.TB) (html *program, v *values, name string) {
+	t.Helper()
+	c, err := Open(DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	longest := 0
+	for _, locale := range c.Locales() {
+		for _, messageType := range c.Types() {
+			p := Sample(messageType, locale)
+			made, err := c.current.Load().find(c, messageType, locale)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := valuesFor(p)
+			values.locale, values.dir, values.link = locale, "ltr", "https://app.example.com/join?token=sample"
+			values.branding = effectiveBranding(Branding{SenderName: "Acme", CompanyInformation: "Acme Inc., 1 Main Street, Springfield",
+				AppLogo: "https://acme.example/logo.png", AppLogoDark: "https://acme.example/logo-dark.png"}, p)
+			if n := len(made.html.render(values)); n > longest {
+				longest, html, v, name = n, made.html, values, messageType+" "+locale
+			}
+		}
+	}
+	return html, v, name
+}
+
+// BenchmarkLargest renders the HTML part of the largest embedded mail.
+func BenchmarkLargest(b *testing.B) {
+	html, v, name := largest(b)
+	b.SetBytes(int64(len(html.render(v))))
+	b.ReportAllocs()
+	for b.Loop() {
+		html.render(v)
+	}
+	b.Log(name)
+}
+
 func BenchmarkCompile(b *testing.B) {
 	template := eightKB()
 	b.SetBytes(int64(len(template)))
@@ -93,6 +131,15 @@ func BenchmarkOpen(b *testing.B) {
 		if _, err := Open(DefaultSettings()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestLargestAllocations keeps the number of allocations of the largest embedded
+// mail as small.
+func TestLargestAllocations(t *testing.T) {
+	html, v, name := largest(t)
+	if got := testing.AllocsPerRun(100, func() { html.render(v) }); got > 60 {
+		t.Errorf("%s: %v allocations, want at most 60", name, got)
 	}
 }
 
