@@ -20,7 +20,7 @@ func (command checkCommand) Run(s *surroundings) error {
 	if err != nil {
 		return err
 	}
-	h, err := build(c)
+	h, err := build(c, nil)
 	if err != nil {
 		return err
 	}

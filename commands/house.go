@@ -25,7 +25,8 @@ type house struct {
 }
 
 // build joins the house from a checked configuration. It connects to nothing.
-func build(c *config.Config) (*house, error) {
+// changed is told of providers in trouble, if it is not nil.
+func build(c *config.Config, changed func(relay.Status)) (*house, error) {
 	catalogue, err := templates.Open(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errTemplates, err)
@@ -63,6 +64,7 @@ func build(c *config.Config) (*house, error) {
 		Sender:        c.Sender,
 		Branding:      c.Branding,
 		FailUncertain: c.Uncertain == config.Fail,
+		Changed:       changed,
 	})
 	if err != nil {
 		return nil, errors.Join(err, h.Close())

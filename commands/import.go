@@ -132,7 +132,7 @@ func (i *importer) check() error {
 	if err != nil {
 		return err
 	}
-	h, err := build(c)
+	h, err := build(c, nil)
 	if err != nil {
 		return err
 	}

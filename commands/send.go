@@ -26,7 +26,7 @@ func (cmd sendCommand) Run(s *surroundings) error {
 	if err != nil {
 		return err
 	}
-	h, err := build(c)
+	h, err := build(c, nil)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"logto-email-relay/config"
 	"logto-email-relay/handlers"
+	"logto-email-relay/relay"
 )
 
 // leave bounds a clean stop. It takes the 6 s after which Logto has let go of
@@ -57,7 +58,7 @@ func (v *server) run(s *surroundings) (err error) {
 	for _, notice := range v.notices {
 		v.logger.Warn("configuration", "notice", notice.String())
 	}
-	if v.house, err = build(v.config); err != nil {
+	if v.house, err = build(v.config, v.providerChanged); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, v.house.Close()) }()
@@ -175,6 +176,15 @@ func (v *server) reloaded(err error) {
 		return
 	}
 	v.logger.Info("templates reloaded")
+}
+
+// providerChanged logs that a provider is put behind the others, or is back.
+func (v *server) providerChanged(p relay.Status) {
+	if p.Resting {
+		v.logger.Warn("a provider rests", "provider", p.Name, "until", p.Until.UTC().Format(time.RFC3339), "cause", p.Cause.Error())
+		return
+	}
+	v.logger.Info("a provider is in use again", "provider", p.Name)
 }
 
 // ready tells whether the relay should get webhooks: it is not stopping, and

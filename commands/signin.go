@@ -66,6 +66,7 @@ func (v *server) signIn(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case found.err != nil:
+			v.house.relay.Suspend(found.provider, providers.AsError(found.err))
 			v.logger.Warn("a provider could not send now", "provider", found.provider, "error", found.err.Error())
 		case found.note != "":
 			v.logger.Info("a provider signs in", "provider", found.provider, "note", found.note)

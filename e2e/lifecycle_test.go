@@ -221,3 +221,27 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 	relay.signal(t, syscall.SIGHUP)
 	until(t, "the mended edit is used", func() bool { return strings.Contains(latest(), "Fourth") })
 }
+
+// A mail server that is down when the relay starts keeps it neither from
+// starting nor from answering; the relay does not claim to be ready.
+func TestAProviderThatIsDownAtTheStart(t *testing.T) {
+	relay := startRelay(t, fmt.Sprintf(`[{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": %d}]`, freePort(t)))
+	var readiness struct {
+		Ready   bool
+		Details map[string]string
+	}
+	until(t, "the trouble shows in readiness", func() bool {
+		get(t, "http://"+relay.admin+"/readyz", &readiness)
+		return !readiness.Ready
+	})
+	if detail := readiness.Details["provider down"]; !strings.Contains(detail, "resting") || !strings.Contains(detail, "refused") {
+		t.Errorf("readiness says %q", detail)
+	}
+	if log := relay.log(); !strings.Contains(log, "a provider could not send now") {
+		t.Errorf("no warning in the log:\n%s", log)
+	}
+	got := post(t, relay.webhook(), "application/json", authorization, bytes.NewReader(captured(t)["signin"]))
+	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+		t.Errorf("a webhook gets %d, Retry-After %q", got.status, got.header.Get("Retry-After"))
+	}
+}

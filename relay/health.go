@@ -30,7 +30,7 @@ const (
 // depends on the kind of the failure.
 type health struct {
 	mu        sync.Mutex
-	failures  int // temporary and uncertain ones in a row
+	failures  int // in a row
 	restUntil time.Time
 	resting   bool // from the failure to the next acceptance
 	probing   bool // one mail is trying the provider after its rest
@@ -59,29 +59,36 @@ func (h *health) wellNow() bool {
 	return !h.resting
 }
 
-// record takes the end of an attempt: nil when the mail was accepted.
-func (h *health) record(err *providers.Error, now time.Time) {
+// record takes the end of an attempt: nil when the mail was accepted. It tells
+// whether the provider began to rest, or is well again, with this.
+func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	before := h.resting
 	h.probing = false
 	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content {
 		h.failures, h.resting, h.cause = 0, false, nil
-		return
+		return before
 	}
-	h.cause = err
+	h.failures++
 	switch rest := restFor(err); {
 	case rest > 0:
-		h.rest(now, rest)
-	default:
-		h.failures++
-		if h.failures >= failuresToRest {
-			h.rest(now, restAfterFailures)
-		}
+		h.rest(err, now, rest)
+	case h.failures >= failuresToRest:
+		h.rest(err, now, restAfterFailures)
 	}
+	return h.resting != before
 }
 
-func (h *health) rest(now time.Time, length time.Duration) {
-	h.resting, h.restUntil = true, now.Add(length)
+// suspend takes a failure to sign in, which speaks for every mail to come.
+func (h *health) suspend(err *providers.Error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rest(err, now, max(restFor(err), restAfterFailures))
+}
+
+func (h *health) rest(cause *providers.Error, now time.Time, length time.Duration) {
+	h.resting, h.restUntil, h.cause = true, now.Add(length), cause
 }
 
 // restFor returns the rest that one failure alone calls for.

@@ -55,6 +55,9 @@ type Options struct {
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
+	// Changed is told when a provider begins to rest and when it is well again;
+	// nil if nobody wants to know. It must not wait for anything.
+	Changed func(Status)
 }
 
 // Member is a provider as the relay knows it.
@@ -81,6 +84,7 @@ type Relay struct {
 	sender        Sender
 	branding      templates.Branding
 	failUncertain bool
+	changed       func(Status)
 }
 
 type member struct {
@@ -92,7 +96,10 @@ type member struct {
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, routes: o.Routes, sender: o.Sender, branding: o.Branding,
-		failUncertain: o.FailUncertain}
+		failUncertain: o.FailUncertain, changed: o.Changed}
+	if r.changed == nil {
+		r.changed = func(Status) {}
+	}
 	byName := make(map[string]*member)
 	for _, m := range o.Members {
 		one := &member{Member: m, slots: make(chan struct{}, m.MaxConcurrent)}
@@ -285,6 +292,16 @@ func (m *member) status() Status {
 		status.Until, status.Cause = m.health.restUntil, m.health.cause
 	}
 	return status
+}
+
+// Suspend puts a provider behind all others because of a failure to sign in, as
+// if mails had failed.
+func (r *Relay) Suspend(name string, cause *providers.Error) {
+	for _, m := range r.members {
+		if m.Name == name {
+			m.health.suspend(cause, time.Now())
+		}
+	}
 }
 
 // Way tells which route a request takes, counted from 0, or -1 when none

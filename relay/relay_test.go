@@ -294,7 +294,10 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 					}
 					return providers.Receipt{ID: "1"}, nil
 				}}
-				r := newRelay(t, nil, first, accepts("2"))
+				var told []bool
+				r := newRelay(t, func(o *relay.Options) {
+					o.Changed = func(s relay.Status) { told = append(told, s.Resting) }
+				}, first, accepts("2"))
 				send := func() string {
 					receipt, err := deliver(t, r)
 					if err != nil {
@@ -324,6 +327,9 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 				}
 				if s := r.Status()[0]; s.Resting {
 					t.Errorf("still resting after an accepted mail: %+v", s)
+				}
+				if !slices.Equal(told, []bool{true, false}) {
+					t.Errorf("told of the changes %v, want of the rest and of its end", told)
 				}
 			})
 		})
@@ -524,4 +530,20 @@ func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
 	if m := got[1]; m.Stored != nil || m.Text != "text" || m.Locale != "en" || m.ReplyTo.Address != "" {
 		t.Errorf("the provider without got %+v", m)
 	}
+}
+
+// A provider that cannot be signed in at when the relay starts comes after the
+// others, until a mail shows that it is well.
+func TestASuspendedProviderIsAskedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t, nil, accepts("1"), accepts("2"))
+		r.Suspend("a", &providers.Error{Kind: providers.Temporary})
+		for _, want := range []string{"b", "a", "a"} {
+			receipt, err := deliver(t, r)
+			if err != nil || receipt.Provider != want {
+				t.Errorf("accepted by %q, %v; want %s", receipt.Provider, err, want)
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
 }

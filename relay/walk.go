@@ -118,23 +118,29 @@ func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *pro
 	}
 	attempt, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var (
+		accepted providers.Receipt
+		failure  *providers.Error
+	)
 	mail, err := w.write(m)
-	var accepted providers.Receipt
-	if err == nil {
+	if err != nil {
+		failure = &providers.Error{Kind: providers.Configuration, Stage: "render", Detail: providers.Redact(err.Error()), Err: err}
+	} else {
 		message := w.message(m, mail)
-		accepted, err = m.Provider.Send(attempt, &message)
+		if accepted, err = m.Provider.Send(attempt, &message); err != nil {
+			failure = providers.AsError(err)
+		}
 	}
 	end := time.Now()
-	if err == nil {
-		m.health.record(nil, end)
-		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start)})
-		return Receipt{Provider: m.Name, ID: accepted.ID, Locale: mail.Locale}, nil
-	}
-	failure := providers.AsError(err)
-	w.outOfTime = deadline.Sub(end) < tooLate
-	m.health.record(failure, end)
 	w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start), Err: failure})
-	return Receipt{}, failure
+	if m.health.record(failure, end) {
+		w.relay.changed(m.status())
+	}
+	if failure != nil {
+		w.outOfTime = deadline.Sub(end) < tooLate
+		return Receipt{}, failure
+	}
+	return Receipt{Provider: m.Name, ID: accepted.ID, Locale: mail.Locale}, nil
 }
 
 func isRepeatable(p providers.Provider) bool {
