@@ -71,9 +71,9 @@ func (s *httpSettings) Check() []settings.Problem {
 	case !used["to"]:
 		problems = append(problems, settings.Problem{Key: "body",
 			Text: "this uses {{to}} nowhere, so that the service could not know the recipient"})
-	case !used["text"] && !used["html"]:
+	case !used["text"] && !used["html"] && !used["code"] && !used["link"]:
 		problems = append(problems, settings.Problem{Key: "body",
-			Text: "this uses neither {{text}} nor {{html}}, so that the mail would be empty"})
+			Text: "this uses none of {{text}}, {{html}}, {{code}} and {{link}}, so that the mail would be empty"})
 	}
 	return problems
 }
@@ -220,9 +220,9 @@ func (t *jsonTemplate) UnmarshalSetting(value any) error {
 		return errors.New("write the JSON object that the service expects")
 	}
 	for _, name := range slices.Sorted(maps.Keys(placeholders(object))) {
-		if _, ok := httpValues[name]; !ok {
-			return fmt.Errorf("{{%s}} is nothing that can be filled in; there are %s", name,
-				strings.Join(slices.Sorted(maps.Keys(httpValues)), ", "))
+		if _, ok := httpValues[name]; !ok && !isPayloadPath(name) {
+			return fmt.Errorf("{{%s}} is nothing that can be filled in; there are %s, and of Logto's payload %s", name,
+				strings.Join(slices.Sorted(maps.Keys(httpValues)), ", "), strings.Join(payloadRoots, ", "))
 		}
 	}
 	*t = object
@@ -252,6 +252,40 @@ var httpValues = map[string]func(*Message) string{
 	"messageId":    func(m *Message) string { return m.MessageID },
 	"type":         func(m *Message) string { return m.Type },
 	"locale":       func(m *Message) string { return m.Locale },
+}
+
+// payloadRoots are what a body may take from Logto's payload, with dots for what
+// is below: user.name. JSON escapes it; whether the service does is the service's
+// own.
+var payloadRoots = []string{"code", "link", "application", "organization", "user", "inviter"}
+
+func isPayloadPath(name string) bool {
+	root, _, _ := strings.Cut(name, ".")
+	return slices.Contains(payloadRoots, root)
+}
+
+// payloadText returns the text at a path of the payload, empty if there is none.
+func payloadText(payload map[string]any, path string) string {
+	var value any = payload
+	for key := range strings.SplitSeq(path, ".") {
+		object, _ := value.(map[string]any)
+		value = object[key]
+	}
+	switch text := value.(type) {
+	case string:
+		return text
+	case json.Number:
+		return text.String()
+	}
+	return ""
+}
+
+// httpValue is what a placeholder stands for.
+func httpValue(name string, m *Message) string {
+	if own, ok := httpValues[name]; ok {
+		return own(m)
+	}
+	return payloadText(m.Payload, name)
 }
 
 var httpPlaceholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
@@ -294,7 +328,7 @@ func fill(value any, m *Message) (any, bool) {
 	switch v := value.(type) {
 	case string:
 		filled := httpPlaceholder.ReplaceAllStringFunc(v, func(placeholder string) string {
-			return httpValues[httpPlaceholder.FindStringSubmatch(placeholder)[1]](m)
+			return httpValue(httpPlaceholder.FindStringSubmatch(placeholder)[1], m)
 		})
 		return filled, filled != "" || v == ""
 	case []any:

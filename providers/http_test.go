@@ -103,6 +103,29 @@ func TestHTTPBody(t *testing.T) {
 }
 
 // TestHTTPInjection fills in values that look like JSON or like placeholders.
+// A service that keeps its own templates gets the payload's values, as JSON.
+func TestHTTPBodyOfThePayload(t *testing.T) {
+	var body jsonTemplate
+	err := body.UnmarshalSetting(map[string]any{"to": "{{to}}", "template": "sign-in", "variables": map[string]any{
+		"code": "{{ code }}", "app": "{{application.name}}", "link": "{{link}}", "who": "{{user.profile.nickname}}"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := plainMessage()
+	m.Payload = map[string]any{"code": json.Number("482913"), "application": map[string]any{"name": `Acme "Shop" {{code}}`}, "user": "odd"}
+	got, err := body.render(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"template":"sign-in","to":"ada.lovelace@example.org","variables":{"app":"Acme \"Shop\" {{code}}","code":"482913"}}`
+	if strings.TrimSpace(string(got)) != want {
+		t.Errorf("the body is\n%s, want\n%s", got, want)
+	}
+	if err := body.UnmarshalSetting(map[string]any{"to": "{{to}}", "x": "{{password}}"}); err == nil || !strings.Contains(err.Error(), "code, link") {
+		t.Errorf("an unknown name: %v", err)
+	}
+}
+
 func TestHTTPInjection(t *testing.T) {
 	s := newHTTPSettings()
 	setBody(s, `{"to":"{{to}}","subject":"{{subject}}","name":"{{from.name}}"}`)
