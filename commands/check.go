@@ -11,11 +11,16 @@ import (
 )
 
 type checkCommand struct {
-	Connect bool `help:"Sign in at every provider too. No mail is sent."`
+	Connect bool   `help:"Sign in at every provider too. No mail is sent."`
+	To      string `default:"ada@example.org" placeholder:"ADDRESS" help:"Whose mails' routes to show."`
 }
 
 // Run reads everything that serve would read, and shows what it would use.
 func (command checkCommand) Run(s *surroundings) error {
+	to, err := relay.ParseRecipient(command.To)
+	if err != nil {
+		return fmt.Errorf("%w: --to: %w", errUsage, err)
+	}
 	c, notices, err := s.load()
 	if err != nil {
 		return err
@@ -54,13 +59,13 @@ func (command checkCommand) Run(s *surroundings) error {
 	}
 	for _, kind := range h.catalogue.Types() {
 		route, names := h.relay.Way(relay.Request{
-			To: "ada@example.org", Type: kind, Payload: templates.Sample(kind, ""),
+			To: to, Type: kind, Payload: templates.Sample(kind, ""),
 		})
 		taken := "no route"
 		if route >= 0 {
 			taken = fmt.Sprintf("routes[%d]", route)
 		}
-		fmt.Fprintf(s.out, "a %s to ada@example.org: %s, %s\n", kind, taken, strings.Join(names, " then "))
+		fmt.Fprintf(s.out, "a %s to %s: %s, %s\n", kind, to, taken, strings.Join(names, " then "))
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d providers could not send", failed, len(found))
