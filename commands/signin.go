@@ -55,21 +55,42 @@ func connected(v providers.Verifier) bool {
 	return keepsConnection
 }
 
+// signInAgain is how long a provider that could not be signed in at is left alone.
+const signInAgain = 10 * time.Second
+
 // signIn opens the first connection of the providers that keep them, and warns of
-// those that could not send, once. It is no reason not to start: what is down now
-// may be up when a mail comes.
+// those that could not send. It is no reason not to start: what is down now may be
+// up when a mail comes. Such a provider rests, and is tried again until it can be
+// signed in at, so that readiness tells the truth where no mail does.
 func (v *server) signIn(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, time.Duration(v.config.Server.Timeout))
-	defer cancel()
-	for _, found := range v.house.signIn(limited, connected) {
-		switch {
-		case ctx.Err() != nil:
+	troubled := make(map[string]bool)
+	for {
+		limited, cancel := context.WithTimeout(ctx, time.Duration(v.config.Server.Timeout))
+		found := v.house.signIn(limited, connected)
+		cancel()
+		if ctx.Err() != nil {
 			return
-		case found.err != nil:
-			v.house.relay.Suspend(found.provider, providers.AsError(found.err))
-			v.logger.Warn("a provider could not send now", "provider", found.provider, "error", found.err.Error())
-		case found.note != "":
-			v.logger.Info("a provider signs in", "provider", found.provider, "note", found.note)
+		}
+		for _, f := range found {
+			switch {
+			case f.err != nil && !troubled[f.provider]:
+				troubled[f.provider] = true
+				v.logger.Warn("a provider could not send now", "provider", f.provider, "error", f.err.Error())
+				fallthrough
+			case f.err != nil:
+				v.house.relay.Suspend(f.provider, providers.AsError(f.err))
+			case troubled[f.provider]:
+				delete(troubled, f.provider)
+				v.house.relay.Resume(f.provider)
+			}
+		}
+		if len(troubled) == 0 {
+			return
+		}
+		select {
+		case <-time.After(signInAgain):
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/emersion/go-smtp"
 )
 
 // On SIGTERM the relay is not ready any more, still answers, asks callers to
@@ -225,7 +227,8 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 // A mail server that is down when the relay starts keeps it neither from
 // starting nor from answering; the relay does not claim to be ready.
 func TestAProviderThatIsDownAtTheStart(t *testing.T) {
-	relay := startRelay(t, fmt.Sprintf(`[{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": %d}]`, freePort(t)))
+	port := freePort(t)
+	relay := startRelay(t, fmt.Sprintf(`[{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": %d}]`, port))
 	var readiness struct {
 		Ready   bool
 		Details map[string]string
@@ -244,4 +247,16 @@ func TestAProviderThatIsDownAtTheStart(t *testing.T) {
 	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
 		t.Errorf("a webhook gets %d, Retry-After %q", got.status, got.header.Get("Retry-After"))
 	}
+	// It comes up, and the relay finds out without a mail.
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return sinkSession{new(sink)}, nil }))
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	until(t, "the relay is ready", func() bool {
+		get(t, "http://"+relay.admin+"/readyz", &readiness)
+		return readiness.Ready && readiness.Details["provider down"] == "in use"
+	})
 }

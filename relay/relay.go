@@ -304,6 +304,15 @@ func (r *Relay) Suspend(name string, cause *providers.Error) {
 	}
 }
 
+// Resume ends a provider's rest, because it could be signed in at.
+func (r *Relay) Resume(name string) {
+	for _, m := range r.members {
+		if m.Name == name && m.health.record(nil, time.Now()) {
+			r.changed(m.status())
+		}
+	}
+}
+
 // Way tells which route a request takes, counted from 0, or -1 when none
 // matches, and which providers it would be offered to.
 func (r *Relay) Way(request Request) (route int, names []string) {

@@ -545,5 +545,10 @@ func TestASuspendedProviderIsAskedLast(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
+		r.Suspend("a", &providers.Error{Kind: providers.Configuration})
+		r.Resume("a")
+		if receipt, err := deliver(t, r); err != nil || receipt.Provider != "a" {
+			t.Errorf("after its rest was ended, accepted by %q, %v", receipt.Provider, err)
+		}
 	})
 }
