@@ -74,9 +74,5 @@ func (s *AdminSettings) Check() []settings.Problem {
 
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return err == nil && settings.IsLoopback(host)
 }

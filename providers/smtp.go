@@ -168,7 +168,7 @@ func (s *SMTPSettings) checkMode(report func(key, text string)) {
 			report("ignoreTLS", "it contradicts requireTLS; remove one of them")
 		case s.mode() == tlsImplicit:
 			report("ignoreTLS", "it contradicts TLS from the first byte; remove it, or secure")
-		case s.login().user != "" && !isLoopback(s.host()):
+		case s.login().user != "" && !settings.IsLoopback(s.host()):
 			report("ignoreTLS", "a password goes out in clear text to this machine alone; remove ignoreTLS, or auth")
 		}
 	}
@@ -195,7 +195,7 @@ func (s *SMTPSettings) mode() tlsMode {
 		return tlsImplicit
 	case s.IgnoreTLS:
 		return tlsOff
-	case s.RequireTLS, s.login().user != "" && !isLoopback(s.host()):
+	case s.RequireTLS, s.login().user != "" && !settings.IsLoopback(s.host()):
 		return tlsRequired
 	}
 	return tlsOffered

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/wneessen/go-mail/smtp"
+
+	"logto-email-relay/settings"
 )
 
 // tlsMode is how a connection gets its encryption.
@@ -220,7 +222,7 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 	problem := func(detail, hint string) *Error {
 		return &Error{Kind: Configuration, Stage: atAUTH.String(), Detail: detail, Hint: hint}
 	}
-	if !s.secure && !isLoopback(s.server.host) {
+	if !s.secure && !settings.IsLoopback(s.server.host) {
 		return problem("the connection is not encrypted, and a password never goes out in clear text",
 			`set "requireTLS": true, or "secure": true with port 465`)
 	}
@@ -485,10 +487,4 @@ func (s *smtpSession) quit() {
 	if s.write([]byte("QUIT\r\n")) == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(s.client.Text.R, 512))
 	}
-}
-
-// isLoopback tells whether a host can only be this machine.
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -432,7 +432,7 @@ func (c *Common) endpointOr(usual string) string {
 // way. Only this machine is near enough to do without.
 func checkURL(key, text string) []settings.Problem {
 	address, err := url.Parse(text)
-	if err != nil || address.Scheme != "http" || isLoopback(address.Hostname()) {
+	if err != nil || address.Scheme != "http" || settings.IsLoopback(address.Hostname()) {
 		return nil
 	}
 	return []settings.Problem{{Key: key,

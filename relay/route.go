@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/language"
+
+	"logto-email-relay/settings"
 )
 
 // traits are what routes look at.
@@ -34,7 +36,7 @@ func idOf(context any) string {
 
 // matches tells whether every condition that the route names holds.
 func (r *Route) matches(t traits) bool {
-	return holds(r.Domains, t.domain, matchDomain) &&
+	return holds(r.Domains, t.domain, settings.MatchHost) &&
 		holds(r.Types, t.kind, equal) &&
 		holds(r.Applications, t.application, equal) &&
 		holds(r.Organizations, t.organization, equal) &&
@@ -46,14 +48,6 @@ func holds(wanted []string, actual string, match func(wanted, actual string) boo
 }
 
 func equal(wanted, actual string) bool { return wanted == actual }
-
-func matchDomain(wanted, actual string) bool {
-	wanted = strings.ToLower(wanted)
-	if below, wildcard := strings.CutPrefix(wanted, "*"); wildcard {
-		return strings.HasSuffix(actual, below)
-	}
-	return wanted == actual
-}
 
 // matchLocale lets "pt" stand for pt-BR and pt-PT, and "zh-Hant" for zh-TW.
 func matchLocale(wanted, actual string) bool {

@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -46,6 +47,22 @@ func isHostName(domain string) bool {
 		}
 	}
 	return true
+}
+
+// MatchHost tells whether a host, in lower case, is the one that an operator
+// wrote; "*.acme.example" stands for every host below acme.example.
+func MatchHost(written, host string) bool {
+	written = strings.ToLower(written)
+	if below, wildcard := strings.CutPrefix(written, "*"); wildcard {
+		return strings.HasSuffix(host, below)
+	}
+	return written == host
+}
+
+// IsLoopback tells whether a host, in lower case, can only be this machine.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -65,12 +65,8 @@ func (l Links) Allow(link string) bool {
 	if host == "" && (u.Scheme == "https" || u.Scheme == "http") {
 		return false
 	}
-	return len(l.Hosts) == 0 || slices.ContainsFunc(l.Hosts, func(pattern string) bool {
-		pattern = strings.ToLower(pattern)
-		if below, wildcard := strings.CutPrefix(pattern, "*"); wildcard {
-			return strings.HasSuffix(host, below)
-		}
-		return host == pattern
+	return len(l.Hosts) == 0 || slices.ContainsFunc(l.Hosts, func(written string) bool {
+		return settings.MatchHost(written, host)
 	})
 }
 
