@@ -8,8 +8,10 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"sync"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-playground/validator/v10"
 
 	"logto-email-relay/relay"
@@ -85,9 +87,22 @@ func (d *decoder) decode(body []byte) (relay.Request, error) {
 	return request, nil
 }
 
+// reader reads one body after another. It is not safe for concurrent use.
+type reader struct {
+	body bytes.Reader
+	json jsontext.Decoder
+}
+
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+var (
+	errNoObject = errors.New("not a JSON object")
+	errTooDeep  = fmt.Errorf("more than %d levels deep", maxDepth)
+)
+
 // object reads exactly one JSON object. Keys count as they are written, and
-// none counts twice: what two readers could take for two different mails is
-// refused. Its errors quote nothing.
+// none counts twice in its object: what two readers could take for two
+// different mails is refused. Its errors quote nothing.
 func object(body []byte) (map[string]any, error) {
 	if len(body) == 0 {
 		return nil, errors.New("no body")
@@ -95,50 +110,96 @@ func object(body []byte) (map[string]any, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("not UTF-8")
 	}
-	depth, members := measure(body)
-	if depth > maxDepth {
-		return nil, fmt.Errorf("more than %d levels deep", maxDepth)
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	var fields map[string]any
-	var otherType *json.UnmarshalTypeError
-	switch err := dec.Decode(&fields); {
-	case errors.As(err, &otherType), err == nil && fields == nil:
-		return nil, errors.New("not a JSON object")
+	r := readers.Get().(*reader)
+	defer func() {
+		r.body.Reset(nil)
+		readers.Put(r)
+	}()
+	r.body.Reset(body)
+	// What is invalid now can only be half a surrogate, \ud800, in a name that
+	// somebody cut.
+	r.json.Reset(&r.body, jsontext.AllowInvalidUTF8(true))
+	switch fields, err := r.object(); {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return nil, errors.New("a key occurs twice")
+	case errors.Is(err, errTooDeep), errors.Is(err, errNoObject):
+		return nil, err
 	case err != nil:
 		return nil, errors.New("not JSON")
+	default:
+		if _, err := r.json.ReadToken(); !errors.Is(err, io.EOF) {
+			return nil, errors.New("something follows the JSON object")
+		}
+		return fields, nil
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
-	}
-	if members != len(fields) {
-		return nil, errors.New("a key occurs twice")
-	}
-	return fields, nil
 }
 
-// measure counts the levels of objects and lists, before a recursive reader may
-// meet them, and the members of the outermost object, each of which has one
-// colon. For what is not JSON the counts mean nothing.
-func measure(body []byte) (depth, members int) {
-	level := 0
-	inText := false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inText && c == '\\':
-			i++
-		case c == '"':
-			inText = !inText
-		case inText:
-		case c == '{' || c == '[':
-			level++
-			depth = max(depth, level)
-		case c == '}' || c == ']':
-			level--
-		case c == ':' && level == 1:
-			members++
+func (r *reader) object() (map[string]any, error) {
+	switch opening, err := r.json.ReadToken(); {
+	case err != nil:
+		return nil, err
+	case opening.Kind() != '{':
+		return nil, errNoObject
+	}
+	return r.members()
+}
+
+// members reads what follows the brace that opens an object.
+func (r *reader) members() (map[string]any, error) {
+	if r.json.StackDepth() > maxDepth {
+		return nil, errTooDeep
+	}
+	fields := make(map[string]any)
+	for {
+		token, err := r.json.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		if token.Kind() == '}' {
+			return fields, nil
+		}
+		name := token.String()
+		if fields[name], err = r.value(); err != nil {
+			return nil, err
 		}
 	}
-	return depth, members
+}
+
+// items reads what follows the bracket that opens a list.
+func (r *reader) items() ([]any, error) {
+	if r.json.StackDepth() > maxDepth {
+		return nil, errTooDeep
+	}
+	list := []any{}
+	for r.json.PeekKind() != ']' {
+		value, err := r.value()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, value)
+	}
+	_, err := r.json.ReadToken()
+	return list, err
+}
+
+// value reads a value as encoding/json would, with its numbers as they are
+// written.
+func (r *reader) value() (any, error) {
+	token, err := r.json.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch token.Kind() {
+	case '{':
+		return r.members()
+	case '[':
+		return r.items()
+	case '"':
+		return token.String(), nil
+	case '0':
+		return json.Number(token.String()), nil
+	case 't', 'f':
+		return token.Bool(), nil
+	}
+	return nil, nil // null
 }

@@ -76,6 +76,7 @@ func inputs() []input {
 		{name: "a control character in a text", body: with("to", "\"alice\n@example.com\""), code: 400, word: "malformed"},
 		{name: "a key twice", body: `{"to":"eve@example.com",` + good[1:], code: 400, word: "malformed"},
 		{name: "a key twice, once escaped", body: `{"\u0074o":"eve@example.com",` + good[1:], code: 400, word: "malformed"},
+		{name: "a key twice, further down", body: payload(`"code":"1","code":"2"`), code: 400, word: "malformed"},
 		{name: "9,000 levels deep", body: with("payload", deep), code: 400, word: "malformed"},
 		{name: "9,000 levels deep and never closed", body: strings.Repeat("[", 9000), code: 400, word: "malformed"},
 		{name: "33 levels deep", body: payload(`"a":` + strings.Repeat("[", 31) + strings.Repeat("]", 31)), code: 400, word: "malformed"},
