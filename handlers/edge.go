@@ -42,7 +42,7 @@ func (e *edge) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
 			if value := recover(); value != nil {
-				e.logger.Error("panic", "id", c.Get(idKey), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+				e.logger.Error("panic", "id", requestID(c), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
 				err = e.answer(c, &failure{reason: relay.Internal})
 			}
 		}()
@@ -50,24 +50,17 @@ func (e *edge) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// idKey is where a request keeps its id.
-const idKey = "id"
-
-// identified gives the request the id that its mail will bear too.
+// identified gives the request the id that its mail will bear too, and keeps it
+// where the caller finds it.
 func (e *edge) identified(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id := relay.NewID()
-		c.Set(idKey, id)
-		c.Response().Header().Set("X-Request-Id", id)
+		c.Response().Header().Set(echo.HeaderXRequestID, relay.NewID())
 		return next(c)
 	}
 }
 
 // requestID returns the id that identified gave.
-func requestID(c echo.Context) string {
-	id, _ := c.Get(idKey).(string)
-	return id
-}
+func requestID(c echo.Context) string { return c.Response().Header().Get(echo.HeaderXRequestID) }
 
 // reference is the part of the id that people are shown.
 func reference(c echo.Context) string { return relay.Reference(requestID(c)) }
@@ -118,7 +111,19 @@ func (e *edge) access(c echo.Context, code int, failed *failure, took time.Durat
 	} else if e.observe != nil {
 		e.observe(c.Path(), code, reason, took)
 	}
-	e.logger.LogAttrs(c.Request().Context(), level, "request", attrs...)
+	logLine(c, e.logger, level, "request", attrs)
+}
+
+// logLine writes one line about a request. The logger's own methods would look
+// up the place in the code that they are called from, which no format shows.
+func logLine(c echo.Context, logger *slog.Logger, level slog.Level, message string, attrs []slog.Attr) {
+	ctx := c.Request().Context()
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	line := slog.NewRecord(time.Now(), level, message, 0)
+	line.AddAttrs(attrs...)
+	_ = logger.Handler().Handle(ctx, line) // there is nowhere else to say it
 }
 
 // bounded starts the clock of a request: its context ends after the timeout,

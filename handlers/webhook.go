@@ -82,14 +82,13 @@ func (p *public) sized(next echo.HandlerFunc) echo.HandlerFunc {
 // readBody reads a JSON body whole, within the bounds of its size and its time.
 func readBody(c echo.Context) ([]byte, error) {
 	r := c.Request()
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" {
+	if !isJSON(r.Header.Get("Content-Type")) {
 		return nil, &failure{reason: relay.UnsupportedMediaType, detail: "Content-Type is not application/json"}
 	}
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, &failure{reason: relay.UnsupportedMediaType, detail: "the body has a Content-Encoding"}
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := readAll(r.Body, r.ContentLength)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &failure{reason: relay.Timeout, detail: "the body did not arrive in time", err: err}
@@ -100,6 +99,26 @@ func readBody(c echo.Context) ([]byte, error) {
 	}
 	setReadDeadline(c, time.Time{})
 	return body, nil
+}
+
+func isJSON(contentType string) bool {
+	const wanted = "application/json"
+	if contentType == wanted { // as Logto writes it
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == wanted
+}
+
+// readAll reads to the end, but not more than a byte over maxBody. length is
+// what the caller announced, -1 if nothing.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > maxBody {
+		return io.ReadAll(io.LimitReader(r, maxBody+1))
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(r, body)
+	return body, err
 }
 
 // attemptLine is one attempt in the line of a mail.
@@ -159,7 +178,7 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 			attrs = append(attrs, slog.String("cause", text))
 		}
 	}
-	p.logger.LogAttrs(c.Request().Context(), level, message, attrs...)
+	logLine(c, p.logger, level, message, attrs)
 	p.metrics.mail(r.Type, receipt.Provider, reason, attempts)
 }
 

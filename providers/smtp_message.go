@@ -319,12 +319,11 @@ func appendBase64(b []byte, text string) []byte {
 func appendQuotedPrintable(b []byte, text string) []byte {
 	used := 0 // characters on the line under way
 	for i := 0; i < len(text); {
-		// Most of a mail is runs of ordinary characters: copy them whole, with
-		// the blanks between them.
-		run := i
-		limit := min(len(text), i+quotedLine-used)
-		for run < limit && (ordinary[text[run]] || text[run] == ' ' && run+1 < limit && ordinary[text[run+1]]) {
-			run++
+		// Most of a mail is runs of characters that stay as they are: copy them
+		// whole. Only a blank before a line end does not.
+		run := i + plainPrefix(text[i:min(len(text), i+quotedLine-used)])
+		if run > i && text[run-1] == ' ' && endsLine(text, run) {
+			run--
 		}
 		if run > i && (used > 0 || text[i] != '.') {
 			b = append(b, text[i:run]...)
@@ -342,7 +341,7 @@ func appendQuotedPrintable(b []byte, text string) []byte {
 			i++
 			continue
 		}
-		plain := ordinary[c] && used > 0 || (c == ' ' || c == '\t') && !endsLine(text, i+1)
+		plain := used > 0 && c > ' ' && c <= '~' && c != '=' || (c == ' ' || c == '\t') && !endsLine(text, i+1)
 		if plain && used < quotedLine {
 			b = append(b, c)
 			used++
@@ -363,11 +362,27 @@ func appendQuotedPrintable(b []byte, text string) []byte {
 
 func endsLine(text string, i int) bool { return i == len(text) || text[i] == '\r' || text[i] == '\n' }
 
-// ordinary holds the characters that quoted-printable leaves alone wherever
-// they stand, but for a dot at the start of a line.
-var ordinary = func() (table [256]bool) {
-	for c := '!'; c <= '~'; c++ {
-		table[c] = c != '='
+// plainPrefix returns how many characters at the beginning are such that
+// quoted-printable leaves them alone: visible ASCII without "=", and blanks. It
+// looks at eight at a time, because every mail goes through it whole.
+func plainPrefix(text string) int {
+	const (
+		ones = 0x0101010101010101
+		high = 0x80 * ones
+	)
+	n := 0
+	for ; len(text)-n >= 8; n += 8 {
+		word := binary.LittleEndian.Uint64([]byte(text[n : n+8]))
+		equal := word ^ '='*ones
+		// The lowest of these bits is in the first character below a blank, above
+		// "~" or equal to "="; carries make the bits above it mean nothing.
+		other := ((word - ' '*ones) | (word + ones) | word | (equal-ones)&^equal) & high
+		if other != 0 {
+			return n + bits.TrailingZeros64(other)/8
+		}
 	}
-	return table
-}()
+	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f && text[n] != '=' {
+		n++
+	}
+	return n
+}

@@ -202,6 +202,25 @@ func TestSMTPPartEncoding(t *testing.T) {
 	}
 }
 
+// Every ASCII character, at every offset within a few words of the encoder's.
+func TestSMTPQuotedPrintable(t *testing.T) {
+	for c := range 128 {
+		for offset := range 20 {
+			text := strings.Repeat("x", offset) + string(rune(c)) + strings.Repeat("y", 19-offset)
+			encoded := string(appendQuotedPrintable(nil, text))
+			decoded, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(encoded)))
+			want := strings.ReplaceAll(strings.ReplaceAll(text, "\r", "\r\n"), "\n", "\r\n")
+			if want = strings.ReplaceAll(want, "\r\r\n", "\r\n"); err != nil || string(decoded) != want {
+				t.Errorf("%q arrives as %q through %q: %v", text, decoded, encoded, err)
+			}
+			plain := strings.ReplaceAll(encoded, "\r\n", "")
+			if strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' && r != '\t' || r > '~' }) || strings.HasPrefix(encoded, ".") {
+				t.Errorf("%q travels as %q", text, encoded)
+			}
+		}
+	}
+}
+
 func TestSMTPHeaderFolding(t *testing.T) {
 	for _, subject := range []string{
 		"",
