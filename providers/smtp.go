@@ -296,7 +296,6 @@ func (s *SMTPSettings) Open() (Provider, error) {
 		return nil, err
 	}
 	p := &smtpProvider{pool: pool, headers: s.CustomHeaders}
-	p.buffers.New = func() any { return new([]byte) }
 	if s.DKIM != nil {
 		key, err := gomail.PrivKeyFromPEM([]byte(s.DKIM.PrivateKey.Reveal()))
 		if err != nil {
@@ -329,24 +328,34 @@ type smtpMail struct {
 	fromUTF8, toUTF8 bool   // the sender's side or the recipient is not ASCII
 	data             []byte // the message with the final dot
 	size             int    // the message alone
+	// release gives data back to those who made it.
+	release func(data []byte)
+}
+
+// written says that the data is out, or that nobody wants it any more. From here
+// on a mail only waits for a verdict, and should hold little meanwhile.
+func (mail *smtpMail) written() {
+	if mail.data != nil {
+		mail.release(mail.data)
+		mail.data = nil
+	}
 }
 
 // Send hands over one message.
 func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
-	buffer := p.buffers.Get().(*[]byte)
-	defer p.buffers.Put(buffer)
-	mail, failure := p.compose((*buffer)[:0], m)
+	messageID := m.MessageID // of m nothing else is needed once the mail is built
+	mail, failure := p.compose(m)
 	if failure != nil {
 		return Receipt{}, failure
 	}
-	*buffer = mail.data
+	defer mail.written()
 	answer, failure := p.pool.send(ctx, mail)
 	if failure != nil {
 		return Receipt{}, failure
 	}
 	id := queueID(answer)
 	if id == "" {
-		id = m.MessageID
+		id = messageID
 	}
 	return Receipt{ID: id, Answer: tidyAnswer(answer)}, nil
 }
@@ -372,15 +381,15 @@ func (p *smtpProvider) Close() error {
 	return nil
 }
 
-// compose checks and builds the mail in b.
-func (p *smtpProvider) compose(b []byte, m *Message) (*smtpMail, *Error) {
+// compose checks and builds the mail.
+func (p *smtpProvider) compose(m *Message) (*smtpMail, *Error) {
 	refuse := func(kind Kind, stage smtpStage, err error) (*smtpMail, *Error) {
 		return nil, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
 	}
 	if failure := m.check(); failure != nil {
 		return nil, failure
 	}
-	mail := &smtpMail{}
+	mail := &smtpMail{release: p.keep}
 	ascii := true
 	var err error
 	if mail.to, ascii, err = smtpPath(m.To); err != nil {
@@ -397,7 +406,7 @@ func (p *smtpProvider) compose(b []byte, m *Message) (*smtpMail, *Error) {
 		}
 		mail.fromUTF8 = mail.fromUTF8 || !ascii
 	}
-	if mail.data, err = appendMIME(b, m, p.headers); err != nil {
+	if mail.data, err = appendMIME(p.buffer(), m, p.headers); err != nil {
 		return refuse(Content, atBody, err)
 	}
 	if p.signer != nil {
@@ -409,6 +418,16 @@ func (p *smtpProvider) compose(b []byte, m *Message) (*smtpMail, *Error) {
 	mail.data = append(mail.data, ".\r\n"...)
 	return mail, nil
 }
+
+// buffer returns an empty one that has been kept, if there is one.
+func (p *smtpProvider) buffer() []byte {
+	if kept, ok := p.buffers.Get().(*[]byte); ok {
+		return (*kept)[:0]
+	}
+	return nil
+}
+
+func (p *smtpProvider) keep(buffer []byte) { p.buffers.Put(&buffer) }
 
 // queueID finds the id in the text of an accepting reply, for the servers whose
 // form is known: Postfix and SendGrid, Exim, Amazon SES.

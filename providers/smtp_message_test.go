@@ -337,7 +337,7 @@ func TestSMTPMessageRefusesBreaks(t *testing.T) {
 	} {
 		m := smtpMessage()
 		spoil(m)
-		if built, failure := new(smtpProvider).compose(nil, m); failure == nil {
+		if built, failure := new(smtpProvider).compose(m); failure == nil {
 			t.Errorf("%s: built\n%s", name, built.data)
 		}
 	}

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -59,9 +60,10 @@ type smtpLogin struct {
 // smtpSession is one connection, logged in and ready for mails, one at a time.
 type smtpSession struct {
 	server *smtpServer
-	client *smtp.Client
 	conn   *boundedConn // what lies below TLS, if there is TLS
+	wire   net.Conn     // conn, or TLS over it
 	secure bool
+	in     *textproto.Reader
 
 	pipelining bool // RFC 2920
 	utf8       bool // RFC 6531
@@ -75,7 +77,9 @@ type smtpSession struct {
 	broken       bool // no further mail may go through
 	lost         bool // broke by itself before the message was handed over
 
-	commands []byte // the buffer that a flight of commands is written in
+	// Buffers of the transaction under way.
+	commands []byte
+	steps    []smtpStep
 }
 
 // boundedConn gives up on a server that talks without end.
@@ -148,63 +152,112 @@ func (s *smtpSession) enter(ctx context.Context, limit time.Duration) {
 
 // greet takes a fresh connection through greeting, TLS, EHLO and AUTH.
 func (s *smtpSession) greet(ctx context.Context) *Error {
-	var conn net.Conn = s.conn
+	s.wire = s.conn
 	if s.server.mode == tlsImplicit {
-		s.enter(ctx, s.server.tlsTimeout)
-		secured := tls.Client(s.conn, s.server.tls)
-		if err := secured.Handshake(); err != nil {
-			return smtpFailure(ctx, atTLS, err)
+		if failure := s.handshake(ctx, s.server.tlsTimeout); failure != nil {
+			return failure
 		}
-		conn, s.secure = secured, true
 	}
 	s.enter(ctx, s.server.greetingTimeout)
-	client, err := smtp.NewClient(conn, s.server.host)
+	client, err := smtp.NewClient(s.wire, s.server.host)
 	if err != nil {
 		return smtpFailure(ctx, atGreeting, err)
 	}
-	s.client = client
+	if failure := s.hello(ctx, client); failure != nil {
+		return failure
+	}
+	client, failure := s.startTLS(ctx, client)
+	if failure != nil {
+		return failure
+	}
+	if failure := s.authenticate(ctx, client); failure != nil {
+		return failure
+	}
+	return s.take(ctx, client)
+}
+
+func (s *smtpSession) hello(ctx context.Context, client *smtp.Client) *Error {
 	s.enter(ctx, s.server.replyTimeout)
 	if err := client.Hello(s.server.ehlo); err != nil {
 		return smtpFailure(ctx, atEHLO, err)
 	}
-	if failure := s.startTLS(ctx); failure != nil {
-		return failure
+	return nil
+}
+
+// handshake puts TLS over the connection.
+func (s *smtpSession) handshake(ctx context.Context, limit time.Duration) *Error {
+	s.enter(ctx, limit)
+	secured := tls.Client(s.conn, s.server.tls)
+	if err := secured.Handshake(); err != nil {
+		return smtpFailure(ctx, atTLS, err)
 	}
-	if failure := s.authenticate(ctx); failure != nil {
-		return failure
+	s.wire, s.secure = secured, true
+	return nil
+}
+
+// replyBuffer holds the replies of one flight; a longer one only takes several
+// reads. A thousand connections that wait for a verdict hold one each.
+const replyBuffer = 512
+
+// take goes on without the client, whose buffers are larger than commands and
+// replies need.
+func (s *smtpSession) take(ctx context.Context, client *smtp.Client) *Error {
+	if client.Text.R.Buffered() > 0 {
+		return smtpFailure(ctx, atEHLO, textproto.ProtocolError("the server speaks unasked"))
 	}
 	s.pipelining, _ = client.Extension("PIPELINING")
 	s.utf8, _ = client.Extension("SMTPUTF8")
 	var limit string
 	s.size, limit = client.Extension("SIZE")
 	s.maxSize, _ = strconv.Atoi(limit) // a missing or zero limit means none
+	s.in = textproto.NewReader(bufio.NewReaderSize(s.wire, replyBuffer))
 	return nil
 }
 
-func (s *smtpSession) startTLS(ctx context.Context) *Error {
+// startTLS changes to TLS by STARTTLS if that is wanted, and returns the client
+// to go on with.
+func (s *smtpSession) startTLS(ctx context.Context, client *smtp.Client) (*smtp.Client, *Error) {
 	if s.secure || s.server.mode == tlsOff {
-		return nil
+		return client, nil
 	}
-	if offered, _ := s.client.Extension("STARTTLS"); !offered {
+	if offered, _ := client.Extension("STARTTLS"); !offered {
 		if s.server.mode == tlsOffered {
-			return nil
+			return client, nil
 		}
-		return &Error{Kind: Configuration, Stage: atSTARTTLS.String(), Detail: "the server does not offer STARTTLS",
+		return nil, &Error{Kind: Configuration, Stage: atSTARTTLS.String(), Detail: "the server does not offer STARTTLS",
 			Hint: `use the port for implicit TLS with "secure": true; a password never goes out in clear text`}
 	}
 	s.enter(ctx, s.server.replyTimeout)
-	err := s.client.StartTLS(s.server.tls)
-	state, switched := s.client.TLSConnectionState()
-	switch {
-	case err == nil:
-		s.secure = true
-		return nil
-	case !switched:
-		return smtpFailure(ctx, atSTARTTLS, err)
-	case !state.HandshakeComplete:
-		return smtpFailure(ctx, atTLS, err)
+	err := client.Text.PrintfLine("STARTTLS")
+	if err == nil {
+		_, _, err = client.Text.ReadResponse(220)
 	}
-	return smtpFailure(ctx, atEHLO, err)
+	if err != nil {
+		return nil, smtpFailure(ctx, atSTARTTLS, err)
+	}
+	if failure := s.handshake(ctx, s.server.replyTimeout); failure != nil {
+		return nil, failure
+	}
+	// A new client, because what was said in clear text does not count. The
+	// server does not greet again (RFC 3207 section 4.2).
+	client, err = smtp.NewClient(&greetedConn{Conn: s.wire, greeting: strings.NewReader("220 ready\r\n")}, s.server.host)
+	if err != nil {
+		return nil, smtpFailure(ctx, atEHLO, err)
+	}
+	return client, s.hello(ctx, client)
+}
+
+// greetedConn begins with a greeting of ours.
+type greetedConn struct {
+	net.Conn
+	greeting *strings.Reader
+}
+
+func (c *greetedConn) Read(b []byte) (int, error) {
+	if c.greeting.Len() > 0 {
+		return c.greeting.Read(b)
+	}
+	return c.Conn.Read(b)
 }
 
 // smtpMethods are the ways to log in, best first. CRAM-MD5 comes last: within
@@ -214,7 +267,7 @@ var smtpMethods = []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CR
 // methodXOAUTH2 is for access tokens, and never taken for a password.
 const methodXOAUTH2 = "XOAUTH2"
 
-func (s *smtpSession) authenticate(ctx context.Context) *Error {
+func (s *smtpSession) authenticate(ctx context.Context, client *smtp.Client) *Error {
 	login := s.server.login
 	if login.user == "" {
 		return nil
@@ -226,7 +279,7 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 		return problem("the connection is not encrypted, and a password never goes out in clear text",
 			`set "requireTLS": true, or "secure": true with port 465`)
 	}
-	_, offer := s.client.Extension("AUTH")
+	_, offer := client.Extension("AUTH")
 	offered := strings.Fields(strings.ToUpper(offer))
 	if len(offered) == 0 {
 		return problem("the server does not offer AUTH", "remove auth, or use the port for submission, usually 587 or 465")
@@ -250,7 +303,7 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 		return problem("the server does not offer "+method+", only "+Redact(offer), hint)
 	}
 	if login.tokens != nil {
-		return s.authenticateByToken(ctx)
+		return s.authenticateByToken(ctx, client)
 	}
 	var exchange smtp.Auth
 	switch method {
@@ -266,7 +319,7 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 		exchange = smtp.PlainAuth("", login.user, login.password, s.server.host, true)
 	}
 	s.enter(ctx, s.server.replyTimeout)
-	if err := s.client.Auth(exchange); err != nil {
+	if err := client.Auth(exchange); err != nil {
 		return smtpFailure(ctx, atAUTH, err)
 	}
 	return nil
@@ -274,14 +327,14 @@ func (s *smtpSession) authenticate(ctx context.Context) *Error {
 
 // authenticateByToken logs in by XOAUTH2. A server explains its refusal in a
 // challenge of its own, which only asks to be answered before the verdict.
-func (s *smtpSession) authenticateByToken(ctx context.Context) *Error {
+func (s *smtpSession) authenticateByToken(ctx context.Context, client *smtp.Client) *Error {
 	tokens := s.server.login.tokens
 	token, fresh, failure := tokens.get(ctx)
 	if failure != nil {
 		return failure
 	}
 	s.enter(ctx, s.server.replyTimeout)
-	err := s.client.Auth(smtp.XOAuth2Auth(s.server.login.user, token))
+	err := client.Auth(smtp.XOAuth2Auth(s.server.login.user, token))
 	if err == nil {
 		return nil
 	}
@@ -311,6 +364,7 @@ func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error)
 	if err := s.write(mail.data); err != nil {
 		return "", s.fail(ctx, atBody, err)
 	}
+	mail.written()
 	s.enter(ctx, max(s.server.replyTimeout, finalDotTimeout))
 	reply, err := s.read()
 	if err != nil {
@@ -351,7 +405,7 @@ type smtpStep struct {
 // envelope goes as far as the server's consent to receive the message.
 func (s *smtpSession) envelope(ctx context.Context, mail *smtpMail) *Error {
 	var refused *Error
-	for _, step := range s.steps(mail) {
+	for _, step := range s.flight(mail) {
 		if step.command != nil {
 			s.enter(ctx, s.server.replyTimeout)
 			if err := s.write(step.command); err != nil {
@@ -381,11 +435,10 @@ func (s *smtpSession) envelope(ctx context.Context, mail *smtpMail) *Error {
 	return refused
 }
 
-// steps writes the commands of a transaction: all at once for a server that
+// flight writes the commands of a transaction: all at once for a server that
 // pipelines, one by one for another.
-func (s *smtpSession) steps(mail *smtpMail) []smtpStep {
-	var steps []smtpStep
-	b := s.commands[:0]
+func (s *smtpSession) flight(mail *smtpMail) []smtpStep {
+	b, steps := s.commands[:0], s.steps[:0]
 	end := func(stage smtpStage) {
 		b = append(b, "\r\n"...)
 		steps = append(steps, smtpStep{stage: stage})
@@ -413,6 +466,7 @@ func (s *smtpSession) steps(mail *smtpMail) []smtpStep {
 	if s.pipelining {
 		s.commands, steps[0].command = b, b
 	}
+	s.steps = steps
 	return steps
 }
 
@@ -448,14 +502,12 @@ func (s *smtpSession) fail(ctx context.Context, stage smtpStage, err error) *Err
 }
 
 func (s *smtpSession) write(b []byte) error {
-	if _, err := s.client.Text.W.Write(b); err != nil {
-		return err
-	}
-	return s.client.Text.W.Flush()
+	_, err := s.wire.Write(b)
+	return err
 }
 
 func (s *smtpSession) read() (smtpReply, error) {
-	code, message, err := s.client.Text.ReadResponse(0)
+	code, message, err := s.in.ReadResponse(0)
 	switch {
 	case err != nil && !isProtocolError(err):
 		return smtpReply{}, err
@@ -473,7 +525,7 @@ func isProtocolError(err error) bool {
 // isAlive tells, without a round trip, whether an idle connection can still be
 // used.
 func (s *smtpSession) isAlive() bool {
-	return s.client.Text.R.Buffered() == 0 && isQuiet(s.conn.Conn)
+	return s.in.R.Buffered() == 0 && isQuiet(s.conn.Conn)
 }
 
 // drop cuts the connection.
@@ -485,6 +537,6 @@ func (s *smtpSession) quit() {
 	s.conn.left = maxReplyBytes
 	_ = s.conn.SetDeadline(time.Now().Add(quitTimeout))
 	if s.write([]byte("QUIT\r\n")) == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(s.client.Text.R, 512))
+		_, _ = io.Copy(io.Discard, io.LimitReader(s.in.R, 512))
 	}
 }

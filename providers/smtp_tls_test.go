@@ -168,8 +168,7 @@ func TestSMTPTLS(t *testing.T) {
 				t.Error(err)
 			}
 			if session := idleSession(t, provider); test.secure {
-				state, _ := session.client.TLSConnectionState()
-				if !state.DidResume {
+				if !session.wire.(*tls.Conn).ConnectionState().DidResume {
 					t.Error("the TLS session was not resumed")
 				}
 			}
