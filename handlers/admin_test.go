@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/providers"
 	"logto-email-relay/settings"
 )
@@ -37,7 +38,7 @@ func testBox() box {
 			Message: &providers.Message{
 				ID: "0newest0000000000000000000", Subject: `Code for <b>Acme</b> & "friends"`, To: "alice@example.com",
 				From: mail.Address{Name: "Acme", Address: "no-reply@acme.example"}, ReplyTo: mail.Address{Address: "help@acme.example"},
-				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: mailHTML, Type: "SignIn", Locale: "en",
+				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: pieces.Of(mailHTML), Type: "SignIn", Locale: "en",
 			},
 			Received: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
 			Headers:  []settings.Header{{Name: "X-Entity-Ref-ID", Value: "0newest"}, {Name: "X-Markup", Value: "<i>"}},

@@ -45,7 +45,7 @@ func (p inboxPages) mail(c echo.Context) error {
 		providers.InboxMail
 		Mail mailView
 	}{mail, mailView{
-		HTML:  mail.Message.HTML,
+		HTML:  mail.Message.HTML.String(),
 		Text:  mail.Message.Text,
 		Frame: inboxPath + "/" + url.PathEscape(mail.Message.ID) + "/html",
 		look:  newLook(c, mail.Message.HTML),
@@ -54,8 +54,8 @@ func (p inboxPages) mail(c echo.Context) error {
 
 func (p inboxPages) html(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
-	if !found || mail.Message.HTML == "" {
+	if !found || mail.Message.HTML.IsEmpty() {
 		return &failure{reason: relay.NotFound}
 	}
-	return showMail(c, mail.Message.HTML)
+	return showMail(c, mail.Message.HTML.String())
 }

@@ -5,6 +5,8 @@ import (
 	"net/url"
 
 	"github.com/labstack/echo/v4"
+
+	"logto-email-relay/pieces"
 )
 
 // mailView is one mail as a page shows it, in the form that the query asks for.
@@ -28,10 +30,10 @@ type look struct {
 }
 
 // newLook reads the query. A mail without HTML has its text only.
-func newLook(c echo.Context, html string) look {
+func newLook(c echo.Context, html pieces.Text) look {
 	l := look{View: c.QueryParam("view"), Phone: c.QueryParam("width") == "phone", Dark: isDark(c)}
 	switch {
-	case html == "":
+	case html.IsEmpty():
 		l.View = "text"
 	case l.View != "text" && l.View != "source":
 		l.View = "html"

@@ -91,7 +91,7 @@ func (p templatePages) mail(c echo.Context) error {
 		Languages []templates.Language
 		View      mailView
 	}{s, p.gallery.Types(), p.gallery.Languages(),
-		mailView{HTML: s.HTML, Text: s.Text, Frame: s.Path + "/html", look: newLook(c, s.HTML)}}})
+		mailView{HTML: s.HTML.String(), Text: s.Text, Frame: s.Path + "/html", look: newLook(c, s.HTML)}}})
 }
 
 func (p templatePages) html(c echo.Context) error {
@@ -99,10 +99,10 @@ func (p templatePages) html(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.HTML == "" {
+	if s.HTML.IsEmpty() {
 		return &failure{reason: relay.NotFound}
 	}
-	return showMail(c, s.HTML)
+	return showMail(c, s.HTML.String())
 }
 
 // asked returns the mail that the path names.

@@ -187,8 +187,8 @@ func aliyunForm(m *Message, region string) (url.Values, error) {
 		"UnSubscribeLinkType": {"disabled"},
 		"Headers":             {string(list)},
 	}
-	if m.HTML != "" {
-		form.Set("HtmlBody", m.HTML)
+	if !m.HTML.IsEmpty() {
+		form.Set("HtmlBody", m.HTML.String())
 	}
 	// A longer name would be refused, so that the mail goes without one. Names
 	// go as they are, not encoded.

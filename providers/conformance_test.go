@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -124,7 +125,7 @@ func plainMessage() *Message {
 		To:        "ada.lovelace@example.org",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is " + testCode + ".\n",
-		HTML:      "<p>Your code is <b>" + testCode + "</b>.</p>\n",
+		HTML:      pieces.Text{"<p>Your code is <b>", testCode, "</b>.</p>\n"},
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers:   []settings.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
@@ -140,7 +141,7 @@ func unicodeMessage() *Message {
 	m.To = "foo.@docomo.ne.jp"
 	m.Subject = "サインイン用コード – schöne Grüße"
 	m.Text = "コードは " + testCode + " です。\n"
-	m.HTML = ""
+	m.HTML = nil
 	m.Locale = "ja"
 	m.Headers = append(m.Headers, settings.Header{Name: "X-Team", Value: "Größe"})
 	return m
@@ -214,7 +215,7 @@ func checkSettings(t *testing.T, kind Type, f fixture) {
 // storedMessage is a mail that the service writes from a template that it keeps.
 func storedMessage() *Message {
 	m := plainMessage()
-	m.Subject, m.Text, m.HTML, m.Locale = "", "", "", ""
+	m.Subject, m.Text, m.HTML, m.Locale = "", "", nil, ""
 	m.Stored = &StoredTemplate{Name: "d-sign-in", Data: map[string]any{
 		"code": testCode, "application": map[string]any{"name": "Größe & Co"}, "brand": "Acme"}}
 	return m
@@ -493,7 +494,7 @@ func BenchmarkSend(b *testing.B) {
 		b.Run(kind.Name, func(b *testing.B) {
 			provider, _ := openHonest(b, makeFixture())
 			m := plainMessage()
-			m.HTML = strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150)
+			m.HTML = pieces.Of(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))
 			b.ReportAllocs()
 			b.SetParallelism(8)
 			b.RunParallel(func(pb *testing.PB) {

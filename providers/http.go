@@ -246,7 +246,7 @@ var httpValues = map[string]func(*Message) string{
 	"from.name":    func(m *Message) string { return m.From.Name },
 	"replyTo":      func(m *Message) string { return quotedAddress(m.ReplyTo.Address) },
 	"subject":      func(m *Message) string { return m.Subject },
-	"html":         func(m *Message) string { return m.HTML },
+	"html":         func(m *Message) string { return m.HTML.String() },
 	"text":         func(m *Message) string { return m.Text },
 	"id":           func(m *Message) string { return m.ID },
 	"messageId":    func(m *Message) string { return m.MessageID },

@@ -195,7 +195,7 @@ func TestHTTPExamples(t *testing.T) {
 		}
 		s.URL = server.URL + address.RequestURI()
 		for _, m := range []*Message{plainMessage(), unicodeMessage()} {
-			m.ReplyTo.Address = map[bool]string{true: m.ReplyTo.Address}[m.HTML != ""]
+			m.ReplyTo.Address = map[bool]string{true: m.ReplyTo.Address}[!m.HTML.IsEmpty()]
 			receipt, err := open(t, s).Send(t.Context(), m)
 			if err != nil || receipt.ID != answers[name].id {
 				t.Errorf("%s: receipt %+v, %v", name, receipt, err)

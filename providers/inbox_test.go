@@ -26,7 +26,7 @@ func inboxText(m InboxMail) string {
 	for _, header := range m.Headers {
 		fmt.Fprintf(&text, "%s: %s\n", header.Name, header.Value)
 	}
-	fmt.Fprintf(&text, "\n%s\n%s", m.Message.Text, m.Message.HTML)
+	fmt.Fprintf(&text, "\n%s\n%s", m.Message.Text, m.Message.HTML.String())
 	return text.String()
 }
 

@@ -206,8 +206,8 @@ func mailgunMessage(m *Message) (*mailgun.Message, error) {
 	if err := message.AddRecipient(quotedAddress(m.To)); err != nil {
 		return nil, err
 	}
-	if m.HTML != "" {
-		message.SetHTML(m.HTML)
+	if !m.HTML.IsEmpty() {
+		message.SetHTML(m.HTML.String())
 	}
 	for _, header := range m.Headers {
 		message.AddHeader(header.Name, encodedHeader(header.Value))

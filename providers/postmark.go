@@ -167,7 +167,7 @@ func (p *postmark) Verify(ctx context.Context) (string, error) {
 func newPostmarkMail(m *Message) postmarkMail {
 	mail := postmarkMail{
 		From: mailbox(m.From), To: quotedAddress(m.To), ReplyTo: mailbox(m.ReplyTo),
-		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML,
+		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML.String(),
 		MessageStream: "outbound", Tag: m.tag(), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",
 	}

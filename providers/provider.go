@@ -24,6 +24,7 @@ import (
 	"net/mail"
 	"time"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -82,7 +83,7 @@ type Message struct {
 	// Text and HTML are the two alternatives, in UTF-8 with \n line ends. Text
 	// is never empty; HTML may be.
 	Text string
-	HTML string
+	HTML pieces.Text
 	// Stored, if set, is the template at the service that the mail is written
 	// from. Text and HTML are empty then, and so is Subject unless it replaces
 	// that of the template. Only a provider whose settings name such templates

@@ -155,7 +155,7 @@ func (p *resend) Repeatable() {}
 func newResendMail(m *Message) resendMail {
 	mail := resendMail{
 		From: mailbox(m.From), To: []string{quotedAddress(m.To)}, ReplyTo: mailbox(m.ReplyTo),
-		Subject: m.Subject, Text: m.Text, HTML: m.HTML,
+		Subject: m.Subject, Text: m.Text, HTML: m.HTML.String(),
 		Tags: []resendTag{{"relay_id", m.ID}},
 	}
 	if tag := m.tag(); tag != "" {

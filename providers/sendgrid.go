@@ -157,8 +157,8 @@ func sendGridMail(m *Message) *sendgridmail.SGMailV3 {
 	} else {
 		mail.Subject = m.Subject
 		mail.AddContent(sendgridmail.NewContent("text/plain", m.Text))
-		if m.HTML != "" {
-			mail.AddContent(sendgridmail.NewContent("text/html", m.HTML))
+		if !m.HTML.IsEmpty() {
+			mail.AddContent(sendgridmail.NewContent("text/html", m.HTML.String()))
 		}
 	}
 	for _, header := range m.Headers {

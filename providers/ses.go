@@ -257,8 +257,8 @@ func sesContent(m *Message) (*types.EmailContent, error) {
 		return &types.Content{Data: aws.String(text), Charset: aws.String("UTF-8")}
 	}
 	body := &types.Body{Text: utf8(m.Text)}
-	if m.HTML != "" {
-		body.Html = utf8(m.HTML)
+	if !m.HTML.IsEmpty() {
+		body.Html = utf8(m.HTML.String())
 	}
 	return &types.EmailContent{Simple: &types.Message{
 		Subject: utf8(m.Subject), Body: body, Headers: sesHeaders(m.Headers)}}, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-msgauth/dkim"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -51,8 +52,8 @@ func TestSMTPDKIM(t *testing.T) {
 			for _, change := range []func(*Message){
 				func(*Message) {},
 				func(m *Message) { m.Subject = strings.Repeat("Ваш код ", 20); m.From.Name = "Акме" },
-				func(m *Message) { m.ReplyTo.Address = ""; m.HTML = ""; m.Text = "one line \nand\n\n\n" },
-				func(m *Message) { m.HTML = strings.Repeat("<p>.\n.. ü  </p>\t\n", 50) },
+				func(m *Message) { m.ReplyTo.Address = ""; m.HTML = nil; m.Text = "one line \nand\n\n\n" },
+				func(m *Message) { m.HTML = pieces.Of(strings.Repeat("<p>.\n.. ü  </p>\t\n", 50)) },
 			} {
 				message := smtpMessage()
 				change(message)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -327,7 +328,7 @@ func smtpMessage() *Message {
 		To:        "ada@example.net",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is 482913.\n\nIt is valid for 10 minutes.\n",
-		HTML:      "<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>482913</strong>.</p>\n</body></html>\n",
+		HTML:      pieces.Text{"<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"},
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers: []settings.Header{
@@ -340,7 +341,7 @@ func smtpMessage() *Message {
 // bulkyMessage is larger than the buffers of two sockets.
 func bulkyMessage() *Message {
 	m := smtpMessage()
-	m.HTML = strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000)
+	m.HTML = pieces.Of(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))
 	return m
 }
 

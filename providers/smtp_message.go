@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -62,8 +63,8 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 		b = appendText(append(append(b, header.Name...), ':'), header.Value, false)
 	}
 	b = append(b, "MIME-Version: 1.0\r\n"...)
-	if m.HTML == "" {
-		b = appendPart(b, "plain", m.Text)
+	if m.HTML.IsEmpty() {
+		b = appendPart(b, "plain", pieces.Of(m.Text))
 		if !bytes.HasSuffix(b, []byte("\r\n")) {
 			b = append(b, "\r\n"...)
 		}
@@ -74,7 +75,7 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	boundary := "=_" + m.ID
 	b = append(append(append(b, "Content-Type: multipart/alternative;\r\n boundary=\""...), boundary...), "\"\r\n"...)
 	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
-	b = appendPart(b, "plain", m.Text)
+	b = appendPart(b, "plain", pieces.Of(m.Text))
 	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
 	b = appendPart(b, "html", m.HTML)
 	return append(append(append(b, "\r\n--"...), boundary...), "--\r\n"...), nil
@@ -255,17 +256,21 @@ func column(b []byte) int {
 
 // appendPart appends a text part with its headers, in whichever encoding is
 // shorter.
-func appendPart(b []byte, subtype, text string) []byte {
+func appendPart(b []byte, subtype string, text pieces.Text) []byte {
 	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
-	escaped := strings.Count(text, "=") + outsideASCII(text)
-	quoted := len(text) + 2*escaped
+	length, escaped := 0, 0
+	for _, piece := range text {
+		length += len(piece)
+		escaped += strings.Count(piece, "=") + outsideASCII(piece)
+	}
+	quoted := length + 2*escaped
 	quoted += quoted / quotedLine * 3
-	inBase64 := base64.StdEncoding.EncodedLen(len(text)) * 78 / 76
+	inBase64 := base64.StdEncoding.EncodedLen(length) * 78 / 76
 	// Room for the part and what comes around it, at once: growing by doubling
 	// would leave a mail that waits for its server with twice the memory.
 	b = slices.Grow(b, min(quoted, inBase64)+512)
 	if quoted > inBase64 {
-		return appendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...), text)
+		return appendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...), text.String())
 	}
 	return appendQuotedPrintable(append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...), text)
 }
@@ -285,44 +290,52 @@ func outsideASCII(text string) (n int) {
 // appendBase64 appends text with its line ends made CRLF, in lines of 76
 // characters.
 func appendBase64(b []byte, text string) []byte {
-	var line [base64Line]byte
-	n := 0
-	add := func(c byte) {
-		line[n] = c
-		if n++; n == len(line) {
-			b = append(base64.StdEncoding.AppendEncode(b, line[:]), "\r\n"...)
-			n = 0
+	canonical := make([]byte, 0, len(text)+len(text)/16)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '\n', c == '\r' && (i+1 == len(text) || text[i+1] != '\n'):
+			canonical = append(canonical, "\r\n"...)
+		case c != '\r':
+			canonical = append(canonical, c)
 		}
 	}
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; c {
-		case '\r':
-			if i+1 == len(text) || text[i+1] != '\n' {
-				add('\r')
-				add('\n')
-			}
-		case '\n':
-			add('\r')
-			add('\n')
-		default:
-			add(c)
-		}
-	}
-	if n > 0 {
-		b = append(base64.StdEncoding.AppendEncode(b, line[:n]), "\r\n"...)
+	for line := range slices.Chunk(canonical, base64Line) {
+		b = append(base64.StdEncoding.AppendEncode(b, line), "\r\n"...)
 	}
 	return b
 }
 
 // appendQuotedPrintable appends text in lines of at most 76 characters. A dot
 // at the start of a line is escaped, which spares the wire's own escaping.
-func appendQuotedPrintable(b []byte, text string) []byte {
+func appendQuotedPrintable(b []byte, text pieces.Text) []byte {
 	used := 0 // characters on the line under way
+	for i, piece := range text {
+		next := endOfText
+		if i+1 < len(text) {
+			next = text[i+1][0]
+		}
+		b, used = appendQuotedPiece(b, used, piece, next)
+	}
+	return b
+}
+
+// endOfText stands for the character after the last one.
+const endOfText byte = 0
+
+// appendQuotedPiece goes on from a column, and returns the next one. next is the
+// character that follows the piece.
+func appendQuotedPiece(b []byte, used int, text string, next byte) ([]byte, int) {
+	after := func(i int) byte {
+		if i < len(text) {
+			return text[i]
+		}
+		return next
+	}
 	for i := 0; i < len(text); {
 		// Most of a mail is runs of characters that stay as they are: copy them
 		// whole. Only a blank before a line end does not.
 		run := i + plainPrefix(text[i:min(len(text), i+quotedLine-used)])
-		if run > i && text[run-1] == ' ' && endsLine(text, run) {
+		if run > i && text[run-1] == ' ' && endsLine(after(run)) {
 			run--
 		}
 		if run > i && (used > 0 || text[i] != '.') {
@@ -332,16 +345,17 @@ func appendQuotedPrintable(b []byte, text string) []byte {
 			continue
 		}
 		c := text[i]
+		if c == '\r' && after(i+1) == '\n' {
+			i++
+			continue
+		}
 		if c == '\r' || c == '\n' {
-			if c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
-				i++
-			}
 			b = append(b, "\r\n"...)
 			used = 0
 			i++
 			continue
 		}
-		plain := used > 0 && c > ' ' && c <= '~' && c != '=' || (c == ' ' || c == '\t') && !endsLine(text, i+1)
+		plain := used > 0 && c > ' ' && c <= '~' && c != '=' || (c == ' ' || c == '\t') && !endsLine(after(i+1))
 		if plain && used < quotedLine {
 			b = append(b, c)
 			used++
@@ -357,10 +371,10 @@ func appendQuotedPrintable(b []byte, text string) []byte {
 		used += 3
 		i++
 	}
-	return b
+	return b, used
 }
 
-func endsLine(text string, i int) bool { return i == len(text) || text[i] == '\r' || text[i] == '\n' }
+func endsLine(next byte) bool { return next == endOfText || next == '\r' || next == '\n' }
 
 // plainPrefix returns how many characters at the beginning are such that
 // quoted-printable leaves them alone: visible ASCII without "=", and blanks. It

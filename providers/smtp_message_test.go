@@ -14,6 +14,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -121,14 +122,14 @@ func TestSMTPMessageGolden(t *testing.T) {
 	japanese.To = "foo.@docomo.ne.jp"
 	japanese.Subject = "アクメ株式会社のサインイン用確認コードをお送りします。このメールに心当たりがない場合は無視してください"
 	japanese.Text = "確認コードは 482913 です。\n\n有効期限は 10 分です。\n.\n"
-	japanese.HTML = "<!DOCTYPE html>\n<html lang=\"ja\"><head><title>確認コード</title>\n" +
-		"<!--[if mso]><style>td{font-family:Arial}</style><![endif]-->\n</head>\n" +
-		"<body style=\"margin:0;padding:0;background-color:#f3f4f6\">\n<p>確認コードは <strong>482913</strong> です。</p>   \n" +
-		".signature { }\n</body></html>"
+	japanese.HTML = pieces.Text{"<!DOCTYPE html>\n<html lang=\"ja\"><head><title>確認コード</title>\n",
+		"<!--[if mso]><style>td{font-family:Arial}</style><![endif]-->\n</head>\n",
+		"<body style=\"margin:0;padding:0;background-color:#f3f4f6\">\n<p>確認コードは <strong>482913</strong> です。</p>   \n",
+		".signature { }\n</body></html>"}
 	japanese.Locale = "ja"
 
 	plain := smtpMessage()
-	plain.HTML = ""
+	plain.HTML = nil
 	plain.ReplyTo = mail.Address{}
 	plain.Subject = "Somebody with quite a long name has invited you to join an organization whose name is long as well"
 
@@ -156,7 +157,7 @@ func TestSMTPMessageGolden(t *testing.T) {
 			if got := parts["text/plain"]; strings.TrimSuffix(got, "\n") != strings.TrimSuffix(m.Text, "\n") {
 				t.Errorf("text %q", got)
 			}
-			if parts["text/html"] != m.HTML {
+			if parts["text/html"] != m.HTML.String() {
 				t.Errorf("HTML %q", parts["text/html"])
 			}
 			date, err := header.Date()
@@ -186,13 +187,13 @@ func TestSMTPPartEncoding(t *testing.T) {
 		strings.Repeat("您的验证码是 482913。\n", 40):                                                           "base64",
 		strings.Repeat("<p class=\"lead dim\">Код</p>\n<!-- and the markup around it is long -->\n", 99): "quoted-printable",
 	} {
-		built := string(appendPart(nil, "plain", text))
+		built := string(appendPart(nil, "plain", pieces.Of(text)))
 		if !strings.Contains(built, "Content-Transfer-Encoding: "+want+"\r\n") {
 			t.Errorf("%.30q: not in %s", text, want)
 		}
 		_, body, _ := strings.Cut(built, "\r\n\r\n")
 		for name, other := range map[string]string{
-			"quoted-printable": string(appendQuotedPrintable(nil, text)),
+			"quoted-printable": string(appendQuotedPrintable(nil, pieces.Of(text))),
 			"base64":           string(appendBase64(nil, text)),
 		} {
 			if len(other) < len(body) {
@@ -202,12 +203,23 @@ func TestSMTPPartEncoding(t *testing.T) {
 	}
 }
 
+// inPieces cuts a text into as many pieces as it has characters.
+func inPieces(text string) (list pieces.Text) {
+	for _, r := range text {
+		list = append(list, string(r))
+	}
+	return list
+}
+
 // Every ASCII character, at every offset within a few words of the encoder's.
 func TestSMTPQuotedPrintable(t *testing.T) {
 	for c := range 128 {
 		for offset := range 20 {
 			text := strings.Repeat("x", offset) + string(rune(c)) + strings.Repeat("y", 19-offset)
-			encoded := string(appendQuotedPrintable(nil, text))
+			encoded := string(appendQuotedPrintable(nil, pieces.Of(text)))
+			if apart := string(appendQuotedPrintable(nil, inPieces(text))); apart != encoded {
+				t.Errorf("%q is encoded as %q, and in pieces as %q", text, encoded, apart)
+			}
 			decoded, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(encoded)))
 			want := strings.ReplaceAll(strings.ReplaceAll(text, "\r", "\r\n"), "\n", "\r\n")
 			if want = strings.ReplaceAll(want, "\r\r\n", "\r\n"); err != nil || string(decoded) != want {
@@ -372,7 +384,8 @@ func FuzzSMTPMessage(f *testing.F) {
 			}
 		}
 		m := smtpMessage()
-		m.Subject, m.From.Name, m.To, m.Text, m.HTML = subject, name, to, text, html
+		m.Subject, m.From.Name, m.To, m.Text = subject, name, to, text
+		m.HTML = inPieces(html)
 		m.Headers = []settings.Header{{Name: "X-Value", Value: value}}
 		built, err := appendMIME(nil, m, nil)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
@@ -59,7 +60,7 @@ func (fakeRenderer) Locale(payload map[string]any) string {
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
 	return templates.Mail{Locale: f.Locale(r.Payload), Subject: r.Branding.SenderName + " mail",
-		Text: "text", HTML: "<p>html</p>", Known: true}, f.err
+		Text: "text", HTML: pieces.Of("<p>html</p>"), Known: true}, f.err
 }
 
 func mailbox(t testing.TB, text string) settings.Mailbox {

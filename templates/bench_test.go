@@ -29,7 +29,7 @@ func BenchmarkRender(b *testing.B) {
 		b.Fatal(err)
 	}
 	v := valuesFor(payload(b, benchPayload))
-	b.SetBytes(int64(len(p.render(v))))
+	b.SetBytes(int64(p.render(v).Len()))
 	b.ReportAllocs()
 	for b.Loop() {
 		p.render(v)
@@ -73,7 +73,7 @@ func largest(t testing.TB) (html *program, v *values, name string) {
 			values.locale, values.dir, values.link = locale, "ltr", "https://app.example.com/join?token=sample"
 			values.branding = effectiveBranding(Branding{SenderName: "Acme", CompanyInformation: "Acme Inc., 1 Main Street, Springfield",
 				AppLogo: "https://acme.example/logo.png", AppLogoDark: "https://acme.example/logo-dark.png"}, p)
-			if n := len(made.html.render(values)); n > longest {
+			if n := made.html.render(values).Len(); n > longest {
 				longest, html, v, name = n, made.html, values, messageType+" "+locale
 			}
 		}
@@ -84,7 +84,7 @@ func largest(t testing.TB) (html *program, v *values, name string) {
 // BenchmarkLargest renders the HTML part of the largest embedded mail.
 func BenchmarkLargest(b *testing.B) {
 	html, v, name := largest(b)
-	b.SetBytes(int64(len(html.render(v))))
+	b.SetBytes(int64(html.render(v).Len()))
 	b.ReportAllocs()
 	for b.Loop() {
 		html.render(v)
@@ -154,7 +154,7 @@ func TestRenderAllocations(t *testing.T) {
 	if got := testing.AllocsPerRun(100, func() { p.render(v) }); got > 60 {
 		t.Errorf("%v allocations, want at most 60", got)
 	}
-	if got := len(p.render(v)); got < 8<<10 || got > 10<<10 {
+	if got := p.render(v).Len(); got < 8<<10 || got > 10<<10 {
 		t.Errorf("the template has %d bytes", got)
 	}
 }

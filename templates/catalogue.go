@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/text/language"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -58,7 +59,8 @@ type Mail struct {
 	// Subject is one line.
 	Subject string
 	// HTML is empty if the operator's template is text alone. Text never is.
-	HTML, Text string
+	HTML pieces.Text
+	Text string
 	// Known tells whether the type is one of Logto's; otherwise the mail is the
 	// Generic one.
 	Known bool
@@ -317,13 +319,13 @@ func (c *Catalogue) values(r Request, t *tongue) *values {
 // write fills in the parts of a mail that the template has.
 func (t *template) write(m *Mail, v *values) {
 	if t.subject != nil {
-		m.Subject = oneLine(t.subject.render(v))
+		m.Subject = oneLine(t.subject.render(v).String())
 	}
 	if t.html != nil {
 		m.HTML = t.html.render(v)
 	}
 	if t.text != nil {
-		m.Text = t.text.render(v)
+		m.Text = t.text.render(v).String()
 	}
 	if t.derived {
 		m.Text = squeeze(m.Text)

@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/settings"
 )
 
@@ -87,16 +89,17 @@ func TestRenderFromTexts(t *testing.T) {
 	c := openMiniature(t, nil, "en", "ar")
 	got := render(t, c, "SignIn", `{"code":"012345","locale":"ar","organization":{"name":"A<B"}}`)
 	want := Mail{Locale: "ar", Known: true, Source: "embedded", Subject: "ar SignIn – Acme",
-		HTML: `<html lang="ar" dir="rtl"><title>ar SignIn – Acme</title><style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
-			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; A&lt;B</p><![endif]--><p>ar 10 few</p></html>`,
+		HTML: pieces.Of(`<html lang="ar" dir="rtl"><title>ar SignIn – Acme</title><style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
+			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; A&lt;B</p><![endif]--><p>ar 10 few</p></html>`),
 		Text: "ar <lead> & \"more\" A<B\n\n012345\n\nar 10 few ar sign-in footer\n"}
-	if got != want {
+	got.HTML = pieces.Of(got.HTML.String())
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	got = render(t, c, invitation, `{"link":"https://a.example/?a=1&b=2"}`)
 	if want := `<i></i><!--[if mso]><p>en &lt;lead&gt; &amp; &#34;more&#34; </p><![endif]--><p>en 10 minutes</p>` +
-		`<a href="https://a.example/?a=1&amp;b=2">en button</a></html>`; !strings.HasSuffix(got.HTML, want) {
-		t.Errorf("got  %s\nwant %s", got.HTML, want)
+		`<a href="https://a.example/?a=1&amp;b=2">en button</a></html>`; !strings.HasSuffix(got.HTML.String(), want) {
+		t.Errorf("got  %s\nwant %s", got.HTML.String(), want)
 	}
 	if want := "en <lead> & \"more\" \n\nhttps://a.example/?a=1&b=2\n\nen 10 minutes en footer\n"; got.Text != want {
 		t.Errorf("got  %q\nwant %q", got.Text, want)
@@ -115,8 +118,8 @@ func TestMinutes(t *testing.T) {
 		time.Minute: "pl-PL 1 minute", 90 * time.Second: "pl-PL 2 few", 3 * time.Minute: "pl-PL 3 few", 5 * time.Minute: "pl-PL 5 many", 22 * time.Minute: "pl-PL 22 few",
 	} {
 		c := openMiniature(t, func(s *Settings) { s.CodeLifetime = settings.Duration(lifetime) }, "en", "pl-PL")
-		if got := render(t, c, "SignIn", `{"locale":"pl-PL"}`); !strings.Contains(got.HTML, "<p>"+want+"</p>") {
-			t.Errorf("%s: got %s", lifetime, got.HTML)
+		if got := render(t, c, "SignIn", `{"locale":"pl-PL"}`); !strings.Contains(got.HTML.String(), "<p>"+want+"</p>") {
+			t.Errorf("%s: got %s", lifetime, got.HTML.String())
 		}
 	}
 }
@@ -217,10 +220,10 @@ func TestEmbedded(t *testing.T) {
 				`{"code":"012345","link":"https://a.example/x","locale":%q,"application":{"name":"App"},"organization":{"name":"Org"},"inviter":{"name":"Eve"},"user":{"name":"Al"}}`,
 			} {
 				m := render(t, c, messageType, fmt.Sprintf(data, locale))
-				if m.Locale != locale || m.Subject == "" || m.Text == "" || m.HTML == "" || strings.Contains(m.Subject+m.Text+m.HTML, "{{") {
+				if m.Locale != locale || m.Subject == "" || m.Text == "" || m.HTML.IsEmpty() || strings.Contains(m.Subject+m.Text+m.HTML.String(), "{{") {
 					t.Errorf("%s in %s: got %+v", messageType, locale, m)
 				}
-				if code := strings.Contains(data, "012345"); strings.Contains(m.Text, "012345") != code || strings.Contains(m.HTML, "012345") != code ||
+				if code := strings.Contains(data, "012345"); strings.Contains(m.Text, "012345") != code || strings.Contains(m.HTML.String(), "012345") != code ||
 					strings.Contains(m.Subject, "012345") {
 					t.Errorf("%s in %s: the code is missing, or in the subject:\n%s", messageType, locale, m.Text)
 				}
@@ -252,7 +255,7 @@ func TestCapturedPayloads(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 		for _, bad := range []string{"<script", "<img src=x", "javascript:", "\u202e", "x@example.com"} {
-			if strings.Contains(m.HTML, bad) {
+			if strings.Contains(m.HTML.String(), bad) {
 				t.Errorf("%s: the HTML holds %s", file, bad)
 			}
 		}

@@ -29,12 +29,15 @@ type vocabulary struct {
 // program is a compiled template: steps from first to last.
 type program struct {
 	steps []step
-	// size is a guess at the bytes that it makes.
-	size int
+	// values is how many values it writes at most.
+	values int
 	// relies are the places where it prints a name whose root no block around
 	// asks for, the first one of each root, with the name for a text.
 	relies []*Error
 }
+
+// valueSize is a guess at the bytes of a value.
+const valueSize = 24
 
 // action says what a step does.
 type action uint8
@@ -118,7 +121,7 @@ func (c *compiler) run() {
 			c.rely(t)
 			c.program.steps = append(c.program.steps,
 				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
-			c.program.size += 24
+			c.program.values++
 		case ifTag, unlessTag:
 			jump := skipUnless
 			if t.kind == unlessTag {
@@ -139,9 +142,6 @@ func (c *compiler) run() {
 		}
 	}
 	c.literal(at, len(c.text))
-	if c.format == htmlFormat {
-		c.program.size += c.program.size / 8
-	}
 }
 
 func (c *compiler) literal(start, end int) {
@@ -151,7 +151,6 @@ func (c *compiler) literal(start, end int) {
 	}
 	if text != "" {
 		c.program.steps = append(c.program.steps, step{action: writeLiteral, literal: text})
-		c.program.size += len(text)
 	}
 }
 

@@ -81,7 +81,7 @@ func TestTheExamplesInTheDocumentWork(t *testing.T) {
 			used[test.file] = true
 		}
 		if mail.Source != source || mail.Subject != test.subject ||
-			!strings.Contains(mail.HTML, test.html) || !strings.Contains(mail.Text, test.text) {
+			!strings.Contains(mail.HTML.String(), test.html) || !strings.Contains(mail.Text, test.text) {
 			t.Errorf("%s in %s: got %q from %s:\n%s", test.messageType, test.locale, mail.Subject, mail.Source, mail.Text)
 		}
 	}

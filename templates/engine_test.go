@@ -27,7 +27,7 @@ func write(t testing.TB, f format, template, data string, variables ...string) s
 	if err != nil {
 		t.Fatalf("%s: %v", template, err)
 	}
-	return p.render(valuesFor(payload(t, data)))
+	return p.render(valuesFor(payload(t, data))).String()
 }
 
 func valuesFor(p map[string]any) *values {
@@ -137,7 +137,7 @@ func TestValuesByPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := p.render(v); got != `<p style="color:">` {
+	if got := p.render(v).String(); got != `<p style="color:">` {
 		t.Errorf("what is no colour: got %s", got)
 	}
 }

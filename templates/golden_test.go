@@ -63,7 +63,7 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 				}
 				fmt.Fprintf(&all, "======== %s\nSubject: %s\n\n%s\n", title, mail.Subject, mail.Text)
 				if branding.SenderName != "" && (locale == "en" || locale == "ar" || locale == "ja") {
-					compare(t, filepath.Join("testdata", "mails", locale, kind+".html"), mail.HTML)
+					compare(t, filepath.Join("testdata", "mails", locale, kind+".html"), mail.HTML.String())
 				}
 			}
 		}
@@ -75,7 +75,7 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 func checkMail(t *testing.T, mail templates.Mail, kind string) {
 	t.Helper()
 	where := mail.Locale + " " + kind
-	for part, text := range map[string]string{"subject": mail.Subject, "text": mail.Text, "HTML": mail.HTML} {
+	for part, text := range map[string]string{"subject": mail.Subject, "text": mail.Text, "HTML": mail.HTML.String()} {
 		if strings.TrimSpace(text) == "" {
 			t.Errorf("%s: the %s is empty", where, part)
 		}
@@ -90,7 +90,7 @@ func checkMail(t *testing.T, mail templates.Mail, kind string) {
 			t.Errorf("%s: the %s has the link: %v", where, part, !link)
 		}
 	}
-	if size := len(mail.HTML); size < 3200 || size > 20<<10 {
+	if size := mail.HTML.Len(); size < 3200 || size > 20<<10 {
 		t.Errorf("%s: the HTML has %d bytes, want 3,200 (spam filters) to 20,480", where, size)
 	}
 }

@@ -64,7 +64,7 @@ func TestTheLifetimeOfACodeIsGrammar(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for part, text := range map[string]string{"text": mail.Text, "HTML": mail.HTML} {
+			for part, text := range map[string]string{"text": mail.Text, "HTML": mail.HTML.String()} {
 				if !regexp.MustCompile(pattern).MatchString(text) {
 					t.Errorf("%s: the %s does not say %d %s", locale, part, n, word)
 				}

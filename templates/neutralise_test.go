@@ -58,7 +58,7 @@ func TestMailboxesAreShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := p.render(valuesFor(data)); got != want+"|"+neutralise(address) {
+		if got := p.render(valuesFor(data)).String(); got != want+"|"+neutralise(address) {
 			t.Errorf("%q: got %q", address, got)
 		}
 	}

@@ -75,16 +75,16 @@ func TestOperatorsTemplates(t *testing.T) {
 			t.Errorf("%s in %s: got %q of %s", test.messageType, test.locale, m.Subject, source)
 		}
 	}
-	if m := render(t, c, "SignIn", `{"code":"12"}`); m.HTML != "<title>Hello &amp; \n there</title><p>Code <b>12</b></p>" || m.Text != "Code 12\n" {
+	if m := render(t, c, "SignIn", `{"code":"12"}`); m.HTML.String() != "<title>Hello &amp; \n there</title><p>Code <b>12</b></p>" || m.Text != "Code 12\n" {
 		t.Errorf("the HTML and the text made of it: got %+v", m)
 	}
-	if m := render(t, c, "Register", `{"code":"12"}`); m.HTML != "" || m.Text != "Your code:\n12\n" {
+	if m := render(t, c, "Register", `{"code":"12"}`); m.HTML.String() != "" || m.Text != "Your code:\n12\n" {
 		t.Errorf("text alone: got %+v", m)
 	}
-	if m := render(t, c, "BindMfa", `{"code":"12"}`); m.HTML != "<title>Both</title><p>12</p>" || m.Text != "The text: 12\n" {
+	if m := render(t, c, "BindMfa", `{"code":"12"}`); m.HTML.String() != "<title>Both</title><p>12</p>" || m.Text != "The text: 12\n" {
 		t.Errorf("both: got %+v", m)
 	}
-	if m := render(t, c, "Generic", `{"locale":"fa","role":"evil.com"}`); m.HTML != `<title>fa</title><p dir="rtl">evil. com</p>` {
+	if m := render(t, c, "Generic", `{"locale":"fa","role":"evil.com"}`); m.HTML.String() != `<title>fa</title><p dir="rtl">evil. com</p>` {
 		t.Errorf("a right-to-left language: got %+v", m)
 	}
 	if m := render(t, c, "Register", `{"locale":"en-GB"}`); m.Locale != "en-GB" || !strings.HasSuffix(m.Text, "Cheers\n") {

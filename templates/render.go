@@ -3,18 +3,25 @@ package templates
 import (
 	"strings"
 	"unicode/utf8"
+
+	"logto-email-relay/pieces"
 )
 
-// render writes what a program makes of the values.
-func (p *program) render(v *values) string {
-	var b strings.Builder
-	b.Grow(p.size)
+// render makes what a program makes of the values. Its literals are shared by all
+// mails.
+func (p *program) render(v *values) pieces.Text {
+	made := make(pieces.Text, 0, len(p.steps))
+	var own strings.Builder // the values, one after the other
+	own.Grow(p.values * valueSize)
 	for i := 0; i < len(p.steps); i++ {
 		switch s := &p.steps[i]; s.action {
 		case writeLiteral:
-			b.WriteString(s.literal)
+			made = append(made, s.literal)
 		case writeValue:
-			s.write(&b, v)
+			start := own.Len()
+			if s.write(&own, v); own.Len() > start {
+				made = append(made, own.String()[start:])
+			}
 		case skipUnless:
 			if !v.truth(&s.path) {
 				i = s.to - 1
@@ -27,7 +34,7 @@ func (p *program) render(v *values) string {
 			i = s.to - 1
 		}
 	}
-	return b.String()
+	return made
 }
 
 // write writes one value in the manner of its place.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
+	"logto-email-relay/pieces"
 	"logto-email-relay/templates"
 )
 
@@ -91,7 +92,7 @@ func TestEveryMailIsSoundHTML(t *testing.T) {
 				t.Fatalf("%s: %v", v.name, err)
 			}
 			count++
-			largest = max(largest, len(mail.HTML))
+			largest = max(largest, mail.HTML.Len())
 			code, _ := v.payload["code"].(string)
 			for _, fault := range examine(mail, code) {
 				t.Errorf("%s: %s", v.name, fault)
@@ -132,7 +133,7 @@ func TestExamineFindsFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mail.HTML = strings.ReplaceAll(mail.HTML, test.old, test.new)
+		mail.HTML = pieces.Of(strings.ReplaceAll(mail.HTML.String(), test.old, test.new))
 		if faults := examine(mail, "123456"); !strings.Contains(strings.Join(faults, "\n"), test.fault) {
 			t.Errorf("%s instead of %s: found %q, want %s", test.new, test.old, faults, test.fault)
 		}
@@ -142,17 +143,17 @@ func TestExamineFindsFaults(t *testing.T) {
 // examine returns what is wrong with a mail.
 func examine(mail templates.Mail, code string) (faults []string) {
 	fault := func(format string, values ...any) { faults = append(faults, fmt.Sprintf(format, values...)) }
-	if n := len(mail.HTML); n < 3200 || n > 20<<10 {
+	if n := mail.HTML.Len(); n < 3200 || n > 20<<10 {
 		fault("the HTML has %d bytes, want 3,200 (spam filters) to 20,480", n)
 	}
 	for reader, text := range map[string]string{
-		"all": mail.HTML, "Outlook": asOutlookReads(mail.HTML),
+		"all": mail.HTML.String(), "Outlook": asOutlookReads(mail.HTML.String()),
 	} {
 		if problem := unbalanced(text); problem != "" {
 			fault("for %s: %s", reader, problem)
 		}
 	}
-	document, err := html.Parse(strings.NewReader(mail.HTML))
+	document, err := html.Parse(strings.NewReader(mail.HTML.String()))
 	if err != nil {
 		return append(faults, err.Error())
 	}
@@ -238,8 +239,8 @@ func examine(mail templates.Mail, code string) (faults []string) {
 		fault("there are %d titles, %d pictures and not 1 h1 but %d", count[atom.Title], pictures, count[atom.H1])
 	}
 	if code != "" {
-		if codes != 1 || strings.Count(mail.HTML, code) != 1 {
-			fault("the code stands alone in %d elements and occurs %d times", codes, strings.Count(mail.HTML, code))
+		if codes != 1 || strings.Count(mail.HTML.String(), code) != 1 {
+			fault("the code stands alone in %d elements and occurs %d times", codes, strings.Count(mail.HTML.String(), code))
 		}
 		if !strings.Contains(mail.Text, "\n\n"+code+"\n\n") || strings.Count(mail.Text, code) != 1 {
 			fault("the code is not once on a line of its own in the text")
