@@ -54,13 +54,16 @@ func (e *edge) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 // where the caller finds it.
 func (e *edge) identified(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		c.Response().Header().Set(echo.HeaderXRequestID, relay.NewID())
+		c.Response().Header()[requestIDHeader] = []string{relay.NewID()}
 		return next(c)
 	}
 }
 
+// requestIDHeader is in its canonical form, which Set and Get would make anew.
+const requestIDHeader = "X-Request-Id"
+
 // requestID returns the id that identified gave.
-func requestID(c echo.Context) string { return c.Response().Header().Get(echo.HeaderXRequestID) }
+func requestID(c echo.Context) string { return c.Response().Header()[requestIDHeader][0] }
 
 // reference is the part of the id that people are shown.
 func reference(c echo.Context) string { return relay.Reference(requestID(c)) }

@@ -197,8 +197,8 @@ func (w *walk) write(m *member) (templates.Mail, error) {
 }
 
 // compose makes the message, but for its sender.
-func (w *walk) compose(mail templates.Mail) providers.Message {
-	message := providers.Message{
+func (w *walk) compose(mail templates.Mail) *providers.Message {
+	message := &providers.Message{
 		ID:      w.request.ID,
 		Date:    w.start,
 		To:      w.request.To,
@@ -214,10 +214,11 @@ func (w *walk) compose(mail templates.Mail) providers.Message {
 			{Name: "X-Auto-Response-Suppress", Value: "All"},
 			// Keeps Gmail from folding the newest code under older ones.
 			{Name: "X-Entity-Ref-ID", Value: w.request.ID},
+			{Name: "Content-Language", Value: mail.Locale},
 		},
 	}
-	if mail.Locale != "" {
-		message.Headers = append(message.Headers, settings.Header{Name: "Content-Language", Value: mail.Locale})
+	if mail.Locale == "" {
+		message.Headers = message.Headers[:len(message.Headers)-1]
 	}
 	if mail.Stored != nil {
 		message.Stored = &providers.StoredTemplate{Name: mail.Stored.Name, Data: mail.Stored.Data}
@@ -228,7 +229,7 @@ func (w *walk) compose(mail templates.Mail) providers.Message {
 // message makes the whole message for a provider. Its sender is the route's,
 // else the provider's own, where a template may have a reply address of its own,
 // else the general one.
-func (w *walk) message(m *member, mail templates.Mail) providers.Message {
+func (w *walk) message(m *member, mail templates.Mail) *providers.Message {
 	message := w.compose(mail)
 	from, replyTo := w.relay.sender.From, w.relay.sender.ReplyTo
 	if !m.Sender.From.IsZero() {

@@ -112,12 +112,17 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *providers.Error) {
 	start := time.Now()
 	deadline, _ := ctx.Deadline()
-	limit := share(time.Until(deadline), another)
+	left := deadline.Sub(start)
+	limit := share(left, another)
 	if m.Timeout > 0 {
 		limit = min(limit, m.Timeout)
 	}
-	attempt, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	attempt := ctx
+	if limit < left {
+		var cancel context.CancelFunc
+		attempt, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
 	var (
 		accepted providers.Receipt
 		failure  *providers.Error
@@ -126,8 +131,7 @@ func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *pro
 	if err != nil {
 		failure = &providers.Error{Kind: providers.Configuration, Stage: "render", Detail: providers.Redact(err.Error()), Err: err}
 	} else {
-		message := w.message(m, mail)
-		if accepted, err = m.Provider.Send(attempt, &message); err != nil {
+		if accepted, err = m.Provider.Send(attempt, w.message(m, mail)); err != nil {
 			failure = providers.AsError(err)
 		}
 	}
