@@ -125,7 +125,7 @@ func plainMessage() *Message {
 		To:        "ada.lovelace@example.org",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is " + testCode + ".\n",
-		HTML:      pieces.Text{"<p>Your code is <b>", testCode, "</b>.</p>\n"},
+		HTML:      pieces.Of("<p>Your code is <b>", testCode, "</b>.</p>\n"),
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers:   []settings.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},

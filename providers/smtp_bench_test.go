@@ -24,7 +24,7 @@ func benchMessage(locale string) *Message {
 		text = "Ваш код: 482913. Он действует 10 минут, и никто из нас никогда его у вас не спросит.\n"
 	}
 	m.Text = strings.Repeat(text, 5)
-	m.HTML = pieces.Text{"<!DOCTYPE html>\n<html><body><table>\n", strings.Repeat(strings.Replace(row, "%", text, 1), 36), "</table></body></html>\n"}
+	m.HTML = pieces.Of("<!DOCTYPE html>\n<html><body><table>\n", strings.Repeat(strings.Replace(row, "%", text, 1), 36), "</table></body></html>\n")
 	m.Locale = locale
 	return m
 }

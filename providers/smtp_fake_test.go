@@ -328,7 +328,7 @@ func smtpMessage() *Message {
 		To:        "ada@example.net",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is 482913.\n\nIt is valid for 10 minutes.\n",
-		HTML:      pieces.Text{"<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"},
+		HTML:      pieces.Of("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"),
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers: []settings.Header{

@@ -3,10 +3,8 @@ package providers
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"net/mail"
 	"slices"
 	"strings"
@@ -23,7 +21,6 @@ const (
 	encodedLine = 76
 	longestWord = 900 // a longer word might not fit into the 998 of any line
 	longestName = 60  // a longer display name is encoded, which can be folded
-	quotedLine  = 75  // leaves room for the = of a soft line break
 	base64Line  = 57  // bytes that make 76 characters
 )
 
@@ -258,33 +255,14 @@ func column(b []byte) int {
 // shorter.
 func appendPart(b []byte, subtype string, text pieces.Text) []byte {
 	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
-	length, escaped := 0, 0
-	for _, piece := range text {
-		length += len(piece)
-		escaped += strings.Count(piece, "=") + outsideASCII(piece)
-	}
-	quoted := length + 2*escaped
-	quoted += quoted / quotedLine * 3
-	inBase64 := base64.StdEncoding.EncodedLen(length) * 78 / 76
+	quoted, inBase64 := text.QuotedLen(), base64.StdEncoding.EncodedLen(text.Len())*78/76
 	// Room for the part and what comes around it, at once: growing by doubling
 	// would leave a mail that waits for its server with twice the memory.
 	b = slices.Grow(b, min(quoted, inBase64)+512)
 	if quoted > inBase64 {
 		return appendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...), text.String())
 	}
-	return appendQuotedPrintable(append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...), text)
-}
-
-// outsideASCII counts bytes, eight at a time: it passes over every mail whole.
-func outsideASCII(text string) (n int) {
-	const high = 0x8080808080808080
-	for ; len(text) >= 8; text = text[8:] {
-		n += bits.OnesCount64(binary.LittleEndian.Uint64([]byte(text[:8])) & high)
-	}
-	for i := range len(text) {
-		n += int(text[i] >> 7)
-	}
-	return n
+	return text.AppendQuoted(append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...))
 }
 
 // appendBase64 appends text with its line ends made CRLF, in lines of 76
@@ -303,100 +281,4 @@ func appendBase64(b []byte, text string) []byte {
 		b = append(base64.StdEncoding.AppendEncode(b, line), "\r\n"...)
 	}
 	return b
-}
-
-// appendQuotedPrintable appends text in lines of at most 76 characters. A dot
-// at the start of a line is escaped, which spares the wire's own escaping.
-func appendQuotedPrintable(b []byte, text pieces.Text) []byte {
-	used := 0 // characters on the line under way
-	for i, piece := range text {
-		next := endOfText
-		if i+1 < len(text) {
-			next = text[i+1][0]
-		}
-		b, used = appendQuotedPiece(b, used, piece, next)
-	}
-	return b
-}
-
-// endOfText stands for the character after the last one.
-const endOfText byte = 0
-
-// appendQuotedPiece goes on from a column, and returns the next one. next is the
-// character that follows the piece.
-func appendQuotedPiece(b []byte, used int, text string, next byte) ([]byte, int) {
-	after := func(i int) byte {
-		if i < len(text) {
-			return text[i]
-		}
-		return next
-	}
-	for i := 0; i < len(text); {
-		// Most of a mail is runs of characters that stay as they are: copy them
-		// whole. Only a blank before a line end does not.
-		run := i + plainPrefix(text[i:min(len(text), i+quotedLine-used)])
-		if run > i && text[run-1] == ' ' && endsLine(after(run)) {
-			run--
-		}
-		if run > i && (used > 0 || text[i] != '.') {
-			b = append(b, text[i:run]...)
-			used += run - i
-			i = run
-			continue
-		}
-		c := text[i]
-		if c == '\r' && after(i+1) == '\n' {
-			i++
-			continue
-		}
-		if c == '\r' || c == '\n' {
-			b = append(b, "\r\n"...)
-			used = 0
-			i++
-			continue
-		}
-		plain := used > 0 && c > ' ' && c <= '~' && c != '=' || (c == ' ' || c == '\t') && !endsLine(after(i+1))
-		if plain && used < quotedLine {
-			b = append(b, c)
-			used++
-			i++
-			continue
-		}
-		if used+3 > quotedLine {
-			b = append(b, "=\r\n"...)
-			used = 0
-			continue
-		}
-		b = appendHex(b, c)
-		used += 3
-		i++
-	}
-	return b, used
-}
-
-func endsLine(next byte) bool { return next == endOfText || next == '\r' || next == '\n' }
-
-// plainPrefix returns how many characters at the beginning are such that
-// quoted-printable leaves them alone: visible ASCII without "=", and blanks. It
-// looks at eight at a time, because every mail goes through it whole.
-func plainPrefix(text string) int {
-	const (
-		ones = 0x0101010101010101
-		high = 0x80 * ones
-	)
-	n := 0
-	for ; len(text)-n >= 8; n += 8 {
-		word := binary.LittleEndian.Uint64([]byte(text[n : n+8]))
-		equal := word ^ '='*ones
-		// The lowest of these bits is in the first character below a blank, above
-		// "~" or equal to "="; carries make the bits above it mean nothing.
-		other := ((word - ' '*ones) | (word + ones) | word | (equal-ones)&^equal) & high
-		if other != 0 {
-			return n + bits.TrailingZeros64(other)/8
-		}
-	}
-	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f && text[n] != '=' {
-		n++
-	}
-	return n
 }

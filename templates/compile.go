@@ -4,6 +4,8 @@ import (
 	"html"
 	"slices"
 	"strings"
+
+	"logto-email-relay/pieces"
 )
 
 // format says what a source is written for.
@@ -68,7 +70,7 @@ type step struct {
 	escaping escaping
 	// inComment also keeps dashes from closing a comment.
 	inComment bool
-	literal   string
+	literal   pieces.Piece
 	path      path
 	to        int
 }
@@ -150,7 +152,11 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
-		c.program.steps = append(c.program.steps, step{action: writeLiteral, literal: text})
+		literal := pieces.One(text)
+		if c.format == htmlFormat {
+			literal = pieces.Shared(text)
+		}
+		c.program.steps = append(c.program.steps, step{action: writeLiteral, literal: literal})
 	}
 }
 

@@ -20,7 +20,7 @@ func (p *program) render(v *values) pieces.Text {
 		case writeValue:
 			start := own.Len()
 			if s.write(&own, v); own.Len() > start {
-				made = append(made, own.String()[start:])
+				made = append(made, pieces.One(own.String()[start:]))
 			}
 		case skipUnless:
 			if !v.truth(&s.path) {

@@ -1,0 +1,109 @@
+package pieces
+
+import (
+	"io"
+	"mime/quotedprintable"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// cuts returns a text in one piece, in one that is shared, in as many as it has
+// characters, and in shared ones that begin and end in the middle of lines.
+func cuts(text string) map[string]Text {
+	if text == "" {
+		return nil
+	}
+	var characters, words Text
+	for _, r := range text {
+		characters = append(characters, One(string(r)))
+	}
+	for word := range strings.SplitAfterSeq(text, "=") {
+		if word != "" {
+			words = append(words, Shared(word))
+		}
+	}
+	return map[string]Text{"one": Of(text), "shared": {Shared(text)}, "characters": characters, "words": words}
+}
+
+// check wants every cut to be the same text, and to travel as the same lines.
+func check(t *testing.T, text string) {
+	t.Helper()
+	want := string(Of(text).AppendQuoted(nil))
+	for name, cut := range cuts(text) {
+		if cut.String() != text || cut.Len() != len(text) || cut.IsEmpty() {
+			t.Errorf("%s: %q became %q", name, text, cut.String())
+		}
+		if got := string(cut.AppendQuoted([]byte("x: y\r\n"))); got != "x: y\r\n"+want {
+			t.Errorf("%s: %q is encoded as %q, want %q", name, text, got, want)
+		}
+	}
+	for line := range strings.SplitSeq(want, "\r\n") {
+		if len(line) > 76 || strings.HasPrefix(line, ".") ||
+			strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r > '~' }) {
+			t.Errorf("%q has the line %q", text, line)
+		}
+	}
+	decoded, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(want)))
+	lines := strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
+	if err != nil || string(decoded) != lines.Replace(text) {
+		t.Errorf("%q travels as %q and arrives as %q: %v", text, want, decoded, err)
+	}
+}
+
+// Every ASCII character, at every offset within a few words of the encoder's,
+// and before every line end.
+func TestQuotedPrintable(t *testing.T) {
+	check(t, "")
+	for c := range 128 {
+		for offset := range 20 {
+			before, after := strings.Repeat("x", offset), strings.Repeat("y", 19-offset)
+			check(t, before+string(rune(c))+after)
+			for _, end := range []string{"\n", "\r\n", "\r"} {
+				check(t, before+string(rune(c))+end+after+end+string(rune(c)))
+			}
+		}
+	}
+}
+
+func TestQuotedLines(t *testing.T) {
+	for length := 70; length < 160; length++ {
+		for _, filling := range []string{"x", " ", "=", "é", ".", "a b"} {
+			line := strings.Repeat(filling, length)
+			check(t, line)
+			check(t, line+"\n"+line+"\n"+line)
+		}
+	}
+}
+
+func FuzzQuotedPrintable(f *testing.F) {
+	mail, err := os.ReadFile("../templates/testdata/mails/en/SignIn.html")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(mail))
+	f.Add("<p>=</p>\r\n  \n.\n..\r")
+	f.Fuzz(func(t *testing.T, text string) {
+		if utf8.ValidString(text) && !strings.Contains(text, "\x00") {
+			check(t, text)
+		}
+	})
+}
+
+func BenchmarkAppendQuoted(b *testing.B) {
+	mail, err := os.ReadFile("../templates/testdata/mails/en/SignIn.html")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, text := range cuts(string(mail)) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(text.Len()))
+			b.ReportAllocs()
+			var buffer []byte
+			for b.Loop() {
+				buffer = text.AppendQuoted(buffer[:0])
+			}
+		})
+	}
+}
