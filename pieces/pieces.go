@@ -17,16 +17,19 @@ type Text []Piece
 // Piece is a part of a text.
 type Piece struct {
 	text string
-	// lines is nil for a piece of one text.
-	lines *lines
+	// known is nil for a piece of one text.
+	known *knowledge
 }
 
-// lines are what is known of a piece that is part of many texts.
-type lines struct {
-	// start and end bound the whole lines within the piece.
+// knowledge is what is found out once about a piece that is part of many texts.
+type knowledge struct {
+	// start and end bound what is encoded in the same way whatever comes before
+	// the piece and after it: all behind its first line end, but for blanks at
+	// its own end.
 	start, end int
-	// quoted are these lines in quoted-printable.
+	// quoted is that in quoted-printable, and column how long its last line is.
 	quoted string
+	column int
 	// escapes is how many characters of the whole piece are escaped there.
 	escapes int
 }
@@ -36,11 +39,13 @@ func One(text string) Piece { return Piece{text: text} }
 
 // Shared returns a piece that is to be part of many texts.
 func Shared(text string) Piece {
-	known := &lines{end: strings.LastIndexByte(text, '\n') + 1, escapes: escapes(text)}
-	known.start = strings.IndexByte(text[:known.end], '\n') + 1
-	quoted, _ := appendQuoted(nil, 0, text[known.start:known.end], endOfText)
-	known.quoted = string(quoted)
-	return Piece{text, known}
+	start := strings.IndexByte(text, '\n') + 1
+	end := len(strings.TrimRight(text, " \t\r"))
+	if start == 0 || start >= end {
+		start, end = 0, 0
+	}
+	quoted, column := appendQuoted(nil, 0, text[start:end], endOfText)
+	return Piece{text, &knowledge{start, end, string(quoted), column, escapes(text)}}
 }
 
 // Of returns the text of some pieces that are its own.

@@ -15,8 +15,8 @@ func (t Text) QuotedLen() int {
 	n := 0
 	for _, piece := range t {
 		n += len(piece.text)
-		if piece.lines != nil {
-			n += 2 * piece.lines.escapes
+		if piece.known != nil {
+			n += 2 * piece.known.escapes
 		} else {
 			n += 2 * escapes(piece.text)
 		}
@@ -34,13 +34,13 @@ func (t Text) AppendQuoted(b []byte) []byte {
 		if i+1 < len(t) {
 			next = t[i+1].text[0]
 		}
-		if known := piece.lines; known != nil && known.quoted != "" {
-			b, _ = appendQuoted(b, used, piece.text[:known.start], piece.text[known.start])
-			b = append(b, known.quoted...)
-			b, used = appendQuoted(b, 0, piece.text[known.end:], next)
-		} else {
-			b, used = appendQuoted(b, used, piece.text, next)
+		rest := piece.text
+		if known := piece.known; known != nil && known.quoted != "" {
+			b, _ = appendQuoted(b, used, rest[:known.start], rest[known.start])
+			b, used = append(b, known.quoted...), known.column
+			rest = rest[known.end:]
 		}
+		b, used = appendQuoted(b, used, rest, next)
 	}
 	return b
 }
