@@ -78,11 +78,11 @@ type Member struct {
 // Relay sends mails. It is safe for use by many goroutines at a time.
 type Relay struct {
 	renderer      Renderer
-	routes        []Route
 	members       []*member // in order of failover
-	routed        [][]*member
+	routes        []Route
+	paths         []path // of the routes
+	general       path   // for mails that no route takes
 	sender        Sender
-	branding      templates.Branding
 	failUncertain bool
 	changed       func(Status)
 }
@@ -95,7 +95,7 @@ type member struct {
 
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
-	r := &Relay{renderer: o.Renderer, routes: o.Routes, sender: o.Sender, branding: o.Branding,
+	r := &Relay{renderer: o.Renderer, routes: o.Routes, sender: o.Sender,
 		failUncertain: o.FailUncertain, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
@@ -106,6 +106,7 @@ func New(o Options) (*Relay, error) {
 		r.members = append(r.members, one)
 		byName[m.Name] = one
 	}
+	r.general = path{-1, r.members, nil, o.Branding}
 	for i, route := range o.Routes {
 		members := r.members
 		if len(route.Providers) > 0 {
@@ -118,7 +119,7 @@ func New(o Options) (*Relay, error) {
 			}
 			members = append(members, one)
 		}
-		r.routed = append(r.routed, members)
+		r.paths = append(r.paths, path{i, members, route.Sender, override(o.Branding, route.Branding)})
 	}
 	return r, nil
 }
@@ -126,25 +127,34 @@ func New(o Options) (*Relay, error) {
 // Deliver sends one mail. A nil error means that a provider accepted it; any
 // other end is a *Error. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
-	locale := r.renderer.Locale(request.Payload)
-	path := r.pathFor(request, locale)
-	rendered, err := r.renderer.Render(templates.Request{
-		Type: request.Type, Payload: request.Payload, Branding: path.branding,
-	})
+	walk, err := r.set(&request)
 	if err != nil {
-		return Receipt{}, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}
+		return Receipt{}, err
 	}
-	walk := walk{relay: r, request: request, path: path, mail: rendered, start: time.Now()}
 	receipt, err := walk.offer(ctx)
 	if err != nil {
 		return Receipt{}, &Error{Reason: walk.reason(), RetryAfter: walk.retryAfter(),
-			Locale: rendered.Locale, Attempts: walk.attempts, Err: err}
+			Locale: walk.mail.Locale, Attempts: walk.attempts, Err: err}
 	}
 	receipt.Attempts = walk.attempts
 	return receipt, nil
 }
 
-// path is where a route leads a mail.
+// set makes a mail ready to be offered. It is apart from Deliver so that its
+// stack is given back before the wait for a provider.
+func (r *Relay) set(request *Request) (*walk, error) {
+	locale := r.renderer.Locale(request.Payload)
+	path := r.pathFor(request, locale)
+	mail, err := r.renderer.Render(templates.Request{
+		Type: request.Type, Payload: request.Payload, Branding: path.branding,
+	})
+	if err != nil {
+		return nil, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}
+	}
+	return &walk{relay: r, request: request, path: path, mail: &mail, start: time.Now()}, nil
+}
+
+// path is where a route leads its mails.
 type path struct {
 	route    int // index in routes, -1 for none
 	members  []*member
@@ -152,15 +162,16 @@ type path struct {
 	branding templates.Branding
 }
 
-func (r *Relay) pathFor(request Request, locale string) path {
-	seen := traitsOf(request, locale)
-	for i := range r.routes {
-		route := &r.routes[i]
-		if route.matches(seen) {
-			return path{i, r.routed[i], route.Sender, override(r.branding, route.Branding)}
+func (r *Relay) pathFor(request *Request, locale string) *path {
+	if len(r.routes) > 0 {
+		seen := traitsOf(request, locale)
+		for i := range r.routes {
+			if r.routes[i].matches(&seen) {
+				return &r.paths[i]
+			}
 		}
 	}
-	return path{-1, r.members, nil, r.branding}
+	return &r.general
 }
 
 // override lays a route's branding over the general one, key by key.
@@ -187,17 +198,18 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 
 // write returns the mail for a provider: that which all share, or one from the
 // provider's own templates.
-func (w *walk) write(m *member) (templates.Mail, error) {
+func (w *walk) write(m *member) (*templates.Mail, error) {
 	if m.Renderer == nil {
 		return w.mail, nil
 	}
-	return m.Renderer.Render(templates.Request{
+	mail, err := m.Renderer.Render(templates.Request{
 		Type: w.request.Type, Payload: w.request.Payload, Branding: w.path.branding,
 	})
+	return &mail, err
 }
 
 // compose makes the message, but for its sender.
-func (w *walk) compose(mail templates.Mail) *providers.Message {
+func (w *walk) compose(mail *templates.Mail) *providers.Message {
 	message := &providers.Message{
 		ID:      w.request.ID,
 		Date:    w.start,
@@ -229,7 +241,7 @@ func (w *walk) compose(mail templates.Mail) *providers.Message {
 // message makes the whole message for a provider. Its sender is the route's,
 // else the provider's own, where a template may have a reply address of its own,
 // else the general one.
-func (w *walk) message(m *member, mail templates.Mail) *providers.Message {
+func (w *walk) message(m *member, mail *templates.Mail) *providers.Message {
 	message := w.compose(mail)
 	from, replyTo := w.relay.sender.From, w.relay.sender.ReplyTo
 	if !m.Sender.From.IsZero() {
@@ -317,7 +329,7 @@ func (r *Relay) Resume(name string) {
 // Way tells which route a request takes, counted from 0, or -1 when none
 // matches, and which providers it would be offered to.
 func (r *Relay) Way(request Request) (route int, names []string) {
-	path := r.pathFor(request, r.renderer.Locale(request.Payload))
+	path := r.pathFor(&request, r.renderer.Locale(request.Payload))
 	for _, m := range path.members {
 		names = append(names, m.Name)
 	}

@@ -18,7 +18,7 @@ type traits struct {
 	locale       string
 }
 
-func traitsOf(r Request, locale string) traits {
+func traitsOf(r *Request, locale string) traits {
 	return traits{
 		domain:       r.To[strings.LastIndexByte(r.To, '@')+1:],
 		kind:         r.Type,
@@ -35,7 +35,7 @@ func idOf(context any) string {
 }
 
 // matches tells whether every condition that the route names holds.
-func (r *Route) matches(t traits) bool {
+func (r *Route) matches(t *traits) bool {
 	return holds(r.Domains, t.domain, settings.MatchHost) &&
 		holds(r.Types, t.kind, equal) &&
 		holds(r.Applications, t.application, equal) &&

@@ -23,9 +23,9 @@ const (
 // walk is one mail's way along its providers.
 type walk struct {
 	relay     *Relay
-	request   Request
-	path      path
-	mail      templates.Mail // unless a provider has templates of its own
+	request   *Request
+	path      *path
+	mail      *templates.Mail // unless a provider has templates of its own
 	start     time.Time
 	attempts  []Attempt
 	uncertain int  // attempts that ended so
