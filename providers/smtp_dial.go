@@ -74,11 +74,23 @@ func (d *smtpDialer) reach(ctx context.Context, address string) (net.Conn, error
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		ConnectStart: func(string, string) { lookup.Stop() },
 	})
-	conn, err := d.DialContext(traced, d.network, address)
+	conn, err := d.dialAside(traced, address)
 	var slow *net.DNSError
 	if err != nil && errors.As(context.Cause(ctx), &slow) {
 		return nil, slow
 	}
+	return conn, err
+}
+
+// dialAside dials in a goroutine of its own. Dialling takes a deep stack, which
+// the caller's goroutine would keep for as long as its mail waits.
+func (d *smtpDialer) dialAside(ctx context.Context, address string) (conn net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err = d.DialContext(ctx, d.network, address)
+	}()
+	<-done
 	return conn, err
 }
 
