@@ -308,11 +308,11 @@ func (s *SMTPSettings) Open() (Provider, error) {
 
 // smtpProvider hands mails to one SMTP server (RFC 5321).
 //
-// A mail is built whole before a connection is asked for, so that connections
-// are held for as short as possible. Accepted means the 250 after the final dot
-// and nothing earlier; whatever the connection does after that is no matter. A
-// connection lost before the dot has delivered nothing; one lost after it
-// leaves the mail uncertain.
+// A mail is checked before a connection is asked for, and built when there is
+// one, so that those that wait hold nothing. Accepted means the 250 after the
+// final dot and nothing earlier; whatever the connection does after that is no
+// matter. A connection lost before the dot has delivered nothing; one lost after
+// it leaves the mail uncertain.
 type smtpProvider struct {
 	pool    *smtpPool
 	headers []settings.Header
@@ -322,32 +322,23 @@ type smtpProvider struct {
 
 var _ Verifier = (*smtpProvider)(nil)
 
-// smtpMail is a mail ready for the wire.
+// smtpMail is a mail on its way to the wire.
 type smtpMail struct {
-	from, to         string // between the angle brackets of MAIL and RCPT
-	fromUTF8, toUTF8 bool   // the sender's side or the recipient is not ASCII
-	data             []byte // the message with the final dot
+	from, to         string   // between the angle brackets of MAIL and RCPT
+	fromUTF8, toUTF8 bool     // the sender's side or the recipient is not ASCII
+	message          *Message // until it is built
+	provider         *smtpProvider
+	data             []byte // the message with the final dot, once it is built
 	size             int    // the message alone
-	// release gives data back to those who made it.
-	release func(data []byte)
-}
-
-// written says that the data is out, or that nobody wants it any more. From here
-// on a mail only waits for a verdict, and should hold little meanwhile.
-func (mail *smtpMail) written() {
-	if mail.data != nil {
-		mail.release(mail.data)
-		mail.data = nil
-	}
 }
 
 // Send hands over one message.
 func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
-	messageID := m.MessageID // of m nothing else is needed once the mail is built
-	mail, failure := p.compose(m)
+	mail, failure := p.address(m)
 	if failure != nil {
 		return Receipt{}, failure
 	}
+	messageID := m.MessageID // of m nothing else is needed once the mail is built
 	defer mail.written()
 	answer, failure := p.pool.send(ctx, mail)
 	if failure != nil {
@@ -381,15 +372,15 @@ func (p *smtpProvider) Close() error {
 	return nil
 }
 
-// compose checks and builds the mail.
-func (p *smtpProvider) compose(m *Message) (*smtpMail, *Error) {
+// address checks the message and finds its envelope.
+func (p *smtpProvider) address(m *Message) (*smtpMail, *Error) {
 	refuse := func(kind Kind, stage smtpStage, err error) (*smtpMail, *Error) {
 		return nil, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
 	}
 	if failure := m.check(); failure != nil {
 		return nil, failure
 	}
-	mail := &smtpMail{release: p.keep}
+	mail := &smtpMail{message: m, provider: p}
 	ascii := true
 	var err error
 	if mail.to, ascii, err = smtpPath(m.To); err != nil {
@@ -406,17 +397,35 @@ func (p *smtpProvider) compose(m *Message) (*smtpMail, *Error) {
 		}
 		mail.fromUTF8 = mail.fromUTF8 || !ascii
 	}
-	if mail.data, err = appendMIME(p.buffer(), m, p.headers); err != nil {
-		return refuse(Content, atBody, err)
+	return mail, nil
+}
+
+// build makes the data, once.
+func (mail *smtpMail) build() *Error {
+	if mail.message == nil {
+		return nil
+	}
+	p := mail.provider
+	data, err := appendMIME(p.buffer(), mail.message, p.headers)
+	if err != nil {
+		return &Error{Kind: Content, Stage: atBody.String(), Detail: err.Error(), Err: err}
 	}
 	if p.signer != nil {
-		if mail.data, err = p.signer.sign(mail.data); err != nil {
-			return refuse(Configuration, atBody, err)
+		if data, err = p.signer.sign(data); err != nil {
+			return &Error{Kind: Configuration, Stage: atBody.String(), Detail: err.Error(), Err: err}
 		}
 	}
-	mail.size = len(mail.data)
-	mail.data = append(mail.data, ".\r\n"...)
-	return mail, nil
+	mail.size, mail.data, mail.message = len(data), append(data, ".\r\n"...), nil
+	return nil
+}
+
+// written says that the data is out, or that nobody wants it any more. From here
+// on a mail only waits for a verdict, and should hold little meanwhile.
+func (mail *smtpMail) written() {
+	if mail.data != nil {
+		mail.provider.keep(mail.data)
+		mail.data = nil
+	}
 }
 
 // buffer returns an empty one that has been kept, if there is one.

@@ -327,7 +327,11 @@ func TestSMTPMessageRefusesBreaks(t *testing.T) {
 	} {
 		m := smtpMessage()
 		spoil(m)
-		if built, failure := new(smtpProvider).compose(m); failure == nil {
+		built, failure := new(smtpProvider).address(m)
+		if failure == nil {
+			failure = built.build()
+		}
+		if failure == nil {
 			t.Errorf("%s: built\n%s", name, built.data)
 		}
 	}

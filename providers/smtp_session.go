@@ -350,6 +350,9 @@ func (s *smtpSession) authenticateByToken(ctx context.Context, client *smtp.Clie
 // send takes one mail through the connection and returns the server's accepting
 // line. With PIPELINING it takes two round trips, else four.
 func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error) {
+	if failure := mail.build(); failure != nil {
+		return "", failure
+	}
 	if failure := s.admits(mail); failure != nil {
 		return "", failure
 	}
