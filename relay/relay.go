@@ -134,7 +134,7 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 	receipt, err := walk.offer(ctx)
 	if err != nil {
 		return Receipt{}, &Error{Reason: walk.reason(), RetryAfter: walk.retryAfter(),
-			Locale: walk.mail.Locale, Attempts: walk.attempts, Err: err}
+			Locale: walk.locale, Attempts: walk.attempts, Err: err}
 	}
 	receipt.Attempts = walk.attempts
 	return receipt, nil
@@ -151,7 +151,7 @@ func (r *Relay) set(request *Request) (*walk, error) {
 	if err != nil {
 		return nil, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}
 	}
-	return &walk{relay: r, request: request, path: path, mail: &mail, start: time.Now()}, nil
+	return &walk{relay: r, request: request, path: path, locale: mail.Locale, mail: &mail, start: time.Now()}, nil
 }
 
 // path is where a route leads its mails.
@@ -196,13 +196,18 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 	return branding
 }
 
-// write returns the mail for a provider: that which all share, or one from the
-// provider's own templates.
+// write returns the mail for a provider, from the provider's own templates if it
+// has some.
 func (w *walk) write(m *member) (*templates.Mail, error) {
-	if m.Renderer == nil {
-		return w.mail, nil
+	renderer := m.Renderer
+	if renderer == nil {
+		if first := w.mail; first != nil {
+			w.mail = nil
+			return first, nil
+		}
+		renderer = w.relay.renderer
 	}
-	mail, err := m.Renderer.Render(templates.Request{
+	mail, err := renderer.Render(templates.Request{
 		Type: w.request.Type, Payload: w.request.Payload, Branding: w.path.branding,
 	})
 	return &mail, err

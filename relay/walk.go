@@ -22,10 +22,13 @@ const (
 
 // walk is one mail's way along its providers.
 type walk struct {
-	relay     *Relay
-	request   *Request
-	path      *path
-	mail      *templates.Mail // unless a provider has templates of its own
+	relay   *Relay
+	request *Request
+	path    *path
+	locale  string
+	// mail is for the first attempt. It is written again for another: to keep it
+	// would cost every mail that waits for its provider.
+	mail      *templates.Mail
 	start     time.Time
 	attempts  []Attempt
 	uncertain int  // attempts that ended so
@@ -108,7 +111,7 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 	return Receipt{}, w.stopsAfter(failure), errNobodyAccepted
 }
 
-// send hands the mail to a provider, once, and takes down what became of it.
+// send makes one attempt with a provider and takes down what became of it.
 func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *providers.Error) {
 	start := time.Now()
 	deadline, _ := ctx.Deadline()
@@ -123,18 +126,7 @@ func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *pro
 		attempt, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	var (
-		accepted providers.Receipt
-		failure  *providers.Error
-	)
-	mail, err := w.write(m)
-	if err != nil {
-		failure = &providers.Error{Kind: providers.Configuration, Stage: "render", Detail: providers.Redact(err.Error()), Err: err}
-	} else {
-		if accepted, err = m.Provider.Send(attempt, w.message(m, mail)); err != nil {
-			failure = providers.AsError(err)
-		}
-	}
+	receipt, failure := w.hand(attempt, m)
 	end := time.Now()
 	w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start), Err: failure})
 	if m.health.record(failure, end) {
@@ -142,9 +134,23 @@ func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *pro
 	}
 	if failure != nil {
 		w.outOfTime = deadline.Sub(end) < tooLate
-		return Receipt{}, failure
 	}
-	return Receipt{Provider: m.Name, ID: accepted.ID, Locale: mail.Locale}, nil
+	return receipt, failure
+}
+
+// hand writes the mail for a provider and hands it over.
+func (w *walk) hand(ctx context.Context, m *member) (Receipt, *providers.Error) {
+	mail, err := w.write(m)
+	if err != nil {
+		return Receipt{}, &providers.Error{Kind: providers.Configuration, Stage: "render",
+			Detail: providers.Redact(err.Error()), Err: err}
+	}
+	locale := mail.Locale // of mail nothing else is needed while the provider works
+	accepted, err := m.Provider.Send(ctx, w.message(m, mail))
+	if err != nil {
+		return Receipt{}, providers.AsError(err)
+	}
+	return Receipt{Provider: m.Name, ID: accepted.ID, Locale: locale}, nil
 }
 
 func isRepeatable(p providers.Provider) bool {
