@@ -54,6 +54,9 @@ type server struct {
 }
 
 func (v *server) run(s *surroundings) (err error) {
+	if _, chosen := s.env("GOGC"); !chosen {
+		tuneCollector()
+	}
 	v.logger = newLogger(v.config.Log, s.out)
 	for _, notice := range v.notices {
 		v.logger.Warn("configuration", "notice", notice.String())

@@ -281,6 +281,7 @@ func (s *SMTPSettings) Open() (Provider, error) {
 		tlsTimeout:      time.Duration(s.ConnectionTimeout),
 		greetingTimeout: time.Duration(s.GreetingTimeout),
 		replyTimeout:    time.Duration(s.SocketTimeout),
+		opening:         make(chan struct{}, maxOpening),
 	}
 	if s.Auth.usesOAuth2() {
 		if server.login.tokens, err = s.tokenSource(); err != nil {

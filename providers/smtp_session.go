@@ -49,7 +49,14 @@ type smtpServer struct {
 	login smtpLogin
 	// Upper bounds of the waits; the context of the mail may end one earlier.
 	tlsTimeout, greetingTimeout, replyTimeout time.Duration
+	// opening holds one for every connection that is being opened.
+	opening chan struct{}
 }
+
+// maxOpening is how many connections to a server are opened at a time. To be
+// greeted, encrypted and logged in takes much memory and work on both sides, so
+// that mails that come all at once take turns.
+const maxOpening = 64
 
 // smtpLogin is how to log in; nobody logs in when the user is empty.
 type smtpLogin struct {
@@ -102,6 +109,10 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 // open connects, encrypts and logs in. A server that refuses an access token
 // which was good before gets a new one, once.
 func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
+	if failure := server.awaitTurn(ctx); failure != nil {
+		return nil, failure
+	}
+	defer func() { <-server.opening }()
 	s, failure := server.connect(ctx)
 	if failure != nil && s != nil && s.stale && contextEnd(ctx) == nil {
 		s, failure = server.connect(ctx)
@@ -110,6 +121,15 @@ func (server *smtpServer) open(ctx context.Context) (*smtpSession, *Error) {
 		return nil, failure
 	}
 	return s, nil
+}
+
+func (server *smtpServer) awaitTurn(ctx context.Context) *Error {
+	select {
+	case server.opening <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return smtpFailure(ctx, atConnect, ctx.Err())
+	}
 }
 
 // connect opens a session. On failure the session, if there is one, is good for

@@ -133,8 +133,7 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 	}
 	receipt, err := walk.offer(ctx)
 	if err != nil {
-		return Receipt{}, &Error{Reason: walk.reason(), RetryAfter: walk.retryAfter(),
-			Locale: walk.locale, Attempts: walk.attempts, Err: err}
+		return Receipt{}, walk.failed(err)
 	}
 	receipt.Attempts = walk.attempts
 	return receipt, nil

@@ -82,15 +82,13 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 	if left < tooLate {
 		m.health.abandon()
 		w.outOfTime = true
-		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Err: &providers.Error{
-			Kind: providers.Temporary, Stage: "wait", Detail: "no time left"}})
+		w.ended(m, 0, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
 		return Receipt{}, true, errNobodyAccepted
 	}
 	if !m.acquire(ctx, min(patience, left/4)) {
 		m.health.abandon()
-		w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: time.Since(start), Err: &providers.Error{
-			Kind: providers.Temporary, Stage: "wait", Detail: "all concurrent sends are taken",
-			Hint: "raise maxConcurrent if the provider allows it"}})
+		w.ended(m, time.Since(start), &providers.Error{Kind: providers.Temporary, Stage: "wait",
+			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"})
 		return Receipt{}, false, nil
 	}
 	defer m.release()
@@ -111,6 +109,11 @@ func (w *walk) try(ctx context.Context, m *member, another bool) (receipt Receip
 	return Receipt{}, w.stopsAfter(failure), errNobodyAccepted
 }
 
+// ended takes down an attempt.
+func (w *walk) ended(m *member, took time.Duration, failure *providers.Error) {
+	w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: took, Err: failure})
+}
+
 // send makes one attempt with a provider and takes down what became of it.
 func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *providers.Error) {
 	start := time.Now()
@@ -128,7 +131,7 @@ func (w *walk) send(ctx context.Context, m *member, another bool) (Receipt, *pro
 	}
 	receipt, failure := w.hand(attempt, m)
 	end := time.Now()
-	w.attempts = append(w.attempts, Attempt{Provider: m.Name, Duration: end.Sub(start), Err: failure})
+	w.ended(m, end.Sub(start), failure)
 	if m.health.record(failure, end) {
 		w.relay.changed(m.status())
 	}
@@ -188,6 +191,11 @@ func (m *member) acquire(ctx context.Context, wait time.Duration) bool {
 }
 
 func (m *member) release() { <-m.slots }
+
+// failed is the end of a walk on which nobody accepted the mail.
+func (w *walk) failed(cause error) *Error {
+	return &Error{Reason: w.reason(), RetryAfter: w.retryAfter(), Locale: w.locale, Attempts: w.attempts, Err: cause}
+}
 
 // reason picks the most helpful word of what the attempts ended with: that a
 // mail may be on its way, then what the reader can mend, then what will pass,
