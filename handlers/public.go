@@ -57,7 +57,7 @@ func NewPublic(s Settings, deps Public) http.Handler {
 	}
 	server := edge.newEcho()
 	server.IPExtractor = callerAddress(s.TrustedProxies)
-	server.POST(webhookPath, p.webhook, p.sized, p.allowed, p.authorized)
+	server.POST(webhookPath, p.sized(p.allowed(p.authorized(p.webhook))))
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
 	return server
