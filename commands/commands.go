@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -146,18 +145,6 @@ func (s *surroundings) load() (*config.Config, []config.Notice, error) {
 		return nil, nil, fmt.Errorf("%w: %w", errUsage, err) // there is no such file
 	}
 	return c, notices, err
-}
-
-// newLogger makes the log that the operator asked for. It goes to standard
-// output, where containers and systemd look for it.
-func newLogger(l config.Log, out io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(l.Level)) // checked by the configuration
-	options := &slog.HandlerOptions{Level: level}
-	if l.Format == "text" {
-		return slog.New(slog.NewTextHandler(out, options))
-	}
-	return slog.New(slog.NewJSONHandler(out, options))
 }
 
 func version() string {

@@ -50,14 +50,15 @@ type server struct {
 
 	house         *house
 	public, admin *handlers.Server
-	logger        *slog.Logger
+	// mailLogger writes the lines of mails.
+	logger, mailLogger *slog.Logger
 }
 
 func (v *server) run(s *surroundings) (err error) {
 	if _, chosen := s.env("GOGC"); !chosen {
 		tuneCollector()
 	}
-	v.logger = newLogger(v.config.Log, s.out)
+	v.logger, v.mailLogger = newLoggers(v.config.Log, s.out)
 	for _, notice := range v.notices {
 		v.logger.Warn("configuration", "notice", notice.String())
 	}
@@ -84,11 +85,12 @@ func (v *server) listen(ctx context.Context) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		providerCollector{v.house.relay})
 	public := handlers.NewPublic(v.config.Server, handlers.Public{
-		Relay:     v.house.relay,
-		Sentences: v.house.catalogue,
-		Links:     v.config.Templates.Links,
-		Metrics:   handlers.NewMetrics(registry, v.house.catalogue.Types()),
-		Logger:    v.logger,
+		Relay:      v.house.relay,
+		Sentences:  v.house.catalogue,
+		Links:      v.config.Templates.Links,
+		Metrics:    handlers.NewMetrics(registry, v.house.catalogue.Types()),
+		Logger:     v.logger,
+		MailLogger: v.mailLogger,
 	})
 	var err error
 	if v.public, err = handlers.Listen(ctx, v.config.Server.Address, public, v.logger); err != nil {

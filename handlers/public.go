@@ -32,6 +32,9 @@ type Public struct {
 	Links   templates.Links
 	Metrics *Metrics
 	Logger  *slog.Logger
+	// MailLogger writes the lines of mails, each of which is followed at once by
+	// a line of Logger at level info or above.
+	MailLogger *slog.Logger
 }
 
 // NewPublic returns the handler of the public listener: the webhook and a probe
@@ -41,7 +44,7 @@ func NewPublic(s Settings, deps Public) http.Handler {
 		relay:      deps.Relay,
 		sentences:  deps.Sentences,
 		metrics:    deps.Metrics,
-		logger:     deps.Logger,
+		logger:     deps.MailLogger,
 		accepted:   newAuthorization(s.Authorization),
 		allowedIPs: s.AllowedIPs,
 		decoder:    newDecoder(deps.Links),

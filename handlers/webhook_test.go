@@ -119,11 +119,12 @@ func testSettings() Settings {
 
 func publicOver(s Settings, d Deliverer, log *logs) http.Handler {
 	return NewPublic(s, Public{
-		Relay:     d,
-		Sentences: words{},
-		Links:     templates.Links{Schemes: []string{"https"}},
-		Metrics:   NewMetrics(prometheus.NewRegistry(), []string{"SignIn"}),
-		Logger:    log.logger(),
+		Relay:      d,
+		Sentences:  words{},
+		Links:      templates.Links{Schemes: []string{"https"}},
+		Metrics:    NewMetrics(prometheus.NewRegistry(), []string{"SignIn"}),
+		Logger:     log.logger(),
+		MailLogger: log.logger(),
 	})
 }
 
@@ -349,7 +350,7 @@ func (brokenWords) Sentence(string, string) string { panic("no words") }
 
 func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 	h := NewPublic(testSettings(), Public{Relay: refuse(&relay.Error{Reason: relay.Timeout}), Sentences: brokenWords{},
-		Metrics: NewMetrics(prometheus.NewRegistry(), nil), Logger: slog.New(slog.DiscardHandler)})
+		Metrics: NewMetrics(prometheus.NewRegistry(), nil), Logger: slog.New(slog.DiscardHandler), MailLogger: slog.New(slog.DiscardHandler)})
 	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{}}`))
 	if body := bodyOf(t, got); got.StatusCode != 504 || !strings.HasPrefix(body, apology+" (ref ") {
 		t.Errorf("got %d %q", got.StatusCode, body)
@@ -366,7 +367,8 @@ func TestMetrics(t *testing.T) {
 			return relay.Receipt{}, &relay.Error{Reason: relay.ProviderRefused, Attempts: []relay.Attempt{
 				{Provider: "main", Err: &providers.Error{Kind: providers.Configuration}}}}
 		}),
-		Sentences: words{}, Metrics: NewMetrics(registry, []string{"SignIn"}), Logger: slog.New(slog.DiscardHandler),
+		Sentences: words{}, Metrics: NewMetrics(registry, []string{"SignIn"}),
+		Logger: slog.New(slog.DiscardHandler), MailLogger: slog.New(slog.DiscardHandler),
 	})
 	for _, messageType := range []string{"SignIn", "Surprise1", "Surprise2"} {
 		serve(h, webhookRequest(`{"to":"alice@example.com","type":"`+messageType+`","payload":{}}`))
