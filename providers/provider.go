@@ -105,8 +105,6 @@ type Receipt struct {
 	// ID is the service's own id of the message, the one its delivery events
 	// name. Never empty.
 	ID string
-	// Answer is the accepting line of an SMTP server, shortened; empty for APIs.
-	Answer string
 }
 
 // Sender is the sender that an operator wrote into a provider's own settings.

@@ -349,7 +349,7 @@ func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 	if id == "" {
 		id = messageID
 	}
-	return Receipt{ID: id, Answer: tidyAnswer(answer)}, nil
+	return Receipt{ID: id}, nil
 }
 
 // Connected tells that Verify warms the pool.
@@ -460,14 +460,4 @@ func firstWord(text string) string {
 		return ""
 	}
 	return words[0]
-}
-
-// tidyAnswer makes an accepting reply fit for the log. Unlike Redact it keeps
-// long words and numbers: they are what the server's own log knows the mail by.
-func tidyAnswer(answer string) string {
-	if strings.Contains(answer, "@") {
-		answer = addresses.ReplaceAllString(answer, "[address]")
-	}
-	answer = strings.ToValidUTF8(answer[:min(len(answer), maxDetail)], "")
-	return strings.Join(strings.FieldsFunc(answer, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
 }

@@ -43,7 +43,7 @@ func TestSMTPRoundTrips(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(receipt.ID, "FAKE1X") || !strings.HasPrefix(receipt.Answer, "Ok: queued as FAKE1X") {
+			if !strings.HasPrefix(receipt.ID, "FAKE1X") {
 				t.Errorf("%+v", receipt)
 			}
 		}
