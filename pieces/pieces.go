@@ -6,9 +6,7 @@
 // provider, memory.
 package pieces
 
-import (
-	"strings"
-)
+import "strings"
 
 // Text is a text in pieces, none of which is empty. The zero Text is the empty
 // one. It must not be changed.

@@ -127,7 +127,7 @@ func New(o Options) (*Relay, error) {
 // Deliver sends one mail. A nil error means that a provider accepted it; any
 // other end is a *Error. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
-	walk, err := r.set(&request)
+	walk, err := r.prepare(&request)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -139,9 +139,9 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 	return receipt, nil
 }
 
-// set makes a mail ready to be offered. It is apart from Deliver so that its
+// prepare makes a mail ready to be offered. It is apart from Deliver so that its
 // stack is given back before the wait for a provider.
-func (r *Relay) set(request *Request) (*walk, error) {
+func (r *Relay) prepare(request *Request) (*walk, error) {
 	locale := r.renderer.Locale(request.Payload)
 	path := r.pathFor(request, locale)
 	mail, err := r.renderer.Render(templates.Request{
