@@ -136,7 +136,7 @@ func logLine(c echo.Context, logger *slog.Logger, level slog.Level, message stri
 func (e *edge) bounded(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), e.timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
 		defer cancel()
 		c.SetRequest(r.WithContext(ctx))
 		if r.ContentLength != 0 {

@@ -46,6 +46,9 @@ func Shared(text string) Piece {
 	return Piece{text, &knowledge{start, end, string(quoted), column, escapes(text)}}
 }
 
+// String returns the piece as it is.
+func (p Piece) String() string { return p.text }
+
 // Of returns the text of some pieces that are its own.
 func Of(parts ...string) (t Text) {
 	for _, part := range parts {

@@ -4,6 +4,6 @@ package providers
 
 import "net"
 
-// isQuiet cannot look into a socket here without reading from it. A dead
+// quietness cannot look into a socket here without reading from it. A dead
 // connection then shows when it is used, and is replaced.
-func isQuiet(net.Conn) bool { return true }
+func quietness(net.Conn) func() bool { return func() bool { return true } }

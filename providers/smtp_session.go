@@ -71,6 +71,8 @@ type smtpSession struct {
 	wire   net.Conn     // conn, or TLS over it
 	secure bool
 	in     *textproto.Reader
+	// isQuiet tells whether the far end has neither spoken nor left.
+	isQuiet func() bool
 
 	pipelining bool // RFC 2920
 	utf8       bool // RFC 6531
@@ -139,7 +141,7 @@ func (server *smtpServer) connect(ctx context.Context) (*smtpSession, *Error) {
 	if err != nil {
 		return nil, smtpFailure(ctx, atConnect, err)
 	}
-	s := &smtpSession{server: server, conn: &boundedConn{Conn: conn}, opened: time.Now()}
+	s := &smtpSession{server: server, conn: &boundedConn{Conn: conn}, isQuiet: quietness(conn), opened: time.Now()}
 	s.used = s.opened
 	release := s.bind(ctx)
 	failure := s.greet(ctx)
@@ -548,7 +550,7 @@ func isProtocolError(err error) bool {
 // isAlive tells, without a round trip, whether an idle connection can still be
 // used.
 func (s *smtpSession) isAlive() bool {
-	return s.in.R.Buffered() == 0 && isQuiet(s.conn.Conn)
+	return s.in.R.Buffered() == 0 && s.isQuiet()
 }
 
 // drop cuts the connection.

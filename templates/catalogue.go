@@ -319,13 +319,13 @@ func (c *Catalogue) values(r Request, t *tongue) *values {
 // write fills in the parts of a mail that the template has.
 func (t *template) write(m *Mail, v *values) {
 	if t.subject != nil {
-		m.Subject = oneLine(t.subject.render(v).String())
+		m.Subject = oneLine(t.subject.text(v))
 	}
 	if t.html != nil {
 		m.HTML = t.html.render(v)
 	}
 	if t.text != nil {
-		m.Text = t.text.render(v).String()
+		m.Text = t.text.text(v)
 	}
 	if t.derived {
 		m.Text = squeeze(m.Text)

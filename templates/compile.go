@@ -33,6 +33,8 @@ type program struct {
 	steps []step
 	// values is how many values it writes at most.
 	values int
+	// size is a guess at the bytes that it makes.
+	size int
 	// relies are the places where it prints a name whose root no block around
 	// asks for, the first one of each root, with the name for a text.
 	relies []*Error
@@ -124,6 +126,7 @@ func (c *compiler) run() {
 			c.program.steps = append(c.program.steps,
 				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
 			c.program.values++
+			c.program.size += valueSize
 		case ifTag, unlessTag:
 			jump := skipUnless
 			if t.kind == unlessTag {
@@ -152,6 +155,7 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
+		c.program.size += len(text)
 		literal := pieces.One(text)
 		if c.format == htmlFormat {
 			literal = pieces.Shared(text)

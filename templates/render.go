@@ -1,40 +1,68 @@
 package templates
 
 import (
+	"iter"
 	"strings"
 	"unicode/utf8"
 
 	"logto-email-relay/pieces"
 )
 
-// render makes what a program makes of the values. Its literals are shared by all
-// mails.
+// render returns what a program makes of the values, in pieces of which the
+// literals are shared by all mails.
 func (p *program) render(v *values) pieces.Text {
 	made := make(pieces.Text, 0, len(p.steps))
 	var own strings.Builder // the values, one after the other
 	own.Grow(p.values * valueSize)
-	for i := 0; i < len(p.steps); i++ {
-		switch s := &p.steps[i]; s.action {
-		case writeLiteral:
+	for s := range p.taken(v) {
+		if s.action == writeLiteral {
 			made = append(made, s.literal)
-		case writeValue:
-			start := own.Len()
-			if s.write(&own, v); own.Len() > start {
-				made = append(made, pieces.One(own.String()[start:]))
-			}
-		case skipUnless:
-			if !v.truth(&s.path) {
-				i = s.to - 1
-			}
-		case skipIf:
-			if v.truth(&s.path) {
-				i = s.to - 1
-			}
-		case skip:
-			i = s.to - 1
+			continue
+		}
+		start := own.Len()
+		if s.write(&own, v); own.Len() > start {
+			made = append(made, pieces.One(own.String()[start:]))
 		}
 	}
 	return made
+}
+
+// text is render for what is short.
+func (p *program) text(v *values) string {
+	var b strings.Builder
+	b.Grow(p.size)
+	for s := range p.taken(v) {
+		if s.action == writeLiteral {
+			b.WriteString(s.literal.String())
+		} else {
+			s.write(&b, v)
+		}
+	}
+	return b.String()
+}
+
+// taken are the steps that write something.
+func (p *program) taken(v *values) iter.Seq[*step] {
+	return func(yield func(*step) bool) {
+		for i := 0; i < len(p.steps); i++ {
+			switch s := &p.steps[i]; s.action {
+			case writeLiteral, writeValue:
+				if !yield(s) {
+					return
+				}
+			case skipUnless:
+				if !v.truth(&s.path) {
+					i = s.to - 1
+				}
+			case skipIf:
+				if v.truth(&s.path) {
+					i = s.to - 1
+				}
+			case skip:
+				i = s.to - 1
+			}
+		}
+	}
 }
 
 // write writes one value in the manner of its place.
