@@ -637,3 +637,22 @@ func TestSMTPHandsOverWhatItHasTimeFor(t *testing.T) {
 		provider.Close()
 	})
 }
+
+// What a server says without being asked must not be taken for the answer to a
+// later command.
+func TestSMTPUnaskedReply(t *testing.T) {
+	fake := (&fakeSMTP{answer: func(stage smtpStage, _, _ int) string {
+		if stage == atEHLO {
+			return "250 fake\r\n250 2.1.0 Ok"
+		}
+		return ""
+	}}).start(t)
+	provider := openSMTP(t, fake.port())
+	_, err := provider.Send(shortly(t), smtpMessage())
+	if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Stage != atEHLO.String() {
+		t.Errorf("%v", failure)
+	}
+	if len(fake.mails) > 0 {
+		t.Error("a mail went out over a connection that is out of step")
+	}
+}
