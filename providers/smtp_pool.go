@@ -21,12 +21,16 @@ const (
 
 // smtpPool keeps connections for mails to come. What puddle pools are seats:
 // the right to have a connection. A mail that takes an empty seat opens the
-// connection itself, under its own deadline, and knows the stage that failed.
+// connection itself, under its own deadline, and knows the stage that failed. A
+// connection that has served its time is replaced ahead of the next mail.
 type smtpPool struct {
 	server   *smtpServer
 	seats    *puddle.Pool[*smtpSeat]
 	maxMails int // per connection; 0 is without bound
 	leaving  sync.WaitGroup
+	// life ends, by end, when the pool is closed.
+	life context.Context
+	end  context.CancelFunc
 
 	mutex   sync.Mutex
 	sweeper *time.Timer // nil while no connection is idle
@@ -45,8 +49,11 @@ func (seat *smtpSeat) dropDead() {
 }
 
 func newSMTPPool(server *smtpServer, maxConnections, maxMails int) (*smtpPool, error) {
-	seats, err := puddle.NewPool(&puddle.Config[*smtpSeat]{
-		Constructor: func(context.Context) (*smtpSeat, error) { return &smtpSeat{}, nil },
+	p := &smtpPool{server: server, maxMails: maxMails}
+	p.life, p.end = context.WithCancel(context.Background())
+	var err error
+	p.seats, err = puddle.NewPool(&puddle.Config[*smtpSeat]{
+		Constructor: p.newSeat,
 		Destructor: func(seat *smtpSeat) {
 			if seat.session != nil {
 				seat.session.quit()
@@ -54,10 +61,38 @@ func newSMTPPool(server *smtpServer, maxConnections, maxMails int) (*smtpPool, e
 		},
 		MaxSize: int32(maxConnections),
 	})
-	if err != nil {
-		return nil, err
+	return p, err
+}
+
+// ahead marks the context of a seat that is made before a mail asks for it.
+type ahead struct{}
+
+// newSeat makes an empty seat for a mail, and one with a connection ahead of
+// mails.
+func (p *smtpPool) newSeat(ctx context.Context) (*smtpSeat, error) {
+	seat := &smtpSeat{}
+	if ctx.Value(ahead{}) == nil {
+		return seat, nil
 	}
-	return &smtpPool{server: server, seats: seats, maxMails: maxMails}, nil
+	session, failure := p.server.open(ctx)
+	if failure != nil {
+		return nil, failure
+	}
+	seat.session = session
+	return seat, nil
+}
+
+// refillTime bounds the attempt to replace a connection.
+const refillTime = 10 * time.Second
+
+// refill opens a connection ahead of the next mail. A failure is left for that
+// mail to find.
+func (p *smtpPool) refill() {
+	ctx, cancel := context.WithTimeout(context.WithValue(p.life, ahead{}, true), refillTime)
+	defer cancel()
+	if p.seats.CreateResource(ctx) == nil {
+		p.sweepLater()
+	}
 }
 
 // send takes the mail through a connection of the pool. One that was idle and
@@ -141,7 +176,9 @@ func (p *smtpPool) giveBack(taken *puddle.Resource[*smtpSeat]) {
 	}
 }
 
-// retire frees the seat at once and takes leave of the server aside.
+// retire frees the seat at once, and aside takes leave of the server and opens
+// another connection, if this one was in use lately. Who wants one mail a
+// connection does not want connections to wait for mails.
 func (p *smtpPool) retire(taken *puddle.Resource[*smtpSeat]) {
 	session := taken.Value().session
 	p.leaving.Add(1)
@@ -149,6 +186,9 @@ func (p *smtpPool) retire(taken *puddle.Resource[*smtpSeat]) {
 	go func() {
 		defer p.leaving.Done()
 		session.quit()
+		if p.maxMails != 1 && time.Since(session.used) < smtpMaxIdle {
+			p.refill()
+		}
 	}()
 }
 
@@ -189,6 +229,7 @@ func (p *smtpPool) close() {
 		p.sweeper.Stop()
 	}
 	p.mutex.Unlock()
+	p.end()
 	p.seats.Close()
 	p.leaving.Wait()
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -63,6 +64,39 @@ func TestHTTP2(t *testing.T) {
 	}
 	if e := judge(t.Context(), a, server.URL+"/cut", []byte("{}")); e == nil || e.Kind != Uncertain {
 		t.Errorf("a stream cut after the body is %v, want uncertain", e)
+	}
+}
+
+// TestConnectionsAreKept sends from 200 goroutines at a time, again and again. Go's
+// own defaults would close most connections after each mail.
+func TestConnectionsAreKept(t *testing.T) {
+	const concurrent, mails = 200, 20
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	a := openAPI(t, &Common{MaxConcurrent: concurrent})
+	var senders sync.WaitGroup
+	for range concurrent {
+		senders.Go(func() {
+			for range mails {
+				if e := judge(t.Context(), a, server.URL, []byte("{}")); e != nil {
+					t.Error(e)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	t.Logf("%d connections for %d mails, %d at a time", connections.Load(), concurrent*mails, concurrent)
+	if connections.Load() > concurrent {
+		t.Errorf("%d connections were opened for %d senders", connections.Load(), concurrent)
 	}
 }
 
