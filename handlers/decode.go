@@ -119,19 +119,19 @@ func object(body []byte) (map[string]any, error) {
 	// What is invalid now can only be half a surrogate, \ud800, in a name that
 	// somebody cut.
 	r.json.Reset(&r.body, jsontext.AllowInvalidUTF8(true))
-	switch fields, err := r.object(); {
+	fields, err := r.object()
+	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return nil, errors.New("a key occurs twice")
 	case errors.Is(err, errTooDeep), errors.Is(err, errNoObject):
 		return nil, err
 	case err != nil:
 		return nil, errors.New("not JSON")
-	default:
-		if _, err := r.json.ReadToken(); !errors.Is(err, io.EOF) {
-			return nil, errors.New("something follows the JSON object")
-		}
-		return fields, nil
 	}
+	if _, err := r.json.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the JSON object")
+	}
+	return fields, nil
 }
 
 func (r *reader) object() (map[string]any, error) {
@@ -146,9 +146,6 @@ func (r *reader) object() (map[string]any, error) {
 
 // members reads what follows the brace that opens an object.
 func (r *reader) members() (map[string]any, error) {
-	if r.json.StackDepth() > maxDepth {
-		return nil, errTooDeep
-	}
 	fields := make(map[string]any)
 	for {
 		token, err := r.json.ReadToken()
@@ -167,9 +164,6 @@ func (r *reader) members() (map[string]any, error) {
 
 // items reads what follows the bracket that opens a list.
 func (r *reader) items() ([]any, error) {
-	if r.json.StackDepth() > maxDepth {
-		return nil, errTooDeep
-	}
 	list := []any{}
 	for r.json.PeekKind() != ']' {
 		value, err := r.value()
@@ -188,6 +182,9 @@ func (r *reader) value() (any, error) {
 	token, err := r.json.ReadToken()
 	if err != nil {
 		return nil, err
+	}
+	if r.json.StackDepth() > maxDepth {
+		return nil, errTooDeep
 	}
 	switch token.Kind() {
 	case '{':

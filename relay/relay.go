@@ -143,14 +143,13 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 // stack is given back before the wait for a provider.
 func (r *Relay) prepare(request *Request) (*walk, error) {
 	locale := r.renderer.Locale(request.Payload)
-	path := r.pathFor(request, locale)
-	mail, err := r.renderer.Render(templates.Request{
-		Type: request.Type, Payload: request.Payload, Branding: path.branding,
-	})
+	w := &walk{relay: r, request: request, path: r.pathFor(request, locale), locale: locale}
+	mail, err := w.render(r.renderer)
 	if err != nil {
 		return nil, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}
 	}
-	return &walk{relay: r, request: request, path: path, locale: mail.Locale, mail: &mail, start: time.Now()}, nil
+	w.locale, w.mail, w.start = mail.Locale, mail, time.Now()
+	return w, nil
 }
 
 // path is where a route leads its mails.
@@ -198,15 +197,18 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 // write returns the mail for a provider, from the provider's own templates if it
 // has some.
 func (w *walk) write(m *member) (*templates.Mail, error) {
-	renderer := m.Renderer
-	if renderer == nil {
-		if first := w.mail; first != nil {
-			w.mail = nil
-			return first, nil
-		}
-		renderer = w.relay.renderer
+	if m.Renderer != nil {
+		return w.render(m.Renderer)
 	}
-	mail, err := renderer.Render(templates.Request{
+	if first := w.mail; first != nil {
+		w.mail = nil
+		return first, nil
+	}
+	return w.render(w.relay.renderer)
+}
+
+func (w *walk) render(by Renderer) (*templates.Mail, error) {
+	mail, err := by.Render(templates.Request{
 		Type: w.request.Type, Payload: w.request.Payload, Branding: w.path.branding,
 	})
 	return &mail, err
