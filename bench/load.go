@@ -188,20 +188,27 @@ func (l *load) failure() error {
 	return fmt.Errorf("%d calls without an answer, the first one: %w", l.failures, l.failed)
 }
 
-// closed keeps a number of webhooks under way, each followed by the next, until
-// the context ends; then it waits for the last answers.
-func (l *load) closed(ctx context.Context, concurrency int) {
-	var callers sync.WaitGroup
-	for range concurrency {
-		callers.Go(func() {
-			c := &caller{address: l.address}
-			defer c.close()
+// callers returns as many connections to the receiver.
+func (l *load) callers(n int) []*caller {
+	all := make([]*caller, n)
+	for i := range all {
+		all[i] = &caller{address: l.address}
+	}
+	return all
+}
+
+// closed keeps a webhook under way with each of the callers, each followed by
+// the next, until the context ends; then it waits for the last answers.
+func (l *load) closed(ctx context.Context, callers []*caller) {
+	var calling sync.WaitGroup
+	for _, c := range callers {
+		calling.Go(func() {
 			for ctx.Err() == nil {
 				l.once(c)
 			}
 		})
 	}
-	callers.Wait()
+	calling.Wait()
 }
 
 // maxCallers bounds the connections of an open load.

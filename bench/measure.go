@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -20,78 +19,127 @@ type measurement struct {
 	size        float64 // kilobytes a mail
 }
 
-// reading is what the counters show at one moment.
+// turns is how many times the receivers take turns in one round. The speed of a
+// machine changes within seconds; with short turns that slows all of them alike.
+const turns = 10
+
+// times are how long a receiver works in one round.
+type times struct{ warmUp, length time.Duration }
+
+// station is a receiver at work, with a sink and a load of its own.
+type station struct {
+	name     string
+	receiver *running
+	sink     *sinkProcess
+	load     *load
+	callers  []*caller
+	busy     time.Duration // how long its turns took
+}
+
+func newStation(r receiver, s setup) (*station, error) {
+	sink, err := startSink(s.options)
+	if err != nil {
+		return nil, err
+	}
+	s.sink = sink
+	receiver, err := r.run(s)
+	if err != nil {
+		sink.kill()
+		return nil, err
+	}
+	l := newLoad(receiver.address)
+	return &station{name: r.name, receiver: receiver, sink: sink, load: l, callers: l.callers(s.concurrency)}, nil
+}
+
+func (s *station) close() {
+	for _, c := range s.callers {
+		c.close()
+	}
+	s.receiver.stop()
+	s.sink.kill()
+}
+
+// work keeps the receiver busy for a while, and waits for the last answers.
+func (s *station) work(length time.Duration) {
+	ctx, stop := context.WithTimeout(context.Background(), length)
+	defer stop()
+	start := time.Now()
+	s.load.closed(ctx, s.callers)
+	s.busy += time.Since(start)
+}
+
+// reading is what the counters of a station show at one moment.
 type reading struct {
-	at       time.Time
 	cpu      time.Duration
+	busy     time.Duration
 	accepted int64
 	sink     counts
 }
 
-func read(r *running, s *sinkProcess, l *load) (reading, error) {
-	sunk, err := s.counts()
+func (s *station) read() (reading, error) {
+	sunk, err := s.sink.counts()
 	if err != nil {
-		return reading{}, errors.Join(err, s.died())
+		return reading{}, errors.Join(err, s.sink.died())
 	}
-	cpu, err := r.cpu()
-	return reading{time.Now(), cpu, l.accepted.Load(), sunk}, errors.Join(err, r.died())
+	cpu, err := s.receiver.cpu()
+	return reading{cpu, s.busy, s.load.accepted.Load(), sunk}, errors.Join(err, s.receiver.died())
 }
 
-// times are how long a run takes.
-type times struct{ warmUp, length time.Duration }
+// measure runs the receivers side by side, each against a sink of its own, and
+// lets them take turns with a number of webhooks under way. It fails if a single
+// mail is missing, wrong or doubled.
+func measure(receivers []receiver, s setup, t times) ([]measurement, error) {
+	var stations []*station
+	for _, r := range receivers {
+		at, err := newStation(r, s)
+		if err != nil {
+			return nil, err
+		}
+		defer at.close()
+		stations = append(stations, at)
+	}
+	before := make([]reading, len(stations))
+	for i, at := range stations {
+		at.work(t.warmUp)
+		at.load.record(true)
+		var err error
+		if before[i], err = at.read(); err != nil {
+			return nil, err
+		}
+	}
+	for range turns {
+		for _, at := range stations {
+			at.work(t.length / turns)
+		}
+	}
+	measured := make([]measurement, len(stations))
+	for i, at := range stations {
+		var err error
+		if measured[i], err = at.since(before[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", at.name, err)
+		}
+	}
+	return measured, nil
+}
 
-// measure runs a receiver of its own against a sink of its own, with a number of
-// webhooks under way all the time. It fails if a single mail is missing, wrong
-// or doubled.
-func measure(r receiver, s setup, t times, during func(*running) error) (measurement, error) {
-	sink, err := startSink(s.options)
-	if err != nil {
+// since returns what a station has shown after a reading.
+func (s *station) since(before reading) (measurement, error) {
+	after, err := s.read()
+	_, peak, memoryErr := s.receiver.memory()
+	if err := errors.Join(err, memoryErr, s.load.failure(), honest(s.load, s.sink)); err != nil {
 		return measurement{}, err
 	}
-	defer sink.kill()
-	s.sink = sink
-	receiver, err := r.run(s)
-	if err != nil {
-		return measurement{}, err
+	if n := s.load.refused.Load(); n > 0 {
+		return measurement{}, fmt.Errorf("%d webhooks refused", n)
 	}
-	defer receiver.stop()
-
-	l := newLoad(receiver.address)
-	ctx, stop := context.WithTimeout(context.Background(), t.warmUp+t.length+patience)
-	defer stop()
-	var calling sync.WaitGroup
-	calling.Go(func() { l.closed(ctx, s.concurrency) })
-	time.Sleep(t.warmUp)
-	l.record(true)
-	before, err := read(receiver, sink, l)
-	if err != nil {
-		return measurement{}, err
-	}
-	if during != nil {
-		err = during(receiver)
-	} else {
-		time.Sleep(t.length)
-	}
-	after, readErr := read(receiver, sink, l)
-	answers := l.record(false)
-	_, peak, memoryErr := receiver.memory()
-	stop()
-	calling.Wait()
-	if err := errors.Join(err, readErr, memoryErr, l.failure(), honest(l, sink)); err != nil {
-		return measurement{}, fmt.Errorf("%s: %w", r.name, err)
-	}
-	if n := l.refused.Load(); n > 0 {
-		return measurement{}, fmt.Errorf("%s refused %d webhooks", r.name, n)
-	}
-
 	mails := float64(after.accepted - before.accepted)
 	sunk := float64(after.sink.Mails - before.sink.Mails)
 	if mails == 0 || sunk == 0 {
-		return measurement{}, fmt.Errorf("%s sent nothing", r.name)
+		return measurement{}, errors.New("no mail sent")
 	}
-	p50, p99 := latencies(answers)
+	p50, p99 := latencies(s.load.record(false))
 	return measurement{
-		perSecond:   mails / after.at.Sub(before.at).Seconds(),
+		perSecond:   mails / (after.busy - before.busy).Seconds(),
 		p50:         p50,
 		p99:         p99,
 		cpu:         float64((after.cpu - before.cpu).Microseconds()) / mails,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,14 +27,15 @@ func cpu(m measurement) float64       { return m.cpu }
 func (b *bench) compare(s setup) (*result, error) {
 	all := &result{}
 	for round := range b.rounds {
-		for _, r := range b.programs.receivers {
-			m, err := measure(r, s, b.times, nil)
-			if err != nil {
-				return nil, err
-			}
+		measured, err := measure(b.programs.receivers, s, b.times)
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range measured {
+			name := b.programs.receivers[i].name
 			say("round %d of %d, %d at a time: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.2f round trips",
-				round+1, b.rounds, s.concurrency, r.name, m.perSecond, m.cpu, m.p50, m.roundTrips)
-			all.add(r.name, m)
+				round+1, b.rounds, s.concurrency, name, m.perSecond, m.cpu, m.p50, m.roundTrips)
+			all.add(name, m)
 		}
 	}
 	return all, nil
@@ -72,18 +74,20 @@ func (b *bench) plain() error {
 
 // takeProfiles runs the relay once more and asks its profiler.
 func (b *bench) takeProfiles(s setup) error {
-	_, err := measure(b.programs.receivers[0], s, b.times, func(*running) error {
-		for file, path := range map[string]string{
-			"cpu.pprof":    "profile?seconds=" + strconv.Itoa(int(b.times.length.Seconds())),
-			"allocs.pprof": "allocs",
-		} {
-			if err := fetch("http://"+b.programs.profiler+"/debug/pprof/"+path, filepath.Join(b.profile, file)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return err
+	at, err := newStation(b.programs.receivers[0], s)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	var working sync.WaitGroup
+	defer working.Wait()
+	working.Go(func() { at.work(b.times.warmUp + b.times.length) })
+	time.Sleep(b.times.warmUp)
+	profiler := "http://" + b.programs.profiler + "/debug/pprof/"
+	seconds := strconv.Itoa(int(b.times.length.Seconds()))
+	return errors.Join(
+		fetch(profiler+"profile?seconds="+seconds, filepath.Join(b.profile, "cpu.pprof")),
+		fetch(profiler+"allocs", filepath.Join(b.profile, "allocs.pprof")))
 }
 
 func fetch(url, file string) error {
@@ -116,20 +120,24 @@ func (b *bench) distance() error {
 func (b *bench) growth(what string, labels []string, setups []setup) error {
 	rows := [][]string{append([]string{what}, labels...)}
 	for _, r := range b.programs.receivers {
-		rate, cost, p50 := []string{r.name + ", mails/s"}, []string{r.name + ", CPU µs a mail"}, []string{r.name + ", p50 ms"}
-		for i, s := range setups {
-			m, err := measure(r, s, b.times, nil)
-			if err != nil {
-				return err
-			}
-			say("%s %s: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.1f KB a mail",
-				what, labels[i], r.name, m.perSecond, m.cpu, m.p50, m.size)
-			if s.template > 0 && m.size*1e3 < float64(s.template)*0.9 {
-				return fmt.Errorf("%s sends %.1f KB with a template of %d bytes", r.name, m.size, s.template)
-			}
-			rate, cost, p50 = append(rate, number(m.perSecond)), append(cost, number(m.cpu)), append(p50, number(m.p50))
+		rows = append(rows, []string{r.name + ", mails/s"}, []string{r.name + ", CPU µs a mail"}, []string{r.name + ", p50 ms"})
+	}
+	for i, s := range setups {
+		measured, err := measure(b.programs.receivers, s, b.times)
+		if err != nil {
+			return err
 		}
-		rows = append(rows, rate, cost, p50)
+		for j, m := range measured {
+			name := b.programs.receivers[j].name
+			say("%s %s: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.1f KB a mail",
+				what, labels[i], name, m.perSecond, m.cpu, m.p50, m.size)
+			if s.template > 0 && m.size*1e3 < float64(s.template)*0.9 {
+				return fmt.Errorf("%s sends %.1f KB with a template of %d bytes", name, m.size, s.template)
+			}
+			for k, v := range []float64{m.perSecond, m.cpu, m.p50} {
+				rows[1+3*j+k] = append(rows[1+3*j+k], number(v))
+			}
+		}
 	}
 	table(os.Stdout, rows)
 	return nil
@@ -195,21 +203,14 @@ func (o overload) row(name string) []string {
 
 func (b *bench) overloadOnce(r receiver) (overload, error) {
 	var o overload
-	s := setup{concurrency: atATime, options: sinkOptions{RoundTrip: roundTrip}}
-	sink, err := startSink(s.options)
+	at, err := newStation(r, setup{concurrency: atATime, options: sinkOptions{RoundTrip: roundTrip}})
 	if err != nil {
 		return o, err
 	}
-	defer sink.kill()
-	s.sink = sink
-	receiver, err := r.run(s)
-	if err != nil {
-		return o, err
-	}
-	defer receiver.stop()
-	l := newLoad(receiver.address)
+	defer at.close()
+	receiver, l := at.receiver, at.load
 
-	peak := during(b.times.warmUp, b.times.length, l, func(ctx context.Context) { l.closed(ctx, atATime) })
+	peak := during(b.times.warmUp, b.times.length, l, func(ctx context.Context) { l.closed(ctx, at.callers) })
 	o.peak = float64(len(peak)) / b.times.length.Seconds()
 	say("%s takes %.0f mails/s", r.name, o.peak)
 
@@ -244,7 +245,7 @@ func (b *bench) overloadOnce(r receiver) (overload, error) {
 	if err := l.failure(); err != nil {
 		return o, err
 	}
-	return o, honest(l, sink)
+	return o, honest(l, at.sink)
 }
 
 // during runs a load and returns the answers that came after the warm-up.
