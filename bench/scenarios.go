@@ -23,16 +23,18 @@ const roundTrip = 20 * time.Millisecond
 func perSecond(m measurement) float64 { return m.perSecond }
 func cpu(m measurement) float64       { return m.cpu }
 
-// compare lets the receivers take turns.
+// compare lets the receivers take turns, another one first in every round.
 func (b *bench) compare(s setup) (*result, error) {
 	all := &result{}
 	for round := range b.rounds {
-		measured, err := measure(b.programs.receivers, s, b.times)
+		first := round % len(b.programs.receivers)
+		order := slices.Concat(b.programs.receivers[first:], b.programs.receivers[:first])
+		measured, err := measure(order, s, b.times)
 		if err != nil {
 			return nil, err
 		}
 		for i, m := range measured {
-			name := b.programs.receivers[i].name
+			name := order[i].name
 			say("round %d of %d, %d at a time: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.2f round trips",
 				round+1, b.rounds, s.concurrency, name, m.perSecond, m.cpu, m.p50, m.roundTrips)
 			all.add(name, m)

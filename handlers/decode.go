@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"regexp"
 	"sync"
 	"unicode/utf8"
 
@@ -40,13 +39,24 @@ type email struct {
 // else there is, and of which type, is the templates' to ignore.
 type decoder struct{ validate *validator.Validate }
 
-var messageType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
+// isMessageType wants a word of at most 64 characters that begins with a letter.
+func isMessageType(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '_' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return text != "" && len(text) <= 64
+}
 
 func newDecoder(links templates.Links) *decoder {
 	validate := validator.New()
 	validate.RegisterTagNameFunc(func(field reflect.StructField) string { return field.Tag.Get("key") })
 	rules := map[string]func(text string) bool{
-		"messagetype": messageType.MatchString,
+		"messagetype": isMessageType,
 		"code":        func(text string) bool { return utf8.RuneCountInString(text) <= maxCode },
 		"link":        func(text string) bool { return text == "" || links.Allow(text) },
 	}

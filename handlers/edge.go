@@ -89,10 +89,10 @@ func (e *edge) logged(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func (e *edge) access(c echo.Context, code int, failed *failure, took time.Duration) {
-	level := e.accessLevel
+	level, id := e.accessLevel, requestID(c)
 	attrs := []slog.Attr{
-		slog.String("ref", reference(c)),
-		slog.String("id", requestID(c)),
+		slog.String("ref", relay.Reference(id)),
+		slog.String("id", id),
 		slog.String("method", method(c.Request().Method)),
 		slog.String("path", route(c)),
 		slog.Int("status", code),

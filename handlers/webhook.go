@@ -159,7 +159,7 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 		lines[i] = line
 	}
 	attrs := []slog.Attr{
-		slog.String("ref", reference(c)),
+		slog.String("ref", relay.Reference(r.ID)),
 		slog.String("id", r.ID),
 		slog.String("type", r.Type),
 		slog.String("locale", locale),

@@ -23,7 +23,8 @@ type Piece struct {
 type knowledge struct {
 	// start and end bound what is encoded in the same way whatever comes before
 	// the piece and after it: all behind its first line end, but for blanks at
-	// its own end.
+	// its own end. Where the first line is long, all of it: a soft line break
+	// goes before it.
 	start, end int
 	// quoted is that in quoted-printable, and column how long its last line is.
 	quoted string
@@ -39,7 +40,10 @@ func One(text string) Piece { return Piece{text: text} }
 func Shared(text string) Piece {
 	start := strings.IndexByte(text, '\n') + 1
 	end := len(strings.TrimRight(text, " \t\r"))
-	if start == 0 || start >= end {
+	switch {
+	case start > lineLength, start == 0 && end > lineLength:
+		start = 0
+	case start == 0 || start >= end:
 		start, end = 0, 0
 	}
 	quoted, column := appendQuoted(nil, 0, text[start:end], endOfText)

@@ -36,7 +36,9 @@ func (t Text) AppendQuoted(b []byte) []byte {
 		}
 		rest := piece.text
 		if known := piece.known; known != nil && known.quoted != "" {
-			b, _ = appendQuoted(b, used, rest[:known.start], rest[known.start])
+			if b, used = appendQuoted(b, used, rest[:known.start], rest[known.start]); used > 0 {
+				b = append(b, "=\r\n"...)
+			}
 			b, used = append(b, known.quoted...), known.column
 			rest = rest[known.end:]
 		}
@@ -58,31 +60,30 @@ func appendQuoted(b []byte, used int, text string, next byte) ([]byte, int) {
 		return next
 	}
 	for i := 0; i < len(text); {
+		c := text[i]
+		if c == '\n' || c == '\r' {
+			if c == '\n' || after(i+1) != '\n' {
+				b = append(b, "\r\n"...)
+				used = 0
+			}
+			i++
+			continue
+		}
 		// Most of a mail is runs of characters that stay as they are: copy them
 		// whole. Only a blank before a line end does not.
-		run := i + plainPrefix(text[i:min(len(text), i+lineLength-used)])
-		if run > i && text[run-1] == ' ' && endsLine(after(run)) {
-			run--
+		if used > 0 || c != '.' {
+			run := i + plainPrefix(text[i:], lineLength-used)
+			if run > i && text[run-1] == ' ' && endsLine(after(run)) {
+				run--
+			}
+			if run > i {
+				b = append(b, text[i:run]...)
+				used += run - i
+				i = run
+				continue
+			}
 		}
-		if run > i && (used > 0 || text[i] != '.') {
-			b = append(b, text[i:run]...)
-			used += run - i
-			i = run
-			continue
-		}
-		c := text[i]
-		if c == '\r' && after(i+1) == '\n' {
-			i++
-			continue
-		}
-		if c == '\r' || c == '\n' {
-			b = append(b, "\r\n"...)
-			used = 0
-			i++
-			continue
-		}
-		plain := used > 0 && c > ' ' && c <= '~' && c != '=' || (c == ' ' || c == '\t') && !endsLine(after(i+1))
-		if plain && used < lineLength {
+		if c == '\t' && used < lineLength && !endsLine(after(i+1)) {
 			b = append(b, c)
 			used++
 			i++
@@ -109,24 +110,24 @@ const (
 )
 
 // plainPrefix returns how many characters at the beginning are such that
-// quoted-printable leaves them alone: visible ASCII without "=", and blanks. It
-// looks at eight at a time.
-func plainPrefix(text string) int {
+// quoted-printable leaves them alone: visible ASCII without "=", and blanks; at
+// most the given number. It looks at eight at a time.
+func plainPrefix(text string, most int) int {
 	n := 0
-	for ; len(text)-n >= 8; n += 8 {
+	for ; n < most && len(text)-n >= 8; n += 8 {
 		word := binary.LittleEndian.Uint64([]byte(text[n : n+8]))
 		equal := word ^ '='*ones
 		// The lowest of these bits is in the first character below a blank, above
 		// "~" or equal to "="; carries make the bits above it mean nothing.
 		other := ((word - ' '*ones) | (word + ones) | word | (equal-ones)&^equal) & high
 		if other != 0 {
-			return n + bits.TrailingZeros64(other)/8
+			return min(n+bits.TrailingZeros64(other)/8, most)
 		}
 	}
-	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f && text[n] != '=' {
+	for n < most && n < len(text) && text[n] >= ' ' && text[n] < 0x7f && text[n] != '=' {
 		n++
 	}
-	return n
+	return min(n, most)
 }
 
 // escapes counts the characters that are escaped wherever they stand.

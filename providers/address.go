@@ -15,8 +15,11 @@ func smtpPath(address string) (path string, ascii bool, err error) {
 		return "", false, errors.New("not an address")
 	}
 	local, domain := address[:at], address[at+1:]
-	if !printable(domain) || strings.ContainsAny(domain, "@()\\,;") {
+	if !isDomainText(domain) {
 		return "", false, errors.New("the part after the @ is not a domain in ASCII")
+	}
+	if isASCII(local) && isDotAtom(local) { // as nearly all are
+		return address, true, nil
 	}
 	ascii = true
 	for _, r := range local {
@@ -30,6 +33,19 @@ func smtpPath(address string) (path string, ascii bool, err error) {
 	}
 	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local)
 	return `"` + quoted + `"@` + domain, ascii, nil
+}
+
+// isDomainText tells whether a text has only characters that a domain or an
+// address literal may have.
+func isDomainText(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '-':
+		case c <= ' ' || c > '~' || strings.IndexByte(`"<>@()\,;`, c) >= 0:
+			return false
+		}
+	}
+	return true
 }
 
 // isDotAtom tells whether a local part may go without quotes; RFC 6531 counts

@@ -49,10 +49,17 @@ func (m *Message) checkASCII() *Error {
 	return nil
 }
 
-func breaksLine(value string) bool { return strings.ContainsAny(value, "\r\n\x00") }
+func breaksLine(value string) bool {
+	return strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, 0) >= 0
+}
 
 func isASCII(value string) bool {
-	return strings.IndexFunc(value, func(r rune) bool { return r > '~' }) < 0
+	for i := range len(value) {
+		if value[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // mailbox writes an address with its display name quoted or encoded, for the

@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"logto-email-relay/pieces"
@@ -32,8 +33,7 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	if err := checkWords(m); err != nil {
 		return b, err
 	}
-	b = append(b, "Date: "...)
-	b = m.Date.AppendFormat(b, "Mon, 02 Jan 2006 15:04:05 -0700")
+	b = appendDate(append(b, "Date: "...), m.Date)
 	b = append(b, "\r\nFrom:"...)
 	b, err := appendMailbox(b, m.From)
 	if err != nil {
@@ -78,6 +78,25 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	return append(append(append(b, "\r\n--"...), boundary...), "--\r\n"...), nil
 }
 
+// appendDate appends a date as RFC 5322 section 3.3 writes it, in UTC.
+func appendDate(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	two := func(before string, n int) {
+		b = append(append(b, before...), byte('0'+n/10), byte('0'+n%10))
+	}
+	b = append(b, t.Weekday().String()[:3]...)
+	two(", ", day)
+	b = append(append(b, ' '), month.String()[:3]...)
+	two(" ", year/100)
+	two("", year%100)
+	two(" ", hour)
+	two(":", minute)
+	two(":", second)
+	return append(b, " +0000"...)
+}
+
 func contains(headers []settings.Header, name string) bool {
 	for _, header := range headers {
 		if strings.EqualFold(header.Name, name) {
@@ -108,7 +127,9 @@ func checkWords(m *Message) error {
 // angle brackets.
 func printable(text string) bool {
 	for i := range len(text) {
-		if c := text[i]; c <= ' ' || c > '~' || c == '"' || c == '<' || c == '>' {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9': // as most are
+		case c <= ' ' || c > '~' || c == '"' || c == '<' || c == '>':
 			return false
 		}
 	}
@@ -148,6 +169,9 @@ func appendText(b []byte, value string, encode bool) []byte {
 	value = strings.Trim(value, " ")
 	if encode || needsEncoding(value) {
 		return append(appendEncodedWords(b, value), "\r\n"...)
+	}
+	if column(b)+1+len(value) <= foldAt {
+		return append(append(append(b, ' '), value...), "\r\n"...)
 	}
 	first := true
 	for word := range strings.SplitSeq(value, " ") {

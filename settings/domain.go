@@ -18,6 +18,9 @@ func ASCIIDomain(address string) (string, error) {
 	if at <= 0 {
 		return "", errors.New("the address has no @")
 	}
+	if domain := address[at+1:]; isHostName(domain) && !strings.Contains(domain, "--") {
+		return address, nil // nothing that IDNA would change or refuse
+	}
 	domain, err := idna.Lookup.ToASCII(address[at+1:])
 	if err != nil || !isHostName(domain) {
 		return "", errors.New("the part after the @ is not a domain")

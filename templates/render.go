@@ -122,10 +122,17 @@ func isBidiOverride(r rune) bool {
 	return 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
 }
 
+// isWordCharacter knows the characters that are harmless everywhere.
+func isWordCharacter(c byte) bool { return isASCIILetter(c) || isASCIIDigit(c) || c == ' ' }
+
 // writePlain writes one line of text: controls are left out.
 func writePlain(b *strings.Builder, value string) {
 	from := 0
 	for i := 0; i < len(value); {
+		if isWordCharacter(value[i]) {
+			i++
+			continue
+		}
 		r, size := rune(value[i]), 1
 		if r >= utf8.RuneSelf {
 			r, size = utf8.DecodeRuneInString(value[i:])
@@ -145,6 +152,10 @@ func writePlain(b *strings.Builder, value string) {
 func writeEscaped(b *strings.Builder, value string, inComment bool) {
 	from := 0
 	for i := 0; i < len(value); {
+		if isWordCharacter(value[i]) {
+			i++
+			continue
+		}
 		r, size := rune(value[i]), 1
 		if r >= utf8.RuneSelf {
 			r, size = utf8.DecodeRuneInString(value[i:])
