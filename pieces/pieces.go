@@ -33,6 +33,10 @@ type knowledge struct {
 	escapes int
 }
 
+// farOff is where a soft line break, of three characters, costs less than to
+// encode what stands before the first line end.
+const farOff = 12
+
 // One returns a piece of one text.
 func One(text string) Piece { return Piece{text: text} }
 
@@ -41,7 +45,7 @@ func Shared(text string) Piece {
 	start := strings.IndexByte(text, '\n') + 1
 	end := len(strings.TrimRight(text, " \t\r"))
 	switch {
-	case start > lineLength, start == 0 && end > lineLength:
+	case start > farOff, start == 0 && end > farOff:
 		start = 0
 	case start == 0 || start >= end:
 		start, end = 0, 0

@@ -448,16 +448,16 @@ func queueID(answer string) string {
 	if _, rest, found := strings.Cut(answer, "id="); found {
 		return firstWord(rest)
 	}
-	if rest, found := strings.CutPrefix(answer, "Ok "); found && len(strings.Fields(rest)) == 1 {
+	if rest, found := strings.CutPrefix(answer, "Ok "); found && !strings.Contains(strings.TrimSpace(rest), " ") {
 		return firstWord(rest)
 	}
 	return ""
 }
 
 func firstWord(text string) string {
-	words := strings.Fields(text)
-	if len(words) == 0 || len(words[0]) > 128 || !printable(words[0]) {
+	word, _, _ := strings.Cut(strings.TrimSpace(text), " ")
+	if len(word) > 128 || !printable(word) {
 		return ""
 	}
-	return words[0]
+	return word
 }

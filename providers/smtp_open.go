@@ -155,7 +155,7 @@ func (s *smtpSession) take(ctx context.Context, client *smtp.Client) *Error {
 	var limit string
 	s.size, limit = client.Extension("SIZE")
 	s.maxSize, _ = strconv.Atoi(limit) // a missing or zero limit means none
-	s.in = textproto.NewReader(bufio.NewReaderSize(s.wire, replyBuffer))
+	s.in = bufio.NewReaderSize(s.wire, replyBuffer)
 	return nil
 }
 

@@ -1,12 +1,15 @@
 package providers
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -28,7 +31,7 @@ type smtpSession struct {
 	conn   *boundedConn // what lies below TLS, if there is TLS
 	wire   net.Conn     // conn, or TLS over it
 	secure bool
-	in     *textproto.Reader
+	in     *bufio.Reader
 	// isQuiet tells whether the far end has neither spoken nor left.
 	isQuiet func() bool
 
@@ -47,6 +50,7 @@ type smtpSession struct {
 	// Buffers of the transaction under way.
 	commands []byte
 	steps    []smtpStep
+	text     []byte // of a reply of several lines
 }
 
 // boundedConn gives up on a server that talks without end.
@@ -108,11 +112,12 @@ func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error)
 	}
 	mail.written()
 	s.enter(ctx, max(s.server.replyTimeout, finalDotTimeout))
-	reply, err := s.read()
+	code, text, err := s.read()
 	if err != nil {
 		return "", s.fail(ctx, atDot, err)
 	}
-	if reply.code/100 != 2 {
+	reply := parseSMTPReply(code, string(text))
+	if code/100 != 2 {
 		return "", s.refuse(atDot, reply)
 	}
 	s.used = time.Now()
@@ -154,7 +159,7 @@ func (s *smtpSession) envelope(ctx context.Context, mail *smtpMail) *Error {
 				return s.fail(ctx, step.stage, err)
 			}
 		}
-		reply, err := s.read()
+		code, text, err := s.read()
 		switch {
 		case err != nil && refused != nil:
 			s.broken = true
@@ -164,9 +169,9 @@ func (s *smtpSession) envelope(ctx context.Context, mail *smtpMail) *Error {
 		case refused != nil:
 			// A server that now waits for a message must not get one: even a lone
 			// dot would deliver an empty mail.
-			s.broken = s.broken || reply.code == 354
-		case !agrees(step.stage, reply):
-			if refused = s.refuse(step.stage, reply); !s.pipelining {
+			s.broken = s.broken || code == 354
+		case !agrees(step.stage, code):
+			if refused = s.refuse(step.stage, parseSMTPReply(code, string(text))); !s.pipelining {
 				return refused
 			}
 		}
@@ -213,11 +218,11 @@ func (s *smtpSession) flight(mail *smtpMail) []smtpStep {
 }
 
 // agrees tells whether a reply lets the transaction go on.
-func agrees(stage smtpStage, reply smtpReply) bool {
+func agrees(stage smtpStage, code int) bool {
 	if stage == atDATA {
-		return reply.code == 354
+		return code == 354
 	}
-	return reply.code/100 == 2
+	return code/100 == 2
 }
 
 // refuse notes what a refusal does to the connection. 421 ends it by itself: on
@@ -248,26 +253,66 @@ func (s *smtpSession) write(b []byte) error {
 	return err
 }
 
-func (s *smtpSession) read() (smtpReply, error) {
-	code, message, err := s.in.ReadResponse(0)
-	switch {
-	case err != nil && !isProtocolError(err):
-		return smtpReply{}, err
-	case err != nil, code < 200, code > 599:
-		return smtpReply{}, textproto.ProtocolError("malformed reply")
+// read reads one reply: lines of a code and a text, with a dash between them if
+// another line follows (RFC 5321 section 4.2.1). A line in between may do without
+// the code. The text, lines with \n between them, is good until the next reply.
+func (s *smtpSession) read() (code int, text []byte, err error) {
+	s.text = s.text[:0]
+	for {
+		line, err := s.line()
+		if err != nil {
+			return 0, nil, err
+		}
+		said, rest, last := parseReplyLine(line)
+		switch {
+		case code == 0 && (said < 200 || said > 599):
+			return 0, nil, textproto.ProtocolError("malformed reply")
+		case code == 0 && last:
+			return said, rest, nil
+		case code == 0:
+			code = said
+			s.text = append(s.text, rest...)
+		case said == code:
+			s.text = append(append(s.text, '\n'), rest...)
+		default:
+			s.text, last = append(append(s.text, '\n'), line...), false
+		}
+		if last {
+			return code, s.text, nil
+		}
 	}
-	return parseSMTPReply(code, message), nil
 }
 
-func isProtocolError(err error) bool {
-	var malformed textproto.ProtocolError
-	return errors.As(err, &malformed)
+// parseReplyLine takes a line of a reply apart. The code is 0 if there is none.
+func parseReplyLine(line []byte) (code int, text []byte, last bool) {
+	if len(line) < 4 || line[3] != ' ' && line[3] != '-' {
+		return 0, nil, true
+	}
+	for _, digit := range line[:3] {
+		if digit < '0' || digit > '9' {
+			return 0, nil, true
+		}
+		code = 10*code + int(digit-'0')
+	}
+	return code, line[4:], line[3] == ' '
+}
+
+// line reads a line, without its end.
+func (s *smtpSession) line() ([]byte, error) {
+	line, err := s.in.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		var rest []byte
+		line = slices.Clone(line)
+		rest, err = s.in.ReadBytes('\n')
+		line = append(line, rest...)
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), err
 }
 
 // isAlive tells, without a round trip, whether an idle connection can still be
 // used.
 func (s *smtpSession) isAlive() bool {
-	return s.in.R.Buffered() == 0 && s.isQuiet()
+	return s.in.Buffered() == 0 && s.isQuiet()
 }
 
 // drop cuts the connection.
@@ -279,6 +324,6 @@ func (s *smtpSession) quit() {
 	s.conn.left = maxReplyBytes
 	_ = s.conn.SetDeadline(time.Now().Add(quitTimeout))
 	if s.write([]byte("QUIT\r\n")) == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(s.in.R, 512))
+		_, _ = io.Copy(io.Discard, io.LimitReader(s.in, 512))
 	}
 }
