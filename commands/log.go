@@ -19,7 +19,7 @@ func newLoggers(l config.Log, out io.Writer) (general, mails *slog.Logger) {
 		if l.Format == "text" {
 			return slog.New(slog.NewTextHandler(out, options))
 		}
-		return slog.New(slog.NewJSONHandler(out, options))
+		return slog.New(newJSONHandler(out, options))
 	}
 	written := &lines{out: out}
 	general = logger(written)

@@ -71,11 +71,7 @@ func (m *Metrics) mail(messageType, provider string, reason relay.Reason, attemp
 	}
 	m.mails.WithLabelValues(messageType, provider, string(reason)).Inc()
 	for _, attempt := range attempts {
-		kind := acceptedKind
-		if attempt.Err != nil {
-			kind = attempt.Err.Kind.String()
-		}
-		m.attempts.WithLabelValues(attempt.Provider, kind).Inc()
+		m.attempts.WithLabelValues(attempt.Provider, kindOf(attempt)).Inc()
 		m.attemptDuration.WithLabelValues(attempt.Provider).Observe(attempt.Duration.Seconds())
 	}
 }

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,10 +9,12 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/providers"
@@ -29,13 +30,6 @@ type public struct {
 	accepted   *authorization
 	allowedIPs []settings.Network
 	decoder    *decoder
-}
-
-// acceptance is the answer to a webhook whose mail a provider took. Logto ignores
-// it; people who try the webhook by hand do not.
-type acceptance struct {
-	ID       string `json:"id"`
-	Provider string `json:"provider"`
 }
 
 // webhook turns one call of Logto's into one mail.
@@ -62,11 +56,20 @@ func (p *public) webhook(c echo.Context) error {
 		}
 		return failed
 	}
-	answer, err := json.Marshal(acceptance{receipt.ID, receipt.Provider})
-	if err != nil {
-		return err
-	}
-	return c.Blob(http.StatusOK, "application/json", answer)
+	return c.Blob(http.StatusOK, "application/json", acceptance(receipt))
+}
+
+// acceptance is the answer to a webhook whose mail a provider took. Logto ignores
+// it; people who try the webhook by hand do not.
+func acceptance(r relay.Receipt) []byte {
+	b := appendMember(nil, `{"id":`, r.ID)
+	return append(appendMember(b, `,"provider":`, r.Provider), '}')
+}
+
+// appendMember appends a text to JSON, after what stands before it.
+func appendMember(b []byte, before, text string) []byte {
+	b, _ = jsontext.AppendQuote(append(b, before...), text) // the error is about bytes that are no UTF-8, which it replaces
+	return b
 }
 
 // sized refuses a body that says itself that it is too large.
@@ -121,22 +124,52 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	return body, err
 }
 
-// attemptLine is one attempt in the line of a mail.
-type attemptLine struct {
-	Provider string  `json:"provider"`
-	Kind     string  `json:"kind"`
-	Stage    string  `json:"stage,omitempty"`
-	Code     string  `json:"code,omitempty"`
-	Detail   string  `json:"detail,omitempty"`
-	Hint     string  `json:"hint,omitempty"`
-	MS       float64 `json:"ms"`
+// attempts are those of a mail, in its line of the log.
+type attempts []relay.Attempt
+
+// MarshalJSON writes an object for each attempt, without what has no value.
+func (all attempts) MarshalJSON() ([]byte, error) {
+	b := []byte{'['}
+	for i, a := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendMember(b, `{"provider":`, a.Provider)
+		b = appendMember(b, `,"kind":`, kindOf(a))
+		if e := a.Err; e != nil {
+			for _, member := range []struct{ before, text string }{
+				{`,"stage":`, e.Stage}, {`,"code":`, e.Code}, {`,"detail":`, e.Detail}, {`,"hint":`, e.Hint},
+			} {
+				if member.text != "" {
+					b = appendMember(b, member.before, member.text)
+				}
+			}
+		}
+		b = strconv.AppendFloat(append(b, `,"ms":`...), milliseconds(a.Duration), 'f', -1, 64)
+		b = append(b, '}')
+	}
+	return append(b, ']'), nil
 }
 
-// String is the attempt in a log of text.
-func (a attemptLine) String() string {
-	said := strings.Join(slices.DeleteFunc([]string{a.Kind, a.Stage, a.Code, a.Detail, a.Hint},
-		func(part string) bool { return part == "" }), ": ")
-	return fmt.Sprintf("%s, %.0f ms: %s", a.Provider, a.MS, said)
+// String lists the attempts in a log of text.
+func (all attempts) String() string {
+	list := make([]string, len(all))
+	for i, a := range all {
+		said := []string{kindOf(a)}
+		if e := a.Err; e != nil {
+			said = append(said, e.Stage, e.Code, e.Detail, e.Hint)
+		}
+		said = slices.DeleteFunc(said, func(part string) bool { return part == "" })
+		list[i] = fmt.Sprintf("%s, %.0f ms: %s", a.Provider, milliseconds(a.Duration), strings.Join(said, ": "))
+	}
+	return "[" + strings.Join(list, " ") + "]"
+}
+
+func kindOf(a relay.Attempt) string {
+	if a.Err == nil {
+		return acceptedKind
+	}
+	return a.Err.Kind.String()
 }
 
 // acceptedKind is the kind of an attempt without an error.
@@ -145,18 +178,10 @@ const acceptedKind = "accepted"
 // record writes the one line of a mail and counts it. This is the edge: no
 // failure on the way here has been logged.
 func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, err error, took time.Duration) {
-	locale, attempts := receipt.Locale, receipt.Attempts
+	locale, made := receipt.Locale, attempts(receipt.Attempts)
 	var undelivered *relay.Error
 	if errors.As(err, &undelivered) {
-		locale, attempts = undelivered.Locale, undelivered.Attempts
-	}
-	lines := make([]attemptLine, len(attempts))
-	for i, attempt := range attempts {
-		line := attemptLine{Provider: attempt.Provider, Kind: acceptedKind, MS: milliseconds(attempt.Duration)}
-		if e := attempt.Err; e != nil {
-			line.Kind, line.Stage, line.Code, line.Detail, line.Hint = e.Kind.String(), e.Stage, e.Code, e.Detail, e.Hint
-		}
-		lines[i] = line
+		locale, made = undelivered.Locale, undelivered.Attempts
 	}
 	attrs := []slog.Attr{
 		slog.String("ref", relay.Reference(r.ID)),
@@ -166,7 +191,7 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 		slog.String("to", mask(r.To)),
 		slog.String("provider", receipt.Provider),
 		slog.String("provider_id", receipt.ID),
-		slog.Any("attempts", lines),
+		slog.Any("attempts", made),
 		slog.Float64("ms", milliseconds(took)),
 	}
 	message, level, reason := "mail accepted", slog.LevelInfo, relay.Reason("")
@@ -179,7 +204,7 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 		}
 	}
 	logLine(c, p.logger, level, message, attrs)
-	p.metrics.mail(r.Type, receipt.Provider, reason, attempts)
+	p.metrics.mail(r.Type, receipt.Provider, reason, made)
 }
 
 // cause is what lies beneath the reason of a failed mail. Errors promise to

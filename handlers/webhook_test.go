@@ -217,7 +217,7 @@ func TestCapturedBodies(t *testing.T) {
 				}
 				return
 			}
-			if answer := bodyOf(t, got); got.StatusCode != 200 || answer != `{"id":"\u003c42@provider\u003e","provider":"main"}` {
+			if answer := bodyOf(t, got); got.StatusCode != 200 || answer != `{"id":"<42@provider>","provider":"main"}` {
 				t.Fatalf("got %d %s", got.StatusCode, answer)
 			}
 			if got.Header.Get("Content-Type") != "application/json" || got.Header.Get("X-Request-Id") != request.ID {
