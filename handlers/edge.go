@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -129,17 +128,12 @@ func logLine(c echo.Context, logger *slog.Logger, level slog.Level, message stri
 	_ = logger.Handler().Handle(ctx, line) // there is nowhere else to say it
 }
 
-// bounded starts the clock of a request: its context ends after the timeout,
-// and its body gets half of that, which leaves the other half for the mail and
-// ends the wait for a body that never comes, even where none is wanted. A
-// caller who hangs up does not end the context: a mail under way is finished.
+// bounded gives the body of a request half of its time, which leaves the other
+// half for the mail and ends the wait for a body that never comes, even where
+// none is wanted.
 func (e *edge) bounded(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := c.Request()
-		ctx, cancel := context.WithTimeout(context.Background(), e.timeout)
-		defer cancel()
-		c.SetRequest(r.WithContext(ctx))
-		if r.ContentLength != 0 {
+		if c.Request().ContentLength != 0 {
 			setReadDeadline(c, time.Now().Add(e.timeout/2))
 		}
 		return next(c)

@@ -48,13 +48,14 @@ func NewPublic(s Settings, deps Public) http.Handler {
 		accepted:   newAuthorization(s.Authorization),
 		allowedIPs: s.AllowedIPs,
 		decoder:    newDecoder(deps.Links),
+		timeout:    time.Duration(s.Timeout),
 	}
 	edge := &edge{
 		logger: deps.Logger,
 		answer: func(c echo.Context, f *failure) error {
 			return answerFailure(c, f, deps.Sentences)
 		},
-		timeout:     time.Duration(s.Timeout),
+		timeout:     p.timeout,
 		accessLevel: slog.LevelInfo,
 		observe:     deps.Metrics.request,
 	}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,10 +31,14 @@ type public struct {
 	accepted   *authorization
 	allowedIPs []settings.Network
 	decoder    *decoder
+	timeout    time.Duration
 }
 
-// webhook turns one call of Logto's into one mail.
+// webhook turns one call of Logto's into one mail. A caller who hangs up does not
+// end its context: a mail under way is finished.
 func (p *public) webhook(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+	defer cancel()
 	body, err := readBody(c)
 	if err != nil {
 		return err
@@ -47,7 +52,7 @@ func (p *public) webhook(c echo.Context) error {
 	request.ID = requestID(c)
 
 	start := time.Now()
-	receipt, err := p.relay.Deliver(c.Request().Context(), request)
+	receipt, err := p.relay.Deliver(ctx, request)
 	p.record(c, request, receipt, err, time.Since(start))
 	if err != nil {
 		failed := asFailure(err)

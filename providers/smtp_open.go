@@ -86,9 +86,9 @@ func (server *smtpServer) connect(ctx context.Context) (*smtpSession, *Error) {
 	}
 	s := &smtpSession{server: server, conn: &boundedConn{Conn: conn}, isQuiet: quietness(conn), opened: time.Now()}
 	s.used = s.opened
-	release := s.bind(ctx)
+	stop := s.bind(ctx)
 	failure := s.greet(ctx)
-	release()
+	s.release(stop)
 	if failure != nil {
 		s.drop()
 	}

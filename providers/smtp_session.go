@@ -70,14 +70,19 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// bind makes the end of the context the end of all waiting on this connection.
-// The returned function undoes it; a connection that was cut stays broken.
-func (s *smtpSession) bind(ctx context.Context) (release func()) {
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
-	return func() {
-		if !stop() {
-			s.broken = true
-		}
+// bind makes the end of the context the end of all waiting on this connection,
+// until it is released.
+func (s *smtpSession) bind(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, s.cut)
+}
+
+// cut ends all waiting.
+func (s *smtpSession) cut() { _ = s.conn.SetDeadline(time.Unix(1, 0)) }
+
+// release ends what bind began; a connection that was cut stays broken.
+func (s *smtpSession) release(stop func() bool) {
+	if !stop() {
+		s.broken = true
 	}
 }
 
@@ -85,8 +90,8 @@ func (s *smtpSession) bind(ctx context.Context) (release func()) {
 func (s *smtpSession) enter(ctx context.Context, limit time.Duration) {
 	s.conn.left = maxReplyBytes
 	_ = s.conn.SetDeadline(time.Now().Add(limit))
-	if ctx.Err() != nil { // what bind does may have come before
-		_ = s.conn.SetDeadline(time.Unix(1, 0))
+	if ctx.Err() != nil { // cut may have come before
+		s.cut()
 	}
 }
 
@@ -99,8 +104,7 @@ func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error)
 	if failure := s.admits(mail); failure != nil {
 		return "", failure
 	}
-	release := s.bind(ctx)
-	defer release()
+	defer s.release(s.bind(ctx))
 	s.mails++
 	failure := s.envelope(ctx, mail)
 	if failure != nil {

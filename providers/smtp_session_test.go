@@ -546,14 +546,13 @@ func TestSMTPCancelledConnectionIsSpent(t *testing.T) {
 	defer server.Close()
 	session := &smtpSession{conn: &boundedConn{Conn: client}}
 	ctx, cancel := context.WithCancel(t.Context())
-	release := session.bind(ctx)
-	release()
+	session.release(session.bind(ctx))
 	if session.broken {
 		t.Error("nothing was cancelled")
 	}
-	release = session.bind(ctx)
+	stop := session.bind(ctx)
 	cancel()
-	release()
+	session.release(stop)
 	if !session.broken {
 		t.Error("its deadline may still be changed from behind")
 	}

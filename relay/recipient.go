@@ -88,7 +88,9 @@ var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadd
 func NewID() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
-	return idEncoding.EncodeToString(random[:])
+	var id [26]byte
+	idEncoding.Encode(id[:], random[:])
+	return string(id[:])
 }
 
 // Reference is the part of a correlation id that people read to each other.
