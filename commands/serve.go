@@ -93,7 +93,8 @@ func (v *server) listen(ctx context.Context) error {
 		MailLogger: v.mailLogger,
 	})
 	var err error
-	if v.public, err = handlers.Listen(ctx, v.config.Server.Address, public, v.logger); err != nil {
+	timeout := time.Duration(v.config.Server.Timeout)
+	if v.public, err = handlers.Listen(ctx, v.config.Server.Address, timeout, public, v.logger); err != nil {
 		return fmt.Errorf("server.address: %w", err)
 	}
 	if v.config.Admin.Address == "" {
@@ -110,7 +111,8 @@ func (v *server) listen(ctx context.Context) error {
 	if v.house.inbox != nil {
 		deps.Inbox = v.house.inbox
 	}
-	if v.admin, err = handlers.Listen(ctx, v.config.Admin.Address, handlers.NewAdmin(v.config.Admin, deps), v.logger); err != nil {
+	admin := handlers.NewAdmin(v.config.Admin, deps)
+	if v.admin, err = handlers.Listen(ctx, v.config.Admin.Address, handlers.AdminTimeout, admin, v.logger); err != nil {
 		return errors.Join(fmt.Errorf("admin.address: %w", err), v.public.Close())
 	}
 	v.admin.IdleWindow = 0

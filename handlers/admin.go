@@ -24,8 +24,8 @@ const (
 	authorizationPath = "/authorization"
 )
 
-// adminTimeout bounds a request to the admin listener.
-const adminTimeout = 10 * time.Second
+// AdminTimeout bounds a request to the admin listener.
+const AdminTimeout = 10 * time.Second
 
 // Admin is what the admin listener needs.
 type Admin struct {
@@ -47,7 +47,7 @@ type Admin struct {
 // NewAdmin returns the handler of the admin listener. Its probes are open;
 // everything else asks for the token, if there is one.
 func NewAdmin(s AdminSettings, deps Admin) http.Handler {
-	edge := &edge{logger: deps.Logger, answer: answerAdmin, timeout: adminTimeout, accessLevel: slog.LevelDebug}
+	edge := &edge{logger: deps.Logger, answer: answerAdmin, accessLevel: slog.LevelDebug}
 	server := edge.newEcho()
 	server.IPExtractor = callerAddress(nil)
 	server.Use(guarded(s.Token))

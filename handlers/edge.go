@@ -13,14 +13,12 @@ import (
 	"logto-email-relay/relay"
 )
 
-// edge is what every request passes on either listener: recovery, id, access
-// log and bounds.
+// edge is what every request passes on either listener: recovery, id and access
+// log.
 type edge struct {
 	logger *slog.Logger
 	// answer writes a failure.
 	answer func(echo.Context, *failure) error
-	// timeout bounds a request, of which its body may take half.
-	timeout time.Duration
 	// accessLevel is how loudly a request is logged that ends well.
 	accessLevel slog.Level
 	// observe counts a request.
@@ -31,7 +29,7 @@ type edge struct {
 func (e *edge) newEcho() *echo.Echo {
 	server := echo.New()
 	server.Logger.SetOutput(io.Discard)
-	server.Use(e.recovered, e.identified, e.logged, e.bounded)
+	server.Use(e.recovered, e.identified, e.logged)
 	return server
 }
 
@@ -126,24 +124,6 @@ func logLine(c echo.Context, logger *slog.Logger, level slog.Level, message stri
 	line := slog.NewRecord(time.Now(), level, message, 0)
 	line.AddAttrs(attrs...)
 	_ = logger.Handler().Handle(ctx, line) // there is nowhere else to say it
-}
-
-// bounded gives the body of a request half of its time, which leaves the other
-// half for the mail and ends the wait for a body that never comes, even where
-// none is wanted.
-func (e *edge) bounded(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if c.Request().ContentLength != 0 {
-			setReadDeadline(c, time.Now().Add(e.timeout/2))
-		}
-		return next(c)
-	}
-}
-
-// setReadDeadline bounds the wait for the body; the zero time lifts it.
-func setReadDeadline(c echo.Context, deadline time.Time) {
-	// The error is that of a writer without a network, which cannot be slow.
-	_ = http.NewResponseController(c.Response()).SetReadDeadline(deadline)
 }
 
 // method keeps invented methods out of the log.

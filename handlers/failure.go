@@ -162,7 +162,7 @@ const maxDrain = 1 << 20
 
 // drained reads what is left of the body and tells whether that was all. A
 // connection that is closed with unread data in it is reset, and the reset can
-// overtake the answer. The read deadline that bounded set holds here too.
+// overtake the answer. The time for the body bounds this too.
 func drained(r *http.Request) bool {
 	if r.Header.Get("Expect") != "" {
 		return false // Reading would ask for the body.

@@ -55,7 +55,6 @@ func NewPublic(s Settings, deps Public) http.Handler {
 		answer: func(c echo.Context, f *failure) error {
 			return answerFailure(c, f, deps.Sentences)
 		},
-		timeout:     p.timeout,
 		accessLevel: slog.LevelInfo,
 		observe:     deps.Metrics.request,
 	}

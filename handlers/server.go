@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// What a connection may take. There is no write timeout and no timeout for a
-// whole request: they would close connections without an answer, and every
-// request has its own deadline.
+// What a connection may take. There is no write timeout, which would close
+// connections without an answer.
 const (
 	// idleTimeout outlasts the 5 s after which Logto closes an idle connection,
 	// so that it is never we who close one that Logto is about to use, and the
@@ -40,7 +39,11 @@ type Server struct {
 
 // Listen takes the address, "host:port" or ":port", so that a taken one is an
 // error before anything else starts. Connections wait until Serve.
-func Listen(ctx context.Context, address string, handler http.Handler, logger *slog.Logger) (*Server, error) {
+//
+// Reading a request may take half of the timeout. That leaves the other half for
+// the mail, and ends the wait for a body that never comes, even where none is
+// wanted, with an answer.
+func Listen(ctx context.Context, address string, timeout time.Duration, handler http.Handler, logger *slog.Logger) (*Server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
@@ -50,6 +53,7 @@ func Listen(ctx context.Context, address string, handler http.Handler, logger *s
 		Handler:           s.announceClose(handler),
 		IdleTimeout:       idleTimeout,
 		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       timeout / 2,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}

@@ -22,7 +22,12 @@ const patience = 10 * time.Second
 // start serves a handler on a port of its own.
 func start(t *testing.T, h http.Handler, log *logs) *Server {
 	t.Helper()
-	s, err := Listen(t.Context(), "127.0.0.1:0", h, log.logger())
+	return startWith(t, testSettings(), h, log)
+}
+
+func startWith(t *testing.T, of Settings, h http.Handler, log *logs) *Server {
+	t.Helper()
+	s, err := Listen(t.Context(), "127.0.0.1:0", time.Duration(of.Timeout), h, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +105,7 @@ func impatient() Settings {
 
 func TestPortTaken(t *testing.T) {
 	s := start(t, http.NotFoundHandler(), new(logs))
-	if _, err := Listen(t.Context(), s.Addr().String(), http.NotFoundHandler(), new(logs).logger()); err == nil {
+	if _, err := Listen(t.Context(), s.Addr().String(), time.Second, http.NotFoundHandler(), new(logs).logger()); err == nil {
 		t.Error("two servers on one port")
 	}
 }
@@ -141,7 +146,7 @@ func TestSlowBody(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, start(t, publicOver(impatient(), deliver(accept), new(logs)), new(logs)))
+			c := dial(t, startWith(t, impatient(), publicOver(impatient(), deliver(accept), new(logs)), new(logs)))
 			begin := time.Now()
 			c.send(t, test.text)
 			got, _ := c.answer(t)
@@ -158,7 +163,7 @@ func TestSlowBody(t *testing.T) {
 
 // The deadline of the body must not end the wait for the mail.
 func TestMailTakesLongerThanBody(t *testing.T) {
-	c := dial(t, start(t, publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	c := dial(t, startWith(t, impatient(), publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			t.Errorf("the context ends with %v", ctx.Err())

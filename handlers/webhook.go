@@ -105,7 +105,6 @@ func readBody(c echo.Context) ([]byte, error) {
 	case len(body) > maxBody:
 		return nil, &failure{reason: relay.TooLarge, detail: "the body is over 64 KiB"}
 	}
-	setReadDeadline(c, time.Time{})
 	return body, nil
 }
 
