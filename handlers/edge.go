@@ -72,7 +72,7 @@ func (e *edge) logged(next echo.HandlerFunc) echo.HandlerFunc {
 		start := time.Now()
 		// What stays if next panics.
 		failed, code := &failure{reason: relay.Internal}, http.StatusInternalServerError
-		defer func() { e.access(c, code, failed, time.Since(start)) }()
+		defer func() { e.access(c, code, failed, start) }()
 
 		err := next(c)
 		// An error after the answer is a caller who has gone.
@@ -85,7 +85,9 @@ func (e *edge) logged(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func (e *edge) access(c echo.Context, code int, failed *failure, took time.Duration) {
+func (e *edge) access(c echo.Context, code int, failed *failure, start time.Time) {
+	end := time.Now()
+	took := end.Sub(start)
 	level, id := e.accessLevel, requestID(c)
 	attrs := []slog.Attr{
 		slog.String("ref", relay.Reference(id)),
@@ -111,17 +113,17 @@ func (e *edge) access(c echo.Context, code int, failed *failure, took time.Durat
 	} else if e.observe != nil {
 		e.observe(c.Path(), code, reason, took)
 	}
-	logLine(c, e.logger, level, "request", attrs)
+	logLine(c, e.logger, end, level, "request", attrs)
 }
 
 // logLine writes one line about a request. The logger's own methods would look
 // up the place in the code that they are called from, which no format shows.
-func logLine(c echo.Context, logger *slog.Logger, level slog.Level, message string, attrs []slog.Attr) {
+func logLine(c echo.Context, logger *slog.Logger, when time.Time, level slog.Level, message string, attrs []slog.Attr) {
 	ctx := c.Request().Context()
 	if !logger.Enabled(ctx, level) {
 		return
 	}
-	line := slog.NewRecord(time.Now(), level, message, 0)
+	line := slog.NewRecord(when, level, message, 0)
 	line.AddAttrs(attrs...)
 	_ = logger.Handler().Handle(ctx, line) // there is nowhere else to say it
 }

@@ -53,7 +53,7 @@ func (p *public) webhook(c echo.Context) error {
 
 	start := time.Now()
 	receipt, err := p.relay.Deliver(ctx, request)
-	p.record(c, request, receipt, err, time.Since(start))
+	p.record(c, request, receipt, err, start)
 	if err != nil {
 		failed := asFailure(err)
 		if failed.locale == "" {
@@ -181,7 +181,8 @@ const acceptedKind = "accepted"
 
 // record writes the one line of a mail and counts it. This is the edge: no
 // failure on the way here has been logged.
-func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, err error, took time.Duration) {
+func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, err error, start time.Time) {
+	end := time.Now()
 	locale, made := receipt.Locale, attempts(receipt.Attempts)
 	var undelivered *relay.Error
 	if errors.As(err, &undelivered) {
@@ -196,7 +197,7 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 		slog.String("provider", receipt.Provider),
 		slog.String("provider_id", receipt.ID),
 		slog.Any("attempts", made),
-		slog.Float64("ms", milliseconds(took)),
+		slog.Float64("ms", milliseconds(end.Sub(start))),
 	}
 	message, level, reason := "mail accepted", slog.LevelInfo, relay.Reason("")
 	if err != nil {
@@ -207,7 +208,7 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 			attrs = append(attrs, slog.String("cause", text))
 		}
 	}
-	logLine(c, p.logger, level, message, attrs)
+	logLine(c, p.logger, end, level, message, attrs)
 	p.metrics.mail(r.Type, receipt.Provider, reason, made)
 }
 

@@ -168,7 +168,7 @@ func (p *smtpPool) giveBack(taken *puddle.Resource[*smtpSeat]) {
 	case s.broken:
 		s.drop()
 		taken.Hijack()
-	case p.maxMails > 0 && s.mails >= p.maxMails, time.Since(s.opened) > smtpMaxAge:
+	case p.maxMails > 0 && s.mails >= p.maxMails, s.used.Sub(s.opened) > smtpMaxAge:
 		p.retire(taken)
 	default:
 		taken.Release()
