@@ -87,14 +87,22 @@ func (d *decoder) decode(body []byte) (relay.Request, error) {
 	mail.Code, mail.Link = mail.Payload["code"], mail.Payload["link"]
 
 	request := relay.Request{Type: mail.Type, Payload: mail.Payload}
-	var invalid validator.ValidationErrors
-	if err := d.validate.Struct(mail); errors.As(err, &invalid) {
-		return request, &failure{reason: relay.Invalid, detail: invalid[0].Field() + ": " + invalid[0].Tag()}
+	if err := d.validate.Struct(mail); err != nil {
+		return request, &failure{reason: relay.Invalid, detail: firstInvalid(err)}
 	}
 	if request.To, err = relay.ParseRecipient(mail.To); err != nil {
 		return request, &failure{reason: relay.Invalid, detail: "to: not one mailbox", err: err}
 	}
 	return request, nil
+}
+
+// firstInvalid names a field and the rule that it breaks.
+func firstInvalid(err error) string {
+	var invalid validator.ValidationErrors
+	if errors.As(err, &invalid) {
+		return invalid[0].Field() + ": " + invalid[0].Tag()
+	}
+	return err.Error()
 }
 
 // reader reads one body after another. It is not safe for concurrent use.

@@ -67,7 +67,7 @@ func (p *public) webhook(c echo.Context) error {
 // acceptance is the answer to a webhook whose mail a provider took. Logto ignores
 // it; people who try the webhook by hand do not.
 func acceptance(r relay.Receipt) []byte {
-	b := appendMember(nil, `{"id":`, r.ID)
+	b := appendMember(make([]byte, 0, 64+len(r.ID)), `{"id":`, r.ID)
 	return append(appendMember(b, `,"provider":`, r.Provider), '}')
 }
 
@@ -133,7 +133,7 @@ type attempts []relay.Attempt
 
 // MarshalJSON writes an object for each attempt, without what has no value.
 func (all attempts) MarshalJSON() ([]byte, error) {
-	b := []byte{'['}
+	b := append(make([]byte, 0, 128), '[')
 	for i, a := range all {
 		if i > 0 {
 			b = append(b, ',')
@@ -184,9 +184,11 @@ const acceptedKind = "accepted"
 func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, err error, start time.Time) {
 	end := time.Now()
 	locale, made := receipt.Locale, attempts(receipt.Attempts)
-	var undelivered *relay.Error
-	if errors.As(err, &undelivered) {
-		locale, made = undelivered.Locale, undelivered.Attempts
+	if err != nil {
+		var undelivered *relay.Error
+		if errors.As(err, &undelivered) {
+			locale, made = undelivered.Locale, undelivered.Attempts
+		}
 	}
 	attrs := []slog.Attr{
 		slog.String("ref", relay.Reference(r.ID)),

@@ -329,8 +329,8 @@ type smtpMail struct {
 	fromUTF8, toUTF8 bool     // the sender's side or the recipient is not ASCII
 	message          *Message // until it is built
 	provider         *smtpProvider
-	data             []byte // the message with the final dot, once it is built
-	size             int    // the message alone
+	data             *[]byte // the message with the final dot, once it is built
+	size             int     // the message alone
 }
 
 // Send hands over one message.
@@ -407,7 +407,8 @@ func (mail *smtpMail) build() *Error {
 		return nil
 	}
 	p := mail.provider
-	data, err := appendMIME(p.buffer(), mail.message, p.headers)
+	buffer := p.buffer()
+	data, err := appendMIME(*buffer, mail.message, p.headers)
 	if err != nil {
 		return &Error{Kind: Content, Stage: atBody.String(), Detail: err.Error(), Err: err}
 	}
@@ -416,7 +417,8 @@ func (mail *smtpMail) build() *Error {
 			return &Error{Kind: Configuration, Stage: atBody.String(), Detail: err.Error(), Err: err}
 		}
 	}
-	mail.size, mail.data, mail.message = len(data), append(data, ".\r\n"...), nil
+	*buffer = append(data, ".\r\n"...)
+	mail.size, mail.data, mail.message = len(data), buffer, nil
 	return nil
 }
 
@@ -424,20 +426,19 @@ func (mail *smtpMail) build() *Error {
 // on a mail only waits for a verdict, and should hold little meanwhile.
 func (mail *smtpMail) written() {
 	if mail.data != nil {
-		mail.provider.keep(mail.data)
+		mail.provider.buffers.Put(mail.data)
 		mail.data = nil
 	}
 }
 
-// buffer returns an empty one that has been kept, if there is one.
-func (p *smtpProvider) buffer() []byte {
-	if kept, ok := p.buffers.Get().(*[]byte); ok {
-		return (*kept)[:0]
+// buffer returns an empty one, which has been used before if there is one.
+func (p *smtpProvider) buffer() *[]byte {
+	if used, ok := p.buffers.Get().(*[]byte); ok {
+		*used = (*used)[:0]
+		return used
 	}
-	return nil
+	return new([]byte)
 }
-
-func (p *smtpProvider) keep(buffer []byte) { p.buffers.Put(&buffer) }
 
 // queueID finds the id in the text of an accepting reply, for the servers whose
 // form is known: Postfix and SendGrid, Exim, Amazon SES.

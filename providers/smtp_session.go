@@ -111,7 +111,7 @@ func (s *smtpSession) send(ctx context.Context, mail *smtpMail) (string, *Error)
 		return "", failure
 	}
 	s.enter(ctx, s.server.replyTimeout)
-	if err := s.write(mail.data); err != nil {
+	if err := s.write(*mail.data); err != nil {
 		return "", s.fail(ctx, atBody, err)
 	}
 	mail.written()

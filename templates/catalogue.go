@@ -296,13 +296,14 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 		return Mail{}, err
 	}
 	m := Mail{Locale: tongue.name, Known: known, Source: template.source}
-	template.write(&m, c.values(r, tongue))
+	v := c.values(r, tongue)
+	template.write(&m, &v)
 	return m, nil
 }
 
 // values are what a mail in a language may say.
-func (c *Catalogue) values(r Request, t *tongue) *values {
-	v := &values{
+func (c *Catalogue) values(r Request, t *tongue) values {
+	v := values{
 		payload:      r.Payload,
 		branding:     effectiveBranding(r.Branding, r.Payload),
 		locale:       t.name,

@@ -157,7 +157,7 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	v := o.catalogue.values(r, l.tongues[l.anyType.choose(r.Payload)])
 	m := Mail{Known: known, Source: own.pasted.Key, ReplyTo: own.pasted.ReplyTo}
 	if own.template != nil {
-		own.template.write(&m, v)
+		own.template.write(&m, &v)
 	}
 	if own.pasted.Stored != "" {
 		m.Stored = &Stored{own.pasted.Stored, v.data(own.pasted.Variables)}
