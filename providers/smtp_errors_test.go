@@ -1,8 +1,10 @@
 package providers
 
 import (
+	"bufio"
 	"errors"
 	"net"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"testing"
@@ -337,6 +339,58 @@ func FuzzSMTPRefusal(f *testing.F) {
 		}
 		if errors.Unwrap(failure) != nil {
 			t.Fatal("a refusal has no cause beside the reply")
+		}
+	})
+}
+
+// readReply reads one reply through a buffer as small as that of a session.
+func readReply(sent string) (code int, text string, err error) {
+	s := &smtpSession{in: bufio.NewReaderSize(strings.NewReader(sent), replyBuffer)}
+	code, line, err := s.read()
+	return code, string(line), err
+}
+
+func TestSMTPReplies(t *testing.T) {
+	long := strings.Repeat("x", 3*replyBuffer)
+	for sent, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"250 Ok\r\n":                                {250, "Ok"},
+		"250 \r\n":                                  {250, ""},
+		"354 go\n250 next\n":                        {354, "go"},
+		"250-a\r\n250-b\r\n250 c\r\n":               {250, "a\nb\nc"},
+		"550-a\r\nno code here\r\n550 c\r\n":        {550, "a\nno code here\nc"},
+		"250 " + long + "\r\n":                      {250, long},
+		"550-" + long + "\r\n550 " + long + "y\r\n": {550, long + "\n" + long + "y"},
+	} {
+		if code, text, err := readReply(sent); code != want.code || text != want.text || err != nil {
+			t.Errorf("%.40q: %d %.40q %v", sent, code, text, err)
+		}
+	}
+	for _, sent := range []string{"", "\r\n", "250\r\n", "25 Ok\r\n", "2x0 Ok\r\n", "250_Ok\r\n", "100 Ok\r\n", "650 Ok\r\n", "-50 Ok\r\n",
+		"250 broken off", "250-a\r\n250 broken off", "250-a\r\n"} {
+		if code, text, err := readReply(sent); err == nil {
+			t.Errorf("%q: %d %q", sent, code, text)
+		}
+	}
+}
+
+// FuzzSMTPReply holds the reading of replies against Go's own.
+func FuzzSMTPReply(f *testing.F) {
+	f.Add("250-a\r\n250 b\r\n")
+	f.Add("550-5.1.1 a\r\nb\r\n550 c\n250 d\r\n")
+	f.Fuzz(func(t *testing.T, sent string) {
+		if !strings.HasSuffix(sent, "\n") || strings.Contains(sent, "\r\r") {
+			return // Go's takes a line that broke off for a whole one, and drops more than one CR
+		}
+		code, text, err := readReply(sent)
+		wantCode, wantText, wantErr := textproto.NewReader(bufio.NewReader(strings.NewReader(sent))).ReadResponse(0)
+		if wantErr == nil && (wantCode < 200 || wantCode > 599) {
+			wantErr = textproto.ProtocolError("no code of SMTP")
+		}
+		if (err == nil) != (wantErr == nil) || err == nil && (code != wantCode || text != wantText) {
+			t.Errorf("%q: %d %q %v, want %d %q %v", sent, code, text, err, wantCode, wantText, wantErr)
 		}
 	})
 }
