@@ -13,24 +13,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// jsonHandler writes what slog's own JSON handler writes. Two lines for every mail
-// would cost half as much again with that one; it still writes all that is not
-// plain: groups, attributes of the logger, values that are rare.
+// jsonHandler writes what slog's own JSON handler writes, which is in it for all
+// that is not plain: groups, attributes of a logger, values of rare kinds. For
+// the plain lines, of which every mail has two, it takes less than half the time.
 type jsonHandler struct {
 	slog.Handler
-	out io.Writer
+	out   io.Writer
+	lines sync.Pool // of *[]byte
 }
 
 func newJSONHandler(out io.Writer, options *slog.HandlerOptions) *jsonHandler {
-	return &jsonHandler{slog.NewJSONHandler(out, options), out}
+	return &jsonHandler{Handler: slog.NewJSONHandler(out, options), out: out, lines: sync.Pool{New: func() any { return new([]byte) }}}
 }
-
-var logLines = sync.Pool{New: func() any { return new([]byte) }}
 
 // Handle writes one line.
 func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
-	kept := logLines.Get().(*[]byte)
-	defer logLines.Put(kept)
+	kept := h.lines.Get().(*[]byte)
+	defer h.lines.Put(kept)
 	b := append((*kept)[:0], `{"time":"`...)
 	b = r.Time.AppendFormat(b, time.RFC3339Nano)
 	b = append(append(b, `","level":"`...), r.Level.String()...)
