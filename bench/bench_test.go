@@ -124,3 +124,16 @@ func TestSpread(t *testing.T) {
 		t.Errorf("spread %v, want %v", got, want)
 	}
 }
+
+func TestDraw(t *testing.T) {
+	var out strings.Builder
+	err := draw(&out, []panel{{"Mails <a second>", []bar{{theRelay, 200}, {theFloor, 100}}}, {"Nothing", []bar{{theRelay, 0}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Mails &lt;a second&gt;", `width="530"`, `width="265"`, ">200<", ">100<"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("there is no %s in %s", want, out.String())
+		}
+	}
+}

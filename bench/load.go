@@ -188,27 +188,23 @@ func (l *load) failure() error {
 	return fmt.Errorf("%d calls without an answer, the first one: %w", l.failures, l.failed)
 }
 
-// callers returns as many connections to the receiver.
-func (l *load) callers(n int) []*caller {
-	all := make([]*caller, n)
-	for i := range all {
-		all[i] = &caller{address: l.address}
-	}
-	return all
-}
-
-// closed keeps a webhook under way with each of the callers, each followed by
-// the next, until the context ends; then it waits for the last answers.
-func (l *load) closed(ctx context.Context, callers []*caller) {
-	var calling sync.WaitGroup
-	for _, c := range callers {
-		calling.Go(func() {
+// closed keeps a number of webhooks under way, each followed by the next, until
+// the context ends; then it waits for the last answers. The first ones come
+// within the given time, evenly: with a long wire all those that begin together
+// would go on in step, and wait for each other.
+func (l *load) closed(ctx context.Context, concurrency int, within time.Duration) {
+	var callers sync.WaitGroup
+	for i := range concurrency {
+		callers.Go(func() {
+			c := &caller{address: l.address}
+			defer c.close()
+			time.Sleep(within * time.Duration(i) / time.Duration(concurrency))
 			for ctx.Err() == nil {
 				l.once(c)
 			}
 		})
 	}
-	calling.Wait()
+	callers.Wait()
 }
 
 // maxCallers bounds the connections of an open load.

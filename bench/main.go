@@ -17,6 +17,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -33,6 +34,7 @@ type bench struct {
 	times    times
 	rounds   int
 	profile  string
+	panels   []panel
 	missed   []string
 }
 
@@ -80,6 +82,7 @@ func run() error {
 	flag.DurationVar(&b.times.warmUp, "warm-up", time.Second, "how long a receiver runs before it is measured")
 	flag.DurationVar(&b.times.length, "length", 3*time.Second, "how long it is measured")
 	flag.StringVar(&b.profile, "profile", "", "a directory for the relay's profiles in the scenarios plain and hung")
+	picture := flag.String("picture", "", "a file for a picture of the scenarios plain and distance, in SVG")
 	flag.Parse()
 	for _, name := range strings.Split(*chosen, ",") {
 		if !slices.Contains(names, name) {
@@ -100,6 +103,15 @@ func run() error {
 		fmt.Printf("## %s\n\n", s.title)
 		if err := s.run(b); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	if *picture != "" {
+		var svg bytes.Buffer
+		if err := draw(&svg, b.panels); err != nil {
+			return err
+		}
+		if err := os.WriteFile(*picture, svg.Bytes(), 0o644); err != nil {
+			return err
 		}
 	}
 	if len(b.missed) > 0 {

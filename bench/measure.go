@@ -19,9 +19,9 @@ type measurement struct {
 	size        float64 // kilobytes a mail
 }
 
-// turns is how many times the receivers take turns in one round. The speed of a
-// machine changes within seconds; with short turns that slows all of them alike.
-const turns = 10
+// turn is how long a receiver works before it is the next one's turn. The speed
+// of a machine changes within seconds; turns shorter than that slow all alike.
+const turn = time.Second
 
 // times are how long a receiver works in one round.
 type times struct{ warmUp, length time.Duration }
@@ -32,7 +32,7 @@ type station struct {
 	receiver *running
 	sink     *sinkProcess
 	load     *load
-	callers  []*caller
+	setup    setup
 	busy     time.Duration // how long its turns took
 }
 
@@ -47,14 +47,10 @@ func newStation(r receiver, s setup) (*station, error) {
 		sink.kill()
 		return nil, err
 	}
-	l := newLoad(receiver.address)
-	return &station{name: r.name, receiver: receiver, sink: sink, load: l, callers: l.callers(s.concurrency)}, nil
+	return &station{name: r.name, receiver: receiver, sink: sink, load: newLoad(receiver.address), setup: s}, nil
 }
 
 func (s *station) close() {
-	for _, c := range s.callers {
-		c.close()
-	}
 	s.receiver.stop()
 	s.sink.kill()
 }
@@ -64,7 +60,7 @@ func (s *station) work(length time.Duration) {
 	ctx, stop := context.WithTimeout(context.Background(), length)
 	defer stop()
 	start := time.Now()
-	s.load.closed(ctx, s.callers)
+	s.load.closed(ctx, s.setup.concurrency, 2*s.setup.options.RoundTrip)
 	s.busy += time.Since(start)
 }
 
@@ -107,6 +103,7 @@ func measure(receivers []receiver, s setup, t times) ([]measurement, error) {
 			return nil, err
 		}
 	}
+	turns := max(1, t.length/turn)
 	for range turns {
 		for _, at := range stations {
 			at.work(t.length / turns)
