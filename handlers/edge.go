@@ -29,37 +29,34 @@ type edge struct {
 func (e *edge) newEcho() *echo.Echo {
 	server := echo.New()
 	server.Logger.SetOutput(io.Discard)
-	server.Use(e.recovered, e.identified, e.logged)
+	server.Use(e.passed)
 	return server
+}
+
+// passed gives a request its id, under which it is logged and answered, whatever
+// happens.
+func (e *edge) passed(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		// The mail will bear the id too. Here the caller finds it.
+		c.Response().Header()[requestIDHeader] = []string{relay.NewID()}
+		defer e.recovered(c, &err)
+		return e.logged(c, next)
+	}
 }
 
 // recovered turns a panic into an answer. What the panic says may quote the
 // message, so that only its type and the stack are logged.
-func (e *edge) recovered(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		defer func() {
-			if value := recover(); value != nil {
-				e.logger.Error("panic", "id", requestID(c), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
-				err = e.answer(c, &failure{reason: relay.Internal})
-			}
-		}()
-		return next(c)
-	}
-}
-
-// identified gives the request the id that its mail will bear too, and keeps it
-// where the caller finds it.
-func (e *edge) identified(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		c.Response().Header()[requestIDHeader] = []string{relay.NewID()}
-		return next(c)
+func (e *edge) recovered(c echo.Context, err *error) {
+	if value := recover(); value != nil {
+		e.logger.Error("panic", "id", requestID(c), "type", fmt.Sprintf("%T", value), "stack", string(debug.Stack()))
+		*err = e.answer(c, &failure{reason: relay.Internal})
 	}
 }
 
 // requestIDHeader is in its canonical form, which Set and Get would make anew.
 const requestIDHeader = "X-Request-Id"
 
-// requestID returns the id that identified gave.
+// requestID returns the id of a request that has passed.
 func requestID(c echo.Context) string { return c.Response().Header()[requestIDHeader][0] }
 
 // reference is the part of the id that people are shown.
@@ -67,22 +64,26 @@ func reference(c echo.Context) string { return relay.Reference(requestID(c)) }
 
 // logged answers a failure and writes the one access line of a request. A
 // webhook that was refused before a mail came of it has its cause there.
-func (e *edge) logged(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		start := time.Now()
-		// What stays if next panics.
-		failed, code := &failure{reason: relay.Internal}, http.StatusInternalServerError
-		defer func() { e.access(c, code, failed, start) }()
-
-		err := next(c)
-		// An error after the answer is a caller who has gone.
-		if failed = nil; err != nil && !c.Response().Committed {
-			failed = asFailure(err)
-			err = e.answer(c, failed)
+func (e *edge) logged(c echo.Context, next echo.HandlerFunc) error {
+	start := time.Now()
+	var failed *failure
+	finished := false
+	defer func() {
+		code := c.Response().Status
+		if !finished { // next has panicked
+			failed, code = &failure{reason: relay.Internal}, http.StatusInternalServerError
 		}
-		code = c.Response().Status
-		return err
+		e.access(c, code, failed, start)
+	}()
+
+	err := next(c)
+	// An error after the answer is a caller who has gone.
+	if err != nil && !c.Response().Committed {
+		failed = asFailure(err)
+		err = e.answer(c, failed)
 	}
+	finished = true
+	return err
 }
 
 func (e *edge) access(c echo.Context, code int, failed *failure, start time.Time) {
