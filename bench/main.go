@@ -78,7 +78,7 @@ func run() error {
 	chosen := flag.String("run", strings.Join(names, ","), "the scenarios to run")
 	receivers := flag.String("receivers", strings.Join([]string{theRelay, theExpress, theLogto, theFloor}, ","),
 		"the receivers to compare; the relay always runs")
-	flag.IntVar(&b.rounds, "rounds", 5, "how often each receiver takes its turn")
+	flag.IntVar(&b.rounds, "rounds", 7, "how often each receiver takes its turn")
 	flag.DurationVar(&b.times.warmUp, "warm-up", time.Second, "how long a receiver runs before it is measured")
 	flag.DurationVar(&b.times.length, "length", 3*time.Second, "how long it is measured")
 	flag.StringVar(&b.profile, "profile", "", "a directory for the relay's profiles in the scenarios plain and hung")
