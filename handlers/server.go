@@ -16,8 +16,12 @@ const (
 	// idleTimeout outlasts the 5 s after which Logto closes an idle connection,
 	// so that it is never we who close one that Logto is about to use, and the
 	// 60 s that proxies commonly keep one.
-	idleTimeout    = 75 * time.Second
-	maxHeaderBytes = 16 << 10
+	idleTimeout = 75 * time.Second
+	// readHeaderTimeout is longer than anybody takes, because who exceeds it gets
+	// no answer, and a machine that stands still for a second looks like a caller
+	// who does.
+	readHeaderTimeout = 10 * time.Second
+	maxHeaderBytes    = 16 << 10
 	// callerIdleWindow is a little more than the 5 s after which Logto closes
 	// an idle connection.
 	callerIdleWindow = 6 * time.Second
@@ -49,11 +53,12 @@ func Listen(ctx context.Context, address string, timeout time.Duration, handler 
 	}
 	s := &Server{IdleWindow: callerIdleWindow, listener: listener}
 	s.http = &http.Server{
-		Handler:        s.announceClose(handler),
-		IdleTimeout:    idleTimeout,
-		ReadTimeout:    timeout / 2,
-		MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		Handler:           s.announceClose(handler),
+		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       timeout / 2,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	return s, nil
 }
