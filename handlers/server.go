@@ -45,7 +45,8 @@ type Server struct {
 //
 // Reading a request may take half of the timeout. That leaves the other half for
 // the mail, and ends the wait for a body that never comes, even where none is
-// wanted, with an answer.
+// wanted, with an answer. The context of the request may end with it, so that
+// what takes longer needs one of its own.
 func Listen(ctx context.Context, address string, timeout time.Duration, handler http.Handler, logger *slog.Logger) (*Server, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {

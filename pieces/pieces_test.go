@@ -28,9 +28,11 @@ func cuts(text string) map[string]Text {
 }
 
 // check wants every cut to be the same text, to travel in lines that are fit for
-// it, and to arrive as the same text.
+// it, and to arrive as the same text. Without shared pieces, before which a line
+// may be broken, it travels as the same lines too.
 func check(t *testing.T, text string) {
 	t.Helper()
+	want := string(Of(text).AppendQuoted(nil))
 	lines := strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 	for name, cut := range cuts(text) {
 		if cut.String() != text || cut.Len() != len(text) || cut.IsEmpty() {
@@ -40,6 +42,9 @@ func check(t *testing.T, text string) {
 		got, found := strings.CutPrefix(string(cut.AppendQuoted([]byte(before))), before)
 		if !found {
 			t.Errorf("%s: %q is not appended", name, text)
+		}
+		if name == "characters" && got != want {
+			t.Errorf("%s: %q is encoded as %q, want %q", name, text, got, want)
 		}
 		for line := range strings.SplitSeq(got, "\r\n") {
 			if len(line) > 76 || strings.HasPrefix(line, ".") || strings.HasSuffix(line, " ") || strings.HasSuffix(line, "\t") ||
