@@ -104,10 +104,11 @@ func (s *Server) Drain(ctx context.Context) error {
 	case <-settled.C:
 	case <-ctx.Done():
 	}
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.http.Close())
+	err := s.http.Shutdown(ctx)
+	if err == nil || errors.Is(err, net.ErrClosed) { // the port was closed above, and all is done
+		return nil
 	}
-	return nil
+	return errors.Join(err, s.http.Close())
 }
 
 // Close stops at once. Requests under way get no answer.

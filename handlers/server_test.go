@@ -385,3 +385,28 @@ func TestOversizedHeaderIsAnswered(t *testing.T) {
 		t.Error(got.Status)
 	}
 }
+
+// Serve may still hold the port that Drain has closed when nobody waits any more.
+func TestDrainClosesThePortOnce(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 300 {
+		s, err := Listen(t.Context(), "127.0.0.1:0", time.Second, http.NotFoundHandler(), new(logs).logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve() }()
+		conn, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		if err := s.Drain(ended); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatalf("Drain: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Fatalf("Serve: %v", err)
+		}
+	}
+}
