@@ -69,6 +69,11 @@ func appendPlain(b []byte, v slog.Value) (_ []byte, plain bool) {
 
 // appendQuoted appends a text in JSON. Bytes that are no UTF-8 are replaced.
 func appendQuoted(b []byte, text string) []byte {
-	b, _ = jsontext.AppendQuote(b, text)
-	return b
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b, _ = jsontext.AppendQuote(b, text)
+			return b
+		}
+	}
+	return append(append(append(b, '"'), text...), '"') // as nearly all are
 }

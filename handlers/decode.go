@@ -76,16 +76,10 @@ func newDecoder(links templates.Links) *decoder {
 // payload even then, if there was one, since it says which language to answer
 // in.
 func (d *decoder) decode(body []byte) (relay.Request, error) {
-	fields, err := object(body)
+	mail, err := parse(body)
 	if err != nil {
 		return relay.Request{}, &failure{reason: relay.Malformed, detail: err.Error()}
 	}
-	var mail email
-	mail.To, _ = fields["to"].(string)
-	mail.Type, _ = fields["type"].(string)
-	mail.Payload, _ = fields["payload"].(map[string]any)
-	mail.Code, mail.Link = mail.Payload["code"], mail.Payload["link"]
-
 	request := relay.Request{Type: mail.Type, Payload: mail.Payload}
 	if err := d.validate.Struct(mail); err != nil {
 		return request, &failure{reason: relay.Invalid, detail: firstInvalid(err)}
@@ -118,15 +112,15 @@ var (
 	errTooDeep  = fmt.Errorf("more than %d levels deep", maxDepth)
 )
 
-// object reads exactly one JSON object. Keys count as they are written, and
-// none counts twice in its object: what two readers could take for two
-// different mails is refused. Its errors quote nothing.
-func object(body []byte) (map[string]any, error) {
+// parse reads exactly one JSON object. Keys count as they are written, and none
+// counts twice in its object: what two readers could take for two different
+// mails is refused. Its errors quote nothing.
+func parse(body []byte) (email, error) {
 	if len(body) == 0 {
-		return nil, errors.New("no body")
+		return email{}, errors.New("no body")
 	}
 	if !utf8.Valid(body) {
-		return nil, errors.New("not UTF-8")
+		return email{}, errors.New("not UTF-8")
 	}
 	r := readers.Get().(*reader)
 	defer func() {
@@ -137,46 +131,66 @@ func object(body []byte) (map[string]any, error) {
 	// What is invalid now can only be half a surrogate, \ud800, in a name that
 	// somebody cut.
 	r.json.Reset(&r.body, jsontext.AllowInvalidUTF8(true))
-	fields, err := r.object()
+	mail, err := r.email()
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return nil, errors.New("a key occurs twice")
+		return email{}, errors.New("a key occurs twice")
 	case errors.Is(err, errTooDeep), errors.Is(err, errNoObject):
-		return nil, err
+		return email{}, err
 	case err != nil:
-		return nil, errors.New("not JSON")
+		return email{}, errors.New("not JSON")
 	}
 	if _, err := r.json.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
+		return email{}, errors.New("something follows the JSON object")
 	}
-	return fields, nil
+	return mail, nil
 }
 
-func (r *reader) object() (map[string]any, error) {
+// email reads the whole object. A value of another type is as good as none.
+func (r *reader) email() (mail email, err error) {
 	switch opening, err := r.json.ReadToken(); {
 	case err != nil:
-		return nil, err
+		return mail, err
 	case opening.Kind() != '{':
-		return nil, errNoObject
+		return mail, errNoObject
 	}
-	return r.members()
+	for {
+		name, value, more, err := r.member()
+		if !more {
+			mail.Code, mail.Link = mail.Payload["code"], mail.Payload["link"]
+			return mail, err
+		}
+		switch name {
+		case "to":
+			mail.To, _ = value.(string)
+		case "type":
+			mail.Type, _ = value.(string)
+		case "payload":
+			mail.Payload, _ = value.(map[string]any)
+		}
+	}
+}
+
+// member reads a key and its value, or the brace that closes the object.
+func (r *reader) member() (name string, value any, more bool, err error) {
+	token, err := r.json.ReadToken()
+	if err != nil || token.Kind() == '}' {
+		return "", nil, false, err
+	}
+	name = token.String()
+	value, err = r.value()
+	return name, value, err == nil, err
 }
 
 // members reads what follows the brace that opens an object.
 func (r *reader) members() (map[string]any, error) {
 	fields := make(map[string]any)
 	for {
-		token, err := r.json.ReadToken()
-		if err != nil {
-			return nil, err
+		name, value, more, err := r.member()
+		if !more {
+			return fields, err
 		}
-		if token.Kind() == '}' {
-			return fields, nil
-		}
-		name := token.String()
-		if fields[name], err = r.value(); err != nil {
-			return nil, err
-		}
+		fields[name] = value
 	}
 }
 
