@@ -54,6 +54,9 @@ func Shared(text string) Piece {
 	return Piece{text, &knowledge{start, end, string(quoted), column, escapes(text)}}
 }
 
+// IsShared tells whether the piece was made by Shared.
+func (p Piece) IsShared() bool { return p.known != nil }
+
 // String returns the piece as it is.
 func (p Piece) String() string { return p.text }
 

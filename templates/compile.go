@@ -31,17 +31,21 @@ type vocabulary struct {
 // program is a compiled template: steps from first to last.
 type program struct {
 	steps []step
-	// values is how many values it writes at most.
-	values int
-	// size is a guess at the bytes that it makes.
-	size int
+	// pieces is how many pieces it makes at most, and own a guess at the bytes of
+	// those that are not shared.
+	pieces, own int
 	// relies are the places where it prints a name whose root no block around
 	// asks for, the first one of each root, with the name for a text.
 	relies []*Error
 }
 
-// valueSize is a guess at the bytes of a value.
-const valueSize = 24
+const (
+	// valueSize is a guess at the bytes of a value.
+	valueSize = 24
+	// shortLiteral is how long a literal of HTML may be, in bytes, that is copied
+	// into a mail's own pieces: another piece takes more time and memory.
+	shortLiteral = 32
+)
 
 // action says what a step does.
 type action uint8
@@ -92,7 +96,33 @@ func compile(s *source, f format, v vocabulary) (*program, error) {
 	if err := s.err(); err != nil {
 		return nil, err
 	}
+	c.program.measure()
 	return c.program, nil
+}
+
+// measure finds out how much the program makes at most, on the longest way
+// through its blocks.
+func (p *program) measure() {
+	type most struct{ shared, own int }
+	from := make([]most, len(p.steps)+1) // each step to the end
+	for i := len(p.steps) - 1; i >= 0; i-- {
+		next := from[i+1]
+		switch s := &p.steps[i]; {
+		case s.isShared():
+			next.shared++
+		case s.action == writeLiteral:
+			next.own += len(s.literal.String())
+		case s.action == writeValue:
+			next.own += valueSize
+		case s.action == skip:
+			next = from[s.to]
+		default: // a block
+			other := from[s.to]
+			next = most{max(next.shared, other.shared), max(next.own, other.own)}
+		}
+		from[i] = next
+	}
+	p.pieces, p.own = 2*from[0].shared+1, from[0].own
 }
 
 type compiler struct {
@@ -125,8 +155,6 @@ func (c *compiler) run() {
 			c.rely(t)
 			c.program.steps = append(c.program.steps,
 				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
-			c.program.values++
-			c.program.size += valueSize
 		case ifTag, unlessTag:
 			jump := skipUnless
 			if t.kind == unlessTag {
@@ -155,9 +183,8 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
-		c.program.size += len(text)
 		literal := pieces.One(text)
-		if c.format == htmlFormat {
+		if c.format == htmlFormat && len(text) > shortLiteral {
 			literal = pieces.Shared(text)
 		}
 		c.program.steps = append(c.program.steps, step{action: writeLiteral, literal: literal})

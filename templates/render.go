@@ -8,35 +8,38 @@ import (
 	"logto-email-relay/pieces"
 )
 
-// render returns what a program makes of the values, in pieces of which the
+// render returns what a program makes of the values, in pieces of which the long
 // literals are shared by all mails.
 func (p *program) render(v *values) pieces.Text {
-	made := make(pieces.Text, 0, len(p.steps))
-	var own strings.Builder // the values, one after the other
-	own.Grow(p.values * valueSize)
+	made := make(pieces.Text, 0, p.pieces)
+	var own strings.Builder // the mail's own pieces, one after the other
+	own.Grow(p.own)
+	start := 0
 	for s := range p.taken(v) {
-		if s.action == writeLiteral {
-			made = append(made, s.literal)
+		if !s.isShared() {
+			s.write(&own, v)
 			continue
 		}
-		start := own.Len()
-		if s.write(&own, v); own.Len() > start {
+		if own.Len() > start {
 			made = append(made, pieces.One(own.String()[start:]))
+			start = own.Len()
 		}
+		made = append(made, s.literal)
+	}
+	if own.Len() > start {
+		made = append(made, pieces.One(own.String()[start:]))
 	}
 	return made
 }
 
+func (s *step) isShared() bool { return s.action == writeLiteral && s.literal.IsShared() }
+
 // text is render for what is short.
 func (p *program) text(v *values) string {
 	var b strings.Builder
-	b.Grow(p.size)
+	b.Grow(p.own)
 	for s := range p.taken(v) {
-		if s.action == writeLiteral {
-			b.WriteString(s.literal.String())
-		} else {
-			s.write(&b, v)
-		}
+		s.write(&b, v)
 	}
 	return b.String()
 }
@@ -65,8 +68,12 @@ func (p *program) taken(v *values) iter.Seq[*step] {
 	}
 }
 
-// write writes one value in the manner of its place.
+// write writes a literal, or a value in the manner of its place.
 func (s *step) write(b *strings.Builder, v *values) {
+	if s.action == writeLiteral {
+		b.WriteString(s.literal.String())
+		return
+	}
 	switch s.escaping {
 	case plain:
 		writePlain(b, v.text(&s.path))
