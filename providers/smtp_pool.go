@@ -19,6 +19,11 @@ const (
 	smtpSweepGap = 15 * time.Second
 )
 
+// smtpWarm is how long after a mail a connection is not looked at before the
+// next. A goodbye takes about as long to come from another machine, and one that
+// has come costs that mail no more than another connection.
+const smtpWarm = 10 * time.Millisecond
+
 // smtpPool keeps connections for mails to come. What puddle pools are seats:
 // the right to have a connection. A mail that takes an empty seat opens the
 // connection itself, under its own deadline, and knows the stage that failed. A
@@ -40,9 +45,15 @@ type smtpPool struct {
 // smtpSeat holds a session, or none yet.
 type smtpSeat struct{ session *smtpSession }
 
-// dropDead empties a seat whose connection is not good for another mail.
-func (seat *smtpSeat) dropDead() {
-	if s := seat.session; s != nil && (time.Since(s.used) > smtpMaxIdle || !s.isAlive()) {
+// dropDead empties a seat whose connection is not good for another mail. One
+// that was used within the given time is not looked at.
+func (seat *smtpSeat) dropDead(warm time.Duration) {
+	s := seat.session
+	if s == nil {
+		return
+	}
+	idle := time.Since(s.used)
+	if idle > smtpMaxIdle || idle >= warm && !s.isAlive() {
 		s.drop()
 		seat.session = nil
 	}
@@ -104,7 +115,7 @@ func (p *smtpPool) send(ctx context.Context, mail *smtpMail) (string, *Error) {
 	}
 	seat := taken.Value()
 	defer p.giveBack(taken)
-	seat.dropDead()
+	seat.dropDead(smtpWarm)
 	if seat.session != nil {
 		answer, failure := seat.session.send(ctx, mail)
 		if failure == nil || !seat.session.lost || contextEnd(ctx) != nil {
@@ -138,7 +149,7 @@ func (p *smtpPool) verify(ctx context.Context) *Error {
 	}
 	seat := taken.Value()
 	defer p.giveBack(taken)
-	if seat.dropDead(); seat.session != nil {
+	if seat.dropDead(0); seat.session != nil {
 		return nil
 	}
 	session, failure := p.server.open(ctx)

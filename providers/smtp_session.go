@@ -229,8 +229,9 @@ func agrees(stage smtpStage, code int) bool {
 	return code/100 == 2
 }
 
-// refuse notes what a refusal does to the connection. 421 ends it by itself: on
-// one that was idle the mail has a right to another.
+// refuse notes what a refusal does to the connection. 421 and an answer that is
+// no refusal end it by themselves: on one that was idle the mail has a right to
+// another.
 func (s *smtpSession) refuse(stage smtpStage, reply smtpReply) *Error {
 	s.dirty = true
 	s.used = time.Now()
@@ -239,8 +240,12 @@ func (s *smtpSession) refuse(stage smtpStage, reply smtpReply) *Error {
 		s.lost = stage != atDot
 	}
 	failure := refusal(stage, reply)
-	if failure.Kind == Uncertain || reply.code < 400 {
+	if failure.Kind == Uncertain {
 		s.broken = true
+	}
+	if reply.code < 400 { // out of step, as after a line that nobody had asked for
+		s.broken = true
+		s.lost = stage != atDot
 	}
 	return failure
 }

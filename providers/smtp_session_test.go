@@ -183,23 +183,30 @@ func TestSMTPDeadConnectionIsReplaced(t *testing.T) {
 		"421 then closed":     func(f *fakeSMTP) { f.shout("421 4.4.2 idle for too long"); f.hangUp() },
 		"an unasked for line": func(f *fakeSMTP) { f.shout("250 Ok") },
 	} {
-		t.Run(name, func(t *testing.T) {
-			fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
-			provider := openSMTP(t, fake.port())
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
-				t.Fatal(err)
+		for _, extensions := range [][]string{{"PIPELINING"}, {}} {
+			for _, looked := range []bool{true, false} {
+				t.Run(fmt.Sprint(name, " ", extensions, " looked at ", looked), func(t *testing.T) {
+					fake := (&fakeSMTP{extensions: extensions}).start(t)
+					provider := openSMTP(t, fake.port())
+					if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+						t.Fatal(err)
+					}
+					idle := idleSession(t, provider)
+					kill(fake)
+					eventually(t, "the end is noticed", func() bool { return !idle.isAlive() })
+					if idle.used = time.Now(); looked {
+						idle.used = idle.used.Add(-smtpWarm)
+					}
+					if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+						t.Fatal(err)
+					}
+					connections, commands, mails := fake.seen()
+					if connections != 2 || len(mails) != 2 || looked && countCommands(commands, "MAIL") != 2 {
+						t.Errorf("%d connections, %d mails, commands %q", connections, len(mails), commands)
+					}
+				})
 			}
-			idle := idleSession(t, provider)
-			kill(fake)
-			eventually(t, "the end is noticed", func() bool { return !idle.isAlive() })
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
-				t.Fatal(err)
-			}
-			_, commands, mails := fake.seen()
-			if len(mails) != 2 || countCommands(commands, "MAIL") != 2 {
-				t.Errorf("%d mails, commands %q", len(mails), commands)
-			}
-		})
+		}
 	}
 	for _, extensions := range [][]string{{"PIPELINING"}, {}} {
 		for _, stunt := range []string{fakeEOF, fakeReset, fakeStall, "421 4.4.2 too late"} {
