@@ -341,7 +341,7 @@ func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 	}
 	messageID := m.MessageID // of m nothing else is needed once the mail is built
 	defer mail.written()
-	answer, failure := p.pool.send(ctx, mail)
+	answer, failure := p.pool.send(ctx, &mail)
 	if failure != nil {
 		return Receipt{}, failure
 	}
@@ -374,14 +374,14 @@ func (p *smtpProvider) Close() error {
 }
 
 // address checks the message and finds its envelope.
-func (p *smtpProvider) address(m *Message) (*smtpMail, *Error) {
-	refuse := func(kind Kind, stage smtpStage, err error) (*smtpMail, *Error) {
-		return nil, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
+func (p *smtpProvider) address(m *Message) (smtpMail, *Error) {
+	refuse := func(kind Kind, stage smtpStage, err error) (smtpMail, *Error) {
+		return smtpMail{}, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
 	}
 	if failure := m.check(); failure != nil {
-		return nil, failure
+		return smtpMail{}, failure
 	}
-	mail := &smtpMail{message: m, provider: p}
+	mail := smtpMail{message: m, provider: p}
 	ascii := true
 	var err error
 	if mail.to, ascii, err = smtpPath(m.To); err != nil {

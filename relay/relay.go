@@ -127,7 +127,7 @@ func New(o Options) (*Relay, error) {
 // Deliver sends one mail. A nil error means that a provider accepted it; any
 // other end is a *Error. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
-	walk, err := r.prepare(&request)
+	walk, err := r.prepare(request)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -141,9 +141,9 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 
 // prepare makes a mail ready to be offered. It is apart from Deliver so that its
 // stack is given back before the wait for a provider.
-func (r *Relay) prepare(request *Request) (*walk, error) {
+func (r *Relay) prepare(request Request) (*walk, error) {
 	locale := r.renderer.Locale(request.Payload)
-	w := &walk{relay: r, request: request, path: r.pathFor(request, locale), locale: locale}
+	w := &walk{relay: r, request: request, path: r.pathFor(&request, locale), locale: locale}
 	mail, err := w.render(r.renderer)
 	if err != nil {
 		return nil, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}

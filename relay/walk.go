@@ -23,7 +23,7 @@ const (
 // walk is one mail's way along its providers.
 type walk struct {
 	relay   *Relay
-	request *Request
+	request Request
 	path    *path
 	locale  string
 	// mail is for the first attempt. It is written again for another: to keep it

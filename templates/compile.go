@@ -103,26 +103,28 @@ func compile(s *source, f format, v vocabulary) (*program, error) {
 // measure finds out how much the program makes at most, on the longest way
 // through its blocks.
 func (p *program) measure() {
-	type most struct{ shared, own int }
-	from := make([]most, len(p.steps)+1) // each step to the end
+	// Pieces from each step to the end, after a shared one and after one of the
+	// mail's own, which the next own text only makes longer; and own bytes.
+	type most struct{ afterShared, afterOwn, own int }
+	from := make([]most, len(p.steps)+1)
 	for i := len(p.steps) - 1; i >= 0; i-- {
 		next := from[i+1]
 		switch s := &p.steps[i]; {
 		case s.isShared():
-			next.shared++
-		case s.action == writeLiteral:
-			next.own += len(s.literal.String())
-		case s.action == writeValue:
-			next.own += valueSize
+			next.afterShared++
+			next.afterOwn = next.afterShared
+		case s.action == writeLiteral, s.action == writeValue:
+			next.afterShared = next.afterOwn + 1
+			next.own += max(valueSize, len(s.literal.String()))
 		case s.action == skip:
 			next = from[s.to]
 		default: // a block
 			other := from[s.to]
-			next = most{max(next.shared, other.shared), max(next.own, other.own)}
+			next = most{max(next.afterShared, other.afterShared), max(next.afterOwn, other.afterOwn), max(next.own, other.own)}
 		}
 		from[i] = next
 	}
-	p.pieces, p.own = 2*from[0].shared+1, from[0].own
+	p.pieces, p.own = from[0].afterShared, from[0].own
 }
 
 type compiler struct {
