@@ -1,6 +1,7 @@
 package pieces
 
 import (
+	"encoding/base64"
 	"io"
 	"mime/quotedprintable"
 	"os"
@@ -28,7 +29,7 @@ func cuts(text string) map[string]Text {
 }
 
 // check wants every cut to be the same text, to travel in lines that are fit for
-// it, and to arrive as the same text. Without shared pieces, before which a line
+// it, and to arrive as the same text, in either encoding. Without shared pieces, before which a line
 // may be broken, it travels as the same lines too.
 func check(t *testing.T, text string) {
 	t.Helper()
@@ -52,10 +53,31 @@ func check(t *testing.T, text string) {
 				t.Errorf("%s: %q has the line %q", name, text, line)
 			}
 		}
+		checkBase64(t, cut, lines.Replace(text))
 		decoded, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(got)))
 		if err != nil || string(decoded) != lines.Replace(text) {
 			t.Errorf("%s: %q travels as %q and arrives as %q: %v", name, text, got, decoded, err)
 		}
+	}
+}
+
+// checkBase64 wants the text to travel in full lines and to arrive.
+func checkBase64(t *testing.T, text Text, want string) {
+	t.Helper()
+	const before = "x: y\r\n"
+	got, found := strings.CutPrefix(string(text.AppendBase64([]byte(before))), before)
+	decoded, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(got, "\r\n", ""))
+	if !found || err != nil || string(decoded) != want {
+		t.Errorf("%q travels as %q and arrives as %q: %v", text.String(), got, decoded, err)
+	}
+	lines := strings.SplitAfter(got, "\r\n")
+	for i, line := range lines {
+		if full := i < len(lines)-2; full && len(line) != 78 || len(line) > 78 {
+			t.Errorf("%q has the line %q", text.String(), line)
+		}
+	}
+	if end := lines[len(lines)-1]; end != "" {
+		t.Errorf("%q ends in %q", text.String(), end)
 	}
 }
 
@@ -112,5 +134,19 @@ func BenchmarkAppendQuoted(b *testing.B) {
 				buffer = text.AppendQuoted(buffer[:0])
 			}
 		})
+	}
+}
+
+func BenchmarkAppendBase64(b *testing.B) {
+	mail, err := os.ReadFile("../templates/testdata/mails/en/SignIn.html")
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := Of(string(mail))
+	b.SetBytes(int64(text.Len()))
+	b.ReportAllocs()
+	var buffer []byte
+	for b.Loop() {
+		buffer = text.AppendBase64(buffer[:0])
 	}
 }

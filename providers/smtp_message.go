@@ -22,7 +22,6 @@ const (
 	encodedLine = 76
 	longestWord = 900 // a longer word might not fit into the 998 of any line
 	longestName = 60  // a longer display name is encoded, which can be folded
-	base64Line  = 57  // bytes that make 76 characters
 )
 
 // appendMIME appends the message as RFC 5322 and MIME want it, 7-bit, with CRLF
@@ -279,30 +278,12 @@ func column(b []byte) int {
 // shorter.
 func appendPart(b []byte, subtype string, text pieces.Text) []byte {
 	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
-	quoted, inBase64 := text.QuotedLen(), base64.StdEncoding.EncodedLen(text.Len())*78/76
+	quoted, inBase64 := text.QuotedLen(), text.Base64Len()
 	// Room for the part and what comes around it, at once: growing by doubling
 	// would leave a mail that waits for its server with twice the memory.
 	b = slices.Grow(b, min(quoted, inBase64)+512)
 	if quoted > inBase64 {
-		return appendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...), text.String())
+		return text.AppendBase64(append(b, "Content-Transfer-Encoding: base64\r\n\r\n"...))
 	}
 	return text.AppendQuoted(append(b, "Content-Transfer-Encoding: quoted-printable\r\n\r\n"...))
-}
-
-// appendBase64 appends text with its line ends made CRLF, in lines of 76
-// characters.
-func appendBase64(b []byte, text string) []byte {
-	canonical := make([]byte, 0, len(text)+len(text)/16)
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '\n', c == '\r' && (i+1 == len(text) || text[i+1] != '\n'):
-			canonical = append(canonical, "\r\n"...)
-		case c != '\r':
-			canonical = append(canonical, c)
-		}
-	}
-	for line := range slices.Chunk(canonical, base64Line) {
-		b = append(base64.StdEncoding.AppendEncode(b, line), "\r\n"...)
-	}
-	return b
 }

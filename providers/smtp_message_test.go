@@ -194,7 +194,7 @@ func TestSMTPPartEncoding(t *testing.T) {
 		_, body, _ := strings.Cut(built, "\r\n\r\n")
 		for name, other := range map[string]string{
 			"quoted-printable": string(pieces.Of(text).AppendQuoted(nil)),
-			"base64":           string(appendBase64(nil, text)),
+			"base64":           string(pieces.Of(text).AppendBase64(nil)),
 		} {
 			if len(other) < len(body) {
 				t.Errorf("%.30q: %d bytes, but %d in %s", text, len(body), len(other), name)
