@@ -147,13 +147,14 @@ func parse(body []byte) (email, error) {
 }
 
 // email reads the whole object. A value of another type is as good as none.
-func (r *reader) email() (mail email, err error) {
+func (r *reader) email() (email, error) {
 	switch opening, err := r.json.ReadToken(); {
 	case err != nil:
-		return mail, err
+		return email{}, err
 	case opening.Kind() != '{':
-		return mail, errNoObject
+		return email{}, errNoObject
 	}
+	var mail email
 	for {
 		name, value, more, err := r.member()
 		if !more {

@@ -15,10 +15,13 @@ func (t Text) Base64Len() int { return base64.StdEncoding.EncodedLen(t.Len()) * 
 // text's own line ends made CRLF.
 func (t Text) AppendBase64(b []byte) []byte {
 	w := base64Writer{b: b}
-	for _, piece := range t {
-		w.write(piece.text)
+	for i, piece := range t {
+		w.write(piece.text, t.next(i))
 	}
-	return w.end()
+	if w.n > 0 {
+		w.flush()
+	}
+	return w.b
 }
 
 // base64Writer encodes text line by line.
@@ -26,30 +29,28 @@ type base64Writer struct {
 	b    []byte
 	line [base64Line]byte
 	n    int // bytes of line in use
-	// afterCR tells that the last character was a CR, to which a line feed belongs.
-	afterCR bool
 }
 
-func (w *base64Writer) write(text string) {
+// write encodes a text that is followed by the character next.
+func (w *base64Writer) write(text string, next byte) {
 	ends := "\n" // which alone is found faster
 	if strings.Contains(text, "\r") {
 		ends = "\r\n"
 	}
 	for text != "" {
-		run := text
-		if end := strings.IndexAny(text, ends); end >= 0 {
-			run = text[:end]
-		}
-		if w.put(run); len(run) == len(text) {
-			w.afterCR = false
+		end := strings.IndexAny(text, ends)
+		if end < 0 {
+			w.put(text)
 			return
 		}
-		c := text[len(run)]
-		if c == '\r' || run != "" || !w.afterCR {
+		w.put(text[:end])
+		c, after := text[end], next
+		if text = text[end+1:]; text != "" {
+			after = text[0]
+		}
+		if c == '\n' || after != '\n' {
 			w.put("\r\n")
 		}
-		w.afterCR = c == '\r'
-		text = text[len(run)+1:]
 	}
 }
 
@@ -66,11 +67,4 @@ func (w *base64Writer) put(text string) {
 func (w *base64Writer) flush() {
 	w.b = append(base64.StdEncoding.AppendEncode(w.b, w.line[:w.n]), "\r\n"...)
 	w.n = 0
-}
-
-func (w *base64Writer) end() []byte {
-	if w.n > 0 {
-		w.flush()
-	}
-	return w.b
 }

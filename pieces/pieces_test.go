@@ -29,8 +29,8 @@ func cuts(text string) map[string]Text {
 }
 
 // check wants every cut to be the same text, to travel in lines that are fit for
-// it, and to arrive as the same text, in either encoding. Without shared pieces, before which a line
-// may be broken, it travels as the same lines too.
+// it, and to arrive as the same text, in either encoding. Without shared pieces,
+// before which a line may be broken, it travels as the same lines too.
 func check(t *testing.T, text string) {
 	t.Helper()
 	want := string(Of(text).AppendQuoted(nil))

@@ -30,10 +30,7 @@ func (t Text) QuotedLen() int {
 func (t Text) AppendQuoted(b []byte) []byte {
 	used := 0 // characters on the line under way
 	for i, piece := range t {
-		next := endOfText
-		if i+1 < len(t) {
-			next = t[i+1].text[0]
-		}
+		next := t.next(i)
 		rest := piece.text
 		if known := piece.known; known != nil && known.quoted != "" {
 			if b, used = appendQuoted(b, used, rest[:known.start], rest[known.start]); used > 0 {
@@ -49,6 +46,14 @@ func (t Text) AppendQuoted(b []byte) []byte {
 
 // endOfText stands for the character after the last one.
 const endOfText byte = 0
+
+// next returns the character that follows a piece.
+func (t Text) next(i int) byte {
+	if i+1 < len(t) {
+		return t[i+1].text[0]
+	}
+	return endOfText
+}
 
 // appendQuoted goes on from a column and returns the next one. next is the
 // character that follows the text.

@@ -235,26 +235,26 @@ func agrees(stage smtpStage, code int) bool {
 func (s *smtpSession) refuse(stage smtpStage, reply smtpReply) *Error {
 	s.dirty = true
 	s.used = time.Now()
-	if reply.code == 421 {
-		s.broken = true
-		s.lost = stage != atDot
-	}
 	failure := refusal(stage, reply)
-	if failure.Kind == Uncertain {
+	switch {
+	case reply.code == 421, reply.code < 400: // below 400 it is out of step, as after a line that nobody had asked for
+		s.lose(stage)
+	case failure.Kind == Uncertain:
 		s.broken = true
-	}
-	if reply.code < 400 { // out of step, as after a line that nobody had asked for
-		s.broken = true
-		s.lost = stage != atDot
 	}
 	return failure
 }
 
 // fail notes that the connection broke.
 func (s *smtpSession) fail(ctx context.Context, stage smtpStage, err error) *Error {
+	s.lose(stage)
+	return smtpFailure(ctx, stage, err)
+}
+
+// lose gives up the connection. Before the final dot the mail may take another.
+func (s *smtpSession) lose(stage smtpStage) {
 	s.broken = true
 	s.lost = stage != atDot
-	return smtpFailure(ctx, stage, err)
 }
 
 func (s *smtpSession) write(b []byte) error {

@@ -110,7 +110,7 @@ func (p *program) measure() {
 	for i := len(p.steps) - 1; i >= 0; i-- {
 		next := from[i+1]
 		switch s := &p.steps[i]; {
-		case s.isShared():
+		case s.literal.IsShared():
 			next.afterShared++
 			next.afterOwn = next.afterShared
 		case s.action == writeLiteral, s.action == writeValue:

@@ -16,7 +16,7 @@ func (p *program) render(v *values) pieces.Text {
 	own.Grow(p.own)
 	start := 0
 	for s := range p.taken(v) {
-		if !s.isShared() {
+		if !s.literal.IsShared() {
 			s.write(&own, v)
 			continue
 		}
@@ -31,8 +31,6 @@ func (p *program) render(v *values) pieces.Text {
 	}
 	return made
 }
-
-func (s *step) isShared() bool { return s.action == writeLiteral && s.literal.IsShared() }
 
 // text is render for what is short.
 func (p *program) text(v *values) string {
