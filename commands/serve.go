@@ -141,7 +141,7 @@ func (v *server) serve(ctx context.Context) error {
 	group.Go(func() error { v.signIn(ctx); return nil })
 
 	<-ctx.Done()
-	v.logger.Info("stopping", "patience", leave.String())
+	v.logger.Info("stopping", "patience", leave.String(), "hint", "a second signal ends it at once")
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), leave)
 	defer cancel()
 	err := v.public.Drain(leaving)
