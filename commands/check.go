@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
 )
@@ -17,7 +18,7 @@ type checkCommand struct {
 
 // Run reads everything that serve would read, and shows what it would use.
 func (command checkCommand) Run(s *surroundings) error {
-	to, err := relay.ParseRecipient(command.To)
+	to, err := mail.ParseRecipient(command.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}

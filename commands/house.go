@@ -79,12 +79,10 @@ func (h *house) renderer(s providers.Settings, index int) (relay.Renderer, error
 	if len(mails) == 0 {
 		return nil, nil
 	}
-	pasted := make([]templates.Pasted, len(mails))
-	for i, mail := range mails {
-		pasted[i] = templates.Pasted(mail)
-		pasted[i].Key = fmt.Sprintf("providers[%d].%s", index, mail.Key)
+	for i := range mails {
+		mails[i].Key = fmt.Sprintf("providers[%d].%s", index, mails[i].Key)
 	}
-	overlay, err := h.catalogue.With(pasted)
+	overlay, err := h.catalogue.With(mails)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
 
@@ -18,7 +19,7 @@ type sendCommand struct {
 // Run sends one sample mail the way that a webhook's mail goes: same templates,
 // same routes, same providers, same deadline.
 func (cmd sendCommand) Run(s *surroundings) error {
-	to, err := relay.ParseRecipient(cmd.To)
+	to, err := mail.ParseRecipient(cmd.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}
@@ -36,7 +37,7 @@ func (cmd sendCommand) Run(s *surroundings) error {
 	defer cancel()
 	start := time.Now()
 	receipt, err := h.relay.Deliver(ctx, relay.Request{
-		ID: relay.NewID(), To: to, Type: cmd.Type, Payload: h.catalogue.Sample(cmd.Type, cmd.Locale),
+		ID: mail.NewID(), To: to, Type: cmd.Type, Payload: h.catalogue.Sample(cmd.Type, cmd.Locale),
 	})
 	var failure *relay.Error
 	if errors.As(err, &failure) {

@@ -16,11 +16,10 @@
 package config
 
 import (
-	"net/mail"
-
 	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers"
 	"logto-email-relay/limits"
+	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"

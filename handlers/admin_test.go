@@ -4,14 +4,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/mail"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/settings"
 )
@@ -35,16 +34,16 @@ const mailHTML = `<!doctype html><title>x</title><!--[if mso]>o<![endif]--><p st
 func testBox() box {
 	return box{
 		{
-			Message: &providers.Message{
+			Message: &mail.Message{
 				ID: "0newest0000000000000000000", Subject: `Code for <b>Acme</b> & "friends"`, To: "alice@example.com",
 				From: mail.Address{Name: "Acme", Address: "no-reply@acme.example"}, ReplyTo: mail.Address{Address: "help@acme.example"},
-				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: pieces.Of(mailHTML), Type: "SignIn", Locale: "en",
+				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: mail.BodyOf(mailHTML), Type: "SignIn", Locale: "en",
 			},
 			Received: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
-			Headers:  []settings.Header{{Name: "X-Entity-Ref-ID", Value: "0newest"}, {Name: "X-Markup", Value: "<i>"}},
+			Headers:  []mail.Header{{Name: "X-Entity-Ref-ID", Value: "0newest"}, {Name: "X-Markup", Value: "<i>"}},
 		},
 		{
-			Message: &providers.Message{ID: "0older00000000000000000000", To: "bob@example.com", Text: "Text alone.", Type: "Generic", Locale: "ar"},
+			Message: &mail.Message{ID: "0older00000000000000000000", To: "bob@example.com", Text: "Text alone.", Type: "Generic", Locale: "ar"},
 		},
 	}
 }

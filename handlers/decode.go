@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-playground/validator/v10"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
 )
@@ -76,15 +77,15 @@ func newDecoder(links templates.Links) *decoder {
 // payload even then, if there was one, since it says which language to answer
 // in.
 func (d *decoder) decode(body []byte) (relay.Request, error) {
-	mail, err := parse(body)
+	asked, err := parse(body)
 	if err != nil {
 		return relay.Request{}, &failure{reason: relay.Malformed, detail: err.Error()}
 	}
-	request := relay.Request{Type: mail.Type, Payload: mail.Payload}
-	if err := d.validate.Struct(mail); err != nil {
+	request := relay.Request{Type: asked.Type, Payload: asked.Payload}
+	if err := d.validate.Struct(asked); err != nil {
 		return request, &failure{reason: relay.Invalid, detail: firstInvalid(err)}
 	}
-	if request.To, err = relay.ParseRecipient(mail.To); err != nil {
+	if request.To, err = mail.ParseRecipient(asked.To); err != nil {
 		return request, &failure{reason: relay.Invalid, detail: "to: not one mailbox", err: err}
 	}
 	return request, nil

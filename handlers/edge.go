@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
 
@@ -38,7 +39,7 @@ func (e *edge) newEcho() *echo.Echo {
 func (e *edge) passed(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		// The mail will bear the id too. Here the caller finds it.
-		c.Response().Header()[requestIDHeader] = []string{relay.NewID()}
+		c.Response().Header()[requestIDHeader] = []string{mail.NewID()}
 		defer e.recovered(c, &err)
 		return e.logged(c, next)
 	}
@@ -60,7 +61,7 @@ const requestIDHeader = "X-Request-Id"
 func requestID(c echo.Context) string { return c.Response().Header()[requestIDHeader][0] }
 
 // reference is the part of the id that people are shown.
-func reference(c echo.Context) string { return relay.Reference(requestID(c)) }
+func reference(c echo.Context) string { return mail.Reference(requestID(c)) }
 
 // logged answers a failure and writes the one access line of a request. A
 // webhook that was refused before a mail came of it has its cause there.
@@ -91,7 +92,7 @@ func (e *edge) access(c echo.Context, code int, failed *failure, start time.Time
 	took := end.Sub(start)
 	level, id := e.accessLevel, requestID(c)
 	attrs := []slog.Attr{
-		slog.String("ref", relay.Reference(id)),
+		slog.String("ref", mail.Reference(id)),
 		slog.String("id", id),
 		slog.String("method", method(c.Request().Method)),
 		slog.String("path", route(c)),

@@ -6,7 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 )
 
 // mailView is one mail as a page shows it, in the form that the query asks for.
@@ -30,7 +30,7 @@ type look struct {
 }
 
 // newLook reads the query. A mail without HTML has its text only.
-func newLook(c echo.Context, html pieces.Text) look {
+func newLook(c echo.Context, html mail.Body) look {
 	l := look{View: c.QueryParam("view"), Phone: c.QueryParam("width") == "phone", Dark: isDark(c)}
 	switch {
 	case html.IsEmpty():

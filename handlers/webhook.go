@@ -13,11 +13,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
@@ -191,11 +191,11 @@ func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, 
 		}
 	}
 	attrs := []slog.Attr{
-		slog.String("ref", relay.Reference(r.ID)),
+		slog.String("ref", mail.Reference(r.ID)),
 		slog.String("id", r.ID),
 		slog.String("type", r.Type),
 		slog.String("locale", locale),
-		slog.String("to", mask(r.To)),
+		slog.String("to", mail.Mask(r.To)),
 		slog.String("provider", receipt.Provider),
 		slog.String("provider_id", receipt.ID),
 		slog.Any("attempts", made),
@@ -224,15 +224,4 @@ func cause(err error) string {
 		}
 	}
 	return providers.Redact(err.Error())
-}
-
-// mask keeps of an address what tells two readers of a log that they speak of
-// the same one: the first character and the domain.
-func mask(address string) string {
-	at := strings.LastIndexByte(address, '@')
-	if at < 0 {
-		return "***"
-	}
-	_, size := utf8.DecodeRuneInString(address[:at])
-	return address[:size] + "***" + address[at:]
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -71,8 +72,8 @@ func (s *aliyunSettings) Check() []settings.Problem {
 func (s *aliyunSettings) Sender() Sender { return Sender{From: named(s.AccountName, s.FromAlias)} }
 
 // Mails returns templates.
-func (s *aliyunSettings) Mails() []Template {
-	var list []Template
+func (s *aliyunSettings) Mails() []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
 	for i, t := range s.Templates {
 		list = append(list, t.mail(i, ""))
 	}
@@ -102,8 +103,8 @@ type aliyun struct {
 
 // Send posts the message, all of it in the body: addresses have no business in
 // a URL, which proxies log. Accepted is a 200 with an EnvId.
-func (p *aliyun) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *aliyun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	form, err := aliyunForm(m, p.settings.RegionID)
@@ -160,7 +161,7 @@ var aliyunStatus = map[int]string{
 	8: "the account is deleted",
 }
 
-func aliyunForm(m *Message, region string) (url.Values, error) {
+func aliyunForm(m *mail.Message, region string) (url.Values, error) {
 	headers := map[string]string{"X-User-Notify-Relay-Id": m.ID} // the one that events bring back
 	if m.MessageID != "" {
 		headers["Message-ID"] = "<" + m.MessageID + ">"

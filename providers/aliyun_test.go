@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -167,7 +168,7 @@ func TestAliyunLimits(t *testing.T) {
 	m := plainMessage()
 	m.From.Name = "Acme Corporation, Ltd."
 	for i := range 20 {
-		m.Headers = append(m.Headers, settings.Header{Name: fmt.Sprintf("X-User-%d", i), Value: "x"})
+		m.Headers = append(m.Headers, mail.Header{Name: fmt.Sprintf("X-User-%d", i), Value: "x"})
 	}
 	form, err := aliyunForm(m, "cn-hangzhou")
 	if err != nil {

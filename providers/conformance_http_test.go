@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"logto-email-relay/mail"
 )
 
 // httpFixture is what the suite has to know of an HTTP API in order to play it.
@@ -256,7 +258,7 @@ func checkErrors(t *testing.T, f fixture) {
 
 // checkEcho lets the service quote all that it was sent.
 func checkEcho(t *testing.T, f fixture) {
-	for _, m := range []*Message{plainMessage(), unicodeMessage()} {
+	for _, m := range []*mail.Message{plainMessage(), unicodeMessage()} {
 		words := "cannot send to " + m.To + ", " + quotedAddress(m.To) + ", " + strings.ToUpper(m.To) + ", " + strings.ToUpper(quotedAddress(m.To)) +
 			", code " + testCode + ", link https://app.example/magic-link?token=abc, body " + m.Text +
 			", keys " + strings.Join(f.secrets, " ")

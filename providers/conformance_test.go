@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"net/mail"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -115,8 +114,8 @@ func open(t testing.TB, s Settings) Provider {
 const testCode = "482913"
 
 // plainMessage is a mail in plain letters.
-func plainMessage() *Message {
-	return &Message{
+func plainMessage() *mail.Message {
+	return &mail.Message{
 		ID:        "01k9zq4v7x2m5n8p3r6t0w1yab",
 		MessageID: "01k9zq4v7x2m5n8p3r6t0w1yab@acme.example",
 		Date:      time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
@@ -125,16 +124,16 @@ func plainMessage() *Message {
 		To:        "ada.lovelace@example.org",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is " + testCode + ".\n",
-		HTML:      pieces.Of("<p>Your code is <b>", testCode, "</b>.</p>\n"),
+		HTML:      mail.BodyOf("<p>Your code is <b>", testCode, "</b>.</p>\n"),
 		Locale:    "en",
 		Type:      "SignIn",
-		Headers:   []settings.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
+		Headers:   []mail.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
 	}
 }
 
 // unicodeMessage is a mail with names, subject and text in other letters, to an
 // address that wants quotes.
-func unicodeMessage() *Message {
+func unicodeMessage() *mail.Message {
 	m := plainMessage()
 	m.From.Name = "アクメ株式会社"
 	m.ReplyTo.Name = `Grüße "vom" Support`
@@ -143,7 +142,7 @@ func unicodeMessage() *Message {
 	m.Text = "コードは " + testCode + " です。\n"
 	m.HTML = nil
 	m.Locale = "ja"
-	m.Headers = append(m.Headers, settings.Header{Name: "X-Team", Value: "Größe"})
+	m.Headers = append(m.Headers, mail.Header{Name: "X-Team", Value: "Größe"})
 	return m
 }
 
@@ -213,10 +212,10 @@ func checkSettings(t *testing.T, kind Type, f fixture) {
 }
 
 // storedMessage is a mail that the service writes from a template that it keeps.
-func storedMessage() *Message {
+func storedMessage() *mail.Message {
 	m := plainMessage()
 	m.Subject, m.Text, m.HTML, m.Locale = "", "", nil, ""
-	m.Stored = &StoredTemplate{Name: "d-sign-in", Data: map[string]any{
+	m.Stored = &mail.StoredTemplate{Name: "d-sign-in", Data: map[string]any{
 		"code": testCode, "application": map[string]any{"name": "Größe & Co"}, "brand": "Acme"}}
 	return m
 }
@@ -225,7 +224,7 @@ func checkAccept(t *testing.T, name string, f fixture) {
 	var all strings.Builder
 	type described struct {
 		what string
-		m    *Message
+		m    *mail.Message
 	}
 	mails := []described{{"in plain letters", plainMessage()}, {"in other letters", unicodeMessage()}}
 	if f.stored {
@@ -284,7 +283,7 @@ func openHonest(t testing.TB, f fixture) (Provider, func() []string) {
 
 func checkRefusals(t *testing.T, f fixture) {
 	provider, arrived := openHonest(t, f)
-	refuse := func(what string, kind Kind, spoil func(*Message)) {
+	refuse := func(what string, kind Kind, spoil func(*mail.Message)) {
 		t.Helper()
 		m := plainMessage()
 		spoil(m)
@@ -295,19 +294,19 @@ func checkRefusals(t *testing.T, f fixture) {
 	}
 	for _, character := range []string{"\r", "\n", "\x00"} {
 		evil := "x" + character + "Bcc: eve@example.net"
-		refuse("recipient", Recipient, func(m *Message) { m.To = evil + "@example.org" })
-		refuse("From name", Content, func(m *Message) { m.From.Name = evil })
-		refuse("From address", Content, func(m *Message) { m.From.Address = evil })
-		refuse("Reply-To name", Content, func(m *Message) { m.ReplyTo.Name = evil })
-		refuse("Reply-To address", Content, func(m *Message) { m.ReplyTo.Address = evil })
-		refuse("subject", Content, func(m *Message) { m.Subject = evil })
-		refuse("Message-ID", Content, func(m *Message) { m.MessageID = evil })
-		refuse("header name", Content, func(m *Message) { m.Headers[0].Name = evil })
-		refuse("header value", Content, func(m *Message) { m.Headers[0].Value = evil })
+		refuse("recipient", Recipient, func(m *mail.Message) { m.To = evil + "@example.org" })
+		refuse("From name", Content, func(m *mail.Message) { m.From.Name = evil })
+		refuse("From address", Content, func(m *mail.Message) { m.From.Address = evil })
+		refuse("Reply-To name", Content, func(m *mail.Message) { m.ReplyTo.Name = evil })
+		refuse("Reply-To address", Content, func(m *mail.Message) { m.ReplyTo.Address = evil })
+		refuse("subject", Content, func(m *mail.Message) { m.Subject = evil })
+		refuse("Message-ID", Content, func(m *mail.Message) { m.MessageID = evil })
+		refuse("header name", Content, func(m *mail.Message) { m.Headers[0].Name = evil })
+		refuse("header value", Content, func(m *mail.Message) { m.Headers[0].Value = evil })
 	}
 	if !f.anyAddress {
-		refuse("recipient in other letters", Recipient, func(m *Message) { m.To = "jürgen@example.org" })
-		refuse("sender in other letters", Configuration, func(m *Message) { m.From.Address = "jürgen@example.org" })
+		refuse("recipient in other letters", Recipient, func(m *mail.Message) { m.To = "jürgen@example.org" })
+		refuse("sender in other letters", Configuration, func(m *mail.Message) { m.From.Address = "jürgen@example.org" })
 	}
 	if mails := arrived(); len(mails) != 0 {
 		t.Errorf("%d mails arrived, want none", len(mails))
@@ -348,7 +347,7 @@ func wantKind(t testing.TB, ctx context.Context, f fixture, provider Provider, k
 }
 
 // checkDiscreet looks for what no error may tell, in whatever way it is printed.
-func checkDiscreet(t testing.TB, f fixture, m *Message, e *Error) {
+func checkDiscreet(t testing.TB, f fixture, m *mail.Message, e *Error) {
 	t.Helper()
 	printed := fmt.Sprintf("%v %+v %#v %s %q %s %s", e, e, e, e, e, e.Detail, e.Code)
 	local, _, _ := strings.Cut(m.To, "@")
@@ -494,7 +493,7 @@ func BenchmarkSend(b *testing.B) {
 		b.Run(kind.Name, func(b *testing.B) {
 			provider, _ := openHonest(b, makeFixture())
 			m := plainMessage()
-			m.HTML = pieces.Of(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))
+			m.HTML = mail.BodyOf(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))
 			b.ReportAllocs()
 			b.SetParallelism(8)
 			b.RunParallel(func(pb *testing.PB) {

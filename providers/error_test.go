@@ -3,6 +3,8 @@ package providers
 import (
 	"strings"
 	"testing"
+
+	"logto-email-relay/mail"
 )
 
 // Whatever form an address has in a service's words, none of it is left.
@@ -48,7 +50,7 @@ func FuzzRedact(f *testing.F) {
 	f.Add(`a"b`, "example.org")
 	f.Add(`a\`, "example.org")
 	f.Fuzz(func(t *testing.T, local, domain string) {
-		path, _, err := smtpPath(local + "@" + domain)
+		path, _, err := mail.Path(local + "@" + domain)
 		if err != nil || domain == "" || len(local) < 8 || len(path) > 1000 || strings.ContainsAny(domain, `[]<>:"' `) {
 			t.Skip()
 		}

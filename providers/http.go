@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -100,8 +101,8 @@ type httpProvider struct {
 }
 
 // Send posts the message. What is accepted is the operator's word.
-func (p *httpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	body, err := p.body(m)
@@ -133,7 +134,7 @@ func (p *httpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
 }
 
 // body is the operator's, or what Logto's HTTP email connector posts.
-func (p *httpProvider) body(m *Message) ([]byte, error) {
+func (p *httpProvider) body(m *mail.Message) ([]byte, error) {
 	if len(p.settings.Body) > 0 {
 		return p.settings.Body.render(m)
 	}
@@ -239,19 +240,19 @@ func (t jsonTemplate) GoString() string { return t.String() }
 func (t jsonTemplate) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // httpValues are the placeholders.
-var httpValues = map[string]func(*Message) string{
-	"to":           func(m *Message) string { return quotedAddress(m.To) },
-	"from":         func(m *Message) string { return mailbox(m.From) },
-	"from.address": func(m *Message) string { return quotedAddress(m.From.Address) },
-	"from.name":    func(m *Message) string { return m.From.Name },
-	"replyTo":      func(m *Message) string { return quotedAddress(m.ReplyTo.Address) },
-	"subject":      func(m *Message) string { return m.Subject },
-	"html":         func(m *Message) string { return m.HTML.String() },
-	"text":         func(m *Message) string { return m.Text },
-	"id":           func(m *Message) string { return m.ID },
-	"messageId":    func(m *Message) string { return m.MessageID },
-	"type":         func(m *Message) string { return m.Type },
-	"locale":       func(m *Message) string { return m.Locale },
+var httpValues = map[string]func(*mail.Message) string{
+	"to":           func(m *mail.Message) string { return quotedAddress(m.To) },
+	"from":         func(m *mail.Message) string { return mailbox(m.From) },
+	"from.address": func(m *mail.Message) string { return quotedAddress(m.From.Address) },
+	"from.name":    func(m *mail.Message) string { return m.From.Name },
+	"replyTo":      func(m *mail.Message) string { return quotedAddress(m.ReplyTo.Address) },
+	"subject":      func(m *mail.Message) string { return m.Subject },
+	"html":         func(m *mail.Message) string { return m.HTML.String() },
+	"text":         func(m *mail.Message) string { return m.Text },
+	"id":           func(m *mail.Message) string { return m.ID },
+	"messageId":    func(m *mail.Message) string { return m.MessageID },
+	"type":         func(m *mail.Message) string { return m.Type },
+	"locale":       func(m *mail.Message) string { return m.Locale },
 }
 
 // payloadRoots are what a body may take from Logto's payload, with dots for what
@@ -281,7 +282,7 @@ func payloadText(payload map[string]any, path string) string {
 }
 
 // httpValue is what a placeholder stands for.
-func httpValue(name string, m *Message) string {
+func httpValue(name string, m *mail.Message) string {
 	if own, ok := httpValues[name]; ok {
 		return own(m)
 	}
@@ -313,7 +314,7 @@ func placeholders(value any) map[string]bool {
 // render fills in the message. A text that a placeholder leaves empty goes, and
 // so does an object or list that this leaves empty: a mail without a reply
 // address has no "replyTo": {"email": ""}.
-func (t jsonTemplate) render(m *Message) ([]byte, error) {
+func (t jsonTemplate) render(m *mail.Message) ([]byte, error) {
 	filled, _ := fill(map[string]any(t), m)
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -324,7 +325,7 @@ func (t jsonTemplate) render(m *Message) ([]byte, error) {
 
 // fill returns the value with its placeholders filled in, and whether there is
 // anything of it left.
-func fill(value any, m *Message) (any, bool) {
+func fill(value any, m *mail.Message) (any, bool) {
 	switch v := value.(type) {
 	case string:
 		filled := httpPlaceholder.ReplaceAllStringFunc(v, func(placeholder string) string {

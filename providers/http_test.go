@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -194,7 +195,7 @@ func TestHTTPExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.URL = server.URL + address.RequestURI()
-		for _, m := range []*Message{plainMessage(), unicodeMessage()} {
+		for _, m := range []*mail.Message{plainMessage(), unicodeMessage()} {
 			m.ReplyTo.Address = map[bool]string{true: m.ReplyTo.Address}[!m.HTML.IsEmpty()]
 			receipt, err := open(t, s).Send(t.Context(), m)
 			if err != nil || receipt.ID != answers[name].id {

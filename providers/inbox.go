@@ -2,12 +2,11 @@ package providers
 
 import (
 	"context"
-	"net/mail"
 	"slices"
 	"sync"
 	"time"
 
-	"logto-email-relay/settings"
+	"logto-email-relay/mail"
 )
 
 // inboxSize is how many mails an inbox keeps.
@@ -35,15 +34,15 @@ type Inbox struct {
 
 // InboxMail is a mail as its reader would have it.
 type InboxMail struct {
-	Message  *Message
+	Message  *mail.Message
 	Received time.Time
 	// Headers are all headers of the mail, in order, for people to read.
-	Headers []settings.Header
+	Headers []mail.Header
 }
 
 // Send keeps the message under its own id.
-func (i *Inbox) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.check(); e != nil {
+func (i *Inbox) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkMessage(m); e != nil {
 		return Receipt{}, e
 	}
 	if err := ctx.Err(); err != nil {
@@ -86,18 +85,18 @@ func (i *Inbox) Mail(id string) (InboxMail, bool) {
 
 // inboxHeaders are the headers for people to read: names and subject are not
 // encoded.
-func inboxHeaders(m *Message) []settings.Header {
-	headers := []settings.Header{
+func inboxHeaders(m *mail.Message) []mail.Header {
+	headers := []mail.Header{
 		{Name: "From", Value: readable(m.From)},
 		{Name: "To", Value: m.To},
 		{Name: "Subject", Value: m.Subject},
 	}
 	if m.ReplyTo.Address != "" {
-		headers = append(headers, settings.Header{Name: "Reply-To", Value: readable(m.ReplyTo)})
+		headers = append(headers, mail.Header{Name: "Reply-To", Value: readable(m.ReplyTo)})
 	}
 	headers = append(headers,
-		settings.Header{Name: "Date", Value: m.Date.Format(time.RFC1123Z)},
-		settings.Header{Name: "Message-ID", Value: "<" + m.MessageID + ">"})
+		mail.Header{Name: "Date", Value: m.Date.Format(time.RFC1123Z)},
+		mail.Header{Name: "Message-ID", Value: "<" + m.MessageID + ">"})
 	return append(headers, m.Headers...)
 }
 

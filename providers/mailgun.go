@@ -14,6 +14,7 @@ import (
 
 	"github.com/mailgun/mailgun-go/v4"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -47,7 +48,7 @@ func (s *mailgunSettings) Check() []settings.Problem {
 }
 
 // Mails returns deliveries.
-func (s *mailgunSettings) Mails() []Template { return deliveriesOf(s.Deliveries) }
+func (s *mailgunSettings) Mails() []mail.ConnectorTemplate { return deliveriesOf(s.Deliveries) }
 
 // Sender returns from.
 func (s *mailgunSettings) Sender() Sender { return Sender{From: s.From} }
@@ -76,8 +77,8 @@ type mailGun struct {
 
 // Send posts the message. Accepted is a 200 with an id; a 200 alone also comes
 // from addresses that are not the API.
-func (p *mailGun) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *mailGun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	send := p.sendMail
@@ -104,7 +105,7 @@ func (p *mailGun) Send(ctx context.Context, m *Message) (Receipt, error) {
 }
 
 // sendMail posts a complete mail. Without an exchange the mail cannot be one.
-func (p *mailGun) sendMail(ctx context.Context, m *Message) (*exchange, error) {
+func (p *mailGun) sendMail(ctx context.Context, m *mail.Message) (*exchange, error) {
 	message, err := mailgunMessage(m)
 	if err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (p *mailGun) sendMail(ctx context.Context, m *Message) (*exchange, error) {
 // sendStored posts a request for a mail from a template at Mailgun. The library
 // would put the values into a header, which the recipient gets too, and an empty
 // subject in place of the template's.
-func (p *mailGun) sendStored(ctx context.Context, m *Message) (*exchange, error) {
+func (p *mailGun) sendStored(ctx context.Context, m *mail.Message) (*exchange, error) {
 	data, err := json.Marshal(m.Stored.Data)
 	if err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func (p *mailGun) sendStored(ctx context.Context, m *Message) (*exchange, error)
 		form.Set("h:"+header.Name, encodedHeader(header.Value))
 	}
 	for name, value := range map[string]string{
-		"subject": m.Subject, "h:Reply-To": mailbox(m.ReplyTo), "h:Message-Id": bracketed(m.MessageID), "o:tag": m.tag(),
+		"subject": m.Subject, "h:Reply-To": mailbox(m.ReplyTo), "h:Message-Id": bracketed(m.MessageID), "o:tag": tag(m),
 	} {
 		if value != "" {
 			form.Set(name, value)
@@ -201,7 +202,7 @@ func (p *mailGun) verifySendingKey(ctx context.Context) (string, error) {
 // mailgunMissing are the words for a message without sender, recipient or text.
 var mailgunMissing = regexp.MustCompile(`(?i)parameter is (missing|not a valid address)|need at least one of`)
 
-func mailgunMessage(m *Message) (*mailgun.Message, error) {
+func mailgunMessage(m *mail.Message) (*mailgun.Message, error) {
 	message := mailgun.NewMessage(mailbox(m.From), m.Subject, m.Text)
 	if err := message.AddRecipient(quotedAddress(m.To)); err != nil {
 		return nil, err
@@ -218,7 +219,7 @@ func mailgunMessage(m *Message) (*mailgun.Message, error) {
 	if m.MessageID != "" {
 		message.AddHeader("Message-Id", "<"+m.MessageID+">")
 	}
-	if tag := m.tag(); tag != "" {
+	if tag := tag(m); tag != "" {
 		if err := message.AddTag(tag); err != nil {
 			return nil, err
 		}

@@ -2,17 +2,17 @@ package providers
 
 import (
 	"mime"
-	"net/mail"
 	"regexp"
 	"strconv"
 	"strings"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
-// check refuses, before anything is built or sent, what could break out of a
+// checkMessage refuses, before anything is built or sent, what could break out of a
 // header: CR, LF or NUL in anything that becomes one.
-func (m *Message) check() *Error {
+func checkMessage(m *mail.Message) *Error {
 	if breaksLine(m.To) {
 		return &Error{Kind: Recipient, Detail: "the address holds a control character"}
 	}
@@ -33,16 +33,16 @@ func (m *Message) check() *Error {
 	return nil
 }
 
-// checkASCII is check for the services' APIs, none of which takes a local part
+// checkASCII is checkMessage for the services' APIs, none of which takes a local part
 // outside ASCII as it should: some refuse it, some write broken headers.
-func (m *Message) checkASCII() *Error {
-	if e := m.check(); e != nil {
+func checkASCII(m *mail.Message) *Error {
+	if e := checkMessage(m); e != nil {
 		return e
 	}
-	if !isASCII(m.To) {
+	if !mail.IsASCII(m.To) {
 		return &Error{Kind: Recipient, Detail: "the service takes no address with letters outside ASCII before the @"}
 	}
-	if !isASCII(m.From.Address) || !isASCII(m.ReplyTo.Address) {
+	if !mail.IsASCII(m.From.Address) || !mail.IsASCII(m.ReplyTo.Address) {
 		return &Error{Kind: Configuration, Detail: "the service takes no sender with letters outside ASCII before the @",
 			Hint: "send from an address in plain letters, or through SMTP"}
 	}
@@ -51,15 +51,6 @@ func (m *Message) checkASCII() *Error {
 
 func breaksLine(value string) bool {
 	return strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, 0) >= 0
-}
-
-func isASCII(value string) bool {
-	for i := range len(value) {
-		if value[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 // mailbox writes an address with its display name quoted or encoded, for the
@@ -76,7 +67,7 @@ var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // tag returns the message type if it is fit to be a tag at any service, and an
 // empty text otherwise: a tag is for statistics, no reason to refuse a mail.
-func (m *Message) tag() string {
+func tag(m *mail.Message) string {
 	if word.MatchString(m.Type) {
 		return m.Type
 	}
@@ -117,3 +108,12 @@ var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|r
 
 // refusesAddress tells whether a refusal is about the address that we come from.
 func refusesAddress(message string) bool { return aboutAddress.MatchString(message) }
+
+// quotedAddress returns an address as headers write it (see mail.Path), for the
+// services' APIs, which judge by themselves an address that cannot be.
+func quotedAddress(address string) string {
+	if path, _, err := mail.Path(address); err == nil {
+		return path
+	}
+	return address
+}

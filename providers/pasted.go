@@ -5,38 +5,12 @@ import (
 	"maps"
 	"slices"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
-// Template is one mail written into a provider's own settings, as Logto's
-// connectors hold them. It has either a content or the name of a template that
-// the service keeps.
-type Template struct {
-	// Key is where it stands in the provider's settings, as "templates[2]".
-	Key string
-	// Type is Logto's message type.
-	Type string
-	// Subject, HTML and Text hold Logto's placeholders.
-	Subject, HTML, Text string
-	// ReplyTo replaces the provider's own reply address.
-	ReplyTo settings.Mailbox
-	// Stored is the name or id of a template at the service, and Variables are
-	// what it is filled with beside the payload.
-	Stored    string
-	Variables map[string]any
-}
-
-// StoredTemplate asks a service to write the mail from a template that it keeps.
-type StoredTemplate struct {
-	// Name is its name, alias or id there.
-	Name string
-	// Data are the values of its placeholders, as JSON objects, lists, texts,
-	// numbers and truth values.
-	Data map[string]any
-}
-
 // Mails returns none: a provider without templates of its own.
-func (c *Common) Mails() []Template { return nil }
+func (c *Common) Mails() []mail.ConnectorTemplate { return nil }
 
 // inlineTemplate is an entry of "templates" with its content.
 type inlineTemplate struct {
@@ -49,8 +23,8 @@ const plainText = "text/plain"
 
 // mail returns the entry; where its connector knows no content types, the
 // content is HTML.
-func (t *inlineTemplate) mail(i int, contentType string) Template {
-	made := Template{Key: templateKey(i), Type: t.UsageType, Subject: t.Subject}
+func (t *inlineTemplate) mail(i int, contentType string) mail.ConnectorTemplate {
+	made := mail.ConnectorTemplate{Key: templateKey(i), Type: t.UsageType, Subject: t.Subject}
 	if contentType == plainText {
 		made.Text = t.Content
 	} else {
@@ -73,7 +47,7 @@ type storableTemplate struct {
 	Variables map[string]any `json:"variables"`
 }
 
-func (t *storableTemplate) mail(i int, contentType string) Template {
+func (t *storableTemplate) mail(i int, contentType string) mail.ConnectorTemplate {
 	inline := inlineTemplate{t.UsageType, t.Subject, t.Content}
 	made := inline.mail(i, contentType)
 	made.Stored, made.Variables = t.Template, t.Variables
@@ -107,12 +81,12 @@ type delivery struct {
 }
 
 // deliveriesOf returns the entries in the order of their types.
-func deliveriesOf(entries map[string]delivery) []Template {
-	var list []Template
+func deliveriesOf(entries map[string]delivery) []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		d := entries[name]
-		list = append(list, Template{Key: "deliveries." + name, Type: name, Subject: d.Subject, HTML: d.HTML, Text: d.Text,
-			ReplyTo: d.ReplyTo, Stored: d.Template, Variables: d.Variables})
+		list = append(list, mail.ConnectorTemplate{Key: "deliveries." + name, Type: name, Subject: d.Subject, HTML: d.HTML, Text: d.Text,
+			ReplyTo: d.ReplyTo.Address, Stored: d.Template, Variables: d.Variables})
 	}
 	return list
 }

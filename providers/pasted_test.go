@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"testing"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -18,28 +19,28 @@ func TestMailsOfAProvidersOwnSettings(t *testing.T) {
 	reply.Address.Address = "help@acme.example"
 	for name, test := range map[string]struct {
 		settings Settings
-		want     []Template
+		want     []mail.ConnectorTemplate
 	}{
 		"smtp, HTML": {&SMTPSettings{Templates: []smtpTemplate{{inline, "text/html"}}},
-			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"}}},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"}}},
 		"smtp, text": {&SMTPSettings{Templates: []smtpTemplate{{inline, "text/plain"}}},
-			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"}}},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"}}},
 		"aliyun": {&aliyunSettings{Templates: []inlineTemplate{inline}},
-			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"}}},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"}}},
 		"ses": {&sesSettings{Templates: []storableTemplate{{UsageType: "SignIn", Subject: "Your code", Content: "It is {{code}}"}, stored}},
-			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", HTML: "It is {{code}}"},
 				{Key: "templates[1]", Type: "Generic", Stored: "d-1", Variables: stored.Variables}}},
 		"sendgrid": {&sendGridSettings{Templates: []sendGridTemplate{
 			{storableTemplate{UsageType: "SignIn", Subject: "Your code", Content: "It is {{code}}"}, "text/plain"}, {stored, ""}}},
-			[]Template{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"},
 				{Key: "templates[1]", Type: "Generic", Stored: "d-1", Variables: stored.Variables}}},
 		"postmark": {&postmarkSettings{Templates: []postmarkTemplate{{"SignIn", "logto-sign-in"}}},
-			[]Template{{Key: "templates[0]", Type: "SignIn", Stored: "logto-sign-in"}}},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Stored: "logto-sign-in"}}},
 		"mailgun": {&mailgunSettings{Deliveries: map[string]delivery{
 			"SignIn":  {Subject: "Your code", HTML: "<b>{{code}}</b>", Text: "{{code}}", ReplyTo: reply},
 			"Generic": {Template: "generic", Subject: "Hello", Variables: stored.Variables}}},
-			[]Template{{Key: "deliveries.Generic", Type: "Generic", Subject: "Hello", Stored: "generic", Variables: stored.Variables},
-				{Key: "deliveries.SignIn", Type: "SignIn", Subject: "Your code", HTML: "<b>{{code}}</b>", Text: "{{code}}", ReplyTo: reply}}},
+			[]mail.ConnectorTemplate{{Key: "deliveries.Generic", Type: "Generic", Subject: "Hello", Stored: "generic", Variables: stored.Variables},
+				{Key: "deliveries.SignIn", Type: "SignIn", Subject: "Your code", HTML: "<b>{{code}}</b>", Text: "{{code}}", ReplyTo: reply.Address}}},
 		"resend": {&resendSettings{}, nil},
 	} {
 		if got := test.settings.Mails(); !reflect.DeepEqual(got, test.want) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -48,10 +49,10 @@ func (s *postmarkSettings) Check() []settings.Problem {
 func (s *postmarkSettings) Sender() Sender { return Sender{From: s.FromEmail} }
 
 // Mails returns templates.
-func (s *postmarkSettings) Mails() []Template {
-	var list []Template
+func (s *postmarkSettings) Mails() []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
 	for i, t := range s.Templates {
-		list = append(list, Template{Key: templateKey(i), Type: t.UsageType, Stored: t.TemplateAlias})
+		list = append(list, mail.ConnectorTemplate{Key: templateKey(i), Type: t.UsageType, Stored: t.TemplateAlias})
 	}
 	return list
 }
@@ -104,8 +105,8 @@ type postmarkAnswer struct {
 
 // Send posts the message. Accepted is a 200 whose ErrorCode is 0, or absent
 // beside a MessageID, as in times of trouble at Postmark.
-func (p *postmark) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *postmark) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	body, err := json.Marshal(newPostmarkMail(m))
@@ -164,11 +165,11 @@ func (p *postmark) Verify(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-func newPostmarkMail(m *Message) postmarkMail {
+func newPostmarkMail(m *mail.Message) postmarkMail {
 	mail := postmarkMail{
 		From: mailbox(m.From), To: quotedAddress(m.To), ReplyTo: mailbox(m.ReplyTo),
 		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML.String(),
-		MessageStream: "outbound", Tag: m.tag(), Metadata: map[string]string{"relay_id": m.ID},
+		MessageStream: "outbound", Tag: tag(m), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",
 	}
 	if m.Stored != nil {

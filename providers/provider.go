@@ -21,10 +21,8 @@ package providers
 
 import (
 	"context"
-	"net/mail"
-	"time"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -34,7 +32,7 @@ import (
 type Provider interface {
 	// Send hands over one message and returns once the service has accepted
 	// it. It gives up when the context ends. Its error is always a *Error.
-	Send(ctx context.Context, m *Message) (Receipt, error)
+	Send(ctx context.Context, m *mail.Message) (Receipt, error)
 }
 
 // Verifier is a Provider that can find out, without sending, whether it could
@@ -61,43 +59,6 @@ type Connected interface {
 type Repeatable interface {
 	Provider
 	Repeatable()
-}
-
-// Message is one mail to one recipient, complete: a provider encodes it and
-// decides nothing.
-type Message struct {
-	// ID is the relay's own correlation id, 26 characters of [0-9a-z]. It is
-	// opaque and goes along as metadata, so that delivery events bring it back.
-	ID string
-	// MessageID is the RFC 5322 Message-ID without its angle brackets.
-	MessageID string
-	Date      time.Time
-	// From and ReplyTo have their domains in ASCII; ReplyTo may be empty.
-	From    mail.Address
-	ReplyTo mail.Address
-	// To is a bare mailbox with its domain in ASCII. The local part may be one
-	// that RFC 5321 wants quoted ("foo." of some Japanese carriers), and may be
-	// outside ASCII.
-	To      string
-	Subject string
-	// Text and HTML are the two alternatives, in UTF-8 with \n line ends. Text
-	// is never empty; HTML may be.
-	Text string
-	HTML pieces.Text
-	// Stored, if set, is the template at the service that the mail is written
-	// from. Text and HTML are empty then, and so is Subject unless it replaces
-	// that of the template. Only a provider whose settings name such templates
-	// gets one.
-	Stored *StoredTemplate
-	// Payload is what Logto sent, for a service that writes the mail itself.
-	Payload map[string]any
-	// Locale is the BCP 47 tag of the language that the mail is written in;
-	// empty if nobody told.
-	Locale string
-	// Type is Logto's message type, such as SignIn.
-	Type string
-	// Headers are the additional headers that every mail of the relay bears.
-	Headers []settings.Header
 }
 
 // Receipt is what a service said when it accepted a message.

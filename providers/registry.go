@@ -1,5 +1,9 @@
 package providers
 
+import (
+	"logto-email-relay/mail"
+)
+
 // Settings are what an operator writes for one provider. Each provider file has
 // its own struct, which embeds Common.
 type Settings interface {
@@ -9,7 +13,7 @@ type Settings interface {
 	Sender() Sender
 	// Mails returns the templates written into this provider, if any. They go
 	// before all others in the mails that it sends.
-	Mails() []Template
+	Mails() []mail.ConnectorTemplate
 	// Open makes the provider. It connects to nothing: a service that is down
 	// when the relay starts must not keep it from starting.
 	Open() (Provider, error)

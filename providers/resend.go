@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -85,8 +86,8 @@ type resendTag struct {
 // The message's own id is the idempotency key: for 24 hours, the same message
 // sent again is answered like the first time and mailed once. It also tells
 // net/http that it may send the request again when a pooled connection breaks.
-func (p *resend) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *resend) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	body, err := json.Marshal(newResendMail(m))
@@ -152,13 +153,13 @@ func (p *resend) Verify(ctx context.Context) (string, error) {
 // Repeatable holds for 24 hours, by the idempotency key.
 func (p *resend) Repeatable() {}
 
-func newResendMail(m *Message) resendMail {
+func newResendMail(m *mail.Message) resendMail {
 	mail := resendMail{
 		From: mailbox(m.From), To: []string{quotedAddress(m.To)}, ReplyTo: mailbox(m.ReplyTo),
 		Subject: m.Subject, Text: m.Text, HTML: m.HTML.String(),
 		Tags: []resendTag{{"relay_id", m.ID}},
 	}
-	if tag := m.tag(); tag != "" {
+	if tag := tag(m); tag != "" {
 		mail.Tags = append(mail.Tags, resendTag{"type", tag})
 	}
 	if len(m.Headers) > 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/sendgrid/sendgrid-go"
 	sendgridmail "github.com/sendgrid/sendgrid-go/helpers/mail"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -60,8 +61,8 @@ func (s *sendGridSettings) Check() []settings.Problem {
 }
 
 // Mails returns templates.
-func (s *sendGridSettings) Mails() []Template {
-	var list []Template
+func (s *sendGridSettings) Mails() []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
 	for i, t := range s.Templates {
 		list = append(list, t.mail(i, t.ContentType))
 	}
@@ -90,8 +91,8 @@ type sendGrid struct {
 
 // Send posts the message. The status 202 is the whole verdict: it comes with an
 // empty body, and an answer that breaks off after it was an acceptance.
-func (p *sendGrid) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	// The library's Client writes into itself while it sends, so each mail gets
@@ -138,7 +139,7 @@ func (p *sendGrid) Verify(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-func sendGridMail(m *Message) *sendgridmail.SGMailV3 {
+func sendGridMail(m *mail.Message) *sendgridmail.SGMailV3 {
 	to := sendgridmail.NewPersonalization()
 	// No name: SendGrid refuses some in "to".
 	to.AddTos(sendgridmail.NewEmail("", quotedAddress(m.To)))
@@ -171,7 +172,7 @@ func sendGridMail(m *Message) *sendgridmail.SGMailV3 {
 	if m.MessageID != "" {
 		mail.SetHeader("Message-ID", "<"+m.MessageID+">")
 	}
-	if tag := m.tag(); tag != "" {
+	if tag := tag(m); tag != "" {
 		mail.AddCategories(tag)
 	}
 	mail.SetTrackingSettings(sendgridmail.NewTrackingSettings().

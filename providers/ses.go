@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
 	"github.com/aws/smithy-go"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -72,8 +73,8 @@ func (s *sesSettings) Check() []settings.Problem {
 }
 
 // Mails returns templates.
-func (s *sesSettings) Mails() []Template {
-	var list []Template
+func (s *sesSettings) Mails() []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
 	for i, t := range s.Templates {
 		list = append(list, t.mail(i, ""))
 	}
@@ -119,8 +120,8 @@ type ses struct {
 }
 
 // Send posts the message. Accepted is a 200 with a MessageId.
-func (p *ses) Send(ctx context.Context, m *Message) (Receipt, error) {
-	if e := m.checkASCII(); e != nil {
+func (p *ses) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
+	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
 	ctx, x := withExchange(ctx)
@@ -216,13 +217,13 @@ func (p *ses) verdict(ctx context.Context, x *exchange, err error) *Error {
 	return nil
 }
 
-func (p *ses) input(m *Message) (*sesv2.SendEmailInput, error) {
+func (p *ses) input(m *mail.Message) (*sesv2.SendEmailInput, error) {
 	content, err := sesContent(m)
 	if err != nil {
 		return nil, err
 	}
 	tags := []types.MessageTag{{Name: aws.String("relay_id"), Value: aws.String(m.ID)}}
-	if tag := m.tag(); tag != "" {
+	if tag := tag(m); tag != "" {
 		tags = append(tags, types.MessageTag{Name: aws.String("type"), Value: aws.String(tag)})
 	}
 	input := &sesv2.SendEmailInput{
@@ -247,7 +248,7 @@ func (p *ses) input(m *Message) (*sesv2.SendEmailInput, error) {
 
 // sesContent is the mail, or the template at SES with its values. One that has a
 // placeholder without a value is accepted, and then fails in an event.
-func sesContent(m *Message) (*types.EmailContent, error) {
+func sesContent(m *mail.Message) (*types.EmailContent, error) {
 	if m.Stored != nil {
 		data, err := json.Marshal(m.Stored.Data)
 		return &types.EmailContent{Template: &types.Template{TemplateName: aws.String(m.Stored.Name),
@@ -275,7 +276,7 @@ func given(value string) *string {
 // sesHeaders leaves out what SES would refuse the whole mail for: a name over
 // 126 bytes, a value over 995, both together over 996.
 // https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageHeader.html
-func sesHeaders(headers []settings.Header) []types.MessageHeader {
+func sesHeaders(headers []mail.Header) []types.MessageHeader {
 	var list []types.MessageHeader
 	for _, header := range headers {
 		value := encodedHeader(header.Value)

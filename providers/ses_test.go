@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -123,7 +124,7 @@ func sesFixture() fixture {
 
 // TestSESHeaders leaves out what SES refuses the whole mail for.
 func TestSESHeaders(t *testing.T) {
-	got := sesHeaders([]settings.Header{
+	got := sesHeaders([]mail.Header{
 		{Name: "X-Fine", Value: "yes"},
 		{Name: "X-Empty", Value: ""},
 		{Name: "X-" + strings.Repeat("n", 125), Value: "name too long"},

@@ -14,6 +14,7 @@ import (
 
 	gomail "github.com/wneessen/go-mail"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -116,8 +117,8 @@ var (
 func (s *SMTPSettings) Sender() Sender { return Sender{From: s.FromEmail, ReplyTo: s.ReplyTo} }
 
 // Mails returns templates.
-func (s *SMTPSettings) Mails() []Template {
-	var list []Template
+func (s *SMTPSettings) Mails() []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
 	for i, t := range s.Templates {
 		list = append(list, t.mail(i, t.ContentType))
 	}
@@ -258,7 +259,7 @@ func (s *SMTPSettings) ehloName() string {
 		machine = ""
 	}
 	for _, name := range []string{s.Name, machine} {
-		_, err := settings.ASCIIDomain("x@" + name)
+		_, err := mail.ASCIIDomain("x@" + name)
 		if err == nil && (name == machine || strings.Contains(name, ".")) {
 			return strings.ToLower(name)
 		}
@@ -316,7 +317,7 @@ func (s *SMTPSettings) Open() (Provider, error) {
 // it leaves the mail uncertain.
 type smtpProvider struct {
 	pool    *smtpPool
-	headers []settings.Header
+	headers []mail.Header
 	signer  *dkimSigner // nil when mails are not signed
 	buffers sync.Pool   // of *[]byte
 }
@@ -325,16 +326,16 @@ var _ Verifier = (*smtpProvider)(nil)
 
 // smtpMail is a mail on its way to the wire.
 type smtpMail struct {
-	from, to         string   // between the angle brackets of MAIL and RCPT
-	fromUTF8, toUTF8 bool     // the sender's side or the recipient is not ASCII
-	message          *Message // until it is built
+	from, to         string        // between the angle brackets of MAIL and RCPT
+	fromUTF8, toUTF8 bool          // the sender's side or the recipient is not ASCII
+	message          *mail.Message // until it is built
 	provider         *smtpProvider
 	data             *[]byte // the message with the final dot, once it is built
 	size             int     // the message alone
 }
 
 // Send hands over one message.
-func (p *smtpProvider) Send(ctx context.Context, m *Message) (Receipt, error) {
+func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	mail, failure := p.address(m)
 	if failure != nil {
 		return Receipt{}, failure
@@ -374,31 +375,31 @@ func (p *smtpProvider) Close() error {
 }
 
 // address checks the message and finds its envelope.
-func (p *smtpProvider) address(m *Message) (smtpMail, *Error) {
+func (p *smtpProvider) address(m *mail.Message) (smtpMail, *Error) {
 	refuse := func(kind Kind, stage smtpStage, err error) (smtpMail, *Error) {
 		return smtpMail{}, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
 	}
-	if failure := m.check(); failure != nil {
+	if failure := checkMessage(m); failure != nil {
 		return smtpMail{}, failure
 	}
-	mail := smtpMail{message: m, provider: p}
+	found := smtpMail{message: m, provider: p}
 	ascii := true
 	var err error
-	if mail.to, ascii, err = smtpPath(m.To); err != nil {
+	if found.to, ascii, err = mail.Path(m.To); err != nil {
 		return refuse(Recipient, atRCPT, err)
 	}
-	mail.toUTF8 = !ascii
-	if mail.from, ascii, err = smtpPath(m.From.Address); err != nil {
+	found.toUTF8 = !ascii
+	if found.from, ascii, err = mail.Path(m.From.Address); err != nil {
 		return refuse(Configuration, atMAIL, err)
 	}
-	mail.fromUTF8 = !ascii
+	found.fromUTF8 = !ascii
 	if m.ReplyTo.Address != "" {
-		if _, ascii, err = smtpPath(m.ReplyTo.Address); err != nil {
+		if _, ascii, err = mail.Path(m.ReplyTo.Address); err != nil {
 			return refuse(Configuration, atMAIL, err)
 		}
-		mail.fromUTF8 = mail.fromUTF8 || !ascii
+		found.fromUTF8 = found.fromUTF8 || !ascii
 	}
-	return mail, nil
+	return found, nil
 }
 
 // build makes the data, once.

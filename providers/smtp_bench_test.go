@@ -10,11 +10,11 @@ import (
 
 	gomail "github.com/wneessen/go-mail"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 )
 
 // benchMessage is a mail of the usual size: 7 KB of HTML.
-func benchMessage(locale string) *Message {
+func benchMessage(locale string) *mail.Message {
 	m := smtpMessage()
 	row := `<tr><td class="ink" style="padding:0 0 16px 0;font-family:Arial,sans-serif;font-size:16px">%</td></tr>` + "\n"
 	text := "Your code is 482913. It is valid for 10 minutes, and nobody of us will ever ask you for it.\n"
@@ -24,7 +24,7 @@ func benchMessage(locale string) *Message {
 		text = "Ваш код: 482913. Он действует 10 минут, и никто из нас никогда его у вас не спросит.\n"
 	}
 	m.Text = strings.Repeat(text, 5)
-	m.HTML = pieces.Of("<!DOCTYPE html>\n<html><body><table>\n", strings.Repeat(strings.Replace(row, "%", text, 1), 36), "</table></body></html>\n")
+	m.HTML = mail.BodyOf("<!DOCTYPE html>\n<html><body><table>\n", strings.Repeat(strings.Replace(row, "%", text, 1), 36), "</table></body></html>\n")
 	m.Locale = locale
 	return m
 }

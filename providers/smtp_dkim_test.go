@@ -14,7 +14,7 @@ import (
 
 	"github.com/emersion/go-msgauth/dkim"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -49,11 +49,11 @@ func TestSMTPDKIM(t *testing.T) {
 					string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))}
 			})
 			var group sync.WaitGroup
-			for _, change := range []func(*Message){
-				func(*Message) {},
-				func(m *Message) { m.Subject = strings.Repeat("Ваш код ", 20); m.From.Name = "Акме" },
-				func(m *Message) { m.ReplyTo.Address = ""; m.HTML = nil; m.Text = "one line \nand\n\n\n" },
-				func(m *Message) { m.HTML = pieces.Of(strings.Repeat("<p>.\n.. ü  </p>\t\n", 50)) },
+			for _, change := range []func(*mail.Message){
+				func(*mail.Message) {},
+				func(m *mail.Message) { m.Subject = strings.Repeat("Ваш код ", 20); m.From.Name = "Акме" },
+				func(m *mail.Message) { m.ReplyTo.Address = ""; m.HTML = nil; m.Text = "one line \nand\n\n\n" },
+				func(m *mail.Message) { m.HTML = mail.BodyOf(strings.Repeat("<p>.\n.. ü  </p>\t\n", 50)) },
 			} {
 				message := smtpMessage()
 				change(message)

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
-	"net/mail"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -318,8 +317,8 @@ func withLogin(s *SMTPSettings) {
 }
 
 // smtpMessage is a mail as the relay makes them.
-func smtpMessage() *Message {
-	return &Message{
+func smtpMessage() *mail.Message {
+	return &mail.Message{
 		ID:        "01jx2n8c5v7q0w3e4r5t6y7u8i",
 		MessageID: "01jx2n8c5v7q0w3e4r5t6y7u8i@acme.example",
 		Date:      time.Date(2026, 11, 20, 9, 30, 15, 0, time.FixedZone("", 3600)),
@@ -328,10 +327,10 @@ func smtpMessage() *Message {
 		To:        "ada@example.net",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is 482913.\n\nIt is valid for 10 minutes.\n",
-		HTML:      pieces.Of("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"),
+		HTML:      mail.BodyOf("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"),
 		Locale:    "en",
 		Type:      "SignIn",
-		Headers: []settings.Header{
+		Headers: []mail.Header{
 			{Name: "Auto-Submitted", Value: "auto-generated"},
 			{Name: "Content-Language", Value: "en"},
 		},
@@ -339,9 +338,9 @@ func smtpMessage() *Message {
 }
 
 // bulkyMessage is larger than the buffers of two sockets.
-func bulkyMessage() *Message {
+func bulkyMessage() *mail.Message {
 	m := smtpMessage()
-	m.HTML = pieces.Of(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))
+	m.HTML = mail.BodyOf(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))
 	return m
 }
 

@@ -5,14 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net/mail"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"logto-email-relay/pieces"
-	"logto-email-relay/settings"
+	"logto-email-relay/mail"
 )
 
 // Line lengths of RFC 5322 section 2.1.1 and RFC 2047 section 2, in bytes
@@ -28,7 +26,7 @@ const (
 // line ends, and with no line that begins with a dot, so that nothing is left
 // to be escaped on the wire. A header of own replaces one of the same name in
 // m.Headers.
-func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
+func appendMIME(b []byte, m *mail.Message, own []mail.Header) ([]byte, error) {
 	if err := checkWords(m); err != nil {
 		return b, err
 	}
@@ -60,7 +58,7 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	}
 	b = append(b, "MIME-Version: 1.0\r\n"...)
 	if m.HTML.IsEmpty() {
-		b = appendPart(b, "plain", pieces.Of(m.Text))
+		b = appendPart(b, "plain", mail.BodyOf(m.Text))
 		if !bytes.HasSuffix(b, []byte("\r\n")) {
 			b = append(b, "\r\n"...)
 		}
@@ -71,7 +69,7 @@ func appendMIME(b []byte, m *Message, own []settings.Header) ([]byte, error) {
 	boundary := "=_" + m.ID
 	b = append(append(append(b, "Content-Type: multipart/alternative;\r\n boundary=\""...), boundary...), "\"\r\n"...)
 	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
-	b = appendPart(b, "plain", pieces.Of(m.Text))
+	b = appendPart(b, "plain", mail.BodyOf(m.Text))
 	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
 	b = appendPart(b, "html", m.HTML)
 	return append(append(append(b, "\r\n--"...), boundary...), "--\r\n"...), nil
@@ -96,7 +94,7 @@ func appendDate(b []byte, t time.Time) []byte {
 	return append(b, " +0000"...)
 }
 
-func contains(headers []settings.Header, name string) bool {
+func contains(headers []mail.Header, name string) bool {
 	for _, header := range headers {
 		if strings.EqualFold(header.Name, name) {
 			return true
@@ -107,7 +105,7 @@ func contains(headers []settings.Header, name string) bool {
 
 // checkWords refuses what becomes part of the message's frame and could break
 // out of it; Message.check has seen to the rest.
-func checkWords(m *Message) error {
+func checkWords(m *mail.Message) error {
 	switch {
 	case m.MessageID == "" || len(m.MessageID) > longestWord || !printable(m.MessageID):
 		return errors.New("the Message-ID is not a printable word")
@@ -138,7 +136,7 @@ func printable(text string) bool {
 // appendMailbox appends a display name, if there is one, and an address, after
 // the colon of its header.
 func appendMailbox(b []byte, box mail.Address) ([]byte, error) {
-	path, _, err := smtpPath(box.Address)
+	path, _, err := mail.Path(box.Address)
 	if err != nil {
 		return b, err
 	}
@@ -276,7 +274,7 @@ func column(b []byte) int {
 
 // appendPart appends a text part with its headers, in whichever encoding is
 // shorter.
-func appendPart(b []byte, subtype string, text pieces.Text) []byte {
+func appendPart(b []byte, subtype string, text mail.Body) []byte {
 	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
 	quoted, inBase64 := text.QuotedLen(), text.Base64Len()
 	// Room for the part and what comes around it, at once: growing by doubling

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -187,7 +188,7 @@ func replayable(request *http.Request) error {
 // refusal returns nil if the service answered 2xx, and otherwise the failure.
 // The service's own table says what an answer means; where it says nothing (a
 // zero Kind), the status does. err is what the client returned.
-func (x *exchange) refusal(m *Message, err error, table func(*exchange) Error) *Error {
+func (x *exchange) refusal(m *mail.Message, err error, table func(*exchange) Error) *Error {
 	if x.status == 0 {
 		return x.networkError(err)
 	}
@@ -224,7 +225,7 @@ func (x *exchange) foreign() *Error {
 }
 
 // failure completes what a service's table said of an answer.
-func (x *exchange) failure(m *Message, err error, e Error) *Error {
+func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
 	}
@@ -237,7 +238,7 @@ func (x *exchange) failure(m *Message, err error, e Error) *Error {
 
 // finish gives an error what all errors of an answer have, and takes from it
 // what a log must not hold.
-func (x *exchange) finish(m *Message, e Error) *Error {
+func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
 	if e.Code == "" || !machineWord.MatchString(e.Code) {
 		e.Code = strconv.Itoa(x.status)
@@ -258,7 +259,7 @@ var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Z
 
 // redactFor is Redact for words that may quote this message's recipient in a
 // form that does not look like an address; m is nil where no mail was sent.
-func redactFor(m *Message, text string) string {
+func redactFor(m *mail.Message, text string) string {
 	if m == nil {
 		return Redact(text)
 	}
@@ -271,7 +272,7 @@ func redactFor(m *Message, text string) string {
 
 // unreadable is a 2xx without what the service documents to come with it. The
 // mail may be on its way.
-func (x *exchange) unreadable(m *Message) *Error {
+func (x *exchange) unreadable(m *mail.Message) *Error {
 	return x.finish(m, Error{Kind: Uncertain, Detail: "the answer does not hold the id of the message"})
 }
 

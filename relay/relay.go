@@ -28,12 +28,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/mail"
-	"strings"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/providers"
-	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
 
@@ -215,31 +213,31 @@ func (w *walk) render(by Renderer) (*templates.Mail, error) {
 }
 
 // compose makes the message, but for its sender.
-func (w *walk) compose(mail *templates.Mail) *providers.Message {
-	message := &providers.Message{
+func (w *walk) compose(written *templates.Mail) *mail.Message {
+	message := &mail.Message{
 		ID:      w.request.ID,
 		Date:    w.start,
 		To:      w.request.To,
-		Subject: mail.Subject,
-		Text:    mail.Text,
-		HTML:    mail.HTML,
-		Locale:  mail.Locale,
+		Subject: written.Subject,
+		Text:    written.Text,
+		HTML:    written.HTML,
+		Locale:  written.Locale,
 		Type:    w.request.Type,
 		Payload: w.request.Payload,
-		Headers: []settings.Header{
+		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},
 			{Name: "X-Auto-Response-Suppress", Value: "All"},
 			// Keeps Gmail from folding the newest code under older ones.
 			{Name: "X-Entity-Ref-ID", Value: w.request.ID},
-			{Name: "Content-Language", Value: mail.Locale},
+			{Name: "Content-Language", Value: written.Locale},
 		},
 	}
-	if mail.Locale == "" {
+	if written.Locale == "" {
 		message.Headers = message.Headers[:len(message.Headers)-1]
 	}
-	if mail.Stored != nil {
-		message.Stored = &providers.StoredTemplate{Name: mail.Stored.Name, Data: mail.Stored.Data}
+	if written.Stored != nil {
+		message.Stored = written.Stored
 	}
 	return message
 }
@@ -247,8 +245,8 @@ func (w *walk) compose(mail *templates.Mail) *providers.Message {
 // message makes the whole message for a provider. Its sender is the route's,
 // else the provider's own, where a template may have a reply address of its own,
 // else the general one.
-func (w *walk) message(m *member, mail *templates.Mail) *providers.Message {
-	message := w.compose(mail)
+func (w *walk) message(m *member, written *templates.Mail) *mail.Message {
+	message := w.compose(written)
 	from, replyTo := w.relay.sender.From, w.relay.sender.ReplyTo
 	if !m.Sender.From.IsZero() {
 		from = m.Sender.From
@@ -256,8 +254,8 @@ func (w *walk) message(m *member, mail *templates.Mail) *providers.Message {
 	if !m.Sender.ReplyTo.IsZero() {
 		replyTo = m.Sender.ReplyTo
 	}
-	if !mail.ReplyTo.IsZero() {
-		replyTo = mail.ReplyTo
+	if written.ReplyTo.Address != "" {
+		replyTo.Address = written.ReplyTo
 	}
 	if s := w.path.sender; s != nil {
 		if !s.From.IsZero() {
@@ -271,11 +269,9 @@ func (w *walk) message(m *member, mail *templates.Mail) *providers.Message {
 	if message.From.Name == "" {
 		message.From.Name = w.path.branding.SenderName
 	}
-	message.MessageID = message.ID + "@" + domainOf(message.From)
+	message.MessageID = message.ID + "@" + mail.Domain(message.From.Address)
 	return message
 }
-
-func domainOf(a mail.Address) string { return a.Address[strings.LastIndexByte(a.Address, '@')+1:] }
 
 // errNobodyAccepted is the cause of a mail that all its providers failed; what
 // each of them said stands in the attempts.

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
@@ -19,30 +19,30 @@ import (
 
 // fakeProvider answers each send with its function.
 type fakeProvider struct {
-	send  func(ctx context.Context, m *providers.Message) (providers.Receipt, error)
+	send  func(ctx context.Context, m *mail.Message) (providers.Receipt, error)
 	calls atomic.Int32
 }
 
-func (f *fakeProvider) Send(ctx context.Context, m *providers.Message) (providers.Receipt, error) {
+func (f *fakeProvider) Send(ctx context.Context, m *mail.Message) (providers.Receipt, error) {
 	f.calls.Add(1)
 	return f.send(ctx, m)
 }
 
 func accepts(id string) *fakeProvider {
-	return &fakeProvider{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+	return &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 		return providers.Receipt{ID: id}, nil
 	}}
 }
 
 func fails(e providers.Error) *fakeProvider {
-	return &fakeProvider{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+	return &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 		return providers.Receipt{}, &e
 	}}
 }
 
 // hangs until its context ends, then fails with the kind.
 func hangs(kind providers.Kind) *fakeProvider {
-	return &fakeProvider{send: func(ctx context.Context, _ *providers.Message) (providers.Receipt, error) {
+	return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
 		<-ctx.Done()
 		return providers.Receipt{}, &providers.Error{Kind: kind, Err: ctx.Err()}
 	}}
@@ -60,7 +60,7 @@ func (fakeRenderer) Locale(payload map[string]any) string {
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
 	return templates.Mail{Locale: f.Locale(r.Payload), Subject: r.Branding.SenderName + " mail",
-		Text: "text", HTML: pieces.Of("<p>html</p>"), Known: true}, f.err
+		Text: "text", HTML: mail.BodyOf("<p>html</p>"), Known: true}, f.err
 }
 
 func mailbox(t testing.TB, text string) settings.Mailbox {
@@ -92,7 +92,7 @@ func deliver(t testing.TB, r *relay.Relay) (relay.Receipt, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
-	return r.Deliver(ctx, relay.Request{ID: relay.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}})
+	return r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}})
 }
 
 func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
@@ -130,7 +130,7 @@ func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
 		{"a mail that may be on its way is told before all else", nil,
 			[]*fakeProvider{fails(e(providers.Uncertain)), fails(e(providers.Recipient))},
 			outcome{relay.Uncertain, "", []int32{1, 1}}},
-		{"a foreign error promises nothing", nil, []*fakeProvider{{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+		{"a foreign error promises nothing", nil, []*fakeProvider{{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 			return providers.Receipt{}, errors.New("odd")
 		}}}, outcome{relay.Uncertain, "", []int32{1}}},
 	}
@@ -183,7 +183,7 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var ids []string
 			first := &fakeProvider{}
-			first.send = func(_ context.Context, m *providers.Message) (providers.Receipt, error) {
+			first.send = func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
 				ids = append(ids, m.ID)
 				if n := len(ids); n <= len(test.failures) {
 					return providers.Receipt{}, &providers.Error{Kind: test.failures[n-1]}
@@ -226,7 +226,7 @@ func TestAHungProviderLeavesTheNextItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var left time.Duration
-		second := &fakeProvider{send: func(ctx context.Context, _ *providers.Message) (providers.Receipt, error) {
+		second := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
 			deadline, _ := ctx.Deadline()
 			left = time.Until(deadline)
 			return providers.Receipt{ID: "2"}, nil
@@ -288,7 +288,7 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var broken atomic.Bool
 				broken.Store(true)
-				first := &fakeProvider{send: func(context.Context, *providers.Message) (providers.Receipt, error) {
+				first := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 					if broken.Load() {
 						e := test.err
 						return providers.Receipt{}, &e
@@ -340,7 +340,7 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 func TestAfterARestOneMailProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool
-		first := &fakeProvider{send: func(ctx context.Context, _ *providers.Message) (providers.Receipt, error) {
+		first := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
 			if slow.Load() {
 				time.Sleep(time.Second)
 			}
@@ -448,9 +448,9 @@ func TestARouteNamesOnlyProvidersThatExist(t *testing.T) {
 }
 
 func TestTheSenderIsTheRoutesElseTheProvidersElseTheGeneralOne(t *testing.T) {
-	var got providers.Message
+	var got mail.Message
 	remember := func() *fakeProvider {
-		return &fakeProvider{send: func(_ context.Context, m *providers.Message) (providers.Receipt, error) {
+		return &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
 			got = *m
 			return providers.Receipt{ID: "1"}, nil
 		}}
@@ -507,16 +507,16 @@ type ownTemplates struct {
 func (o ownTemplates) Render(templates.Request) (templates.Mail, error) { return o.mail, o.err }
 
 func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
-	var got []providers.Message
+	var got []mail.Message
 	keep := func(err error) *fakeProvider {
-		return &fakeProvider{send: func(_ context.Context, m *providers.Message) (providers.Receipt, error) {
+		return &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
 			got = append(got, *m)
 			return providers.Receipt{ID: "1"}, err
 		}}
 	}
-	stored := &templates.Stored{Name: "sign-in", Data: map[string]any{"code": "482913"}}
+	stored := &mail.StoredTemplate{Name: "sign-in", Data: map[string]any{"code": "482913"}}
 	r := newRelay(t, func(o *relay.Options) {
-		o.Members[0].Renderer = ownTemplates{mail: templates.Mail{Stored: stored, ReplyTo: mailbox(t, "help@acme.example")}}
+		o.Members[0].Renderer = ownTemplates{mail: templates.Mail{Stored: stored, ReplyTo: mail.Address{Address: "help@acme.example"}}}
 		o.Members[1].Renderer = ownTemplates{fakeRenderer: fakeRenderer{err: errors.New("broken")}}
 	}, keep(&providers.Error{Kind: providers.Temporary}), accepts("never"), keep(nil))
 	receipt, err := deliver(t, r)
@@ -525,7 +525,7 @@ func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
 	}
 	if m := got[0]; m.Stored == nil || m.Stored.Name != "sign-in" || m.Stored.Data["code"] != "482913" ||
 		m.Text != "" || m.Locale != "" || m.ReplyTo.Address != "help@acme.example" ||
-		slices.ContainsFunc(m.Headers, func(h settings.Header) bool { return h.Name == "Content-Language" }) {
+		slices.ContainsFunc(m.Headers, func(h mail.Header) bool { return h.Name == "Content-Language" }) {
 		t.Errorf("the provider with templates of its own got %+v", m)
 	}
 	if m := got[1]; m.Stored != nil || m.Text != "text" || m.Locale != "en" || m.ReplyTo.Address != "" {

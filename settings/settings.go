@@ -17,11 +17,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/mail"
+	"maps"
+	netmail "net/mail"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"logto-email-relay/mail"
 )
 
 // Checker is implemented by settings with rules that tags cannot express. The
@@ -166,12 +170,9 @@ func (t *Texts) UnmarshalSetting(value any) error {
 	return errors.New("write a text or a list of texts")
 }
 
-// Header is one additional header of a mail.
-type Header struct{ Name, Value string }
-
 // Headers are additional headers of a mail, written as an object from name to
 // text (or list of texts), or as a list of {"key": …, "value": …}.
-type Headers []Header
+type Headers []mail.Header
 
 // UnmarshalSetting reads either form. Objects lose the order of their keys, so
 // their headers are sorted by the loader, which hands them over sorted.
@@ -186,12 +187,12 @@ func (h *Headers) UnmarshalSetting(value any) error {
 		if err := checkHeader(name, text); err != nil {
 			return err
 		}
-		list = append(list, Header{name, text})
+		list = append(list, mail.Header{Name: name, Value: text})
 		return nil
 	}
 	switch v := value.(type) {
 	case map[string]any:
-		for _, name := range sortedKeys(v) {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
 			values, isList := v[name].([]any)
 			if !isList {
 				values = []any{v[name]}
@@ -278,11 +279,11 @@ func (m *Mailbox) UnmarshalText(text []byte) error {
 		*m = Mailbox{}
 		return nil
 	}
-	parsed, err := mail.ParseAddress(string(text))
+	parsed, err := netmail.ParseAddress(string(text))
 	if err != nil || strings.ContainsAny(parsed.Name, "\r\n\x00") {
 		return errors.New(`write one mail address, such as "no-reply@acme.example" or "Acme <no-reply@acme.example>"`)
 	}
-	ascii, err := ASCIIDomain(parsed.Address)
+	ascii, err := mail.ASCIIDomain(parsed.Address)
 	if err != nil {
 		return fmt.Errorf("%s: %w", parsed.Address, err)
 	}

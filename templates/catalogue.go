@@ -15,8 +15,7 @@ import (
 
 	"golang.org/x/text/language"
 
-	"logto-email-relay/pieces"
-	"logto-email-relay/settings"
+	"logto-email-relay/mail"
 )
 
 // Logto's message types that rules name.
@@ -59,7 +58,7 @@ type Mail struct {
 	// Subject is one line.
 	Subject string
 	// HTML is empty if the operator's template is text alone. Text never is.
-	HTML pieces.Text
+	HTML mail.Body
 	Text string
 	// Known tells whether the type is one of Logto's; otherwise the mail is the
 	// Generic one.
@@ -68,10 +67,10 @@ type Mail struct {
 	// key of a provider's settings.
 	Source string
 	// ReplyTo replaces the reply address if it is not zero.
-	ReplyTo settings.Mailbox
+	ReplyTo mail.Address
 	// Stored is the template of a mail service that makes the mail. HTML and Text
 	// are empty then, and Subject unless it replaces that of the template.
-	Stored *Stored
+	Stored *mail.StoredTemplate
 }
 
 // Catalogue holds every template in every language. It is safe for use by many

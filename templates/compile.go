@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 )
 
 // format says what a source is written for.
@@ -76,7 +76,7 @@ type step struct {
 	escaping escaping
 	// inComment also keeps dashes from closing a comment.
 	inComment bool
-	literal   pieces.Piece
+	literal   mail.Part
 	path      path
 	to        int
 }
@@ -185,9 +185,9 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
-		literal := pieces.One(text)
+		literal := mail.OwnPart(text)
 		if c.format == htmlFormat && len(text) > shortLiteral {
-			literal = pieces.Shared(text)
+			literal = mail.SharedPart(text)
 		}
 		c.program.steps = append(c.program.steps, step{action: writeLiteral, literal: literal})
 	}

@@ -7,32 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"logto-email-relay/settings"
+	"logto-email-relay/mail"
 )
-
-// Pasted is a mail that an operator wrote into a provider's own settings, as
-// Logto's connectors hold them. It has no language.
-type Pasted struct {
-	// Key is where it stands, for mistakes to name it.
-	Key string
-	// Type is Logto's message type.
-	Type string
-	// Subject, HTML and Text are templates; a missing text is made from the
-	// HTML.
-	Subject, HTML, Text string
-	// ReplyTo replaces the reply address.
-	ReplyTo settings.Mailbox
-	// Stored is the name of a template that the mail service keeps, and
-	// Variables are values for it beside those of the payload.
-	Stored    string
-	Variables map[string]any
-}
-
-// Stored is a template that a mail service keeps, with its values.
-type Stored struct {
-	Name string
-	Data map[string]any
-}
 
 // Overlay lays the templates of one provider over a catalogue: a mail of a type
 // that they lack is their Generic one, as in Logto, and the catalogue's if they
@@ -44,14 +20,14 @@ type Overlay struct {
 }
 
 type pastedTemplate struct {
-	*template        // nil for a stored one without a subject
-	pasted    Pasted // its content is in the template
+	*template                        // nil for a stored one without a subject
+	pasted    mail.ConnectorTemplate // its content is in the template
 }
 
 // With compiles templates out of a provider's settings. They may use any name,
 // as they may in Logto; one that no message has prints as nothing, and a warning
 // says so. Its error joins every mistake found, each an *Error.
-func (c *Catalogue) With(list []Pasted) (*Overlay, error) {
+func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 	o := &Overlay{catalogue: c, own: make(map[string]*pastedTemplate)}
 	var faults []error
 	for _, p := range list {
@@ -81,7 +57,7 @@ func (o *Overlay) warn(format string, arguments ...any) {
 }
 
 // compilePasted compiles what is there of a template; nil if that is nothing.
-func (c *Catalogue) compilePasted(p Pasted) (*template, error) {
+func (c *Catalogue) compilePasted(p mail.ConnectorTemplate) (*template, error) {
 	v := c.vocabulary(p.Type)
 	v.anyName = true
 	made := &template{source: p.Key}
@@ -117,7 +93,7 @@ func (c *Catalogue) compilePasted(p Pasted) (*template, error) {
 }
 
 // unknowns tells which names no message of the type has.
-func (c *Catalogue) unknowns(p Pasted, t *template) []string {
+func (c *Catalogue) unknowns(p mail.ConnectorTemplate, t *template) []string {
 	known := append(knownRoots(p.Type), c.settings.Variables...)
 	var found []string
 	for _, program := range []*program{t.subject, t.html, t.text} {
@@ -160,7 +136,7 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 		own.template.write(&m, &v)
 	}
 	if own.pasted.Stored != "" {
-		m.Stored = &Stored{own.pasted.Stored, v.data(own.pasted.Variables)}
+		m.Stored = &mail.StoredTemplate{Name: own.pasted.Stored, Data: v.data(own.pasted.Variables)}
 	}
 	return m, nil
 }

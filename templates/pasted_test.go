@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/templates"
 )
 
@@ -20,7 +20,7 @@ func catalogue(t *testing.T) *templates.Catalogue {
 
 func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 	c := catalogue(t)
-	overlay, err := c.With([]templates.Pasted{
+	overlay, err := c.With([]mail.ConnectorTemplate{
 		{Key: "templates[0]", Type: "SignIn", Subject: "Hello {{user.name}}", HTML: "<p>Hi {{user.name}},<br>it is <b>{{code}}</b>{{nothing}}</p>"},
 		{Key: "templates[1]", Type: "Generic", Subject: "Code", Text: "It is {{ code }}."},
 	})
@@ -31,13 +31,13 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 		"user": map[string]any{"name": `<b>Ada</b> evil.example`}}
 	for kind, want := range map[string]templates.Mail{
 		"SignIn": {Known: true, Source: "templates[0]", Subject: "Hello <b>Ada</b> evil. example",
-			HTML: pieces.Of("<p>Hi &lt;b&gt;Ada&lt;/b&gt; evil. example,<br>it is <b>482913</b></p>"),
+			HTML: mail.BodyOf("<p>Hi &lt;b&gt;Ada&lt;/b&gt; evil. example,<br>it is <b>482913</b></p>"),
 			Text: "Hi <b>Ada</b> evil. example,\nit is 482913"},
 		"BindMfa":   {Known: true, Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
 		"Invention": {Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
 	} {
 		got, err := overlay.Render(templates.Request{Type: kind, Payload: payload})
-		got.Text, got.HTML = strings.TrimSpace(got.Text), pieces.Of(got.HTML.String())
+		got.Text, got.HTML = strings.TrimSpace(got.Text), mail.BodyOf(got.HTML.String())
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v, want %+v", kind, got, err, want)
 		}
@@ -55,7 +55,7 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 
 func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
 	c := catalogue(t)
-	overlay, err := c.With([]templates.Pasted{{Key: "templates[0]", Type: "SignIn", Subject: "s", Text: "t"}})
+	overlay, err := c.With([]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "s", Text: "t"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +69,12 @@ func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
 
 // The values go to a template that is not ours, so names are neutralised here.
 func TestATemplateKeptAtTheService(t *testing.T) {
-	overlay, err := catalogue(t).With([]templates.Pasted{{Key: "deliveries.Generic", Type: "Generic", Stored: "otp",
+	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{{Key: "deliveries.Generic", Type: "Generic", Stored: "otp",
 		Variables: map[string]any{"brand": "Acme", "code": "of the payload instead"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	mail, err := overlay.Render(templates.Request{Type: "OrganizationInvitation", Payload: map[string]any{
+	got, err := overlay.Render(templates.Request{Type: "OrganizationInvitation", Payload: map[string]any{
 		"code": "482913", "link": "javascript:alert(1)", "locale": "fr-CA", "seats": 3,
 		"list": []any{"evil.example", nil},
 		"inviter": map[string]any{"name": "evil.example", "primaryEmail": "alice@example.com", "avatar": "http://tracker.example/a.png",
@@ -83,19 +83,19 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := templates.Mail{Known: true, Source: "deliveries.Generic", Stored: &templates.Stored{Name: "otp", Data: map[string]any{
+	want := templates.Mail{Known: true, Source: "deliveries.Generic", Stored: &mail.StoredTemplate{Name: "otp", Data: map[string]any{
 		"brand": "Acme", "code": "482913", "link": "", "locale": "fr-CA", "seats": 3,
 		"list": []any{"evil. example", nil},
 		"inviter": map[string]any{"name": "evil. example", "primaryEmail": "alice@example.com", "avatar": "",
 			"profile": map[string]any{"website": "https://alice.example"}},
 	}}}
-	if !reflect.DeepEqual(mail, want) {
-		t.Errorf("%+v\n%+v\nwant %+v", mail, mail.Stored, want.Stored)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v\n%+v\nwant %+v", got, got.Stored, want.Stored)
 	}
 }
 
 func TestMistakesInAProvidersOwnTemplates(t *testing.T) {
-	_, err := catalogue(t).With([]templates.Pasted{
+	_, err := catalogue(t).With([]mail.ConnectorTemplate{
 		{Key: "providers[0].templates[0]", Type: "SignIn", Subject: "{{code", HTML: "<script>{{code}}</script>"},
 		{Key: "providers[0].templates[1]", Type: "Generic", Subject: "s", HTML: "<!-- nothing -->"},
 	})
@@ -111,7 +111,7 @@ func TestMistakesInAProvidersOwnTemplates(t *testing.T) {
 }
 
 func TestTheFirstOfTwoTemplatesOfATypeIsUsed(t *testing.T) {
-	overlay, err := catalogue(t).With([]templates.Pasted{
+	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{
 		{Key: "templates[0]", Type: "SignIn", Subject: "first", Text: "t"},
 		{Key: "templates[1]", Type: "SignIn", Subject: "second", Text: "t"},
 		{Key: "templates[2]", Type: "Signin", Subject: "third", Text: "t"},

@@ -5,13 +5,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 )
 
 // render returns what a program makes of the values, in pieces of which the long
 // literals are shared by all mails.
-func (p *program) render(v *values) pieces.Text {
-	made := make(pieces.Text, 0, p.pieces)
+func (p *program) render(v *values) mail.Body {
+	made := make(mail.Body, 0, p.pieces)
 	var own strings.Builder // the mail's own pieces, one after the other
 	own.Grow(p.own)
 	start := 0
@@ -21,13 +21,13 @@ func (p *program) render(v *values) pieces.Text {
 			continue
 		}
 		if own.Len() > start {
-			made = append(made, pieces.One(own.String()[start:]))
+			made = append(made, mail.OwnPart(own.String()[start:]))
 			start = own.Len()
 		}
 		made = append(made, s.literal)
 	}
 	if own.Len() > start {
-		made = append(made, pieces.One(own.String()[start:]))
+		made = append(made, mail.OwnPart(own.String()[start:]))
 	}
 	return made
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
-	"logto-email-relay/pieces"
+	"logto-email-relay/mail"
 	"logto-email-relay/templates"
 )
 
@@ -129,12 +129,12 @@ func TestExamineFindsFaults(t *testing.T) {
 		{".dim{color:#a8b0ba", ".dim{color:#57606a", "contrast in the dark"},
 		{"mailto:help@acme.example", "https://acme.example/new", "the text lacks"},
 	} {
-		mail, err := catalogue.Render(templates.Request{Type: "SignIn", Payload: templates.Sample("SignIn", "ar"), Branding: acme(t)})
+		written, err := catalogue.Render(templates.Request{Type: "SignIn", Payload: templates.Sample("SignIn", "ar"), Branding: acme(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		mail.HTML = pieces.Of(strings.ReplaceAll(mail.HTML.String(), test.old, test.new))
-		if faults := examine(mail, "123456"); !strings.Contains(strings.Join(faults, "\n"), test.fault) {
+		written.HTML = mail.BodyOf(strings.ReplaceAll(written.HTML.String(), test.old, test.new))
+		if faults := examine(written, "123456"); !strings.Contains(strings.Join(faults, "\n"), test.fault) {
 			t.Errorf("%s instead of %s: found %q, want %s", test.new, test.old, faults, test.fault)
 		}
 	}

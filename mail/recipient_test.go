@@ -1,10 +1,10 @@
-package relay_test
+package mail_test
 
 import (
 	"strings"
 	"testing"
 
-	"logto-email-relay/relay"
+	"logto-email-relay/mail"
 )
 
 func TestParseRecipient(t *testing.T) {
@@ -25,7 +25,7 @@ func TestParseRecipient(t *testing.T) {
 		"a@sub-domain.of.a-long.example.museum": "a@sub-domain.of.a-long.example.museum",
 	}
 	for give, want := range good {
-		if got, err := relay.ParseRecipient(give); err != nil || got != want {
+		if got, err := mail.ParseRecipient(give); err != nil || got != want {
 			t.Errorf("%q: got %q, %v; want %q", give, got, err, want)
 		}
 	}
@@ -40,7 +40,7 @@ func TestParseRecipient(t *testing.T) {
 		long + "a@example.org", "a@" + strings.Repeat(long[:60]+".", 5) + "com", "a@" + long + ".com", "a@b_c.example",
 	}
 	for _, give := range bad {
-		if got, err := relay.ParseRecipient(give); err == nil {
+		if got, err := mail.ParseRecipient(give); err == nil {
 			t.Errorf("%q: accepted as %q", give, got)
 		} else if len(give) > 4 && strings.Contains(err.Error(), give) {
 			t.Errorf("%q: the error repeats it: %v", give, err)
@@ -53,14 +53,14 @@ func FuzzParseRecipient(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		address, err := relay.ParseRecipient(text)
+		address, err := mail.ParseRecipient(text)
 		if err != nil {
 			return
 		}
 		if strings.ContainsAny(address, "\r\n\x00 ,;<>()[]:\\\"") || strings.Count(address, "@") != 1 || len(address) > 254 {
 			t.Errorf("%q became %q", text, address)
 		}
-		if again, err := relay.ParseRecipient(address); err != nil || again != address {
+		if again, err := mail.ParseRecipient(address); err != nil || again != address {
 			t.Errorf("%q is not stable: %q, %v", address, again, err)
 		}
 	})
@@ -69,12 +69,12 @@ func FuzzParseRecipient(f *testing.F) {
 func TestNewID(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 1000 {
-		id := relay.NewID()
+		id := mail.NewID()
 		if len(id) != 26 || strings.Trim(id, "0123456789abcdefghjkmnpqrstvwxyz") != "" || seen[id] {
 			t.Fatalf("id %q is malformed or not new", id)
 		}
 		seen[id] = true
-		if ref := relay.Reference(id); len(ref) != 8 || !strings.HasPrefix(id, ref) {
+		if ref := mail.Reference(id); len(ref) != 8 || !strings.HasPrefix(id, ref) {
 			t.Fatalf("reference %q of %q", ref, id)
 		}
 	}

@@ -1,4 +1,4 @@
-package pieces
+package mail
 
 import (
 	"encoding/binary"
@@ -11,14 +11,14 @@ import (
 const lineLength = 75
 
 // QuotedLen returns about how long the text is in quoted-printable, in bytes.
-func (t Text) QuotedLen() int {
+func (body Body) QuotedLen() int {
 	n := 0
-	for _, piece := range t {
-		n += len(piece.text)
-		if piece.known != nil {
-			n += 2 * piece.known.escapes
+	for _, part := range body {
+		n += len(part.text)
+		if part.shared != nil {
+			n += 2 * part.shared.escapes
 		} else {
-			n += 2 * escapes(piece.text)
+			n += 2 * escapes(part.text)
 		}
 	}
 	return n + n/lineLength*3
@@ -27,17 +27,17 @@ func (t Text) QuotedLen() int {
 // AppendQuoted appends the text in quoted-printable: in lines of at most 76
 // characters with CRLF ends. A dot at the start of a line is escaped too, which
 // spares SMTP's own escaping.
-func (t Text) AppendQuoted(b []byte) []byte {
+func (body Body) AppendQuoted(b []byte) []byte {
 	used := 0 // characters on the line under way
-	for i, piece := range t {
-		next := t.next(i)
-		rest := piece.text
-		if known := piece.known; known != nil && known.quoted != "" {
-			if b, used = appendQuoted(b, used, rest[:known.start], rest[known.start]); used > 0 {
+	for i, part := range body {
+		next := body.next(i)
+		rest := part.text
+		if shared := part.shared; shared != nil && shared.quoted != "" {
+			if b, used = appendQuoted(b, used, rest[:shared.start], rest[shared.start]); used > 0 {
 				b = append(b, "=\r\n"...)
 			}
-			b, used = append(b, known.quoted...), known.column
-			rest = rest[known.end:]
+			b, used = append(b, shared.quoted...), shared.column
+			rest = rest[shared.end:]
 		}
 		b, used = appendQuoted(b, used, rest, next)
 	}
@@ -47,10 +47,10 @@ func (t Text) AppendQuoted(b []byte) []byte {
 // endOfText stands for the character after the last one.
 const endOfText byte = 0
 
-// next returns the character that follows a piece.
-func (t Text) next(i int) byte {
-	if i+1 < len(t) {
-		return t[i+1].text[0]
+// next returns the character that follows a part.
+func (body Body) next(i int) byte {
+	if i+1 < len(body) {
+		return body[i+1].text[0]
 	}
 	return endOfText
 }

@@ -1,4 +1,4 @@
-package pieces
+package mail
 
 import (
 	"encoding/base64"
@@ -10,30 +10,30 @@ import (
 	"unicode/utf8"
 )
 
-// cuts returns a text in one piece, in one that is shared, in as many as it has
+// cuts returns a text in one part, in one that is shared, in as many as it has
 // characters, and in shared ones that begin and end in the middle of lines.
-func cuts(text string) map[string]Text {
+func cuts(text string) map[string]Body {
 	if text == "" {
 		return nil
 	}
-	var characters, words Text
+	var characters, words Body
 	for _, r := range text {
-		characters = append(characters, One(string(r)))
+		characters = append(characters, OwnPart(string(r)))
 	}
 	for word := range strings.SplitAfterSeq(text, "=") {
 		if word != "" {
-			words = append(words, Shared(word))
+			words = append(words, SharedPart(word))
 		}
 	}
-	return map[string]Text{"one": Of(text), "shared": {Shared(text)}, "characters": characters, "words": words}
+	return map[string]Body{"one": BodyOf(text), "shared": {SharedPart(text)}, "characters": characters, "words": words}
 }
 
 // check wants every cut to be the same text, to travel in lines that are fit for
-// it, and to arrive as the same text, in either encoding. Without shared pieces,
+// it, and to arrive as the same text, in either encoding. Without shared parts,
 // before which a line may be broken, it travels as the same lines too.
 func check(t *testing.T, text string) {
 	t.Helper()
-	want := string(Of(text).AppendQuoted(nil))
+	want := string(BodyOf(text).AppendQuoted(nil))
 	lines := strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 	for name, cut := range cuts(text) {
 		if cut.String() != text || cut.Len() != len(text) || cut.IsEmpty() {
@@ -62,7 +62,7 @@ func check(t *testing.T, text string) {
 }
 
 // checkBase64 wants the text to travel in full lines and to arrive.
-func checkBase64(t *testing.T, text Text, want string) {
+func checkBase64(t *testing.T, text Body, want string) {
 	t.Helper()
 	const before = "x: y\r\n"
 	got, found := strings.CutPrefix(string(text.AppendBase64([]byte(before))), before)
@@ -142,7 +142,7 @@ func BenchmarkAppendBase64(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	text := Of(string(mail))
+	text := BodyOf(string(mail))
 	b.SetBytes(int64(text.Len()))
 	b.ReportAllocs()
 	var buffer []byte

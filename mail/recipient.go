@@ -1,14 +1,10 @@
-package relay
+package mail
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"logto-email-relay/settings"
 )
 
 // The lengths of RFC 5321, 4.5.3.1, in bytes.
@@ -40,7 +36,7 @@ func ParseRecipient(text string) (string, error) {
 	if !strings.Contains(strings.Trim(domain, "."), ".") {
 		return "", errors.New("recipient's domain has no dot")
 	}
-	address, err := settings.ASCIIDomain(local + "@" + domain)
+	address, err := ASCIIDomain(local + "@" + domain)
 	if err != nil {
 		return "", errors.New("recipient's domain cannot exist")
 	}
@@ -63,7 +59,7 @@ func checkLocalPart(local string) error {
 	}
 	for _, r := range local {
 		if r < utf8.RuneSelf {
-			if isAtext(byte(r)) || r == '.' {
+			if isAtomText(byte(r)) || r == '.' {
 				continue
 			}
 			return errors.New("recipient's local part has a character that no mailbox needs")
@@ -74,24 +70,3 @@ func checkLocalPart(local string) error {
 	}
 	return nil
 }
-
-// isAtext is atext of RFC 5322, 3.2.3.
-func isAtext(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
-}
-
-var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// NewID returns a correlation id: 128 random bits as 26 characters of digits and
-// lower-case letters, without those that are easily misread.
-func NewID() string {
-	var random [16]byte
-	_, _ = rand.Read(random[:]) // never fails, see crypto/rand
-	var id [26]byte
-	idEncoding.Encode(id[:], random[:])
-	return string(id[:])
-}
-
-// Reference is the part of a correlation id that people read to each other.
-func Reference(id string) string { return id[:min(8, len(id))] }

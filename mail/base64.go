@@ -1,4 +1,4 @@
-package pieces
+package mail
 
 import (
 	"encoding/base64"
@@ -9,14 +9,14 @@ import (
 const base64Line = 57
 
 // Base64Len returns about how long the text is in base64, in bytes.
-func (t Text) Base64Len() int { return base64.StdEncoding.EncodedLen(t.Len()) * 78 / 76 }
+func (body Body) Base64Len() int { return base64.StdEncoding.EncodedLen(body.Len()) * 78 / 76 }
 
 // AppendBase64 appends the text in base64: in lines of 76 characters, with the
 // text's own line ends made CRLF.
-func (t Text) AppendBase64(b []byte) []byte {
+func (body Body) AppendBase64(b []byte) []byte {
 	w := base64Writer{b: b}
-	for i, piece := range t {
-		w.write(piece.text, t.next(i))
+	for i, part := range body {
+		w.write(part.text, body.next(i))
 	}
 	if w.n > 0 {
 		w.flush()

@@ -1,0 +1,102 @@
+package mail
+
+import "time"
+
+// Delivery is one mail and what became of it. Whoever tells of the mail reads
+// this value: the log line, the metrics, the answer to the caller, the record. It
+// holds no code, link, subject or body.
+type Delivery struct {
+	// ID is the id of the webhook and its mail.
+	ID string
+	// Time is when the relay began with it.
+	Time time.Time
+	// Tenant is whose webhook it was; empty where callers have no names.
+	Tenant string
+	// To is the recipient, as ParseRecipient returns it.
+	To string
+	// Type is Logto's message type.
+	Type string
+	// Locale is the language that the mail is written in, and that its reader is
+	// answered in.
+	Locale string
+	// Application and Organization are Logto's ids of the context; empty if none.
+	Application, Organization string
+	// Route is the route that took the mail, as an index, or -1 for none.
+	Route int
+	// Attempts are all attempts in order. If the mail was accepted, the last one
+	// was.
+	Attempts []Attempt
+	Status   Status
+	// Reason says why no provider accepted the mail; empty if one did.
+	Reason Reason
+	// Cause is what lies beneath the reason, for the log alone, with nothing of the
+	// message in it; mostly empty, because the attempts say it.
+	Cause string
+	// RetryAfter is when another mail makes sense; zero if nobody can say.
+	RetryAfter time.Duration
+	// Provider is the name of the provider that accepted the mail, and ProviderID
+	// its id of the message.
+	Provider, ProviderID string
+	// Duration is how long it took from Time to the verdict.
+	Duration time.Duration
+}
+
+// Accepted tells whether a provider took responsibility for the mail. Nothing
+// else is a reason to answer 200.
+func (d *Delivery) Accepted() bool { return d.Status == StatusAccepted }
+
+// Status is the strongest that is known of a mail.
+type Status string
+
+// What can be known of a mail when its webhook is answered.
+const (
+	// StatusAccepted: a provider took responsibility for it.
+	StatusAccepted Status = "accepted"
+	// StatusFailed: no provider took it, and none can have sent it.
+	StatusFailed Status = "failed"
+	// StatusUncertain: it was handed over and no verdict came back.
+	StatusUncertain Status = "uncertain"
+	// StatusRefused: its recipient or its content was refused for good.
+	StatusRefused Status = "refused"
+)
+
+// Reason is the machine-readable word for a mail that no provider accepted. It
+// stands in the X-Relay-Error header, the log and the metrics.
+type Reason string
+
+// The reasons that a delivery can end with.
+const (
+	// RecipientRefused: the address is malformed, does not exist or takes no mail.
+	RecipientRefused Reason = "recipient_refused"
+	// RecipientSuppressed: a service has it on its list of addresses to spare.
+	RecipientSuppressed Reason = "recipient_suppressed"
+	// ProviderRefused: every provider refused the message or its own configuration.
+	ProviderRefused Reason = "provider_refused"
+	// ProviderUnavailable: providers were down, throttling or at their bound.
+	ProviderUnavailable Reason = "provider_unavailable"
+	// Timeout: the deadline of the mail passed.
+	Timeout Reason = "timeout"
+	// Uncertain: the mail was handed over and no verdict came back.
+	Uncertain Reason = "uncertain"
+	// Internal: a fault of the relay's own.
+	Internal Reason = "internal"
+)
+
+// Attempt is one try at one provider.
+type Attempt struct {
+	// Provider is the provider's name.
+	Provider string
+	// Kind is AttemptAccepted, or the kind of the failure in one word.
+	Kind string
+	// Stage is where it failed, Code the service's machine-readable verdict, Detail
+	// its words with everything private taken out, and Hint what an operator may
+	// change. All are empty for an attempt that was accepted.
+	Stage, Code, Detail, Hint string
+	// RetryAfter is how long the service asks to be left alone; zero if it does
+	// not say.
+	RetryAfter time.Duration
+	Duration   time.Duration
+}
+
+// AttemptAccepted is the kind of an attempt that was accepted.
+const AttemptAccepted = "accepted"
