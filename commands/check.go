@@ -59,7 +59,7 @@ func (command checkCommand) Run(s *surroundings) error {
 		fmt.Fprintln(s.out)
 	}
 	for _, kind := range h.catalogue.Types() {
-		route, names := h.relay.Way(relay.Request{
+		route, names := h.relay.RouteFor(relay.Request{
 			To: to, Type: kind, Payload: templates.Sample(kind, ""),
 		})
 		taken := "no route"

@@ -48,14 +48,13 @@ func build(c *config.Config, changed func(relay.Status)) (*house, error) {
 		if inbox, ok := provider.(*providers.Inbox); ok {
 			h.inbox = inbox
 		}
-		h.members = append(h.members, relay.Member{
+		h.members = append(h.members, relay.Member{Renderer: renderer, Provider: relay.NewProvider(relay.ProviderOptions{
 			Name:          shared.Name,
-			Provider:      provider,
+			Service:       provider,
 			Sender:        s.Sender(),
-			Renderer:      renderer,
 			Timeout:       time.Duration(shared.Timeout),
 			MaxConcurrent: shared.Concurrent(),
-		})
+		})})
 	}
 	h.relay, err = relay.New(relay.Options{
 		Renderer:      catalogue,

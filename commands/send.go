@@ -1,8 +1,8 @@
 package commands
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -35,25 +35,18 @@ func (cmd sendCommand) Run(s *surroundings) error {
 
 	ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
 	defer cancel()
-	start := time.Now()
-	receipt, err := h.relay.Deliver(ctx, relay.Request{
+	d := h.relay.Deliver(ctx, relay.Request{
 		ID: mail.NewID(), To: to, Type: cmd.Type, Payload: h.catalogue.Sample(cmd.Type, cmd.Locale),
 	})
-	var failure *relay.Error
-	if errors.As(err, &failure) {
-		for _, attempt := range failure.Attempts {
-			fmt.Fprintf(s.errOut, "%s, after %v: %v\n", attempt.Provider, attempt.Duration.Round(time.Millisecond), attempt.Err)
+	for _, a := range d.Attempts {
+		if a.Kind != mail.AttemptAccepted {
+			fmt.Fprintf(s.errOut, "%s, after %v: %s\n", a.Provider, a.Duration.Round(time.Millisecond), a)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	for _, attempt := range receipt.Attempts {
-		if attempt.Err != nil {
-			fmt.Fprintf(s.errOut, "%s, after %v: %v\n", attempt.Provider, attempt.Duration.Round(time.Millisecond), attempt.Err)
-		}
+	if !d.Accepted() {
+		return fmt.Errorf("%s: %s", d.Reason, cmp.Or(d.Cause, "no provider accepted the mail"))
 	}
 	_, err = fmt.Fprintf(s.out, "%s accepted the mail in %v, in %s, with id %s\n",
-		receipt.Provider, time.Since(start).Round(time.Millisecond), receipt.Locale, receipt.ID)
+		d.Provider, d.Duration.Round(time.Millisecond), d.Locale, d.ProviderID)
 	return err
 }

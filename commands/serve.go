@@ -50,15 +50,14 @@ type server struct {
 
 	house         *house
 	public, admin *handlers.Server
-	// mailLogger writes the lines of mails.
-	logger, mailLogger *slog.Logger
+	logger        *slog.Logger
 }
 
 func (v *server) run(s *surroundings) (err error) {
 	if _, chosen := s.env("GOGC"); !chosen {
 		tuneCollector()
 	}
-	v.logger, v.mailLogger = newLoggers(v.config.Log, s.out)
+	v.logger = newLogger(v.config.Log, s.out)
 	for _, notice := range v.notices {
 		v.logger.Warn("configuration", "notice", notice.String())
 	}
@@ -84,13 +83,16 @@ func (v *server) listen(ctx context.Context) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		providerCollector{v.house.relay})
-	public := handlers.NewPublic(v.config.Server, handlers.Public{
-		Relay:      v.house.relay,
-		Sentences:  v.house.catalogue,
-		Links:      v.config.Templates.Links,
-		Metrics:    handlers.NewMetrics(registry, v.house.catalogue.Types()),
-		Logger:     v.logger,
-		MailLogger: v.mailLogger,
+	public := handlers.NewPublic(handlers.Public{
+		Authorization:  v.config.Server.Authorization,
+		AllowedIPs:     v.config.Server.AllowedIPs,
+		TrustedProxies: v.config.Server.TrustedProxies,
+		Timeout:        time.Duration(v.config.Server.Timeout),
+		Relay:          v.house.relay,
+		Sentences:      v.house.catalogue,
+		Links:          v.config.Templates.Links,
+		Metrics:        handlers.NewMetrics(registry, v.house.catalogue.Types()),
+		Logger:         v.logger,
 	})
 	var err error
 	timeout := time.Duration(v.config.Server.Timeout)
@@ -101,6 +103,7 @@ func (v *server) listen(ctx context.Context) error {
 		return nil
 	}
 	deps := handlers.Admin{
+		Token:         v.config.Admin.Token,
 		Ready:         v.ready,
 		Metrics:       registry,
 		Gallery:       v.house.catalogue,
@@ -111,7 +114,7 @@ func (v *server) listen(ctx context.Context) error {
 	if v.house.inbox != nil {
 		deps.Inbox = v.house.inbox
 	}
-	admin := handlers.NewAdmin(v.config.Admin, deps)
+	admin := handlers.NewAdmin(deps)
 	if v.admin, err = handlers.Listen(ctx, v.config.Admin.Address, handlers.AdminTimeout, admin, v.logger); err != nil {
 		return errors.Join(fmt.Errorf("admin.address: %w", err), v.public.Close())
 	}

@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"logto-email-relay/providers"
+	"logto-email-relay/relay"
 )
 
 // signIn is what became of an attempt to sign in at a provider.
 type signIn struct {
 	provider string
+	member   relay.Member
 	// known is false where only a mail could tell.
 	known bool
 	note  string
@@ -23,8 +25,8 @@ func (h *house) signIn(ctx context.Context, wanted func(providers.Verifier) bool
 	found := make([]signIn, len(h.members))
 	var group sync.WaitGroup
 	for i, m := range h.members {
-		found[i].provider = m.Name
-		verifier, ok := m.Provider.(providers.Verifier)
+		found[i].provider, found[i].member = m.Name, m
+		verifier, ok := m.Service.(providers.Verifier)
 		if !ok || !wanted(verifier) {
 			continue
 		}
@@ -78,10 +80,10 @@ func (v *server) signIn(ctx context.Context) {
 				v.logger.Warn("a provider could not send now", "provider", f.provider, "error", f.err.Error())
 				fallthrough
 			case f.err != nil:
-				v.house.relay.Suspend(f.provider, providers.AsError(f.err))
+				f.member.Suspend(providers.AsError(f.err))
 			case troubled[f.provider]:
 				delete(troubled, f.provider)
-				v.house.relay.Resume(f.provider)
+				f.member.Resume()
 			}
 		}
 		if len(troubled) == 0 {

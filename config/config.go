@@ -17,7 +17,6 @@ package config
 
 import (
 	"logto-email-relay/deliveries"
-	"logto-email-relay/handlers"
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
@@ -31,11 +30,11 @@ type Config struct {
 	// Editor is the address of the JSON Schema, which only editors follow.
 	Editor string `json:"$schema"`
 
-	Server    handlers.Settings      `json:"server"`
-	Admin     handlers.AdminSettings `json:"admin"`
-	Sender    relay.Sender           `json:"sender"`
-	Branding  templates.Branding     `json:"branding"`
-	Templates templates.Settings     `json:"templates"`
+	Server    Server             `json:"server"`
+	Admin     Admin              `json:"admin"`
+	Sender    relay.Sender       `json:"sender"`
+	Branding  templates.Branding `json:"branding"`
+	Templates templates.Settings `json:"templates"`
 	// Providers are in order of failover. Every one has a name of its own.
 	Providers  []providers.Settings `json:"providers" validate:"dive"`
 	Routes     []relay.Route        `json:"routes" validate:"dive"`
@@ -66,8 +65,8 @@ type Log struct {
 // defaults returns what holds where an operator writes nothing.
 func defaults() *Config {
 	return &Config{
-		Server:     handlers.DefaultSettings(),
-		Admin:      handlers.DefaultAdminSettings(),
+		Server:     defaultServer(),
+		Admin:      defaultAdmin(),
 		Templates:  templates.DefaultSettings(),
 		Deliveries: deliveries.DefaultSettings(),
 		Uncertain:  Resend,

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"mime"
 	"net/http"
 	"strconv"
@@ -11,51 +12,33 @@ import (
 // JSON and does not rank plain text above it. A range for anything (*/*) does
 // not name it: the person at the sign-in page comes first.
 func wantsJSON(header http.Header) bool {
-	var json, text quality
-	for _, line := range header.Values("Accept") {
-		for item := range strings.SplitSeq(line, ",") {
-			mediaRange, params, err := mime.ParseMediaType(item)
-			if err != nil {
-				continue
-			}
-			q := weight(params["q"])
-			switch mediaRange {
-			case "application/json", "application/problem+json":
-				json.take(2, q)
-			case "application/*":
-				json.take(1, q)
-			case "text/plain":
-				text.take(2, q)
-			case "text/*":
-				text.take(1, q)
-			case "*/*":
-				text.take(0, q)
+	type weight struct { // the most precise range decides
+		precision int
+		q         float64
+	}
+	var json, text weight
+	for item := range strings.SplitSeq(strings.Join(header.Values("Accept"), ","), ",") {
+		mediaRange, params, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		q, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
+		if err != nil || !(q >= 0 && q <= 1) {
+			q = 0
+		}
+		for _, known := range []struct {
+			mediaRange string
+			of         *weight
+			precision  int
+		}{
+			{"application/json", &json, 2}, {"application/problem+json", &json, 2}, {"application/*", &json, 1},
+			{"text/plain", &text, 2}, {"text/*", &text, 1}, {"*/*", &text, 0},
+		} {
+			given := weight{known.precision, q}
+			if known.mediaRange == mediaRange && cmp.Or(given.precision-known.of.precision, cmp.Compare(q, known.of.q)) > 0 {
+				*known.of = given
 			}
 		}
 	}
 	return json.q > 0 && json.q >= text.q
-}
-
-// quality is the weight that the most precise range gives to a media type.
-type quality struct {
-	precision int
-	q         float64
-}
-
-func (best *quality) take(precision int, q float64) {
-	if precision > best.precision || precision == best.precision && q > best.q {
-		*best = quality{precision, q}
-	}
-}
-
-// weight reads a q value; 1 when there is none, 0 when it makes no sense.
-func weight(q string) float64 {
-	if q == "" {
-		return 1
-	}
-	value, err := strconv.ParseFloat(q, 64)
-	if err != nil || !(value >= 0 && value <= 1) {
-		return 0
-	}
-	return value
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -29,6 +28,9 @@ const AdminTimeout = 10 * time.Second
 
 // Admin is what the admin listener needs.
 type Admin struct {
+	// Token is asked for on every page but the probes, as Bearer token or as the
+	// password of HTTP Basic authentication; empty for none.
+	Token settings.Secret
 	// Ready tells whether the relay should get mail to send, and how it stands
 	// with each thing that this depends on, by name.
 	Ready   func() (ready bool, details map[string]string)
@@ -46,32 +48,32 @@ type Admin struct {
 
 // NewAdmin returns the handler of the admin listener. Its probes are open;
 // everything else asks for the token, if there is one.
-func NewAdmin(s AdminSettings, deps Admin) http.Handler {
-	edge := &edge{logger: deps.Logger, answer: answerAdmin, accessLevel: slog.LevelDebug}
-	server := edge.newEcho()
+func NewAdmin(o Admin) http.Handler {
+	middleware := &middleware{logger: o.Logger, answer: answerAdmin, accessLevel: slog.LevelDebug}
+	server := middleware.newEcho()
 	server.IPExtractor = callerAddress(nil)
-	server.Use(guarded(s.Token))
+	server.Use(requireToken(o.Token))
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
-	server.GET(readyPath, readiness(deps.Ready))
-	server.HEAD(readyPath, readiness(deps.Ready))
-	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(deps.Metrics, promhttp.HandlerOpts{})))
+	server.GET(readyPath, readiness(o.Ready))
+	server.HEAD(readyPath, readiness(o.Ready))
+	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
 
-	if deps.Authorization != "" {
-		header := "Authorization: " + deps.Authorization + "\n"
+	if o.Authorization != "" {
+		header := "Authorization: " + o.Authorization + "\n"
 		server.GET(authorizationPath, func(c echo.Context) error { return c.String(http.StatusOK, header) })
 	}
 
-	pages := newPages(deps.Inbox != nil)
+	pages := newPages(o.Inbox != nil)
 	server.GET(stylePath, pages.style)
-	server.GET("/", overview{pages, deps.Ready}.show)
-	gallery := templatePages{pages, deps.Gallery, deps.Branding}
+	server.GET("/", overview{pages, o.Ready}.show)
+	gallery := templatePages{pages, o.Gallery, o.Branding}
 	server.GET(templatesPath, gallery.list)
 	server.GET(templatesPath+"/:type", gallery.list)
 	server.GET(templatesPath+"/:type/:locale", gallery.mail)
 	server.GET(templatesPath+"/:type/:locale/html", gallery.html)
-	if deps.Inbox != nil {
-		inbox := inboxPages{pages, deps.Inbox}
+	if o.Inbox != nil {
+		inbox := inboxPages{pages, o.Inbox}
 		server.GET(inboxPath, inbox.list)
 		server.GET(inboxPath+"/:id", inbox.mail)
 		server.GET(inboxPath+"/:id/html", inbox.html)
@@ -79,10 +81,10 @@ func NewAdmin(s AdminSettings, deps Admin) http.Handler {
 	return server
 }
 
-// guarded asks for the token on everything but the probes. Without a token only
+// requireToken asks for the token on everything but the probes. Without a token only
 // this machine can connect, and then requests must name it too: a page on the
 // web that points its own host name at 127.0.0.1 could read the mails otherwise.
-func guarded(token settings.Secret) echo.MiddlewareFunc {
+func requireToken(token settings.Secret) echo.MiddlewareFunc {
 	expected := [][sha256.Size]byte{sha256.Sum256([]byte(token.Reveal()))}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -90,10 +92,10 @@ func guarded(token settings.Secret) echo.MiddlewareFunc {
 			case c.Path() == healthPath || c.Path() == readyPath:
 			case token.Reveal() == "":
 				if !isLocalName(c.Request().Host) {
-					return &failure{reason: relay.Forbidden, detail: "the Host header does not name this machine, and no admin.token is set"}
+					return &failure{reason: forbidden, detail: "the Host header does not name this machine, and no admin.token is set"}
 				}
-			case !isAmong(expected, presentedToken(c.Request())):
-				return &failure{reason: relay.Unauthorized, detail: "not admin.token"}
+			case placeOf(expected, presentedToken(c.Request())) == none:
+				return &failure{reason: unauthorized, detail: "not admin.token"}
 			}
 			return next(c)
 		}

@@ -49,8 +49,7 @@ func testBox() box {
 }
 
 func adminWith(token string, inbox Inbox, ready func() (bool, map[string]string)) http.Handler {
-	return NewAdmin(AdminSettings{Token: settings.NewSecret(token)},
-		Admin{Ready: ready, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
+	return NewAdmin(Admin{Token: settings.NewSecret(token), Ready: ready, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func get(h http.Handler, path string, change ...func(*http.Request)) *http.Response {

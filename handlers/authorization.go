@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"strconv"
 	"strings"
+
+	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/settings"
 )
@@ -42,38 +45,67 @@ func newAuthorization(values []settings.Secret) *authorization {
 	return a
 }
 
-// check returns what is wrong with the header, or an empty text.
-func (a *authorization) check(header http.Header) string {
+// check returns the place of the value that the header bears, or what is wrong
+// with it.
+func (a *authorization) check(header http.Header) (place int, mismatch string) {
 	values := header.Values("Authorization")
 	switch {
 	case len(values) == 0:
-		return headerMissing
+		return none, headerMissing
 	case len(values) > 1:
-		return headerRepeated
+		return none, headerRepeated
 	}
 	given := values[0]
+	if place := placeOf(a.accepted, given); place != none {
+		return place, ""
+	}
 	_, bare, hasScheme := strings.Cut(given, " ")
 	switch {
-	case isAmong(a.accepted, given):
-		return ""
-	case isAmong(a.withoutScheme, given):
-		return schemeMissing
-	case hasScheme && isAmong(a.accepted, bare):
-		return schemeUnexpected
-	case isAmong(a.withoutBlanks, withoutBlanks(given)):
-		return blanksDiffer
+	case placeOf(a.withoutScheme, given) != none:
+		return none, schemeMissing
+	case hasScheme && placeOf(a.accepted, bare) != none:
+		return none, schemeUnexpected
+	case placeOf(a.withoutBlanks, withoutBlanks(given)) != none:
+		return none, blanksDiffer
 	}
-	return headerWrong
+	return none, headerWrong
 }
 
-// isAmong compares with every sum, whether or not an earlier one matched.
-func isAmong(sums [][sha256.Size]byte, text string) bool {
+// none is the place of a text that is not there.
+const none = -1
+
+// placeOf returns which of the sums is that of the text. It compares with every
+// sum, whether or not an earlier one matched.
+func placeOf(sums [][sha256.Size]byte, text string) int {
 	sum := sha256.Sum256([]byte(text))
-	match := 0
+	place := none
 	for i := range sums {
-		match |= subtle.ConstantTimeCompare(sums[i][:], sum[:])
+		place = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sums[i][:], sum[:]), i, place)
 	}
-	return match == 1
+	return place
 }
 
 func withoutBlanks(text string) string { return strings.Join(strings.Fields(text), "") }
+
+// requireAuthorization lets only those pass who know one of the accepted values,
+// and notes which, so that an operator who changes the value sees that the old one
+// is out of use.
+func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		place, mismatch := p.accepted.check(c.Request().Header)
+		if mismatch != "" {
+			return &failure{reason: unauthorized, detail: mismatch}
+		}
+		c.Set(authorizedByKey, strconv.Itoa(place))
+		return next(c)
+	}
+}
+
+const authorizedByKey = "authorized by"
+
+// authorizedBy returns the place of the value in server.authorization that a
+// request bore, counted from 0; empty if it bore none.
+func authorizedBy(c echo.Context) string {
+	entry, _ := c.Get(authorizedByKey).(string)
+	return entry
+}

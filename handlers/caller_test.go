@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"testing"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 )
 
 func counting(calls *int) deliver {
-	return func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	return func(ctx context.Context, r relay.Request) *mail.Delivery {
 		*calls++
 		return accept(ctx, r)
 	}
@@ -65,7 +66,7 @@ func TestAuthorization(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := testSettings()
+			s := testOptions()
 			s.Authorization = test.accepted
 			log := new(logs)
 			calls := 0
@@ -78,7 +79,7 @@ func TestAuthorization(t *testing.T) {
 				}
 				return
 			}
-			checkFailure(t, got, 401, relay.Unauthorized, "en")
+			checkFailure(t, got, 401, unauthorized, "en")
 			if got.Header.Get("WWW-Authenticate") != "Bearer" || calls != 0 {
 				t.Errorf("headers %v after %d calls", got.Header, calls)
 			}
@@ -125,7 +126,7 @@ func TestCallersAddress(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := testSettings()
+			s := testOptions()
 			s.TrustedProxies = networks(t, test.trusted...)
 			log := new(logs)
 			r := webhookRequest(good)
@@ -159,7 +160,7 @@ func TestAllowedIPs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := testSettings()
+			s := testOptions()
 			s.AllowedIPs = networks(t, "192.0.2.0/24", "2001:db8::/32")
 			s.TrustedProxies = networks(t, "10.0.0.1")
 			r := webhookRequest(good)
@@ -173,14 +174,14 @@ func TestAllowedIPs(t *testing.T) {
 			}
 			got := serve(publicOver(s, deliver(accept), new(logs)), r)
 			if test.code == 403 {
-				checkFailure(t, got, 403, relay.Forbidden, "en")
+				checkFailure(t, got, 403, forbidden, "en")
 			} else if got.StatusCode != test.code {
 				t.Error(got.Status)
 			}
 		})
 	}
 	t.Run("the probe is for everybody", func(t *testing.T) {
-		s := testSettings()
+		s := testOptions()
 		s.AllowedIPs = networks(t, "192.0.2.0/24")
 		r := webhookRequest("")
 		r.Method, r.URL.Path, r.RemoteAddr = http.MethodGet, "/healthz", "198.51.100.7:1"

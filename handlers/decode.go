@@ -1,15 +1,13 @@
 package handlers
 
 import (
-	"bytes"
-	"encoding/json"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
-	"sync"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-playground/validator/v10"
 
@@ -73,20 +71,19 @@ func newDecoder(links templates.Links) *decoder {
 	return &decoder{validate}
 }
 
-// decode reads a whole body. Its error is a *failure; the request holds the
-// payload even then, if there was one, since it says which language to answer
-// in.
-func (d *decoder) decode(body []byte) (relay.Request, error) {
+// decode reads a whole body. A request that is refused holds its type and payload
+// all the same, if there were any, since they say which language to answer in.
+func (d *decoder) decode(body []byte) (relay.Request, *failure) {
 	asked, err := parse(body)
 	if err != nil {
-		return relay.Request{}, &failure{reason: relay.Malformed, detail: err.Error()}
+		return relay.Request{}, &failure{reason: malformed, detail: err.Error()}
 	}
 	request := relay.Request{Type: asked.Type, Payload: asked.Payload}
 	if err := d.validate.Struct(asked); err != nil {
-		return request, &failure{reason: relay.Invalid, detail: firstInvalid(err)}
+		return request, &failure{reason: invalid, detail: firstInvalid(err)}
 	}
 	if request.To, err = mail.ParseRecipient(asked.To); err != nil {
-		return request, &failure{reason: relay.Invalid, detail: "to: not one mailbox", err: err}
+		return request, &failure{reason: invalid, detail: "to: not one mailbox", err: err}
 	}
 	return request, nil
 }
@@ -100,22 +97,35 @@ func firstInvalid(err error) string {
 	return err.Error()
 }
 
-// reader reads one body after another. It is not safe for concurrent use.
-type reader struct {
-	body bytes.Reader
-	json jsontext.Decoder
-}
-
-var readers = sync.Pool{New: func() any { return new(reader) }}
-
 var (
 	errNoObject = errors.New("not a JSON object")
 	errTooDeep  = fmt.Errorf("more than %d levels deep", maxDepth)
 )
 
+// reading reads JSON as encoding/json would into an any, but for numbers, which
+// stay as they are written, and for bodies that are nested too deep. A key that
+// occurs twice in its object is an error of the library's.
+var reading = json.JoinOptions(
+	// What is invalid in a text that is UTF-8 can only be half a surrogate, \ud800,
+	// in a name that somebody cut.
+	jsontext.AllowInvalidUTF8(true),
+	json.WithUnmarshalers(json.UnmarshalFromFunc(func(dec *jsontext.Decoder, value *any) error {
+		switch {
+		case dec.StackDepth() >= maxDepth && (dec.PeekKind() == '{' || dec.PeekKind() == '['):
+			return errTooDeep
+		case dec.PeekKind() == '0':
+			number, err := dec.ReadToken()
+			*value = stdjson.Number(number.String())
+			return err
+		}
+		return errors.ErrUnsupported
+	})),
+)
+
 // parse reads exactly one JSON object. Keys count as they are written, and none
 // counts twice in its object: what two readers could take for two different
-// mails is refused. Its errors quote nothing.
+// mails is refused. A value of another type than wanted is as good as none. Its
+// errors quote nothing.
 func parse(body []byte) (email, error) {
 	if len(body) == 0 {
 		return email{}, errors.New("no body")
@@ -123,114 +133,23 @@ func parse(body []byte) (email, error) {
 	if !utf8.Valid(body) {
 		return email{}, errors.New("not UTF-8")
 	}
-	r := readers.Get().(*reader)
-	defer func() {
-		r.body.Reset(nil)
-		readers.Put(r)
-	}()
-	r.body.Reset(body)
-	// What is invalid now can only be half a surrogate, \ud800, in a name that
-	// somebody cut.
-	r.json.Reset(&r.body, jsontext.AllowInvalidUTF8(true))
-	mail, err := r.email()
-	switch {
+	var value any
+	switch err := json.Unmarshal(body, &value, reading); {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return email{}, errors.New("a key occurs twice")
-	case errors.Is(err, errTooDeep), errors.Is(err, errNoObject):
-		return email{}, err
+	case errors.Is(err, errTooDeep):
+		return email{}, errTooDeep
 	case err != nil:
-		return email{}, errors.New("not JSON")
+		return email{}, errors.New("not one JSON value")
 	}
-	if _, err := r.json.ReadToken(); !errors.Is(err, io.EOF) {
-		return email{}, errors.New("something follows the JSON object")
-	}
-	return mail, nil
-}
-
-// email reads the whole object. A value of another type is as good as none.
-func (r *reader) email() (email, error) {
-	switch opening, err := r.json.ReadToken(); {
-	case err != nil:
-		return email{}, err
-	case opening.Kind() != '{':
+	object, isObject := value.(map[string]any)
+	if !isObject {
 		return email{}, errNoObject
 	}
-	var mail email
-	for {
-		name, value, more, err := r.member()
-		if !more {
-			mail.Code, mail.Link = mail.Payload["code"], mail.Payload["link"]
-			return mail, err
-		}
-		switch name {
-		case "to":
-			mail.To, _ = value.(string)
-		case "type":
-			mail.Type, _ = value.(string)
-		case "payload":
-			mail.Payload, _ = value.(map[string]any)
-		}
-	}
-}
-
-// member reads a key and its value, or the brace that closes the object.
-func (r *reader) member() (name string, value any, more bool, err error) {
-	token, err := r.json.ReadToken()
-	if err != nil || token.Kind() == '}' {
-		return "", nil, false, err
-	}
-	name = token.String()
-	value, err = r.value()
-	return name, value, err == nil, err
-}
-
-// members reads what follows the brace that opens an object.
-func (r *reader) members() (map[string]any, error) {
-	fields := make(map[string]any)
-	for {
-		name, value, more, err := r.member()
-		if !more {
-			return fields, err
-		}
-		fields[name] = value
-	}
-}
-
-// items reads what follows the bracket that opens a list.
-func (r *reader) items() ([]any, error) {
-	list := []any{}
-	for r.json.PeekKind() != ']' {
-		value, err := r.value()
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, value)
-	}
-	_, err := r.json.ReadToken()
-	return list, err
-}
-
-// value reads a value as encoding/json would, with its numbers as they are
-// written.
-func (r *reader) value() (any, error) {
-	token, err := r.json.ReadToken()
-	if err != nil {
-		return nil, err
-	}
-	if r.json.StackDepth() > maxDepth {
-		return nil, errTooDeep
-	}
-	switch token.Kind() {
-	case '{':
-		return r.members()
-	case '[':
-		return r.items()
-	case '"':
-		return token.String(), nil
-	case '0':
-		return json.Number(token.String()), nil
-	case 't', 'f':
-		return token.Bool(), nil
-	}
-	return nil, nil // null
+	var asked email
+	asked.To, _ = object["to"].(string)
+	asked.Type, _ = object["type"].(string)
+	asked.Payload, _ = object["payload"].(map[string]any)
+	asked.Code, asked.Link = asked.Payload["code"], asked.Payload["link"]
+	return asked, nil
 }

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -11,25 +10,39 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/providers"
-	"logto-email-relay/relay"
 )
 
 // Sentences are the words for the person at the sign-in page.
 type Sentences interface {
-	// Sentence returns one line for a relay.Reason in a language; an empty or
+	// Sentence returns one line for a reason in a language; an empty or
 	// unknown locale gives the default language.
 	Sentence(locale, reason string) string
-	// Locale returns the language that a payload asks for.
-	Locale(payload map[string]any) string
+	// Locale returns the language of a mail of a type with this payload.
+	Locale(messageType string, payload map[string]any) string
 }
+
+// The reasons that a request is refused for before a mail comes of it. Those of a
+// mail are package mail's.
+const (
+	malformed            mail.Reason = "malformed"
+	tooLarge             mail.Reason = "too_large"
+	unsupportedMediaType mail.Reason = "unsupported_media_type"
+	unauthorized         mail.Reason = "unauthorized"
+	forbidden            mail.Reason = "forbidden"
+	notFound             mail.Reason = "not_found"
+	methodNotAllowed     mail.Reason = "method_not_allowed"
+	invalid              mail.Reason = "invalid"
+)
 
 // failure is a request that is answered with an error. Only reason, locale and
 // retryAfter have a say in the answer.
 type failure struct {
-	reason     relay.Reason
+	reason     mail.Reason
 	locale     string
 	retryAfter time.Duration
 	// detail tells the operator more. It never quotes what the caller sent.
@@ -42,31 +55,31 @@ func (f *failure) Error() string { return string(f.reason) + ": " + f.detail }
 func (f *failure) Unwrap() error { return f.err }
 
 // status is the one table from reasons to HTTP statuses.
-func status(reason relay.Reason) int {
+func status(reason mail.Reason) int {
 	switch reason {
-	case relay.Malformed:
+	case malformed:
 		return http.StatusBadRequest
-	case relay.TooLarge:
+	case tooLarge:
 		return http.StatusRequestEntityTooLarge
-	case relay.UnsupportedMediaType:
+	case unsupportedMediaType:
 		return http.StatusUnsupportedMediaType
-	case relay.Unauthorized:
+	case unauthorized:
 		return http.StatusUnauthorized
-	case relay.Forbidden:
+	case forbidden:
 		return http.StatusForbidden
-	case relay.NotFound:
+	case notFound:
 		return http.StatusNotFound
-	case relay.MethodNotAllowed:
+	case methodNotAllowed:
 		return http.StatusMethodNotAllowed
-	case relay.Invalid, relay.RecipientRefused, relay.RecipientSuppressed:
+	case invalid, mail.RecipientRefused, mail.RecipientSuppressed:
 		return http.StatusUnprocessableEntity
-	case relay.RateLimited:
+	case mail.RateLimited:
 		return http.StatusTooManyRequests
-	case relay.ProviderRefused:
+	case mail.ProviderRefused:
 		return http.StatusBadGateway
-	case relay.ProviderUnavailable:
+	case mail.ProviderUnavailable:
 		return http.StatusServiceUnavailable
-	case relay.Timeout, relay.Uncertain:
+	case mail.Timeout, mail.Uncertain:
 		return http.StatusGatewayTimeout
 	}
 	return http.StatusInternalServerError
@@ -74,7 +87,7 @@ func status(reason relay.Reason) int {
 
 // severity is how loudly a failed mail or a refused webhook is logged: what the
 // caller can mend is a warning, the rest an error.
-func severity(reason relay.Reason) slog.Level {
+func severity(reason mail.Reason) slog.Level {
 	if status(reason) >= http.StatusInternalServerError {
 		return slog.LevelError
 	}
@@ -84,21 +97,18 @@ func severity(reason relay.Reason) slog.Level {
 // asFailure finds the reason in any error of a handler, Echo's own included.
 func asFailure(err error) *failure {
 	var known *failure
-	var undelivered *relay.Error
 	var routing *echo.HTTPError
 	switch {
 	case errors.As(err, &known):
 		return known
-	case errors.As(err, &undelivered):
-		return &failure{reason: undelivered.Reason, locale: undelivered.Locale, retryAfter: undelivered.RetryAfter, err: err}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &failure{reason: relay.Timeout, err: err}
+		return &failure{reason: mail.Timeout, err: err}
 	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
-		return &failure{reason: relay.NotFound, err: err}
+		return &failure{reason: notFound, err: err}
 	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:
-		return &failure{reason: relay.MethodNotAllowed, err: err}
+		return &failure{reason: methodNotAllowed, err: err}
 	}
-	return &failure{reason: relay.Internal, detail: providers.Redact(err.Error()), err: err}
+	return &failure{reason: mail.Internal, detail: providers.Redact(err.Error()), err: err}
 }
 
 // apology stands in for a sentence that cannot be had.
@@ -106,12 +116,12 @@ const apology = "Something went wrong. Please try again in a minute."
 
 // problem is the answer of RFC 9457 for callers that ask for JSON.
 type problem struct {
-	Type      string       `json:"type"`
-	Title     string       `json:"title"`
-	Status    int          `json:"status"`
-	Detail    string       `json:"detail"`
-	Error     relay.Reason `json:"error"`
-	Reference string       `json:"reference"`
+	Type      string      `json:"type"`
+	Title     string      `json:"title"`
+	Status    int         `json:"status"`
+	Detail    string      `json:"detail"`
+	Error     mail.Reason `json:"error"`
+	Reference string      `json:"reference"`
 }
 
 // answerFailure is the one writer of failing answers.
@@ -133,16 +143,21 @@ func answerFailure(c echo.Context, f *failure, sentences Sentences) error {
 	}
 	text := sentence(sentences, f)
 	if wantsJSON(c.Request().Header) {
-		body, err := json.Marshal(problem{
+		return answerJSON(c, code, "application/problem+json", problem{
 			Type: "about:blank", Title: http.StatusText(code), Status: code,
 			Detail: text, Error: f.reason, Reference: reference(c),
 		})
-		if err != nil {
-			return err
-		}
-		return c.Blob(code, "application/problem+json", body)
 	}
 	return c.Blob(code, "text/plain; charset=utf-8", []byte(text+" (ref "+reference(c)+")"))
+}
+
+// answerJSON answers with a value of ours.
+func answerJSON(c echo.Context, code int, contentType string, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return c.Blob(code, contentType, body)
 }
 
 // sentence asks for the words and has some of its own if there are none, since

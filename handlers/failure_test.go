@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"logto-email-relay/relay"
+	"logto-email-relay/mail"
 )
 
 func TestWantsJSON(t *testing.T) {
@@ -50,7 +50,7 @@ func TestWantsJSON(t *testing.T) {
 func TestProblem(t *testing.T) {
 	r := webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"locale":"fr"}}`)
 	r.Header.Set("Accept", "application/json")
-	got := serve(publicWith(refuse(&relay.Error{Reason: relay.ProviderUnavailable}), new(logs)), r)
+	got := serve(publicWith(refuse(mail.Delivery{Reason: mail.ProviderUnavailable, Locale: "fr"}), new(logs)), r)
 	if got.StatusCode != 503 || got.Header.Get("Content-Type") != "application/problem+json" ||
 		got.Header.Get("X-Relay-Error") != "provider_unavailable" || got.Header.Get("Retry-After") != "1" {
 		t.Errorf("got %d with %v", got.StatusCode, got.Header)

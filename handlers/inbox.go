@@ -6,7 +6,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/providers"
-	"logto-email-relay/relay"
 )
 
 const inboxPath = "/inbox"
@@ -35,7 +34,7 @@ func (p inboxPages) list(c echo.Context) error {
 func (p inboxPages) mail(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found {
-		return &failure{reason: relay.NotFound}
+		return &failure{reason: notFound}
 	}
 	title := mail.Message.Subject
 	if title == "" {
@@ -55,7 +54,7 @@ func (p inboxPages) mail(c echo.Context) error {
 func (p inboxPages) html(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found || mail.Message.HTML.IsEmpty() {
-		return &failure{reason: relay.NotFound}
+		return &failure{reason: notFound}
 	}
 	return showMail(c, mail.Message.HTML.String())
 }

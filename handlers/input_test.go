@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"logto-email-relay/relay"
+	"logto-email-relay/mail"
 	"logto-email-relay/templates"
 )
 
@@ -19,7 +19,7 @@ type input struct {
 	// change makes the request out of order.
 	change func(r *http.Request)
 	code   int
-	word   relay.Reason
+	word   mail.Reason
 	locale string // of the answer; "en" when empty
 }
 
@@ -200,10 +200,10 @@ func FuzzWebhook(f *testing.F) {
 			return
 		}
 		var refused *failure
-		if !errors.As(err, &refused) || refused.reason != relay.Malformed && refused.reason != relay.Invalid {
+		if !errors.As(err, &refused) || refused.reason != malformed && refused.reason != invalid {
 			t.Fatalf("an unexpected refusal: %v", err)
 		}
-		if refused.reason == relay.Invalid && !json.Valid(body) {
+		if refused.reason == invalid && !json.Valid(body) {
 			t.Error("what is not JSON is called invalid")
 		}
 		if refused.detail == "" || len(refused.detail) > 60 {

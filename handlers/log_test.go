@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode"
 
-	"logto-email-relay/providers"
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
 
@@ -52,21 +52,21 @@ func TestLinesOfAnAcceptedMail(t *testing.T) {
 }
 
 func TestLineOfAFailedMail(t *testing.T) {
-	attempts := []relay.Attempt{
-		{Provider: "main", Duration: 1500 * time.Microsecond, Err: &providers.Error{
-			Kind: providers.Configuration, Stage: "AUTH", Code: "535 5.7.8", Detail: "bad credentials", Hint: "check auth.pass"}},
-		{Provider: "backup", Duration: time.Second, Err: &providers.Error{Kind: providers.Temporary, Stage: "connect"}},
+	attempts := []mail.Attempt{
+		{Provider: "main", Duration: 1500 * time.Microsecond, Kind: "configuration", Stage: "AUTH", Code: "535 5.7.8",
+			Detail: "bad credentials", Hint: "check auth.pass"},
+		{Provider: "backup", Duration: time.Second, Kind: "temporary", Stage: "connect"},
 	}
 	tests := []struct {
-		err   *relay.Error
-		level string
+		delivery mail.Delivery
+		level    string
 	}{
-		{&relay.Error{Reason: relay.ProviderUnavailable, Locale: "fr", Attempts: attempts, Err: attempts[1].Err}, "ERROR"},
-		{&relay.Error{Reason: relay.RecipientRefused, Locale: "fr", Attempts: attempts}, "WARN"},
+		{mail.Delivery{Reason: mail.ProviderUnavailable, Locale: "fr", Attempts: attempts, Cause: "odd"}, "ERROR"},
+		{mail.Delivery{Reason: mail.RecipientRefused, Locale: "fr", Attempts: attempts}, "WARN"},
 	}
 	for _, test := range tests {
 		log := new(logs)
-		serve(publicWith(refuse(test.err), log), webhookRequest(good))
+		serve(publicWith(refuse(test.delivery), log), webhookRequest(good))
 		mail := log.line(t, "mail failed")
 		want := []any{
 			map[string]any{"provider": "main", "kind": "configuration", "stage": "AUTH", "code": "535 5.7.8",
@@ -76,10 +76,10 @@ func TestLineOfAFailedMail(t *testing.T) {
 		if !reflect.DeepEqual(mail["attempts"], want) {
 			t.Errorf("attempts are %v", mail["attempts"])
 		}
-		if mail["level"] != test.level || mail["error"] != string(test.err.Reason) || mail["locale"] != "fr" {
+		if mail["level"] != test.level || mail["error"] != string(test.delivery.Reason) || mail["locale"] != "fr" {
 			t.Errorf("the line is %v", mail)
 		}
-		if access := log.line(t, "request"); access["level"] != "INFO" || access["error"] != string(test.err.Reason) {
+		if access := log.line(t, "request"); access["level"] != "INFO" || access["error"] != string(test.delivery.Reason) {
 			t.Errorf("the access line is %v", access)
 		}
 	}
@@ -148,14 +148,8 @@ func marked(t *testing.T, body string) string {
 func TestLogsKeepSecrets(t *testing.T) {
 	outcomes := map[string]deliver{
 		"accepted": accept,
-		"refused":  refuse(&relay.Error{Reason: relay.ProviderRefused, Attempts: []relay.Attempt{{Provider: "main", Err: &providers.Error{Kind: providers.Content}}}}),
-		"an error that quotes": func(_ context.Context, r relay.Request) (relay.Receipt, error) {
-			return relay.Receipt{}, fmt.Errorf("mail to %s with https://linkmark.example.com/", r.To)
-		},
-		"a reason with a cause that quotes": func(_ context.Context, r relay.Request) (relay.Receipt, error) {
-			return relay.Receipt{}, &relay.Error{Reason: relay.Internal, Err: fmt.Errorf("mail to %s", r.To)}
-		},
-		"a panic that quotes": func(_ context.Context, r relay.Request) (relay.Receipt, error) {
+		"refused":  refuse(mail.Delivery{Reason: mail.ProviderRefused, Attempts: []mail.Attempt{{Provider: "main", Kind: "message"}}}),
+		"a panic that quotes": func(_ context.Context, r relay.Request) *mail.Delivery {
 			panic(fmt.Sprint(r))
 		},
 	}

@@ -5,9 +5,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"logto-email-relay/relay"
+	"logto-email-relay/mail"
 )
 
 // Metrics counts requests and mails. Every label has few values: what callers
@@ -33,8 +34,8 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 		types: types,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "relay_requests_total",
-			Help: "Requests to the public listener, probes aside, by status and error word.",
-		}, []string{"status", "error"}),
+			Help: "Requests to the public listener, probes aside, by status, error word and the place in server.authorization of the value that they bore.",
+		}, []string{"status", "error", "authorization"}),
 		requestDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "relay_request_duration_seconds",
 			Help:    "Time from a webhook to its answer.",
@@ -58,20 +59,21 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 	return m
 }
 
-func (m *Metrics) request(route string, code int, reason relay.Reason, took time.Duration) {
-	m.requests.WithLabelValues(strconv.Itoa(code), string(reason)).Inc()
-	if route == webhookPath {
+func (m *Metrics) request(c echo.Context, code int, reason mail.Reason, took time.Duration) {
+	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), authorizedBy(c)).Inc()
+	if c.Path() == webhookPath {
 		m.requestDuration.Observe(took.Seconds())
 	}
 }
 
-func (m *Metrics) mail(messageType, provider string, reason relay.Reason, attempts []relay.Attempt) {
+func (m *Metrics) mail(d *mail.Delivery) {
+	messageType := d.Type
 	if !slices.Contains(m.types, messageType) {
 		messageType = otherType
 	}
-	m.mails.WithLabelValues(messageType, provider, string(reason)).Inc()
-	for _, attempt := range attempts {
-		m.attempts.WithLabelValues(attempt.Provider, kindOf(attempt)).Inc()
+	m.mails.WithLabelValues(messageType, d.Provider, string(d.Reason)).Inc()
+	for _, attempt := range d.Attempts {
+		m.attempts.WithLabelValues(attempt.Provider, attempt.Kind).Inc()
 		m.attemptDuration.WithLabelValues(attempt.Provider).Observe(attempt.Duration.Seconds())
 	}
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
+	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
 
@@ -19,48 +21,51 @@ const (
 	healthPath  = "/healthz"
 )
 
-// Deliverer sends one mail. Its error is a *relay.Error.
+// Deliverer sends one mail and tells what became of it.
 type Deliverer interface {
-	Deliver(ctx context.Context, r relay.Request) (relay.Receipt, error)
+	Deliver(ctx context.Context, r relay.Request) *mail.Delivery
 }
 
 // Public is what the public listener needs.
 type Public struct {
+	// Authorization are the accepted values of the Authorization header, whole and
+	// byte for byte.
+	Authorization []settings.Secret
+	// AllowedIPs are the callers that may use the webhook; everybody when empty.
+	AllowedIPs []settings.Network
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
+	TrustedProxies []settings.Network
+	// Timeout bounds everything between a webhook and its answer.
+	Timeout time.Duration
+
 	Relay     Deliverer
 	Sentences Sentences
 	// Links are the links that a payload may bring.
 	Links   templates.Links
 	Metrics *Metrics
 	Logger  *slog.Logger
-	// MailLogger writes the lines of mails, each of which is followed at once by
-	// a line of Logger at level info or above.
-	MailLogger *slog.Logger
+}
+
+// public is the public listener's handler.
+type public struct {
+	Public
+	accepted *authorization
+	decoder  *decoder
 }
 
 // NewPublic returns the handler of the public listener: the webhook and a probe
 // that says that the process is alive.
-func NewPublic(s Settings, deps Public) http.Handler {
-	p := &public{
-		relay:      deps.Relay,
-		sentences:  deps.Sentences,
-		metrics:    deps.Metrics,
-		logger:     deps.MailLogger,
-		accepted:   newAuthorization(s.Authorization),
-		allowedIPs: s.AllowedIPs,
-		decoder:    newDecoder(deps.Links),
-		timeout:    time.Duration(s.Timeout),
-	}
-	edge := &edge{
-		logger: deps.Logger,
-		answer: func(c echo.Context, f *failure) error {
-			return answerFailure(c, f, deps.Sentences)
-		},
+func NewPublic(o Public) http.Handler {
+	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links)}
+	middleware := &middleware{
+		logger:      o.Logger,
+		answer:      func(c echo.Context, f *failure) error { return answerFailure(c, f, o.Sentences) },
 		accessLevel: slog.LevelInfo,
-		observe:     deps.Metrics.request,
+		observe:     o.Metrics.request,
 	}
-	server := edge.newEcho()
-	server.IPExtractor = callerAddress(s.TrustedProxies)
-	server.POST(webhookPath, p.sized(p.allowed(p.authorized(p.webhook))))
+	server := middleware.newEcho()
+	server.IPExtractor = callerAddress(o.TrustedProxies)
+	server.POST(webhookPath, p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook))))
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
 	return server
@@ -69,24 +74,14 @@ func NewPublic(s Settings, deps Public) http.Handler {
 // alive answers the probe of a running process.
 func alive(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
 
-// allowed lets only the callers pass that the operator listed, if any.
-func (p *public) allowed(next echo.HandlerFunc) echo.HandlerFunc {
+// requireAllowedIP lets only the callers pass that the operator listed, if any.
+func (p *public) requireAllowedIP(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if len(p.allowedIPs) > 0 {
+		if len(p.AllowedIPs) > 0 {
 			address, err := netip.ParseAddr(c.RealIP())
-			if err != nil || !contains(p.allowedIPs, address) {
-				return &failure{reason: relay.Forbidden, detail: "the caller's address is not in server.allowedIPs"}
+			if err != nil || !contains(p.AllowedIPs, address) {
+				return &failure{reason: forbidden, detail: "the caller's address is not in server.allowedIPs"}
 			}
-		}
-		return next(c)
-	}
-}
-
-// authorized lets only those pass who know one of the accepted values.
-func (p *public) authorized(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if mismatch := p.accepted.check(c.Request().Header); mismatch != "" {
-			return &failure{reason: relay.Unauthorized, detail: mismatch}
 		}
 		return next(c)
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
-	"logto-email-relay/settings"
 )
 
 // patience bounds every wait of these tests. It is reached only when one fails.
@@ -22,12 +22,12 @@ const patience = 10 * time.Second
 // start serves a handler on a port of its own.
 func start(t *testing.T, h http.Handler, log *logs) *Server {
 	t.Helper()
-	return startWith(t, testSettings(), h, log)
+	return startWith(t, testOptions(), h, log)
 }
 
-func startWith(t *testing.T, of Settings, h http.Handler, log *logs) *Server {
+func startWith(t *testing.T, of Public, h http.Handler, log *logs) *Server {
 	t.Helper()
-	s, err := Listen(t.Context(), "127.0.0.1:0", time.Duration(of.Timeout), h, log.logger())
+	s, err := Listen(t.Context(), "127.0.0.1:0", of.Timeout, h, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,9 +97,9 @@ func head(extra ...string) string {
 
 func whole(body string) string { return head("Content-Length: "+strconv.Itoa(len(body))) + body }
 
-func impatient() Settings {
-	s := testSettings()
-	s.Timeout = settings.Duration(200 * time.Millisecond)
+func impatient() Public {
+	s := testOptions()
+	s.Timeout = 200 * time.Millisecond
 	return s
 }
 
@@ -136,7 +136,7 @@ func TestSlowBody(t *testing.T) {
 	for _, test := range []struct {
 		name, text string
 		code       int
-		word       relay.Reason
+		word       mail.Reason
 	}{
 		{"half a body", head("Content-Length: 100") + `{"to":`, 504, "timeout"},
 		{"no body", head("Content-Length: 100"), 504, "timeout"},
@@ -163,7 +163,7 @@ func TestSlowBody(t *testing.T) {
 
 // The deadline of the body must not end the wait for the mail.
 func TestMailTakesLongerThanBody(t *testing.T) {
-	c := dial(t, startWith(t, impatient(), publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	c := dial(t, startWith(t, impatient(), publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			t.Errorf("the context ends with %v", ctx.Err())
@@ -196,7 +196,7 @@ func TestLargeBodyIsAnswered(t *testing.T) {
 	for _, test := range []struct {
 		name, text string
 		code       int
-		word       relay.Reason
+		word       mail.Reason
 		closes     bool
 	}{
 		{"announced", head("Content-Length: "+strconv.Itoa(size)) + strings.Repeat("x", size), 413, "too_large", false},
@@ -241,7 +241,7 @@ func TestCallerGone(t *testing.T) {
 	log := new(logs)
 	entered, gone := make(chan struct{}), make(chan struct{})
 	delivered := make(chan error, 1)
-	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 		close(entered)
 		<-gone
 		delivered <- ctx.Err()
@@ -326,7 +326,7 @@ func TestDrainServesOnAndAsksToClose(t *testing.T) {
 
 func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 		close(entered)
 		<-release
 		return accept(ctx, r)
@@ -361,7 +361,7 @@ func TestDrainFinishesWhatIsUnderWay(t *testing.T) {
 
 func TestDrainStopsAtOnceWhenTold(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 		close(entered)
 		<-release
 		return accept(ctx, r)

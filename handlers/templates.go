@@ -5,7 +5,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"logto-email-relay/relay"
 	"logto-email-relay/templates"
 )
 
@@ -59,7 +58,7 @@ func (p templatePages) list(c echo.Context) error {
 		messageType = types[0]
 	}
 	if !slices.Contains(types, messageType) {
-		return &failure{reason: relay.NotFound}
+		return &failure{reason: notFound}
 	}
 	var samples []sample
 	for _, language := range p.gallery.Languages() {
@@ -100,7 +99,7 @@ func (p templatePages) html(c echo.Context) error {
 		return err
 	}
 	if s.HTML.IsEmpty() {
-		return &failure{reason: relay.NotFound}
+		return &failure{reason: notFound}
 	}
 	return showMail(c, s.HTML.String())
 }
@@ -110,7 +109,7 @@ func (p templatePages) asked(c echo.Context) (sample, error) {
 	languages := p.gallery.Languages()
 	i := slices.IndexFunc(languages, func(l templates.Language) bool { return l.Locale == c.Param("locale") })
 	if i < 0 || !slices.Contains(p.gallery.Types(), c.Param("type")) {
-		return sample{}, &failure{reason: relay.NotFound}
+		return sample{}, &failure{reason: notFound}
 	}
 	return p.sample(c.Param("type"), languages[i])
 }

@@ -24,7 +24,7 @@ func openCatalogue(t *testing.T, s templates.Settings) *templates.Catalogue {
 }
 
 func adminWithGallery(gallery Gallery, token string) http.Handler {
-	return NewAdmin(AdminSettings{Token: settings.NewSecret(token)}, Admin{
+	return NewAdmin(Admin{Token: settings.NewSecret(token),
 		Ready: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		Gallery: gallery, Branding: templates.Branding{SenderName: "Acme & Söhne"},
 	})

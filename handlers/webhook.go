@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,79 +10,59 @@ import (
 	"mime"
 	"net/http"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/mail"
-	"logto-email-relay/providers"
 	"logto-email-relay/relay"
-	"logto-email-relay/settings"
 )
-
-type public struct {
-	relay      Deliverer
-	sentences  Sentences
-	metrics    *Metrics
-	logger     *slog.Logger
-	accepted   *authorization
-	allowedIPs []settings.Network
-	decoder    *decoder
-	timeout    time.Duration
-}
 
 // webhook turns one call of Logto's into one mail. A caller who hangs up does not
 // end its context: a mail under way is finished.
 func (p *public) webhook(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.Timeout)
 	defer cancel()
-	body, err := readBody(c)
+	request, err := p.read(c)
 	if err != nil {
 		return err
 	}
-	request, err := p.decoder.decode(body)
-	if err != nil {
-		refused := asFailure(err)
-		refused.locale = p.sentences.Locale(request.Payload)
-		return refused
+	d := p.Relay.Deliver(ctx, request)
+	p.report(c, d)
+	if !d.Accepted() {
+		return &failure{reason: d.Reason, locale: d.Locale, retryAfter: d.RetryAfter}
 	}
-	request.ID = requestID(c)
-
-	start := time.Now()
-	receipt, err := p.relay.Deliver(ctx, request)
-	p.record(c, request, receipt, err, start)
-	if err != nil {
-		failed := asFailure(err)
-		if failed.locale == "" {
-			failed.locale = p.sentences.Locale(request.Payload)
-		}
-		return failed
-	}
-	return c.Blob(http.StatusOK, "application/json", acceptance(receipt))
+	return answerJSON(c, http.StatusOK, "application/json", acceptance{d.ProviderID, d.Provider})
 }
 
 // acceptance is the answer to a webhook whose mail a provider took. Logto ignores
 // it; people who try the webhook by hand do not.
-func acceptance(r relay.Receipt) []byte {
-	b := appendMember(make([]byte, 0, 64+len(r.ID)), `{"id":`, r.ID)
-	return append(appendMember(b, `,"provider":`, r.Provider), '}')
+type acceptance struct {
+	ID       string `json:"id"`
+	Provider string `json:"provider"`
 }
 
-// appendMember appends a text to JSON, after what stands before it.
-func appendMember(b []byte, before, text string) []byte {
-	b, _ = jsontext.AppendQuote(append(b, before...), text) // the error is about bytes that are no UTF-8, which it replaces
-	return b
+// read makes a request of a webhook. Its error is a *failure in the language that
+// the payload asks for, if there is one.
+func (p *public) read(c echo.Context) (relay.Request, error) {
+	body, err := readBody(c)
+	if err != nil {
+		return relay.Request{}, err
+	}
+	request, refused := p.decoder.decode(body)
+	if refused != nil {
+		refused.locale = p.Sentences.Locale(request.Type, request.Payload)
+		return relay.Request{}, refused
+	}
+	request.ID = requestID(c)
+	return request, nil
 }
 
-// sized refuses a body that says itself that it is too large.
-func (p *public) sized(next echo.HandlerFunc) echo.HandlerFunc {
+// limitBody refuses a body that says itself that it is too large.
+func (p *public) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().ContentLength > maxBody {
-			return &failure{reason: relay.TooLarge, detail: "Content-Length is over 64 KiB"}
+			return &failure{reason: tooLarge, detail: "Content-Length is over 64 KiB"}
 		}
 		return next(c)
 	}
@@ -91,19 +72,19 @@ func (p *public) sized(next echo.HandlerFunc) echo.HandlerFunc {
 func readBody(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	if !isJSON(r.Header.Get("Content-Type")) {
-		return nil, &failure{reason: relay.UnsupportedMediaType, detail: "Content-Type is not application/json"}
+		return nil, &failure{reason: unsupportedMediaType, detail: "Content-Type is not application/json"}
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, &failure{reason: relay.UnsupportedMediaType, detail: "the body has a Content-Encoding"}
+		return nil, &failure{reason: unsupportedMediaType, detail: "the body has a Content-Encoding"}
 	}
 	body, err := readAll(r.Body, r.ContentLength)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &failure{reason: relay.Timeout, detail: "the body did not arrive in time", err: err}
+		return nil, &failure{reason: mail.Timeout, detail: "the body did not arrive in time", err: err}
 	case err != nil:
-		return nil, &failure{reason: relay.Malformed, detail: "the body broke off", err: err}
+		return nil, &failure{reason: malformed, detail: "the body broke off", err: err}
 	case len(body) > maxBody:
-		return nil, &failure{reason: relay.TooLarge, detail: "the body is over 64 KiB"}
+		return nil, &failure{reason: tooLarge, detail: "the body is over 64 KiB"}
 	}
 	return body, nil
 }
@@ -128,100 +109,58 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 	return body, err
 }
 
+// report writes the one line of a mail and counts it. This is the edge: no
+// failure on the way here has been logged.
+func (p *public) report(c echo.Context, d *mail.Delivery) {
+	message, level := "mail accepted", slog.LevelInfo
+	attrs := append(make([]slog.Attr, 0, 11),
+		slog.String("ref", mail.Reference(d.ID)),
+		slog.String("id", d.ID),
+		slog.String("type", d.Type),
+		slog.String("locale", d.Locale),
+		slog.String("to", mail.Mask(d.To)),
+		slog.String("provider", d.Provider),
+		slog.String("provider_id", d.ProviderID),
+		slog.Any("attempts", attempts(d.Attempts)),
+		slog.Float64("ms", milliseconds(d.Duration)),
+	)
+	if !d.Accepted() {
+		message, level = "mail failed", severity(d.Reason)
+		attrs = append(attrs, slog.String("error", string(d.Reason)))
+		if d.Cause != "" {
+			attrs = append(attrs, slog.String("cause", d.Cause))
+		}
+	}
+	p.Logger.LogAttrs(c.Request().Context(), level, message, attrs...)
+	p.Metrics.mail(d)
+}
+
 // attempts are those of a mail, in its line of the log.
-type attempts []relay.Attempt
+type attempts []mail.Attempt
 
 // MarshalJSON writes an object for each attempt, without what has no value.
 func (all attempts) MarshalJSON() ([]byte, error) {
-	b := append(make([]byte, 0, 128), '[')
-	for i, a := range all {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendMember(b, `{"provider":`, a.Provider)
-		b = appendMember(b, `,"kind":`, kindOf(a))
-		if e := a.Err; e != nil {
-			for _, member := range []struct{ before, text string }{
-				{`,"stage":`, e.Stage}, {`,"code":`, e.Code}, {`,"detail":`, e.Detail}, {`,"hint":`, e.Hint},
-			} {
-				if member.text != "" {
-					b = appendMember(b, member.before, member.text)
-				}
-			}
-		}
-		b = strconv.AppendFloat(append(b, `,"ms":`...), milliseconds(a.Duration), 'f', -1, 64)
-		b = append(b, '}')
+	type attempt struct {
+		Provider string  `json:"provider"`
+		Kind     string  `json:"kind"`
+		Stage    string  `json:"stage,omitempty"`
+		Code     string  `json:"code,omitempty"`
+		Detail   string  `json:"detail,omitempty"`
+		Hint     string  `json:"hint,omitempty"`
+		MS       float64 `json:"ms"`
 	}
-	return append(b, ']'), nil
+	list := make([]attempt, len(all))
+	for i, a := range all {
+		list[i] = attempt{a.Provider, a.Kind, a.Stage, a.Code, a.Detail, a.Hint, milliseconds(a.Duration)}
+	}
+	return json.Marshal(list)
 }
 
 // String lists the attempts in a log of text.
 func (all attempts) String() string {
 	list := make([]string, len(all))
 	for i, a := range all {
-		said := []string{kindOf(a)}
-		if e := a.Err; e != nil {
-			said = append(said, e.Stage, e.Code, e.Detail, e.Hint)
-		}
-		said = slices.DeleteFunc(said, func(part string) bool { return part == "" })
-		list[i] = fmt.Sprintf("%s, %.0f ms: %s", a.Provider, milliseconds(a.Duration), strings.Join(said, ": "))
+		list[i] = fmt.Sprintf("%s, %.0f ms: %s", a.Provider, milliseconds(a.Duration), a)
 	}
 	return "[" + strings.Join(list, " ") + "]"
-}
-
-func kindOf(a relay.Attempt) string {
-	if a.Err == nil {
-		return acceptedKind
-	}
-	return a.Err.Kind.String()
-}
-
-// acceptedKind is the kind of an attempt without an error.
-const acceptedKind = "accepted"
-
-// record writes the one line of a mail and counts it. This is the edge: no
-// failure on the way here has been logged.
-func (p *public) record(c echo.Context, r relay.Request, receipt relay.Receipt, err error, start time.Time) {
-	end := time.Now()
-	locale, made := receipt.Locale, attempts(receipt.Attempts)
-	if err != nil {
-		var undelivered *relay.Error
-		if errors.As(err, &undelivered) {
-			locale, made = undelivered.Locale, undelivered.Attempts
-		}
-	}
-	attrs := []slog.Attr{
-		slog.String("ref", mail.Reference(r.ID)),
-		slog.String("id", r.ID),
-		slog.String("type", r.Type),
-		slog.String("locale", locale),
-		slog.String("to", mail.Mask(r.To)),
-		slog.String("provider", receipt.Provider),
-		slog.String("provider_id", receipt.ID),
-		slog.Any("attempts", made),
-		slog.Float64("ms", milliseconds(end.Sub(start))),
-	}
-	message, level, reason := "mail accepted", slog.LevelInfo, relay.Reason("")
-	if err != nil {
-		reason = asFailure(err).reason
-		message, level = "mail failed", severity(reason)
-		attrs = append(attrs, slog.String("error", string(reason)))
-		if text := cause(err); text != "" {
-			attrs = append(attrs, slog.String("cause", text))
-		}
-	}
-	logLine(c, p.logger, end, level, message, attrs)
-	p.metrics.mail(r.Type, receipt.Provider, reason, made)
-}
-
-// cause is what lies beneath the reason of a failed mail. Errors promise to
-// quote no message; what breaks the promise is redacted.
-func cause(err error) string {
-	var undelivered *relay.Error
-	if errors.As(err, &undelivered) {
-		if err = undelivered.Err; err == nil {
-			return ""
-		}
-	}
-	return providers.Redact(err.Error())
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,7 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"logto-email-relay/providers"
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -29,19 +28,24 @@ import (
 const testToken = "Bearer a-long-random-token"
 
 // deliver is a relay made of one function.
-type deliver func(ctx context.Context, r relay.Request) (relay.Receipt, error)
+type deliver func(ctx context.Context, r relay.Request) *mail.Delivery
 
-func (d deliver) Deliver(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+func (d deliver) Deliver(ctx context.Context, r relay.Request) *mail.Delivery {
 	return d(ctx, r)
 }
 
-func accept(context.Context, relay.Request) (relay.Receipt, error) {
-	return relay.Receipt{Provider: "main", ID: "<42@provider>", Locale: "en",
-		Attempts: []relay.Attempt{{Provider: "main", Duration: 12 * time.Millisecond}}}, nil
+func accept(_ context.Context, r relay.Request) *mail.Delivery {
+	return &mail.Delivery{ID: r.ID, To: r.To, Type: r.Type, Locale: "en",
+		Status: mail.StatusAccepted, Provider: "main", ProviderID: "<42@provider>",
+		Attempts: []mail.Attempt{{Provider: "main", Kind: mail.AttemptAccepted, Duration: 12 * time.Millisecond}}}
 }
 
-func refuse(err error) deliver {
-	return func(context.Context, relay.Request) (relay.Receipt, error) { return relay.Receipt{}, err }
+func refuse(d mail.Delivery) deliver {
+	return func(_ context.Context, r relay.Request) *mail.Delivery {
+		refused := d
+		refused.ID, refused.To, refused.Type, refused.Status = r.ID, r.To, r.Type, mail.StatusFailed
+		return &refused
+	}
 }
 
 // words are sentences that tell what was asked for.
@@ -54,7 +58,7 @@ func (words) Sentence(locale, reason string) string {
 	return fmt.Sprintf("A sentence for %s in %s.", reason, locale)
 }
 
-func (words) Locale(payload map[string]any) string {
+func (words) Locale(_ string, payload map[string]any) string {
 	if locale, _ := payload["locale"].(string); len(locale) == 2 {
 		return locale
 	}
@@ -111,24 +115,20 @@ func (l *logs) logger() *slog.Logger {
 	}))
 }
 
-func testSettings() Settings {
-	s := DefaultSettings()
-	s.Authorization = []settings.Secret{settings.NewSecret(testToken)}
-	return s
+func testOptions() Public {
+	return Public{Authorization: []settings.Secret{settings.NewSecret(testToken)}, Timeout: 8 * time.Second}
 }
 
-func publicOver(s Settings, d Deliverer, log *logs) http.Handler {
-	return NewPublic(s, Public{
-		Relay:      d,
-		Sentences:  words{},
-		Links:      templates.Links{Schemes: []string{"https"}},
-		Metrics:    NewMetrics(prometheus.NewRegistry(), []string{"SignIn"}),
-		Logger:     log.logger(),
-		MailLogger: log.logger(),
-	})
+func publicOver(o Public, d Deliverer, log *logs) http.Handler {
+	o.Relay = d
+	o.Sentences = words{}
+	o.Links = templates.Links{Schemes: []string{"https"}}
+	o.Metrics = NewMetrics(prometheus.NewRegistry(), []string{"SignIn"})
+	o.Logger = log.logger()
+	return NewPublic(o)
 }
 
-func publicWith(d Deliverer, log *logs) http.Handler { return publicOver(testSettings(), d, log) }
+func publicWith(d Deliverer, log *logs) http.Handler { return publicOver(testOptions(), d, log) }
 
 // webhookRequest is one that is in order but for its body.
 func webhookRequest(body string) *http.Request {
@@ -156,7 +156,7 @@ func bodyOf(t *testing.T, r *http.Response) string {
 
 // checkFailure wants the whole answer to be one of ours: the sentence for the
 // word, the reference, and nothing else.
-func checkFailure(t *testing.T, got *http.Response, code int, word relay.Reason, locale string) {
+func checkFailure(t *testing.T, got *http.Response, code int, word mail.Reason, locale string) {
 	t.Helper()
 	body := bodyOf(t, got)
 	if got.StatusCode != code || got.Header.Get("X-Relay-Error") != string(word) {
@@ -204,14 +204,14 @@ func TestCapturedBodies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var request relay.Request
 			calls := 0
-			h := publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+			h := publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 				calls++
 				request = r
 				return accept(ctx, r)
 			}), new(logs))
 			got := serve(h, webhookRequest(body))
 			if refused[name] {
-				checkFailure(t, got, 422, relay.Invalid, "en")
+				checkFailure(t, got, 422, invalid, "en")
 				if calls != 0 {
 					t.Error("a refused webhook became a mail")
 				}
@@ -232,7 +232,7 @@ func TestCapturedBodies(t *testing.T) {
 
 func TestRequestIsWhatWasSent(t *testing.T) {
 	var request relay.Request
-	h := publicWith(deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
+	h := publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 		deadline, ok := ctx.Deadline()
 		if left := time.Until(deadline); !ok || left > 8*time.Second || left < 7*time.Second {
 			t.Errorf("the deadline is %v from now", left)
@@ -255,30 +255,27 @@ func TestRequestIsWhatWasSent(t *testing.T) {
 func TestReasonsBecomeAnswers(t *testing.T) {
 	tests := []struct {
 		name       string
-		err        error
+		delivery   mail.Delivery
 		code       int
-		word       relay.Reason
+		word       mail.Reason
 		locale     string
 		retryAfter string
 	}{
-		{"recipient refused", &relay.Error{Reason: relay.RecipientRefused}, 422, "recipient_refused", "fr", ""},
-		{"suppressed", &relay.Error{Reason: relay.RecipientSuppressed}, 422, "recipient_suppressed", "fr", ""},
-		{"rate limited", &relay.Error{Reason: relay.RateLimited, RetryAfter: 90 * time.Second}, 429, "rate_limited", "fr", "90"},
-		{"a part of a second counts whole", &relay.Error{Reason: relay.RateLimited, RetryAfter: 1001 * time.Millisecond}, 429, "rate_limited", "fr", "2"},
-		{"provider refused", &relay.Error{Reason: relay.ProviderRefused, RetryAfter: time.Hour}, 502, "provider_refused", "fr", ""},
-		{"unavailable", &relay.Error{Reason: relay.ProviderUnavailable, RetryAfter: time.Minute}, 503, "provider_unavailable", "fr", "60"},
-		{"unavailable, nobody knows for how long", &relay.Error{Reason: relay.ProviderUnavailable}, 503, "provider_unavailable", "fr", "1"},
-		{"timeout", &relay.Error{Reason: relay.Timeout}, 504, "timeout", "fr", ""},
-		{"uncertain", &relay.Error{Reason: relay.Uncertain}, 504, "uncertain", "fr", ""},
-		{"internal", &relay.Error{Reason: relay.Internal}, 500, "internal", "fr", ""},
-		{"the mail's language goes first", &relay.Error{Reason: relay.Timeout, Locale: "fr-CA"}, 504, "timeout", "fr-CA", ""},
-		{"wrapped", fmt.Errorf("outer: %w", &relay.Error{Reason: relay.Invalid}), 422, "invalid", "fr", ""},
-		{"a bare deadline", fmt.Errorf("outer: %w", context.DeadlineExceeded), 504, "timeout", "fr", ""},
-		{"anything else", errors.New("disk full"), 500, "internal", "fr", ""},
+		{"recipient refused", mail.Delivery{Reason: mail.RecipientRefused, Locale: "fr"}, 422, "recipient_refused", "fr", ""},
+		{"suppressed", mail.Delivery{Reason: mail.RecipientSuppressed, Locale: "fr"}, 422, "recipient_suppressed", "fr", ""},
+		{"rate limited", mail.Delivery{Reason: mail.RateLimited, RetryAfter: 90 * time.Second, Locale: "fr"}, 429, "rate_limited", "fr", "90"},
+		{"a part of a second counts whole", mail.Delivery{Reason: mail.RateLimited, RetryAfter: 1001 * time.Millisecond, Locale: "fr"}, 429, "rate_limited", "fr", "2"},
+		{"provider refused", mail.Delivery{Reason: mail.ProviderRefused, RetryAfter: time.Hour, Locale: "fr"}, 502, "provider_refused", "fr", ""},
+		{"unavailable", mail.Delivery{Reason: mail.ProviderUnavailable, RetryAfter: time.Minute, Locale: "fr"}, 503, "provider_unavailable", "fr", "60"},
+		{"unavailable, nobody knows for how long", mail.Delivery{Reason: mail.ProviderUnavailable, Locale: "fr"}, 503, "provider_unavailable", "fr", "1"},
+		{"timeout", mail.Delivery{Reason: mail.Timeout, Locale: "fr"}, 504, "timeout", "fr", ""},
+		{"uncertain", mail.Delivery{Reason: mail.Uncertain, Locale: "fr"}, 504, "uncertain", "fr", ""},
+		{"internal", mail.Delivery{Reason: mail.Internal, Locale: "fr"}, 500, "internal", "fr", ""},
+		{"the mail's language goes first", mail.Delivery{Reason: mail.Timeout, Locale: "fr-CA"}, 504, "timeout", "fr-CA", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := serve(publicWith(refuse(test.err), new(logs)),
+			got := serve(publicWith(refuse(test.delivery), new(logs)),
 				webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"code":"123456","locale":"fr"}}`))
 			if got.Header.Get("Retry-After") != test.retryAfter {
 				t.Errorf("Retry-After is %q, want %q", got.Header.Get("Retry-After"), test.retryAfter)
@@ -292,7 +289,7 @@ func TestRoutes(t *testing.T) {
 	tests := []struct {
 		method, path string
 		code         int
-		word         relay.Reason
+		word         mail.Reason
 		allow        string
 	}{
 		{"GET", "/healthz", 200, "", ""},
@@ -326,12 +323,12 @@ func TestRoutes(t *testing.T) {
 // A panic may come from anywhere and say anything.
 func TestPanicIsAnAnswer(t *testing.T) {
 	log := new(logs)
-	h := publicWith(deliver(func(_ context.Context, r relay.Request) (relay.Receipt, error) {
+	h := publicWith(deliver(func(_ context.Context, r relay.Request) *mail.Delivery {
 		panic(fmt.Sprint("bad payload: ", r.Payload))
 	}), log)
 	body := `{"to":"alice@example.com","type":"SignIn","payload":{"code":"123456"}}`
 	got := serve(h, webhookRequest(body))
-	checkFailure(t, got, 500, relay.Internal, "en")
+	checkFailure(t, got, 500, mail.Internal, "en")
 	line := log.line(t, "panic")
 	if line["type"] != "string" || !strings.Contains(fmt.Sprint(line["stack"]), "TestPanicIsAnAnswer") {
 		t.Errorf("the panic is logged as %v", line)
@@ -349,8 +346,10 @@ type brokenWords struct{ words }
 func (brokenWords) Sentence(string, string) string { panic("no words") }
 
 func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
-	h := NewPublic(testSettings(), Public{Relay: refuse(&relay.Error{Reason: relay.Timeout}), Sentences: brokenWords{},
-		Metrics: NewMetrics(prometheus.NewRegistry(), nil), Logger: slog.New(slog.DiscardHandler), MailLogger: slog.New(slog.DiscardHandler)})
+	o := testOptions()
+	o.Relay, o.Sentences = refuse(mail.Delivery{Reason: mail.Timeout}), brokenWords{}
+	o.Metrics, o.Logger = NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler)
+	h := NewPublic(o)
 	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{}}`))
 	if body := bodyOf(t, got); got.StatusCode != 504 || !strings.HasPrefix(body, apology+" (ref ") {
 		t.Errorf("got %d %q", got.StatusCode, body)
@@ -359,17 +358,16 @@ func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	h := NewPublic(testSettings(), Public{
-		Relay: deliver(func(ctx context.Context, r relay.Request) (relay.Receipt, error) {
-			if r.Type == "SignIn" {
-				return accept(ctx, r)
-			}
-			return relay.Receipt{}, &relay.Error{Reason: relay.ProviderRefused, Attempts: []relay.Attempt{
-				{Provider: "main", Err: &providers.Error{Kind: providers.Configuration}}}}
-		}),
-		Sentences: words{}, Metrics: NewMetrics(registry, []string{"SignIn"}),
-		Logger: slog.New(slog.DiscardHandler), MailLogger: slog.New(slog.DiscardHandler),
+	o := testOptions()
+	o.Relay = deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		if r.Type == "SignIn" {
+			return accept(ctx, r)
+		}
+		return refuse(mail.Delivery{Reason: mail.ProviderRefused,
+			Attempts: []mail.Attempt{{Provider: "main", Kind: "configuration"}}})(ctx, r)
 	})
+	o.Sentences, o.Metrics, o.Logger = words{}, NewMetrics(registry, []string{"SignIn"}), slog.New(slog.DiscardHandler)
+	h := NewPublic(o)
 	for _, messageType := range []string{"SignIn", "Surprise1", "Surprise2"} {
 		serve(h, webhookRequest(`{"to":"alice@example.com","type":"`+messageType+`","payload":{}}`))
 	}
@@ -377,9 +375,9 @@ func TestMetrics(t *testing.T) {
 	serve(h, httptest.NewRequest("GET", "/healthz", nil))
 	got := metricsText(t, registry)
 	for _, want := range []string{
-		`relay_requests_total{error="",status="200"} 1`,
-		`relay_requests_total{error="provider_refused",status="502"} 2`,
-		`relay_requests_total{error="not_found",status="404"} 1`,
+		`relay_requests_total{authorization="0",error="",status="200"} 1`,
+		`relay_requests_total{authorization="0",error="provider_refused",status="502"} 2`,
+		`relay_requests_total{authorization="",error="not_found",status="404"} 1`,
 		`relay_request_duration_seconds_count 3`,
 		`relay_mails_total{error="",provider="main",type="SignIn"} 1`,
 		`relay_mails_total{error="provider_refused",provider="",type="other"} 2`,
@@ -395,7 +393,7 @@ func TestMetrics(t *testing.T) {
 
 func metricsText(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
-	h := NewAdmin(AdminSettings{}, Admin{Ready: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
+	h := NewAdmin(Admin{Ready: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
 	r := httptest.NewRequest("GET", "http://localhost:9090/metrics", nil)
 	return bodyOf(t, serve(h, r))
 }

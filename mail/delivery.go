@@ -1,6 +1,9 @@
 package mail
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Delivery is one mail and what became of it. Whoever tells of the mail reads
 // this value: the log line, the metrics, the answer to the caller, the record. It
@@ -56,8 +59,10 @@ const (
 	StatusFailed Status = "failed"
 	// StatusUncertain: it was handed over and no verdict came back.
 	StatusUncertain Status = "uncertain"
-	// StatusRefused: its recipient or its content was refused for good.
+	// StatusRefused: its recipient was refused for good.
 	StatusRefused Status = "refused"
+	// StatusSuppressed: its recipient is on a list of addresses to spare.
+	StatusSuppressed Status = "suppressed"
 )
 
 // Reason is the machine-readable word for a mail that no provider accepted. It
@@ -70,6 +75,8 @@ const (
 	RecipientRefused Reason = "recipient_refused"
 	// RecipientSuppressed: a service has it on its list of addresses to spare.
 	RecipientSuppressed Reason = "recipient_suppressed"
+	// RateLimited: a limit of the relay's own.
+	RateLimited Reason = "rate_limited"
 	// ProviderRefused: every provider refused the message or its own configuration.
 	ProviderRefused Reason = "provider_refused"
 	// ProviderUnavailable: providers were down, throttling or at their bound.
@@ -100,3 +107,14 @@ type Attempt struct {
 
 // AttemptAccepted is the kind of an attempt that was accepted.
 const AttemptAccepted = "accepted"
+
+// String describes the attempt in one line, without its provider and duration.
+func (a Attempt) String() string {
+	said := make([]string, 0, 5)
+	for _, part := range []string{a.Kind, a.Stage, a.Code, a.Detail, a.Hint} {
+		if part != "" {
+			said = append(said, part)
+		}
+	}
+	return strings.Join(said, ": ")
+}

@@ -1,14 +1,20 @@
 // Package relay is the straight line of one mail: route, render, send.
 //
-// Deliver takes what Logto asked for, chooses a route, has the mail rendered
-// once, and offers it to the route's providers in order until one accepts it. A
-// provider that brought templates of its own has the mail rendered from those.
-// Whether a failure moves on to the next provider depends on its kind alone:
+// Deliver takes what Logto asked for, decides the language and the route, and
+// makes an attempt at the route's providers in order until one accepts the mail
+// (deliver.go has all steps, from the first to the last). Whether a failure moves
+// on to the next provider depends on its kind alone:
 //
 //	configuration, rate-limited, temporary   next provider
 //	recipient, message                       stop: the same fails again
 //	uncertain                                next provider once, with the same
 //	                                         content, or stop, as configured
+//
+// # Rendering
+//
+// A mail is rendered in the attempt that needs it, and once for all attempts that
+// share a renderer. A provider that brought templates of its own has a renderer of
+// its own.
 //
 // # Time
 //
@@ -21,29 +27,29 @@
 //
 // A provider that keeps failing, is throttled or has a wrong key is put behind
 // all others for a while (see health). Each has a bound on the sends under way;
-// a mail that finds all of them taken waits for a moment only.
+// a mail that finds all of them taken waits for a moment only. Both belong to the
+// Provider, which outlives the Relay when a new configuration leaves it as it was.
 package relay
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"time"
 
-	"logto-email-relay/mail"
-	"logto-email-relay/providers"
 	"logto-email-relay/templates"
 )
 
-// Renderer writes the mail: message type and language to subject, HTML and text.
+// Renderer writes mails: message type and language to subject, HTML and text.
 type Renderer interface {
-	// Locale returns the language that a mail with this payload is written in.
-	Locale(payload map[string]any) string
+	// Locale returns the language that a mail of a type is written in for the
+	// reader of this payload.
+	Locale(messageType string, payload map[string]any) string
+	// Render writes one mail in the language that the request names.
 	Render(r templates.Request) (templates.Mail, error)
 }
 
 // Options are what a Relay is made of.
 type Options struct {
+	// Renderer writes the mails of all providers without one of their own, and
+	// decides the language of every mail.
 	Renderer Renderer
 	// Members are the providers in order of failover.
 	Members  []Member
@@ -58,236 +64,65 @@ type Options struct {
 	Changed func(Status)
 }
 
-// Member is a provider as the relay knows it.
+// Member is a provider of one configuration.
 type Member struct {
-	Name     string
-	Provider providers.Provider
-	// Sender is the sender of the provider's own settings, if any.
-	Sender providers.Sender
+	*Provider
 	// Renderer writes this provider's mails from templates of its own settings;
 	// nil if it has none.
 	Renderer Renderer
-	// Timeout bounds one attempt; zero for no bound of its own.
-	Timeout time.Duration
-	// MaxConcurrent bounds the sends under way at a time.
-	MaxConcurrent int
+}
+
+// Request is one mail that Logto asks for, validated.
+type Request struct {
+	// ID is the id of the webhook and its mail (see mail.NewID).
+	ID string
+	// To is the recipient as mail.ParseRecipient returns it.
+	To string
+	// Type is Logto's message type; one that the templates do not know is sent
+	// as Generic.
+	Type string
+	// Payload is the JSON object that came with it, numbers as json.Number.
+	Payload map[string]any
 }
 
 // Relay sends mails. It is safe for use by many goroutines at a time.
 type Relay struct {
 	renderer      Renderer
-	members       []*member // in order of failover
-	routes        []Route
-	paths         []path // of the routes
-	general       path   // for mails that no route takes
+	members       []Member // in order of failover
+	routes        []routed
+	unrouted      routed // for mails that no route takes
 	sender        Sender
 	failUncertain bool
 	changed       func(Status)
 }
 
-type member struct {
-	Member
-	health health
-	slots  chan struct{}
-}
-
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
-	r := &Relay{renderer: o.Renderer, routes: o.Routes, sender: o.Sender,
+	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
 		failUncertain: o.FailUncertain, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}
-	byName := make(map[string]*member)
+	byName := make(map[string]Member)
 	for _, m := range o.Members {
-		one := &member{Member: m, slots: make(chan struct{}, m.MaxConcurrent)}
-		r.members = append(r.members, one)
-		byName[m.Name] = one
+		byName[m.Name] = m
 	}
-	r.general = path{-1, r.members, nil, o.Branding}
+	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding}
 	for i, route := range o.Routes {
 		members := r.members
 		if len(route.Providers) > 0 {
 			members = nil
 		}
 		for _, name := range route.Providers {
-			one, found := byName[name]
+			m, found := byName[name]
 			if !found {
 				return nil, fmt.Errorf("routes[%d] names provider %q, which does not exist", i, name)
 			}
-			members = append(members, one)
+			members = append(members, m)
 		}
-		r.paths = append(r.paths, path{i, members, route.Sender, override(o.Branding, route.Branding)})
+		r.routes = append(r.routes, routed{Route: route, index: i, members: members, branding: override(o.Branding, route.Branding)})
 	}
 	return r, nil
-}
-
-// Deliver sends one mail. A nil error means that a provider accepted it; any
-// other end is a *Error. The context must have a deadline.
-func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
-	walk, err := r.prepare(request)
-	if err != nil {
-		return Receipt{}, err
-	}
-	receipt, err := walk.offer(ctx)
-	if err != nil {
-		return Receipt{}, walk.failed(err)
-	}
-	receipt.Attempts = walk.attempts
-	return receipt, nil
-}
-
-// prepare makes a mail ready to be offered. It is apart from Deliver so that its
-// stack is given back before the wait for a provider.
-func (r *Relay) prepare(request Request) (*walk, error) {
-	locale := r.renderer.Locale(request.Payload)
-	w := &walk{relay: r, request: request, path: r.pathFor(&request, locale), locale: locale}
-	mail, err := w.render(r.renderer)
-	if err != nil {
-		return nil, &Error{Reason: Internal, Locale: locale, Err: fmt.Errorf("render: %w", err)}
-	}
-	w.locale, w.mail, w.start = mail.Locale, mail, time.Now()
-	return w, nil
-}
-
-// path is where a route leads its mails.
-type path struct {
-	route    int // index in routes, -1 for none
-	members  []*member
-	sender   *Sender
-	branding templates.Branding
-}
-
-func (r *Relay) pathFor(request *Request, locale string) *path {
-	if len(r.routes) > 0 {
-		seen := traitsOf(request, locale)
-		for i := range r.routes {
-			if r.routes[i].matches(&seen) {
-				return &r.paths[i]
-			}
-		}
-	}
-	return &r.general
-}
-
-// override lays a route's branding over the general one, key by key.
-func override(branding templates.Branding, by *templates.Branding) templates.Branding {
-	if by == nil {
-		return branding
-	}
-	for _, key := range []struct{ to, from *string }{
-		{&branding.SenderName, &by.SenderName},
-		{&branding.CompanyInformation, &by.CompanyInformation},
-		{&branding.AppLogo, &by.AppLogo},
-		{&branding.AppLogoDark, &by.AppLogoDark},
-		{&branding.Color, &by.Color},
-	} {
-		if *key.from != "" {
-			*key.to = *key.from
-		}
-	}
-	if !by.Support.IsZero() {
-		branding.Support = by.Support
-	}
-	return branding
-}
-
-// write returns the mail for a provider, from the provider's own templates if it
-// has some.
-func (w *walk) write(m *member) (*templates.Mail, error) {
-	if m.Renderer != nil {
-		return w.render(m.Renderer)
-	}
-	if first := w.mail; first != nil {
-		w.mail = nil
-		return first, nil
-	}
-	return w.render(w.relay.renderer)
-}
-
-func (w *walk) render(by Renderer) (*templates.Mail, error) {
-	mail, err := by.Render(templates.Request{
-		Type: w.request.Type, Payload: w.request.Payload, Branding: w.path.branding,
-	})
-	return &mail, err
-}
-
-// compose makes the message, but for its sender.
-func (w *walk) compose(written *templates.Mail) *mail.Message {
-	message := &mail.Message{
-		ID:      w.request.ID,
-		Date:    w.start,
-		To:      w.request.To,
-		Subject: written.Subject,
-		Text:    written.Text,
-		HTML:    written.HTML,
-		Locale:  written.Locale,
-		Type:    w.request.Type,
-		Payload: w.request.Payload,
-		Headers: []mail.Header{
-			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
-			{Name: "Auto-Submitted", Value: "auto-generated"},
-			{Name: "X-Auto-Response-Suppress", Value: "All"},
-			// Keeps Gmail from folding the newest code under older ones.
-			{Name: "X-Entity-Ref-ID", Value: w.request.ID},
-			{Name: "Content-Language", Value: written.Locale},
-		},
-	}
-	if written.Locale == "" {
-		message.Headers = message.Headers[:len(message.Headers)-1]
-	}
-	if written.Stored != nil {
-		message.Stored = written.Stored
-	}
-	return message
-}
-
-// message makes the whole message for a provider. Its sender is the route's,
-// else the provider's own, where a template may have a reply address of its own,
-// else the general one.
-func (w *walk) message(m *member, written *templates.Mail) *mail.Message {
-	message := w.compose(written)
-	from, replyTo := w.relay.sender.From, w.relay.sender.ReplyTo
-	if !m.Sender.From.IsZero() {
-		from = m.Sender.From
-	}
-	if !m.Sender.ReplyTo.IsZero() {
-		replyTo = m.Sender.ReplyTo
-	}
-	if written.ReplyTo.Address != "" {
-		replyTo.Address = written.ReplyTo
-	}
-	if s := w.path.sender; s != nil {
-		if !s.From.IsZero() {
-			from = s.From
-		}
-		if !s.ReplyTo.IsZero() {
-			replyTo = s.ReplyTo
-		}
-	}
-	message.From, message.ReplyTo = from.Address, replyTo.Address
-	if message.From.Name == "" {
-		message.From.Name = w.path.branding.SenderName
-	}
-	message.MessageID = message.ID + "@" + mail.Domain(message.From.Address)
-	return message
-}
-
-// errNobodyAccepted is the cause of a mail that all its providers failed; what
-// each of them said stands in the attempts.
-var errNobodyAccepted = errors.New("no provider accepted the mail")
-
-// Status is the state of one provider, for probes, metrics and the log.
-type Status struct {
-	Name string
-	// Resting tells that the provider is put behind all others, and Until when
-	// the next mail tries it in its turn again.
-	Resting bool
-	Until   time.Time
-	// Cause is why it rests.
-	Cause *providers.Error
-	// InFlight is how many sends are under way, of MaxConcurrent at most.
-	InFlight, MaxConcurrent int
 }
 
 // Status returns the state of every provider in order of failover.
@@ -299,41 +134,12 @@ func (r *Relay) Status() []Status {
 	return list
 }
 
-func (m *member) status() Status {
-	m.health.mu.Lock()
-	defer m.health.mu.Unlock()
-	status := Status{Name: m.Name, Resting: m.health.resting, InFlight: len(m.slots), MaxConcurrent: cap(m.slots)}
-	if m.health.resting {
-		status.Until, status.Cause = m.health.restUntil, m.health.cause
+// RouteFor tells which route a request takes, counted from 0, or -1 when none
+// matches, and which providers it would be sent through.
+func (r *Relay) RouteFor(request Request) (route int, providers []string) {
+	d := r.begin(&request)
+	for _, m := range d.route.members {
+		providers = append(providers, m.Name)
 	}
-	return status
-}
-
-// Suspend puts a provider behind all others because of a failure to sign in, as
-// if mails had failed.
-func (r *Relay) Suspend(name string, cause *providers.Error) {
-	for _, m := range r.members {
-		if m.Name == name {
-			m.health.suspend(cause, time.Now())
-		}
-	}
-}
-
-// Resume ends a provider's rest, because it could be signed in at.
-func (r *Relay) Resume(name string) {
-	for _, m := range r.members {
-		if m.Name == name && m.health.record(nil, time.Now()) {
-			r.changed(m.status())
-		}
-	}
-}
-
-// Way tells which route a request takes, counted from 0, or -1 when none
-// matches, and which providers it would be offered to.
-func (r *Relay) Way(request Request) (route int, names []string) {
-	path := r.pathFor(&request, r.renderer.Locale(request.Payload))
-	for _, m := range path.members {
-		names = append(names, m.Name)
-	}
-	return path.route, names
+	return d.Route, providers
 }

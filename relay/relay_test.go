@@ -51,7 +51,7 @@ func hangs(kind providers.Kind) *fakeProvider {
 // fakeRenderer writes the same mail in the payload's locale.
 type fakeRenderer struct{ err error }
 
-func (fakeRenderer) Locale(payload map[string]any) string {
+func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 	if locale, ok := payload["locale"].(string); ok {
 		return locale
 	}
@@ -59,7 +59,7 @@ func (fakeRenderer) Locale(payload map[string]any) string {
 }
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
-	return templates.Mail{Locale: f.Locale(r.Payload), Subject: r.Branding.SenderName + " mail",
+	return templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
 		Text: "text", HTML: mail.BodyOf("<p>html</p>"), Known: true}, f.err
 }
 
@@ -76,7 +76,7 @@ func newRelay(t testing.TB, change func(*relay.Options), members ...*fakeProvide
 	t.Helper()
 	o := relay.Options{Renderer: fakeRenderer{}, Sender: relay.Sender{From: mailbox(t, "Acme <no-reply@acme.example>")}}
 	for i, p := range members {
-		o.Members = append(o.Members, relay.Member{Name: string(rune('a' + i)), Provider: p, MaxConcurrent: 2})
+		o.Members = append(o.Members, relay.Member{Provider: relay.NewProvider(relay.ProviderOptions{Name: string(rune('a' + i)), Service: p, MaxConcurrent: 2})})
 	}
 	if change != nil {
 		change(&o)
@@ -88,7 +88,7 @@ func newRelay(t testing.TB, change func(*relay.Options), members ...*fakeProvide
 	return r
 }
 
-func deliver(t testing.TB, r *relay.Relay) (relay.Receipt, error) {
+func deliver(t testing.TB, r *relay.Relay) *mail.Delivery {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
@@ -97,7 +97,7 @@ func deliver(t testing.TB, r *relay.Relay) (relay.Receipt, error) {
 
 func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
 	type outcome struct {
-		reason   relay.Reason // empty: accepted
+		reason   mail.Reason // empty: accepted
 		provider string
 		calls    []int32
 	}
@@ -115,35 +115,31 @@ func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
 		{"uncertain goes on", nil, []*fakeProvider{fails(e(providers.Uncertain)), accepts("2")}, outcome{"", "b", []int32{1, 1}}},
 		{"uncertain goes on once only", nil,
 			[]*fakeProvider{fails(e(providers.Uncertain)), fails(e(providers.Uncertain)), accepts("3")},
-			outcome{relay.Uncertain, "", []int32{1, 1, 0}}},
+			outcome{mail.Uncertain, "", []int32{1, 1, 0}}},
 		{"uncertain stops when told so", func(o *relay.Options) { o.FailUncertain = true },
-			[]*fakeProvider{fails(e(providers.Uncertain)), accepts("2")}, outcome{relay.Uncertain, "", []int32{1, 0}}},
-		{"recipient stops", nil, []*fakeProvider{fails(e(providers.Recipient)), accepts("2")}, outcome{relay.RecipientRefused, "", []int32{1, 0}}},
+			[]*fakeProvider{fails(e(providers.Uncertain)), accepts("2")}, outcome{mail.Uncertain, "", []int32{1, 0}}},
+		{"recipient stops", nil, []*fakeProvider{fails(e(providers.Recipient)), accepts("2")}, outcome{mail.RecipientRefused, "", []int32{1, 0}}},
 		{"suppressed stops", nil, []*fakeProvider{fails(providers.Error{Kind: providers.Recipient, Suppressed: true}), accepts("2")},
-			outcome{relay.RecipientSuppressed, "", []int32{1, 0}}},
-		{"message stops", nil, []*fakeProvider{fails(e(providers.Content)), accepts("2")}, outcome{relay.ProviderRefused, "", []int32{1, 0}}},
+			outcome{mail.RecipientSuppressed, "", []int32{1, 0}}},
+		{"message stops", nil, []*fakeProvider{fails(e(providers.Content)), accepts("2")}, outcome{mail.ProviderRefused, "", []int32{1, 0}}},
 		{"all misconfigured", nil, []*fakeProvider{fails(e(providers.Configuration)), fails(e(providers.Configuration))},
-			outcome{relay.ProviderRefused, "", []int32{1, 1}}},
+			outcome{mail.ProviderRefused, "", []int32{1, 1}}},
 		{"what will pass is told before what an operator must mend", nil,
 			[]*fakeProvider{fails(e(providers.Configuration)), fails(e(providers.Temporary))},
-			outcome{relay.ProviderUnavailable, "", []int32{1, 1}}},
+			outcome{mail.ProviderUnavailable, "", []int32{1, 1}}},
 		{"a mail that may be on its way is told before all else", nil,
 			[]*fakeProvider{fails(e(providers.Uncertain)), fails(e(providers.Recipient))},
-			outcome{relay.Uncertain, "", []int32{1, 1}}},
+			outcome{mail.Uncertain, "", []int32{1, 1}}},
 		{"a foreign error promises nothing", nil, []*fakeProvider{{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 			return providers.Receipt{}, errors.New("odd")
-		}}}, outcome{relay.Uncertain, "", []int32{1}}},
+		}}}, outcome{mail.Uncertain, "", []int32{1}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			receipt, err := deliver(t, newRelay(t, test.change, test.members...))
-			got := outcome{provider: receipt.Provider}
-			if err != nil {
-				var failure *relay.Error
-				if !errors.As(err, &failure) {
-					t.Fatalf("error %T is not a *relay.Error", err)
-				}
-				got.reason = failure.Reason
+			d := deliver(t, newRelay(t, test.change, test.members...))
+			got := outcome{provider: d.Provider, reason: d.Reason}
+			if d.Accepted() != (d.Reason == "") || d.Accepted() != (d.Provider != "") {
+				t.Errorf("the delivery contradicts itself: %+v", d)
 			}
 			for _, m := range test.members {
 				got.calls = append(got.calls, m.calls.Load())
@@ -166,7 +162,7 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 		name     string
 		change   func(*relay.Options)
 		failures []providers.Kind // of the first provider, one a send; then it accepts
-		reason   relay.Reason
+		reason   mail.Reason
 		provider string
 		first    int32 // sends to the first provider
 		second   int32 // sends to the next one, which accepts
@@ -174,11 +170,11 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 		{"accepted the second time", nil, []providers.Kind{uncertain}, "", "a", 2, 0},
 		{"twice in doubt", nil, []providers.Kind{uncertain, uncertain}, "", "b", 2, 1},
 		{"in trouble the second time", nil, []providers.Kind{uncertain, temporary}, "", "b", 2, 1},
-		{"refused the second time", nil, []providers.Kind{uncertain, recipient}, relay.Uncertain, "", 2, 0},
+		{"refused the second time", nil, []providers.Kind{uncertain, recipient}, mail.Uncertain, "", 2, 0},
 		{"nothing but doubt is repeated", nil, []providers.Kind{temporary}, "", "b", 1, 1},
 		{"also where doubt is final", func(o *relay.Options) { o.FailUncertain = true }, []providers.Kind{uncertain}, "", "a", 2, 0},
 		{"twice in doubt, where doubt is final", func(o *relay.Options) { o.FailUncertain = true },
-			[]providers.Kind{uncertain, uncertain}, relay.Uncertain, "", 2, 0},
+			[]providers.Kind{uncertain, uncertain}, mail.Uncertain, "", 2, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var ids []string
@@ -192,18 +188,17 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 			}
 			second := accepts("2")
 			r := newRelay(t, func(o *relay.Options) {
-				o.Members[0].Provider = repeatable{first}
+				o.Members[0].Service = repeatable{first}
 				if test.change != nil {
 					test.change(o)
 				}
 			}, first, second)
-			receipt, err := deliver(t, r)
-			var failure *relay.Error
-			if errors.As(err, &failure) != (test.reason != "") || failure != nil && failure.Reason != test.reason {
-				t.Errorf("error %v, want %q", err, test.reason)
+			d := deliver(t, r)
+			if d.Reason != test.reason {
+				t.Errorf("reason %q, want %q", d.Reason, test.reason)
 			}
-			if receipt.Provider != test.provider || first.calls.Load() != test.first || second.calls.Load() != test.second {
-				t.Errorf("provider %q after %d and %d sends", receipt.Provider, first.calls.Load(), second.calls.Load())
+			if d.Provider != test.provider || first.calls.Load() != test.first || second.calls.Load() != test.second {
+				t.Errorf("provider %q after %d and %d sends", d.Provider, first.calls.Load(), second.calls.Load())
 			}
 			if len(slices.Compact(ids)) != 1 {
 				t.Errorf("the sends had the ids %q", ids)
@@ -215,9 +210,9 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 func TestAMailIsNotRepeatedWithoutTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := hangs(providers.Uncertain)
-		r := newRelay(t, func(o *relay.Options) { o.Members[0].Provider = repeatable{hung} }, hung)
-		if _, err := deliver(t, r); err == nil || hung.calls.Load() != 1 {
-			t.Errorf("%v after %d sends", err, hung.calls.Load())
+		r := newRelay(t, func(o *relay.Options) { o.Members[0].Service = repeatable{hung} }, hung)
+		if d := deliver(t, r); d.Accepted() || hung.calls.Load() != 1 {
+			t.Errorf("%+v after %d sends", d, hung.calls.Load())
 		}
 	})
 }
@@ -231,9 +226,8 @@ func TestAHungProviderLeavesTheNextItsTime(t *testing.T) {
 			left = time.Until(deadline)
 			return providers.Receipt{ID: "2"}, nil
 		}}
-		receipt, err := deliver(t, newRelay(t, nil, hangs(providers.Temporary), second))
-		if err != nil || receipt.Provider != "b" {
-			t.Fatalf("got %+v, %v; want the second provider's receipt", receipt, err)
+		if d := deliver(t, newRelay(t, nil, hangs(providers.Temporary), second)); d.Provider != "b" {
+			t.Fatalf("got %+v; want the second provider's receipt", d)
 		}
 		if waited := time.Since(start); waited != 4*time.Second || left != 4*time.Second {
 			t.Errorf("waited %v and left the second %v; want 4s each", waited, left)
@@ -245,14 +239,13 @@ func TestNothingOutlastsTheDeadline(t *testing.T) {
 	for _, kind := range []providers.Kind{providers.Temporary, providers.Uncertain} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			_, err := deliver(t, newRelay(t, nil, hangs(kind), hangs(kind), hangs(kind), hangs(kind), hangs(kind), hangs(kind)))
+			d := deliver(t, newRelay(t, nil, hangs(kind), hangs(kind), hangs(kind), hangs(kind), hangs(kind), hangs(kind)))
 			if took := time.Since(start); took > 8*time.Second {
 				t.Errorf("%v: took %v", kind, took)
 			}
-			var failure *relay.Error
-			want := map[providers.Kind]relay.Reason{providers.Temporary: relay.Timeout, providers.Uncertain: relay.Uncertain}[kind]
-			if !errors.As(err, &failure) || failure.Reason != want {
-				t.Errorf("%v: got %v, want %s", kind, err, want)
+			want := map[providers.Kind]mail.Reason{providers.Temporary: mail.Timeout, providers.Uncertain: mail.Uncertain}[kind]
+			if d.Reason != want {
+				t.Errorf("%v: got %+v, want %s", kind, d, want)
 			}
 		})
 	}
@@ -262,8 +255,8 @@ func TestAProvidersOwnTimeoutBoundsItsAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		r := newRelay(t, func(o *relay.Options) { o.Members[0].Timeout = time.Second }, hangs(providers.Temporary), accepts("2"))
-		if _, err := deliver(t, r); err != nil || time.Since(start) != time.Second {
-			t.Errorf("took %v, error %v; want 1s and none", time.Since(start), err)
+		if d := deliver(t, r); !d.Accepted() || time.Since(start) != time.Second || d.Duration != time.Second {
+			t.Errorf("took %v: %+v; want 1s and an accepted mail", time.Since(start), d)
 		}
 	})
 }
@@ -300,11 +293,11 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 					o.Changed = func(s relay.Status) { told = append(told, s.Resting) }
 				}, first, accepts("2"))
 				send := func() string {
-					receipt, err := deliver(t, r)
-					if err != nil {
-						t.Fatal(err)
+					d := deliver(t, r)
+					if !d.Accepted() {
+						t.Fatal(d)
 					}
-					return receipt.Provider
+					return d.Provider
 				}
 				for range test.failures + 5 {
 					if got := send(); got != "b" {
@@ -347,13 +340,13 @@ func TestAfterARestOneMailProbes(t *testing.T) {
 			return providers.Receipt{}, &providers.Error{Kind: providers.Configuration}
 		}}
 		r := newRelay(t, nil, first, accepts("2"))
-		if _, err := deliver(t, r); err != nil {
-			t.Fatal(err)
+		if d := deliver(t, r); !d.Accepted() {
+			t.Fatal(d)
 		}
 		time.Sleep(2 * time.Minute)
 		slow.Store(true)
 		for range 10 {
-			go func() { _, _ = deliver(t, r) }()
+			go deliver(t, r)
 		}
 		time.Sleep(2 * time.Second)
 		if calls := first.calls.Load(); calls != 2 {
@@ -367,8 +360,8 @@ func TestARestingProviderIsTriedWhenNobodyElseAccepts(t *testing.T) {
 	first := fails(providers.Error{Kind: providers.Configuration})
 	r := newRelay(t, nil, first, fails(providers.Error{Kind: providers.Temporary}))
 	for range 3 {
-		if _, err := deliver(t, r); err == nil {
-			t.Fatal("accepted by nobody, and no error")
+		if d := deliver(t, r); d.Accepted() || d.Reason == "" {
+			t.Fatal("accepted by nobody, and no reason")
 		}
 	}
 	if calls := first.calls.Load(); calls != 3 {
@@ -380,14 +373,12 @@ func TestPastItsBoundAProviderIsNotQueuedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t, nil, hangs(providers.Temporary))
 		for range 2 {
-			go func() { _, _ = deliver(t, r) }()
+			go deliver(t, r)
 		}
 		synctest.Wait()
 		start := time.Now()
-		_, err := deliver(t, r)
-		var failure *relay.Error
-		if !errors.As(err, &failure) || failure.Reason != relay.ProviderUnavailable || failure.RetryAfter <= 0 {
-			t.Errorf("got %v, want provider_unavailable with a wait", err)
+		if d := deliver(t, r); d.Reason != mail.ProviderUnavailable || d.RetryAfter <= 0 {
+			t.Errorf("got %+v, want provider_unavailable with a wait", d)
 		}
 		if took := time.Since(start); took > time.Second {
 			t.Errorf("refused after %v, want at once", took)
@@ -432,7 +423,7 @@ func TestRoutes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			route, names := r.Way(test.give)
+			route, names := r.RouteFor(test.give)
 			if got := strings.Join(names, " "); route != test.route || got != test.names {
 				t.Errorf("got route %d to %q, want %d to %q", route, got, test.route, test.names)
 			}
@@ -476,8 +467,8 @@ func TestTheSenderIsTheRoutesElseTheProvidersElseTheGeneralOne(t *testing.T) {
 					test.change(o)
 				}
 			}, remember())
-			if _, err := deliver(t, r); err != nil {
-				t.Fatal(err)
+			if d := deliver(t, r); !d.Accepted() {
+				t.Fatal(d)
 			}
 			if got.From.String() != test.from || got.ReplyTo.String() != test.replyTo || got.Subject != test.subject {
 				t.Errorf("got from %s, reply to %s, subject %q", got.From.String(), got.ReplyTo.String(), got.Subject)
@@ -491,10 +482,12 @@ func TestTheSenderIsTheRoutesElseTheProvidersElseTheGeneralOne(t *testing.T) {
 }
 
 func TestARenderErrorIsOurs(t *testing.T) {
-	_, err := deliver(t, newRelay(t, func(o *relay.Options) { o.Renderer = fakeRenderer{errors.New("broken")} }, accepts("1")))
-	var failure *relay.Error
-	if !errors.As(err, &failure) || failure.Reason != relay.Internal {
-		t.Errorf("got %v, want internal", err)
+	r := newRelay(t, func(o *relay.Options) { o.Renderer = fakeRenderer{errors.New("broken for ada@example.org")} }, accepts("1"), accepts("2"))
+	if d := deliver(t, r); d.Reason != mail.Internal || len(d.Attempts) != 1 || !strings.Contains(d.Cause, "[address]") {
+		t.Errorf("got %+v, want internal after one attempt", d)
+	}
+	if s := r.Status()[0]; s.Resting {
+		t.Errorf("a provider rests for our fault: %+v", s)
 	}
 }
 
@@ -519,9 +512,8 @@ func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
 		o.Members[0].Renderer = ownTemplates{mail: templates.Mail{Stored: stored, ReplyTo: mail.Address{Address: "help@acme.example"}}}
 		o.Members[1].Renderer = ownTemplates{fakeRenderer: fakeRenderer{err: errors.New("broken")}}
 	}, keep(&providers.Error{Kind: providers.Temporary}), accepts("never"), keep(nil))
-	receipt, err := deliver(t, r)
-	if err != nil || receipt.Provider != "c" || receipt.Locale != "en" || len(got) != 2 {
-		t.Fatalf("%+v, %v, %d messages", receipt, err, len(got))
+	if d := deliver(t, r); d.Provider != "c" || d.Locale != "en" || len(got) != 2 {
+		t.Fatalf("%+v, %d messages", d, len(got))
 	}
 	if m := got[0]; m.Stored == nil || m.Stored.Name != "sign-in" || m.Stored.Data["code"] != "482913" ||
 		m.Text != "" || m.Locale != "" || m.ReplyTo.Address != "help@acme.example" ||
@@ -537,19 +529,89 @@ func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
 // others, until a mail shows that it is well.
 func TestASuspendedProviderIsAskedLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRelay(t, nil, accepts("1"), accepts("2"))
-		r.Suspend("a", &providers.Error{Kind: providers.Temporary})
+		var a relay.Member
+		r := newRelay(t, func(o *relay.Options) { a = o.Members[0] }, accepts("1"), accepts("2"))
+		a.Suspend(&providers.Error{Kind: providers.Temporary})
 		for _, want := range []string{"b", "a", "a"} {
-			receipt, err := deliver(t, r)
-			if err != nil || receipt.Provider != want {
-				t.Errorf("accepted by %q, %v; want %s", receipt.Provider, err, want)
+			if d := deliver(t, r); d.Provider != want {
+				t.Errorf("accepted by %q; want %s", d.Provider, want)
 			}
 			time.Sleep(10 * time.Second)
 		}
-		r.Suspend("a", &providers.Error{Kind: providers.Configuration})
-		r.Resume("a")
-		if receipt, err := deliver(t, r); err != nil || receipt.Provider != "a" {
-			t.Errorf("after its rest was ended, accepted by %q, %v", receipt.Provider, err)
+		a.Suspend(&providers.Error{Kind: providers.Configuration})
+		a.Resume()
+		if d := deliver(t, r); d.Provider != "a" {
+			t.Errorf("after its rest was ended, accepted by %q", d.Provider)
 		}
+	})
+}
+
+// countingRenderer counts what it writes, and writes another mail each time.
+type countingRenderer struct {
+	fakeRenderer
+	calls *int
+}
+
+func (c countingRenderer) Render(r templates.Request) (templates.Mail, error) {
+	*c.calls++
+	m, err := c.fakeRenderer.Render(r)
+	m.Text = strings.Repeat("text ", *c.calls)
+	return m, err
+}
+
+func TestAMailIsRenderedWhereItIsNeeded(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		members        []*fakeProvider
+		own            []int // members with templates of their own
+		general, owned int   // how often each renderer wrote
+	}{
+		{"once for one", []*fakeProvider{accepts("1")}, nil, 1, 0},
+		{"once for all that share it", []*fakeProvider{fails(providers.Error{Kind: providers.Temporary}),
+			fails(providers.Error{Kind: providers.Uncertain}), accepts("3")}, nil, 1, 0},
+		{"not for one with templates of its own", []*fakeProvider{accepts("1"), accepts("2")}, []int{0}, 0, 1},
+		{"once for those around it", []*fakeProvider{fails(providers.Error{Kind: providers.Temporary}),
+			fails(providers.Error{Kind: providers.Temporary}), accepts("3")}, []int{1}, 1, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var general, owned int
+			var texts []string
+			for _, p := range test.members {
+				send := p.send
+				p.send = func(ctx context.Context, m *mail.Message) (providers.Receipt, error) {
+					texts = append(texts, m.Text)
+					return send(ctx, m)
+				}
+			}
+			r := newRelay(t, func(o *relay.Options) {
+				o.Renderer = countingRenderer{calls: &general}
+				for _, i := range test.own {
+					o.Members[i].Renderer = countingRenderer{calls: &owned}
+				}
+			}, test.members...)
+			if d := deliver(t, r); !d.Accepted() || general != test.general || owned != test.owned {
+				t.Errorf("%+v after %d and %d renderings", d, general, owned)
+			}
+			if len(slices.Compact(texts)) != 1 {
+				t.Errorf("the attempts said %q", texts)
+			}
+		})
+	}
+}
+
+// A provider outlives the relay that a new configuration replaces.
+func TestAProviderKeepsItsHealthAndItsPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := fails(providers.Error{Kind: providers.Configuration})
+		var kept []relay.Member
+		old := newRelay(t, func(o *relay.Options) { kept = o.Members }, first, hangs(providers.Temporary))
+		go deliver(t, old)
+		synctest.Wait()
+		fresh := newRelay(t, func(o *relay.Options) { o.Members = kept })
+		status := fresh.Status()
+		if !status[0].Resting || status[1].InFlight != 1 {
+			t.Errorf("the new relay sees %+v", status)
+		}
+		time.Sleep(10 * time.Second)
 	})
 }

@@ -6,41 +6,58 @@ import (
 
 	"golang.org/x/text/language"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
+	"logto-email-relay/templates"
 )
 
-// traits are what routes look at.
-type traits struct {
-	domain       string
-	kind         string
-	application  string
-	organization string
-	locale       string
+// routed is a route, or none, with what it means for the mails that take it.
+type routed struct {
+	Route
+	index    int // in the configuration, -1 for none
+	members  []Member
+	branding templates.Branding
 }
 
-func traitsOf(r *Request, locale string) traits {
-	return traits{
-		domain:       r.To[strings.LastIndexByte(r.To, '@')+1:],
-		kind:         r.Type,
-		application:  idOf(r.Payload["application"]),
-		organization: idOf(r.Payload["organization"]),
-		locale:       locale,
+// routeOf finds the route of a mail.
+func (r *Relay) routeOf(d *mail.Delivery) *routed {
+	for i := range r.routes {
+		if r.routes[i].matches(d) {
+			return &r.routes[i]
+		}
 	}
-}
-
-func idOf(context any) string {
-	object, _ := context.(map[string]any)
-	id, _ := object["id"].(string)
-	return id
+	return &r.unrouted
 }
 
 // matches tells whether every condition that the route names holds.
-func (r *Route) matches(t *traits) bool {
-	return holds(r.Domains, t.domain, settings.MatchHost) &&
-		holds(r.Types, t.kind, equal) &&
-		holds(r.Applications, t.application, equal) &&
-		holds(r.Organizations, t.organization, equal) &&
-		holds(r.Locales, t.locale, matchLocale)
+func (r *Route) matches(d *mail.Delivery) bool {
+	return holds(r.Domains, mail.Domain(d.To), settings.MatchHost) &&
+		holds(r.Types, d.Type, equal) &&
+		holds(r.Applications, d.Application, equal) &&
+		holds(r.Organizations, d.Organization, equal) &&
+		holds(r.Locales, d.Locale, matchLocale)
+}
+
+// override lays a route's branding over the general one, key by key.
+func override(branding templates.Branding, by *templates.Branding) templates.Branding {
+	if by == nil {
+		return branding
+	}
+	for _, key := range []struct{ to, from *string }{
+		{&branding.SenderName, &by.SenderName},
+		{&branding.CompanyInformation, &by.CompanyInformation},
+		{&branding.AppLogo, &by.AppLogo},
+		{&branding.AppLogoDark, &by.AppLogoDark},
+		{&branding.Color, &by.Color},
+	} {
+		if *key.from != "" {
+			*key.to = *key.from
+		}
+	}
+	if !by.Support.IsZero() {
+		branding.Support = by.Support
+	}
+	return branding
 }
 
 func holds(wanted []string, actual string, match func(wanted, actual string) bool) bool {

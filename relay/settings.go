@@ -12,6 +12,17 @@ type Sender struct {
 	ReplyTo settings.Mailbox `json:"replyTo"`
 }
 
+// overriddenBy lays another sender over this one, key by key.
+func (s Sender) overriddenBy(other Sender) Sender {
+	if !other.From.IsZero() {
+		s.From = other.From
+	}
+	if !other.ReplyTo.IsZero() {
+		s.ReplyTo = other.ReplyTo
+	}
+	return s
+}
+
 // Route is one entry of "routes". It matches a mail when every condition that
 // it names does; the first route that matches decides.
 type Route struct {

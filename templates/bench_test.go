@@ -120,7 +120,7 @@ func BenchmarkLocale(b *testing.B) {
 		b.Run(locale, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				c.Locale(p)
+				c.Locale("SignIn", p)
 			}
 		})
 	}

@@ -44,6 +44,8 @@ const Embedded = "embedded"
 type Request struct {
 	// Type is Logto's message type. An unknown one is written as Generic.
 	Type string
+	// Locale is the language to write it in, as Locale decided.
+	Locale string
 	// Payload is the JSON object that came with it.
 	Payload map[string]any
 	// Branding is the operator's, a route's laid over it.
@@ -355,7 +357,7 @@ func oneLine(subject string) string {
 // Locale returns the language that a mail with this payload is written in. Where
 // the operator has a language for some types only, the mail of another type can
 // be in the next language of the reader.
-func (c *Catalogue) Locale(payload map[string]any) string {
+func (c *Catalogue) Locale(_ string, payload map[string]any) string {
 	return c.current.Load().anyType.choose(payload)
 }
 

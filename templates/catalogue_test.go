@@ -162,7 +162,7 @@ func TestChoiceOfLanguage(t *testing.T) {
 		{"", strings.Repeat("xx ", 9) + "de", "de"}, {"", strings.Repeat("xx ", 10) + "de", "en"},
 	} {
 		p := map[string]any{"locale": test.locale, "uiLocales": test.uiLocales}
-		if got := c.Locale(p); got != test.want {
+		if got := c.Locale("SignIn", p); got != test.want {
 			t.Errorf("%.20q, %.20q: got %s, want %s", test.locale, test.uiLocales, got, test.want)
 		}
 		m, err := c.Render(Request{Type: "SignIn", Payload: p})
@@ -170,11 +170,11 @@ func TestChoiceOfLanguage(t *testing.T) {
 			t.Errorf("%.20q, %.20q: wrote %s, %v", test.locale, test.uiLocales, m.Locale, err)
 		}
 	}
-	if got := c.Locale(map[string]any{"locale": 1, "uiLocales": []any{"fr"}}); got != "en" {
+	if got := c.Locale("SignIn", map[string]any{"locale": 1, "uiLocales": []any{"fr"}}); got != "en" {
 		t.Errorf("odd types: got %s", got)
 	}
 	german := openMiniature(t, func(s *Settings) { s.DefaultLocale = "de-AT" }, "en", "de")
-	if got := german.Locale(nil); got != "de" {
+	if got := german.Locale("SignIn", nil); got != "de" {
 		t.Errorf("the default: got %s", got)
 	}
 	s := DefaultSettings()

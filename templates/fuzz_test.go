@@ -224,7 +224,7 @@ func FuzzLocale(f *testing.F) {
 	}
 	c := openMiniature(f, nil, logtoLocales()...)
 	f.Fuzz(func(t *testing.T, locale, uiLocales string) {
-		got := c.Locale(map[string]any{"locale": locale, "uiLocales": uiLocales})
+		got := c.Locale("SignIn", map[string]any{"locale": locale, "uiLocales": uiLocales})
 		if _, known := c.current.Load().tongues[got]; !known {
 			t.Fatalf("%q, %q: chose %q", locale, uiLocales, got)
 		}

@@ -113,7 +113,9 @@ func (c *Catalogue) unknowns(p mail.ConnectorTemplate, t *template) []string {
 }
 
 // Locale returns the language that the catalogue would choose.
-func (o *Overlay) Locale(payload map[string]any) string { return o.catalogue.Locale(payload) }
+func (o *Overlay) Locale(t string, payload map[string]any) string {
+	return o.catalogue.Locale(t, payload)
+}
 
 // Warnings returns what the templates rely on although Logto often leaves it
 // out, and names that no message has.

@@ -42,7 +42,7 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %+v", kind, got, err, want)
 		}
 	}
-	if got := overlay.Locale(payload); got != "ja" {
+	if got := overlay.Locale("SignIn", payload); got != "ja" {
 		t.Errorf("locale %s", got)
 	}
 	told := strings.Join(overlay.Warnings(), "\n")

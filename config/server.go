@@ -1,4 +1,4 @@
-package handlers
+package config
 
 import (
 	"net"
@@ -8,8 +8,8 @@ import (
 	"logto-email-relay/settings"
 )
 
-// Settings are the "server" section: the public listener that Logto calls.
-type Settings struct {
+// Server is the "server" section: the public listener that Logto calls.
+type Server struct {
 	// Address is where to listen, "host:port" or ":port".
 	Address string `json:"address" validate:"required,hostname_port|listen"`
 	// Authorization are the accepted values of the Authorization header, whole
@@ -23,15 +23,15 @@ type Settings struct {
 	Timeout settings.Duration `json:"timeout"`
 }
 
-// DefaultSettings are the public listener's settings before the operator's are
+// defaultServer are the public listener's settings before the operator's are
 // laid over them.
-func DefaultSettings() Settings {
-	return Settings{Address: ":8080", Timeout: settings.Duration(8 * time.Second)}
+func defaultServer() Server {
+	return Server{Address: ":8080", Timeout: settings.Duration(8 * time.Second)}
 }
 
 // Check asks for a way to tell Logto from a stranger, and for a deadline that
 // the sign-in page, which gives up after 10 s, can live with.
-func (s *Settings) Check() []settings.Problem {
+func (s *Server) Check() []settings.Problem {
 	var problems []settings.Problem
 	if len(s.Authorization) == 0 {
 		problems = append(problems, settings.Problem{Key: "authorization",
@@ -50,9 +50,9 @@ func (s *Settings) Check() []settings.Problem {
 	return problems
 }
 
-// AdminSettings are the "admin" section: the listener for probes, metrics and
+// Admin is the "admin" section: the listener for probes, metrics and
 // pages, never reachable through the public one.
-type AdminSettings struct {
+type Admin struct {
 	// Address is where to listen; empty for no admin listener.
 	Address string `json:"address" validate:"omitempty,hostname_port|listen"`
 	// Token is asked for on every page but the probes, as Bearer token or as the
@@ -60,11 +60,11 @@ type AdminSettings struct {
 	Token settings.Secret `json:"token"`
 }
 
-// DefaultAdminSettings listen on the loopback interface only.
-func DefaultAdminSettings() AdminSettings { return AdminSettings{Address: "127.0.0.1:9090"} }
+// defaultAdmin listens on the loopback interface only.
+func defaultAdmin() Admin { return Admin{Address: "127.0.0.1:9090"} }
 
 // Check wants a token as soon as others than this machine can connect.
-func (s *AdminSettings) Check() []settings.Problem {
+func (s *Admin) Check() []settings.Problem {
 	if s.Address == "" || s.Token.Reveal() != "" || isLoopback(s.Address) {
 		return nil
 	}

@@ -1,0 +1,324 @@
+package relay
+
+import (
+	"context"
+	"time"
+
+	"logto-email-relay/mail"
+	"logto-email-relay/providers"
+	"logto-email-relay/templates"
+)
+
+const (
+	// leastTime is how little time makes an attempt pointless: a provider that
+	// answers takes 50 to 500 ms.
+	leastTime = 300 * time.Millisecond
+	// longestWait bounds the wait for one of a provider's places. A longer queue
+	// would only turn a quick refusal into a slow one.
+	longestWait = 250 * time.Millisecond
+	// defaultRetryAfter is what we ask Logto's side to wait when no provider
+	// says how long.
+	defaultRetryAfter = 10 * time.Second
+)
+
+// delivery is one mail on its way, and what is known of it so far.
+type delivery struct {
+	mail.Delivery
+	relay   *Relay
+	request *Request
+	route   *routed
+	// rendered is the mail of the relay's own renderer, kept while a later attempt
+	// may want it.
+	rendered *templates.Mail
+	// What the attempts ended with, as far as the verdict depends on it.
+	seen       [providers.Uncertain + 1]bool // by kind
+	suppressed bool
+	uncertain  int  // sends that ended so and were not repeated
+	outOfTime  bool // the last send ended with the mail's time
+}
+
+// Deliver sends one mail and tells what became of it: it was accepted, or the
+// delivery has a reason why not. The context must have a deadline.
+func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
+	d := r.begin(&request)
+	if !d.attemptAll(ctx) {
+		d.conclude()
+	}
+	d.Duration = time.Since(d.Time)
+	return &d.Delivery
+}
+
+// begin decides what does not depend on any provider: language and route.
+func (r *Relay) begin(request *Request) *delivery {
+	d := &delivery{relay: r, request: request, Delivery: mail.Delivery{
+		ID:           request.ID,
+		Time:         time.Now(),
+		To:           request.To,
+		Type:         request.Type,
+		Locale:       r.renderer.Locale(request.Type, request.Payload),
+		Application:  idOf(request.Payload["application"]),
+		Organization: idOf(request.Payload["organization"]),
+	}}
+	d.route = r.routeOf(&d.Delivery)
+	d.Route = d.route.index
+	return d
+}
+
+func idOf(context any) string {
+	object, _ := context.(map[string]any)
+	id, _ := object["id"].(string)
+	return id
+}
+
+// attemptAll makes an attempt at the providers in order, those that rest after all
+// others, and tells whether one accepted the mail.
+func (d *delivery) attemptAll(ctx context.Context) bool {
+	var resting []Member
+	for i, m := range d.route.members {
+		if !m.health.admit(time.Now()) {
+			resting = append(resting, m)
+			continue
+		}
+		later := d.route.members[i+1:]
+		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyWell(later)); ends {
+			return d.Accepted()
+		}
+	}
+	for i, m := range resting {
+		isLast := i == len(resting)-1
+		if ends := d.attempt(ctx, m, isLast, !isLast); ends {
+			return d.Accepted()
+		}
+	}
+	return false
+}
+
+func anyWell(members []Member) bool {
+	for _, m := range members {
+		if m.health.wellNow() {
+			return true
+		}
+	}
+	return false
+}
+
+// attempt makes one attempt at a provider, which may be two sends if the first
+// ended in doubt and the service knows a repeated mail. isLast tells that nobody comes after, sharesTime that the next one is to have
+// half of the time. It tells whether the delivery ends here, accepted or not.
+func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime bool) (ends bool) {
+	start := time.Now()
+	deadline, _ := ctx.Deadline()
+	left := deadline.Sub(start)
+	if left < leastTime {
+		m.health.abandon()
+		d.outOfTime = true
+		d.note(m.Name, 0, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
+		return true
+	}
+	if !m.acquire(ctx, min(longestWait, left/4)) {
+		m.health.abandon()
+		d.note(m.Name, time.Since(start), &providers.Error{Kind: providers.Temporary, Stage: "wait",
+			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"})
+		return false
+	}
+	defer m.release()
+
+	keep := !isLast || m.isRepeatable()
+	failure := d.send(ctx, m, sharesTime, keep)
+	if failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime {
+		// The service itself sees to it that this cannot become a second mail. Only
+		// a verdict on the mail puts an end to the doubt.
+		again := d.send(ctx, m, sharesTime, keep)
+		if again == nil || again.Kind == providers.Recipient || again.Kind == providers.Content {
+			failure = again
+		}
+	}
+	return failure == nil || d.endsWith(failure)
+}
+
+// send renders the mail, hands it to a provider once, and notes what became of
+// it.
+func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *providers.Error {
+	start := time.Now()
+	deadline, _ := ctx.Deadline()
+	left := deadline.Sub(start)
+	limit := left
+	if sharesTime {
+		limit = left / 2
+	}
+	if m.Timeout > 0 {
+		limit = min(limit, m.Timeout)
+	}
+	if limit < left {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	message, failure := d.message(m, keep)
+	if failure != nil { // a fault of templates says nothing of the service
+		m.health.abandon()
+		d.note(m.Name, time.Since(start), failure)
+		return failure
+	}
+	receipt, err := m.Service.Send(ctx, message)
+	if err == nil {
+		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, receipt.ID
+	} else {
+		failure = providers.AsError(err)
+	}
+	end := time.Now()
+	d.note(m.Name, end.Sub(start), failure)
+	if m.health.record(failure, end) {
+		d.relay.changed(m.status())
+	}
+	d.outOfTime = failure != nil && deadline.Sub(end) < leastTime
+	return failure
+}
+
+// message renders the mail and makes the message for a provider. Its sender is the
+// route's, else the provider's own, where a template may have a reply address of
+// its own, else the general one.
+func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error) {
+	rendered, err := d.render(m, keep)
+	if err != nil {
+		return nil, &providers.Error{Kind: providers.Configuration, Stage: "render",
+			Detail: providers.Redact(err.Error()), Err: err}
+	}
+	message := &mail.Message{
+		ID:      d.ID,
+		Date:    d.Time,
+		To:      d.To,
+		Subject: rendered.Subject,
+		Text:    rendered.Text,
+		HTML:    rendered.HTML,
+		Stored:  rendered.Stored,
+		Locale:  rendered.Locale,
+		Type:    d.Type,
+		Payload: d.request.Payload,
+		Headers: []mail.Header{
+			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
+			{Name: "Auto-Submitted", Value: "auto-generated"},
+			{Name: "X-Auto-Response-Suppress", Value: "All"},
+			// Keeps Gmail from folding the newest code under older ones.
+			{Name: "X-Entity-Ref-ID", Value: d.ID},
+			{Name: "Content-Language", Value: rendered.Locale},
+		},
+	}
+	if rendered.Locale == "" {
+		message.Headers = message.Headers[:len(message.Headers)-1]
+	}
+	sender := d.relay.sender.overriddenBy(Sender(m.Sender))
+	if rendered.ReplyTo.Address != "" {
+		sender.ReplyTo.Address = rendered.ReplyTo
+	}
+	if d.route.Sender != nil {
+		sender = sender.overriddenBy(*d.route.Sender)
+	}
+	message.From, message.ReplyTo = sender.From.Address, sender.ReplyTo.Address
+	if message.From.Name == "" {
+		message.From.Name = d.route.branding.SenderName
+	}
+	message.MessageID = d.ID + "@" + mail.Domain(message.From.Address)
+	return message, nil
+}
+
+// render writes the mail, from the provider's own templates if it has some. What
+// every provider without may send is written once, and kept if a later attempt may
+// want it: to keep more would cost every mail that waits for its provider.
+func (d *delivery) render(m Member, keep bool) (*templates.Mail, error) {
+	renderer := m.Renderer
+	if renderer == nil {
+		if d.rendered != nil {
+			return d.rendered, nil
+		}
+		renderer = d.relay.renderer
+	}
+	rendered, err := renderer.Render(templates.Request{
+		Type: d.Type, Locale: d.Locale, Payload: d.request.Payload, Branding: d.route.branding,
+	})
+	if m.Renderer == nil && err != nil {
+		d.Reason, d.Cause = mail.Internal, "render: "+providers.Redact(err.Error())
+	}
+	if m.Renderer == nil && keep {
+		d.rendered = &rendered
+	}
+	return &rendered, err
+}
+
+// note takes down an attempt; failure is nil if it was accepted. This is where an
+// error of a provider becomes part of the delivery.
+func (d *delivery) note(provider string, took time.Duration, failure *providers.Error) {
+	attempt := mail.Attempt{Provider: provider, Kind: mail.AttemptAccepted, Duration: took}
+	if failure != nil {
+		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
+		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
+		d.seen[failure.Kind] = true
+		d.suppressed = d.suppressed || failure.Suppressed
+	}
+	d.Attempts = append(d.Attempts, attempt)
+}
+
+// endsWith tells whether a failure is the end of the delivery.
+func (d *delivery) endsWith(failure *providers.Error) bool {
+	switch failure.Kind {
+	case providers.Recipient, providers.Content:
+		return true
+	case providers.Uncertain:
+		d.uncertain++
+		return d.relay.failUncertain || d.uncertain > 1
+	}
+	return d.Reason != ""
+}
+
+// conclude is the end of a delivery that nobody accepted.
+func (d *delivery) conclude() {
+	if d.Reason == "" {
+		d.Reason = d.reason()
+	}
+	d.RetryAfter = d.retryAfter()
+	switch d.Reason {
+	case mail.Uncertain:
+		d.Status = mail.StatusUncertain
+	case mail.RecipientRefused:
+		d.Status = mail.StatusRefused
+	case mail.RecipientSuppressed:
+		d.Status = mail.StatusSuppressed
+	default:
+		d.Status = mail.StatusFailed
+	}
+}
+
+// reason picks the most helpful word of what the attempts ended with: that a
+// mail may be on its way, then what the reader can mend, then what will pass,
+// then what only an operator can mend.
+func (d *delivery) reason() mail.Reason {
+	switch {
+	case d.seen[providers.Uncertain]:
+		return mail.Uncertain
+	case d.suppressed:
+		return mail.RecipientSuppressed
+	case d.seen[providers.Recipient]:
+		return mail.RecipientRefused
+	case d.seen[providers.Content]:
+		return mail.ProviderRefused
+	case d.outOfTime:
+		return mail.Timeout
+	case d.seen[providers.Temporary], d.seen[providers.RateLimited]:
+		return mail.ProviderUnavailable
+	}
+	return mail.ProviderRefused
+}
+
+// retryAfter is the shortest wait that a provider asked for.
+func (d *delivery) retryAfter() time.Duration {
+	shortest := time.Duration(0)
+	for _, a := range d.Attempts {
+		if a.RetryAfter > 0 && (shortest == 0 || a.RetryAfter < shortest) {
+			shortest = a.RetryAfter
+		}
+	}
+	if shortest == 0 {
+		return defaultRetryAfter
+	}
+	return shortest
+}
