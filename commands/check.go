@@ -17,7 +17,7 @@ type checkCommand struct {
 }
 
 // Run reads everything that serve would read, and shows what it would use.
-func (command checkCommand) Run(s *surroundings) error {
+func (command checkCommand) Run(s *environment) error {
 	to, err := mail.ParseRecipient(command.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)

@@ -40,8 +40,8 @@ type commandLine struct {
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the running relay whether it is alive (for container health checks)."`
 }
 
-// surroundings are what a command may touch of the process.
-type surroundings struct {
+// environment is what a command may touch of the process.
+type environment struct {
 	ctx    context.Context
 	env    func(name string) (string, bool)
 	out    io.Writer
@@ -80,7 +80,7 @@ func Run(ctx context.Context, args, env []string, out, errOut io.Writer) (code i
 		fmt.Fprintf(errOut, "%v\nSee logto-email-relay --help.\n", err)
 		return exitConfiguration
 	}
-	err = parsed.Run(&surroundings{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config})
+	err = parsed.Run(&environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config})
 	return report(err, errOut)
 }
 
@@ -120,7 +120,7 @@ func lookup(env []string) func(string) (string, bool) {
 
 // configFile returns the file to read: the one that was asked for, else
 // config.json in the working directory, else none, which means development mode.
-func (s *surroundings) configFile() string {
+func (s *environment) configFile() string {
 	if s.file != "" {
 		return s.file
 	}
@@ -134,17 +134,17 @@ func (s *surroundings) configFile() string {
 }
 
 // load reads the configuration, and fails where there is none.
-func (s *surroundings) load() (*config.Config, []config.Notice, error) {
+func (s *environment) load() (*config.Config, []config.Notice, error) {
 	file := s.configFile()
 	if file == "" {
 		return nil, nil, fmt.Errorf("%w: there is no configuration: write config.json here, or name one with --config", errUsage)
 	}
-	c, notices, err := config.Load(file, s.env)
+	loaded, err := config.Load(file, s.env)
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) {
 		return nil, nil, fmt.Errorf("%w: %w", errUsage, err) // there is no such file
 	}
-	return c, notices, err
+	return loaded.Config, loaded.Notices, err
 }
 
 func version() string {

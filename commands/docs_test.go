@@ -58,8 +58,8 @@ func load(t *testing.T, text string) (*config.Config, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, _, err := config.Load(file, anyVariable)
-	return c, err
+	loaded, err := config.Load(file, anyVariable)
+	return loaded.Config, err
 }
 
 // Every JSON example in the documents is a configuration, a provider or a

@@ -16,7 +16,7 @@ const healthPatience = 2 * time.Second
 type healthcheckCommand struct{}
 
 // Run asks the relay of the same configuration whether it is alive.
-func (healthcheckCommand) Run(s *surroundings) error {
+func (healthcheckCommand) Run(s *environment) error {
 	address := config.Development("").Server.Address
 	if s.configFile() != "" {
 		c, _, err := s.load()

@@ -1,18 +1,14 @@
 package commands
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"logto-email-relay/config"
-	"logto-email-relay/templates"
+	"logto-email-relay/importer"
 )
 
 type importCommand struct {
@@ -24,170 +20,74 @@ type importCommand struct {
 // Run turns what an operator has into a part of the configuration, which is
 // printed, and into templates, which are written. What was done and what could
 // not be carried over goes to standard error.
-func (cmd importCommand) Run(s *surroundings) error {
+func (cmd importCommand) Run(s *environment) error {
 	text, err := os.ReadFile(cmd.File)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	i := &importer{dir: cmd.Dir, locale: cmd.Locale, secrets: make(map[string]string)}
-	if err := i.read(text); err != nil {
+	imported, err := importer.Import(text, importer.Options{Dir: cmd.Dir, Locale: cmd.Locale})
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errUsage, cmd.File, err)
 	}
-	written, err := i.write()
+	written, err := cmd.write(imported.Files)
 	for _, file := range written {
 		fmt.Fprintf(s.errOut, "wrote %s\n", file)
 	}
+	notes := imported.Notes
 	if err == nil {
-		err = i.check()
+		// Everything together, and beside what the directory held before.
+		var h *house
+		if h, err = build(imported.Config, nil); err == nil {
+			notes = append(notes, h.warnings...)
+			err = h.Close()
+		}
 	}
-	for _, note := range i.notes {
+	for _, note := range notes {
 		fmt.Fprintf(s.errOut, "note: %s\n", note)
 	}
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(i.secrets)) {
+	for _, name := range imported.Secrets {
 		fmt.Fprintf(s.errOut, "note: set %s in the environment; its value stands in %s\n", name, cmd.File)
 	}
-	snippet, err := i.snippet()
-	if err == nil {
-		_, err = s.out.Write(snippet)
-	}
-	if err == nil && i.lost > 0 {
-		err = fmt.Errorf("%d of the templates and providers could not be carried over", i.lost)
-	}
-	return err
-}
-
-// importer collects what a file holds.
-type importer struct {
-	dir, locale string
-	files       []importedTemplate
-	providers   []providerEntry
-	// variables are names that templates use and Logto does not send by itself.
-	variables []string
-	// secrets are the values of the variables that stand for them.
-	secrets map[string]string
-	notes   []string
-	// lost counts what could not be carried over at all.
-	lost int
-}
-
-func (i *importer) note(format string, arguments ...any) {
-	i.notes = append(i.notes, fmt.Sprintf(format, arguments...))
-}
-
-// lose notes something that could not be carried over.
-func (i *importer) lose(format string, arguments ...any) {
-	i.note("not carried over: "+format, arguments...)
-	i.lost++
-}
-
-// read tells the kinds of files apart by what is in them.
-func (i *importer) read(text []byte) error {
-	text = bytes.TrimPrefix(bytes.TrimSpace(text), []byte("\ufeff"))
-	if bytes.HasPrefix(text, []byte("[")) {
-		var list []emailTemplate
-		if err := json.Unmarshal(text, &list); err != nil {
-			return err
-		}
-		return i.readEmailTemplates(list)
-	}
-	var object map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	if err := decoder.Decode(&object); err != nil {
+	if _, err := s.out.Write(imported.Snippet); err != nil {
 		return err
 	}
-	if id, isConnector := object["connectorId"].(string); isConnector {
-		// The answer of Logto's GET /api/connectors/{id}.
-		settings, _ := object["config"].(map[string]any)
-		return i.readConnector(connectorTypes[id], settings)
+	if imported.Lost > 0 {
+		return fmt.Errorf("%d of the templates and providers could not be carried over", imported.Lost)
 	}
-	if kind := kindOfConnector(object); kind != "" {
-		return i.readConnector(kind, object)
-	}
-	if i.readDataSources(object) {
-		return nil
-	}
-	return errors.New("this is none of the files that can be imported: the JSON of one of Logto's email connectors, " +
-		"the answer of its GET /api/email-templates, or a datasources.json with a mail connector")
+	return nil
 }
 
-// check opens the result with the loaders that serve uses.
-func (i *importer) check() error {
-	if len(i.files) > 0 {
-		s := templates.DefaultSettings()
-		s.Dir, s.Variables = i.dir, i.variables
-		catalogue, err := templates.Open(s)
-		if err != nil {
-			return fmt.Errorf("%w: %w", errTemplates, err)
-		}
-		i.notes = append(i.notes, catalogue.Warnings()...)
-	}
-	if len(i.providers) == 0 {
-		return nil
-	}
-	c, err := i.load(i.providers)
-	if err != nil {
-		return err
-	}
-	h, err := build(c, nil)
-	if err != nil {
-		return err
-	}
-	i.notes = append(i.notes, h.warnings...)
-	return h.Close()
-}
-
-// load reads providers as a configuration.
-func (i *importer) load(list []providerEntry) (*config.Config, error) {
-	text, err := json.MarshalIndent(map[string]any{
-		"server":    map[string]any{"authorization": []string{"Bearer " + strings.Repeat("x", 32)}},
-		"sender":    map[string]any{"from": "no-reply@acme.example"},
-		"providers": list,
-	}, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "import-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	file := filepath.Join(dir, "config.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		return nil, err
-	}
-	c, notices, err := config.Load(file, func(name string) (string, bool) {
-		value, found := i.secrets[name]
-		return value, found
-	})
-	for _, notice := range notices {
-		if !slices.Contains(i.notes, notice.Text) {
-			i.note("%s", notice.Text)
+// write writes the templates, unless a file is there already that says something
+// else.
+func (cmd importCommand) write(files []importer.File) (written []string, err error) {
+	var missing []importer.File
+	var different []string
+	for _, file := range files {
+		path := filepath.Join(cmd.Dir, filepath.FromSlash(file.Path))
+		switch present, err := os.ReadFile(path); {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, importer.File{Path: path, Content: file.Content})
+		case err != nil:
+			return nil, err
+		case string(present) != file.Content:
+			different = append(different, path)
 		}
 	}
-	return c, err
-}
-
-// snippet is the part of the configuration.
-func (i *importer) snippet() ([]byte, error) {
-	part := make(map[string]any)
-	if len(i.files) > 0 {
-		section := map[string]any{"dir": i.dir}
-		if len(i.variables) > 0 {
-			section["variables"] = i.variables
+	if len(different) > 0 {
+		return nil, fmt.Errorf("nothing was written, because these files are there already and differ: %s",
+			strings.Join(different, ", "))
+	}
+	for _, file := range missing {
+		if err := os.MkdirAll(filepath.Dir(file.Path), 0o755); err != nil {
+			return written, err
 		}
-		part["templates"] = section
+		if err := os.WriteFile(file.Path, []byte(file.Content), 0o644); err != nil {
+			return written, err
+		}
+		written = append(written, file.Path)
 	}
-	if len(i.providers) > 0 {
-		part["providers"] = i.providers
-	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	err := encoder.Encode(part)
-	return b.Bytes(), err
+	return written, nil
 }

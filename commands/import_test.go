@@ -108,43 +108,6 @@ func TestImportOfAConnector(t *testing.T) {
 		"set SMTP_PASS in the environment", "1 of the templates and providers could not be carried over")
 }
 
-func TestImportKeepsTemplatesThatTheServiceKeeps(t *testing.T) {
-	i := runImport(t, `{"connectorId": "mailgun-email", "id": "abc", "config": {"domain": "mail.acme.example", "apiKey": "never-print-this",
-		"from": "Acme <no-reply@mail.acme.example>", "endpoint": null, "deliveries": {
-			"SignIn": {"subject": "Code", "html": "<p>{{code}}</p>", "text": "It is {{code}}", "replyTo": "help@acme.example"},
-			"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}}`, "--locale", "de")
-	i.expect(t, exitOK, `{
-		"providers": [{"type": "mailgun", "name": "mailgun", "domain": "mail.acme.example", "apiKey": "${MAILGUN_API_KEY}",
-			"from": "Acme <no-reply@mail.acme.example>", "deliveries": {"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}],
-		"templates": {"dir": "DIR"}}`,
-		map[string]string{"de/SignIn.html": "<title>Code</title>\n<p>{{code}}</p>\n", "de/SignIn.txt": "It is {{code}}\n"},
-		`SignIn: replyTo "help@acme.example" has no place`)
-
-	i = runImport(t, `{"serverToken": "never-print-this", "fromEmail": "no-reply@acme.example",
-		"templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}`)
-	i.expect(t, exitOK, `{"providers": [{"type": "postmark", "name": "postmark", "serverToken": "${POSTMARK_SERVER_TOKEN}",
-		"fromEmail": "no-reply@acme.example", "templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}]}`,
-		map[string]string{}, "set POSTMARK_SERVER_TOKEN")
-}
-
-func TestImportKnowsEveryConnectorByItsKeys(t *testing.T) {
-	for text, kind := range map[string]string{
-		`{"apiKey": "k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                                "sendgrid",
-		`{"accessKeyId": "k", "accessKeySecret": "s", "region": "eu-west-1"}`:                               "ses",
-		`{"accessKeyId": "k", "accessKeySecret": "s", "accountName": "a@acme.example"}`:                     "aliyun",
-		`{"endpoint": "https://mail.acme.example/logto", "authorization": "Bearer t"}`:                      "http",
-		`{"host": "smtp.example.com", "port": 465, "auth": {}, "fromEmail": "a@acme.example"}`:              "smtp",
-		`{"domain": "mail.acme.example", "apiKey": "k", "from": "a@acme.example"}`:                          "mailgun",
-		`{"serverToken": "k", "fromEmail": "a@acme.example", "templates": []}`:                              "postmark",
-		`{"connectorId": "aws-ses-mail", "config": {"region": "eu-west-1", "emailAddress": "a@b.example"}}`: "ses",
-	} {
-		i := runImport(t, text)
-		if i.code != exitOK || !strings.Contains(i.snippet, `"type": "`+kind+`"`) {
-			t.Errorf("%s: exit code %d, want a provider %s\n%s%s", text, i.code, kind, i.snippet, i.told)
-		}
-	}
-}
-
 func TestImportOfEmailTemplates(t *testing.T) {
 	i := runImport(t, `[
 		{"id": "1", "tenantId": "default", "languageTag": "en", "templateType": "SignIn", "details": {"subject": "Code", "content": "<html><body>{{code}}</body></html>",
@@ -177,21 +140,6 @@ func TestImportOfEmailTemplates(t *testing.T) {
 	i.expect(t, exitFailed, "", files, "nothing was written", "DIR/en/SignIn.html")
 }
 
-func TestImportOfDataSources(t *testing.T) {
-	i := runImport(t, `{
-		"db": {"connector": "memory"},
-		"mail": {"name": "mail", "connector": "mail", "transports": [
-			{"type": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
-				"auth": {"user": "me@gmail.example", "pass": "never-print-this"}},
-			{"type": "SMTP", "alias": "second one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "never-print-this"}},
-			{"type": "sendmail"}, {"type": "smtp", "service": "hotmail"}]}}`)
-	i.expect(t, exitFailed, `{"providers": [
-		{"type": "smtp", "name": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
-			"auth": {"user": "me@gmail.example", "pass": "${SMTP_PASS}"}},
-		{"type": "smtp", "name": "second-one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "${SECOND_ONE_PASS}"}}]}`,
-		map[string]string{}, "mail.transports[2]: a transport of type sendmail", "mail.transports[3]: there is no host")
-}
-
 func TestImportOfSomethingElse(t *testing.T) {
 	for _, text := range []string{"", "{}", "[1]", `[{"languageTag": "en"}]`, `{"connectorId": "github-universal", "config": {}}`, "no JSON", `"text"`} {
 		i := runImport(t, text)
@@ -201,30 +149,4 @@ func TestImportOfSomethingElse(t *testing.T) {
 	if code := Run(t.Context(), []string{"import", filepath.Join(t.TempDir(), "missing.json")}, nil, &out, &errOut); code != exitConfiguration {
 		t.Errorf("exit code %d for a missing file: %s", code, errOut.String())
 	}
-}
-
-// Whatever is in a file, the import does not panic and stays in its directory.
-func FuzzImport(f *testing.F) {
-	f.Add([]byte(`[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "s", "content": "{{code}}"}}]`))
-	f.Add([]byte(`{"host": "h", "port": 1, "tls": {"a": {"b": null}}, "templates": [{"usageType": "SignIn", "content": "c", "subject": "s"}, 1]}`))
-	f.Add([]byte(`{"mail": {"connector": "mail", "transports": [{"type": "smtp", "host": "h"}, null]}}`))
-	f.Add([]byte(`{"domain": "d", "apiKey": "k", "deliveries": {"Generic": {"html": "<title>"}, "x": 1}}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		i := &importer{dir: filepath.Join(t.TempDir(), "templates"), locale: "en", secrets: make(map[string]string)}
-		if i.read(text) != nil {
-			return
-		}
-		written, err := i.write()
-		if err != nil {
-			return
-		}
-		for _, path := range written {
-			if filepath.Dir(filepath.Dir(path)) != i.dir {
-				t.Errorf("a file is written to %s", path)
-			}
-		}
-		if err := i.check(); err != nil {
-			t.Errorf("what was imported does not load: %v", err)
-		}
-	})
 }

@@ -9,7 +9,7 @@ import (
 type schemaCommand struct{}
 
 // Run prints the JSON Schema, for editors and pipelines.
-func (schemaCommand) Run(s *surroundings) error {
+func (schemaCommand) Run(s *environment) error {
 	schema, err := config.Schema()
 	if err != nil {
 		return err

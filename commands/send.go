@@ -18,7 +18,7 @@ type sendCommand struct {
 
 // Run sends one sample mail the way that a webhook's mail goes: same templates,
 // same routes, same providers, same deadline.
-func (cmd sendCommand) Run(s *surroundings) error {
+func (cmd sendCommand) Run(s *environment) error {
 	to, err := mail.ParseRecipient(cmd.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)

@@ -27,7 +27,7 @@ const leave = 30 * time.Second
 type serveCommand struct{}
 
 // Run serves until the context ends, and then takes leave of everybody.
-func (serveCommand) Run(s *surroundings) error {
+func (serveCommand) Run(s *environment) error {
 	if s.configFile() == "" {
 		token := rand.Text()
 		c := config.Development(token)
@@ -53,7 +53,7 @@ type server struct {
 	logger        *slog.Logger
 }
 
-func (v *server) run(s *surroundings) (err error) {
+func (v *server) run(s *environment) (err error) {
 	if _, chosen := s.env("GOGC"); !chosen {
 		tuneCollector()
 	}

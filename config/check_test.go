@@ -43,7 +43,7 @@ func TestRulesBetweenSections(t *testing.T) {
 		"an inbox":                   file("sender", "", "providers", `[{"type": "inbox"}]`),
 		"a route without conditions": file("routes", `[{"providers": ["smtp"]}]`),
 	} {
-		if _, _, err := read("config.json", []byte(text), surroundings{}); err != nil {
+		if _, err := Parse("config.json", []byte(text), nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -75,7 +75,7 @@ func TestEveryRuleHasWords(t *testing.T) {
 						continue
 					}
 					_, plain := ruleWords[tag]
-					_, sized := ruleWords[tag+" "+sizeOf(f.kind)]
+					_, sized := ruleWords[tag+" "+formOf(f.kind).counts]
 					if !plain && !sized {
 						t.Errorf("%s: nothing tells the operator what the rule %s asks for", key, rule)
 					}
@@ -133,10 +133,11 @@ func TestNearest(t *testing.T) {
 
 func TestNotices(t *testing.T) {
 	text := file("providers", `[{"type": "smtp", "host": "a.example", "logger": "${UNSET}"}]`)
-	_, notices, err := read("config.json", []byte(text), surroundings{lookup: environment()})
+	loaded, err := Parse("config.json", []byte(text), variables())
 	if err != nil {
 		t.Fatal(err)
 	}
+	notices := loaded.Notices
 	if len(notices) != 1 || notices[0].Position.Line != 4 || !strings.HasPrefix(notices[0].Text, "providers[0].logger has no effect: ") {
 		t.Errorf("got %v", notices)
 	}

@@ -16,9 +16,9 @@ import (
 
 // decoder lays a tree over settings structs. It never stops at a problem.
 type decoder struct {
-	surroundings surroundings
-	problems     []found
-	notices      []found
+	environment *environment
+	problems    []found
+	notices     []found
 	// values remembers where every key of the file stands.
 	values map[string]keyed
 	// settled are the keys that a problem was reported for already, so that no
@@ -51,6 +51,7 @@ type field struct {
 	validate string
 	noeffect string
 	future   string
+	file     string
 }
 
 func fieldsOf(t reflect.Type) []field {
@@ -66,7 +67,7 @@ func fieldsOf(t reflect.Type) []field {
 			}
 		case f.IsExported() && key != "" && key != "-":
 			fields = append(fields, field{key, []int{i}, f.Type,
-				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future")})
+				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future"), f.Tag.Get("file")})
 		}
 	}
 	return fields
@@ -95,60 +96,17 @@ func (d *decoder) problem(at place, path, text string) {
 
 // wrongType says what belongs to a key in place of what is there.
 func (d *decoder) wrongType(n *node, path string, t reflect.Type) {
+	wanted := formOf(t)
 	switch reference := n.refers(); {
 	case reference != "":
-		d.problem(n.from, path, "the value of "+reference+" does not fit here; write "+wanted(t))
+		d.problem(n.from, path, "the value of "+reference+" does not fit here; write "+wanted.write)
 	case n.kind == scalar && n.scalar == nil:
-		d.problem(n.from, path, "write "+wanted(t)+", or remove the key")
-	case n.written() == aText && slices.Contains(unquoted, t.Kind()):
-		d.problem(n.from, path, "write "+wanted(t)+", without quotes")
+		d.problem(n.from, path, "write "+wanted.write+", or remove the key")
+	case n.written() == aText && wanted.bare:
+		d.problem(n.from, path, "write "+wanted.write+", without quotes")
 	default:
-		d.problem(n.from, path, "write "+wanted(t)+", not "+n.written())
+		d.problem(n.from, path, "write "+wanted.write+", not "+n.written())
 	}
-}
-
-// unquoted are the kinds that a beginner may take for texts.
-var unquoted = []reflect.Kind{reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64}
-
-// wanted describes what is written for a type, with an example where the type
-// alone does not say it.
-func wanted(t reflect.Type) string {
-	switch t {
-	case reflect.TypeFor[settings.Secret]():
-		return "a text in quotes"
-	case reflect.TypeFor[settings.Duration]():
-		return `a duration such as "8s"`
-	case reflect.TypeFor[settings.Milliseconds]():
-		return "a number of milliseconds such as 5000"
-	case reflect.TypeFor[settings.Texts]():
-		return "a text or a list of texts"
-	case reflect.TypeFor[settings.Headers]():
-		return `headers as an object such as {"X-Environment": "production"}`
-	case reflect.TypeFor[settings.Network]():
-		return `an address range such as "10.0.0.0/8"`
-	case reflect.TypeFor[settings.Mailbox]():
-		return `a mail address such as "Acme <no-reply@acme.example>"`
-	}
-	switch t.Kind() {
-	case reflect.String:
-		return "a text in quotes"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int64:
-		return "a whole number"
-	case reflect.Float64:
-		return "a number"
-	case reflect.Pointer:
-		return wanted(t.Elem())
-	case reflect.Slice:
-		if element := t.Elem(); element.Kind() == reflect.String || element == reflect.TypeFor[settings.Secret]() {
-			return `a list of texts in brackets, such as ["one", "two"]`
-		}
-		return "a list in brackets"
-	case reflect.Struct, reflect.Map:
-		return "an object in braces"
-	}
-	return "a value"
 }
 
 // decode lays a value over a setting.
@@ -165,8 +123,7 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 	}
 	switch target := v.Addr().Interface().(type) {
 	case settings.Unmarshaler:
-		// Headers may carry the key of a service.
-		if t != reflect.TypeFor[settings.Headers]() {
+		if !formOf(t).secret {
 			n.publish()
 		}
 		if d.expand(n, path) {
@@ -174,7 +131,6 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 		}
 		return
 	case encoding.TextUnmarshaler:
-		n.public = n.public || t != reflect.TypeFor[settings.Secret]()
 		d.decodeText(n, target, path, t)
 		return
 	}
@@ -217,7 +173,7 @@ func (d *decoder) expand(n *node, path string) bool {
 		}
 		return good
 	}
-	text, first, err := d.surroundings.expand(written)
+	text, first, err := d.environment.expand(written)
 	n.public = n.public || bare.MatchString(written)
 	if err != nil {
 		d.problem(n.from, path, err.Error())
@@ -243,6 +199,8 @@ func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
 }
 
 func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path string, t reflect.Type) {
+	secret := formOf(t).secret
+	n.public = n.public || !secret
 	if !d.expand(n, path) {
 		return
 	}
@@ -251,7 +209,7 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 		d.wrongType(n, path, t)
 		return
 	}
-	if t == reflect.TypeFor[settings.Secret]() {
+	if secret {
 		d.secrets = append(d.secrets, text)
 	}
 	d.refused(target.UnmarshalText([]byte(text)), n, path, t)
@@ -259,44 +217,52 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 
 // setScalar sets a text, a truth value or a number. What came out of ${…} is a
 // text at first and may stand for the others.
-func setScalar(n *node, v reflect.Value) bool {
-	text, isText := n.scalar.(string)
-	expanded := isText && n.reference != ""
+func setScalar(n *node, v reflect.Value) (fits bool) {
+	value := n.scalar
+	if text, isText := value.(string); isText && n.reference != "" && v.Kind() != reflect.String {
+		value = scalarOf(text)
+	}
 	switch v.Kind() {
 	case reflect.String:
+		var text string
+		text, fits = value.(string)
 		v.SetString(text)
-		return isText
 	case reflect.Bool:
-		truth, isBool := n.scalar.(bool)
-		if expanded {
-			truth, isBool = text == "true", text == "true" || text == "false"
-		}
+		var truth bool
+		truth, fits = value.(bool)
 		v.SetBool(truth)
-		return isBool
 	case reflect.Int, reflect.Int64:
-		number, isWhole := n.scalar.(int64)
-		if expanded {
-			parsed, err := strconv.ParseInt(text, 10, 64)
-			number, isWhole = parsed, err == nil
-		}
-		if !isWhole || v.OverflowInt(number) {
+		var number int64
+		if number, fits = value.(int64); fits && v.OverflowInt(number) {
 			return false
 		}
 		v.SetInt(number)
-		return true
 	case reflect.Float64:
-		number, isNumber := n.scalar.(float64)
-		if whole, isWhole := n.scalar.(int64); isWhole {
-			number, isNumber = float64(whole), true
+		if whole, isWhole := value.(int64); isWhole {
+			value = float64(whole)
 		}
-		if expanded {
-			parsed, err := strconv.ParseFloat(text, 64)
-			number, isNumber = parsed, err == nil && !math.IsNaN(parsed) && !math.IsInf(parsed, 0)
-		}
+		var number float64
+		number, fits = value.(float64)
 		v.SetFloat(number)
-		return isNumber
 	}
-	return false
+	return fits
+}
+
+// scalarOf reads a text as the file would be read where it stands without quotes.
+func scalarOf(text string) any {
+	if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return whole
+	}
+	if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(number) && !math.IsInf(number, 0) {
+		return number
+	}
+	switch text {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	return text
 }
 
 func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {
@@ -347,7 +313,34 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 		case f.future != "":
 		default:
 			d.decode(m.value, v.FieldByIndex(f.index), key)
+			if f.file != "" && !d.settled[key] {
+				d.resolve(v.FieldByIndex(f.index), f.file, key)
+			}
 		}
+	}
+}
+
+// resolve carries out the file tag of a setting that is a text or a list of texts.
+func (d *decoder) resolve(v reflect.Value, tag, path string) {
+	if v.Kind() == reflect.Slice {
+		for i := range v.Len() {
+			d.resolve(v.Index(i), tag, path)
+		}
+		return
+	}
+	switch text := v.String(); {
+	case tag == "path":
+		v.SetString(d.environment.path(text))
+	case !strings.Contains(text, "-----BEGIN"):
+		content, err := d.environment.read(text, maxFile)
+		if err == nil && !strings.Contains(content, "-----BEGIN") {
+			err = fmt.Errorf("there is nothing in PEM in %s", printable(text, 200))
+		}
+		if err != nil {
+			d.complain(path, "write PEM, or the name of a file with it: "+err.Error())
+			d.settled[path] = true
+		}
+		v.SetString(content)
 	}
 }
 
@@ -442,4 +435,16 @@ func nameOf(n *node) string {
 		}
 	}
 	return ""
+}
+
+// hint ends a sentence about a word that is not one of words.
+func hint(written string, words []string) string {
+	const few = 14
+	if word := settings.Nearest(written, words); word != "" {
+		return fmt.Sprintf("did you mean %q?", word)
+	}
+	if len(words) == 0 || len(words) > few {
+		return ""
+	}
+	return "known are " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
 }

@@ -1,13 +1,17 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 )
 
@@ -20,15 +24,27 @@ var (
 	bare = regexp.MustCompile(`^(?:Bearer |Basic )?\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
 )
 
-// surroundings are what texts may refer to.
-type surroundings struct {
-	lookup   func(name string) (string, bool)
-	readFile func(path string) ([]byte, error)
+// environment is what a configuration may refer to: variables, and files, whose
+// relative names begin at its folder.
+type environment struct {
+	lookup func(name string) (string, bool)
+	folder string
+	// files are the names of all files that were asked for, also of those that
+	// cannot be read: a watcher has to see when they can.
+	files []string
+}
+
+// path returns a name as it is opened.
+func (e *environment) path(written string) string {
+	if written == "" || filepath.IsAbs(written) {
+		return written
+	}
+	return filepath.Join(e.folder, written)
 }
 
 // expand replaces every ${NAME} and ${file:/path} in a text; $${ is a literal
 // ${. What comes in is not expanded again. It returns the first reference too.
-func (s surroundings) expand(text string) (expanded, first string, err error) {
+func (e *environment) expand(text string) (expanded, first string, err error) {
 	var b strings.Builder
 	for {
 		at := strings.Index(text, "${")
@@ -51,7 +67,7 @@ func (s surroundings) expand(text string) (expanded, first string, err error) {
 		if first == "" {
 			first = printable(match[0], 80)
 		}
-		value, err := s.value(match[1], match[2])
+		value, err := e.value(match[1], match[2])
 		if err != nil {
 			return "", first, err
 		}
@@ -60,16 +76,27 @@ func (s surroundings) expand(text string) (expanded, first string, err error) {
 	}
 }
 
-func (s surroundings) value(path, name string) (string, error) {
+func (e *environment) value(path, name string) (string, error) {
 	if path == "" {
-		value, set := s.lookup(name)
+		value, set := e.lookup(name)
 		if !set {
 			return "", fmt.Errorf("the environment variable %s is not set", printable(name, 80))
 		}
 		return value, nil
 	}
+	text, err := e.read(path, maxReferenced)
+	// Editors and shells end a file with a line break that is no part of a key.
+	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
+}
+
+// read returns the text of a file that the configuration names.
+func (e *environment) read(path string, limit int64) (string, error) {
+	path = e.path(path)
+	if !slices.Contains(e.files, path) {
+		e.files = append(e.files, path)
+	}
 	shown := printable(path, 200)
-	content, err := s.readFile(path)
+	content, err := readFile(path, limit)
 	var cause *fs.PathError
 	switch {
 	case errors.As(err, &cause):
@@ -79,30 +106,20 @@ func (s surroundings) value(path, name string) (string, error) {
 	case !utf8.Valid(content):
 		return "", fmt.Errorf("%s is not UTF-8 text", shown)
 	}
-	// Editors and shells end a file with a line break that is no part of a key.
-	text := strings.TrimSuffix(string(content), "\n")
-	return strings.TrimSuffix(text, "\r"), nil
+	return string(content), nil
 }
 
-// readReferenced reads a regular file of at most maxReferenced bytes. A pipe or
-// a device could keep the relay waiting for ever.
-func readReferenced(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	return readBounded(path, maxReferenced)
-}
-
-func readBounded(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
+// readFile reads a regular file of at most limit bytes. A pipe or a device could
+// keep the relay waiting for ever, even when it is only opened.
+func readFile(path string, limit int64) ([]byte, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errors.New("it is not a regular file"))
+	}
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err == nil && int64(len(content)) > limit {
 		err = fmt.Errorf("it is larger than %d KiB", limit>>10)

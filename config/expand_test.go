@@ -21,7 +21,7 @@ func TestExpand(t *testing.T) {
 	lines := write("lines", []byte("one\ntwo\r\n"))
 	large := write("large", bytes.Repeat([]byte("x"), maxReferenced+1))
 	binary := write("binary", []byte("\xff\x00"))
-	from := surroundings{environment("A", "1", "B_2", "${A}", "EMPTY", "", "DOLLAR", "$"), readReferenced}
+	from := &environment{lookup: variables("A", "1", "B_2", "${A}", "EMPTY", "", "DOLLAR", "$"), folder: directory}
 
 	for _, test := range []struct{ text, want, says string }{
 		{"", "", ""},
@@ -35,6 +35,8 @@ func TestExpand(t *testing.T) {
 		{"a $${ b ${A} $${", "a ${ b 1 ${", ""},
 		{"${file:" + key + "}", "SG.key", ""},
 		{"${file:" + lines + "}", "one\ntwo", ""},
+		{"${file:key}", "SG.key", ""},
+		{"${file:../" + filepath.Base(directory) + "/key}", "SG.key", ""},
 		{"${file:" + large + "}", "", "larger than 64 KiB"},
 		{"${file:" + binary + "}", "", "not UTF-8"},
 		{"${file:" + directory + "}", "", "not a regular file"},
@@ -104,7 +106,7 @@ func TestSecretsStayOut(t *testing.T) {
 		"YAML, comment":       "server: # never-print-this\n  x: 1\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := read("config", []byte(text), surroundings{environment("SECRET", secret), readReferenced})
+			_, err := Parse("config", []byte(text), variables("SECRET", secret))
 			if err == nil {
 				t.Fatal("no problem")
 			}

@@ -26,23 +26,24 @@ func FuzzLoad(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	f.Add([]byte("server: {authorization: [\"Bearer ${A}\"]}\nproviders:\n- type: smtp\n  host: |\n    ${file:/a}\n"))
+	f.Add([]byte("server: {authorization: [\"Bearer ${A}\"]}\nproviders:\n- type: smtp\n  host: |\n    ${file:a}\n  tls: {ca: a}\n"))
 	f.Add([]byte("a: &x [*x, *x]\n? !!str b\n: <<\n---\n\tc\n"))
-	from := surroundings{
-		lookup:   func(string) (string, bool) { return secret, true },
-		readFile: func(string) ([]byte, error) { return []byte(secret), nil },
+	folder := f.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "a"), []byte(secret), 0o600); err != nil {
+		f.Fatal(err)
 	}
+	lookup := func(string) (string, bool) { return secret, true }
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 64<<10 {
 			return
 		}
-		for _, name := range []string{"fuzz.json", "fuzz.yaml"} {
+		for _, name := range []string{filepath.Join(folder, "fuzz.json"), filepath.Join(folder, "fuzz.yaml")} {
 			// A file that is read for ever is found by this panic alone.
 			overdue := time.AfterFunc(20*time.Second, func() { panic(fmt.Sprintf("%s takes for ever: %q", name, data)) })
-			c, notices, err := read(name, data, from)
+			loaded, err := Parse(name, data, lookup)
 			overdue.Stop()
 			if err == nil {
-				if c == nil {
+				if loaded.Config == nil {
 					t.Fatal("neither a configuration nor an error")
 				}
 				continue
@@ -52,7 +53,7 @@ func FuzzLoad(f *testing.F) {
 				t.Fatalf("%s: an error without problems: %v", name, err)
 			}
 			text := err.Error()
-			for _, notice := range notices {
+			for _, notice := range loaded.Notices {
 				text += notice.String()
 			}
 			if strings.Contains(text, secret) && !strings.Contains(string(data), secret) {

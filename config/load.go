@@ -8,30 +8,53 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"logto-email-relay/providers"
 )
 
 // maxFile bounds the configuration file, in bytes.
 const maxFile = 1 << 20
 
-// Load reads a configuration file of JSON or YAML, at most 1 MiB of it, with
-// lookup for the environment variables that it refers to. Its error is an
-// *Error when the file could be read but not used; fs.ErrNotExist is in its
-// chain when there is no such file. The notices come in either case.
-func Load(path string, lookup func(name string) (string, bool)) (*Config, []Notice, error) {
-	data, err := readBounded(path, maxFile)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the configuration %s: %w", path, err)
-	}
-	return read(path, data, surroundings{lookup, readReferenced})
+// Loaded is a configuration as it was read.
+type Loaded struct {
+	// Config is nil if the file cannot be used.
+	Config *Config
+	// Notices come in either case.
+	Notices []Notice
+	// Files are the configuration and all files whose contents went into it. A
+	// change in one of them is a change of the configuration; with one that cannot
+	// be read, this is how a watcher learns what to wait for.
+	Files []string
 }
 
-func read(path string, data []byte, from surroundings) (*Config, []Notice, error) {
+// Load reads a configuration file, at most 1 MiB of it, and parses it. The error
+// of a file that cannot be read is no *Error; fs.ErrNotExist is in its chain when
+// there is no such file.
+func Load(path string, lookup func(name string) (string, bool)) (Loaded, error) {
+	data, err := readFile(path, maxFile)
+	if err != nil {
+		return Loaded{Files: []string{path}}, fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	return Parse(path, data, lookup)
+}
+
+// Parse makes a configuration from the content of a file of JSON or YAML, with
+// lookup for the environment variables that it refers to. The file's name is for
+// messages, tells JSON from YAML, and its folder is where relative names of other
+// files begin. An error is an *Error.
+func Parse(name string, data []byte, lookup func(name string) (string, bool)) (Loaded, error) {
+	from := &environment{lookup: lookup, folder: filepath.Dir(name), files: []string{name}}
+	c, notices, err := parse(name, data, from)
+	return Loaded{c, notices, from.files}, err
+}
+
+func parse(path string, data []byte, from *environment) (*Config, []Notice, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	// One kind of line end lets everybody count the same lines.
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
 	src := newSource(path, string(data))
-	root, problem := parse(path, data)
+	root, problem := parseTree(path, data)
 	if problem == nil && root.kind != object {
 		problem = &syntaxError{root.from, "a configuration is an object: { \"server\": …, \"providers\": … }"}
 	}
@@ -43,7 +66,7 @@ func read(path string, data []byte, from surroundings) (*Config, []Notice, error
 	}
 
 	config := defaults()
-	d := &decoder{surroundings: from, values: map[string]keyed{}, settled: map[string]bool{}}
+	d := &decoder{environment: from, values: map[string]keyed{}, settled: map[string]bool{}}
 	d.values[""] = keyed{root.from, root.from}
 	d.decode(root, reflect.ValueOf(config).Elem(), "")
 	d.check(config)
@@ -68,9 +91,9 @@ func read(path string, data []byte, from surroundings) (*Config, []Notice, error
 	return nil, notices, &Error{problems}
 }
 
-// parse makes a tree of the file. Its name tells JSON from YAML, and where it
+// parseTree makes a tree of the file. Its name tells JSON from YAML, and where it
 // does not, a brace at the beginning does.
-func parse(path string, data []byte) (*node, *syntaxError) {
+func parseTree(path string, data []byte) (*node, *syntaxError) {
 	content := bytes.TrimLeft(data, " \t\r\n")
 	switch {
 	case !utf8.Valid(data) || bytes.IndexByte(data, 0) >= 0:
@@ -110,3 +133,8 @@ func (s *source) hideLine(number int) {
 		}
 	}
 }
+
+// SameProvider tells whether the settings of two providers are the same, secrets
+// and the contents of files included, so that what was opened with the one can go
+// on in place of the other.
+func SameProvider(a, b providers.Settings) bool { return reflect.DeepEqual(a, b) }

@@ -2,13 +2,17 @@ package config
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// environment makes a lookup of variables from pairs of name and value.
-func environment(pairs ...string) func(string) (string, bool) {
+// variables makes a lookup of variables from pairs of name and value.
+func variables(pairs ...string) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		for i := 0; i < len(pairs); i += 2 {
 			if pairs[i] == name {
@@ -54,16 +58,13 @@ func TestMistakes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, notices, err := read(name, data, surroundings{
-				lookup:   environment("SMTP_PORT", "never-print-this"),
-				readFile: readReferenced,
-			})
+			loaded, err := Parse(name, data, variables("SMTP_PORT", "never-print-this"))
 			var mistakes *Error
 			if !errors.As(err, &mistakes) {
 				t.Fatalf("got %v", err)
 			}
 			text := ""
-			for _, notice := range notices {
+			for _, notice := range loaded.Notices {
 				text += notice.String() + "\n"
 			}
 			golden(t, name+".golden", text+mistakes.Error()+"\n")
@@ -72,13 +73,14 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestLoadTheExample(t *testing.T) {
-	c, notices, err := Load("../config.example.json", environment("RELAY_TOKEN", "0123456789",
+	loaded, err := Load("../config.example.json", variables("RELAY_TOKEN", "0123456789",
 		"AWS_ACCESS_KEY_ID", "AKIA", "AWS_SECRET_ACCESS_KEY", "aws", "SMTP_PASSWORD", "smtp"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(notices) != 0 {
-		t.Errorf("notices: %v", notices)
+	c := loaded.Config
+	if len(loaded.Notices) != 0 {
+		t.Errorf("notices: %v", loaded.Notices)
 	}
 	if got := c.Server.Authorization[0].Reveal(); got != "Bearer 0123456789" {
 		t.Errorf("authorization is %q", got)
@@ -109,10 +111,11 @@ func TestLoadTheExample(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	c, _, err := read("config.json", []byte(file("sender", `{"from": "a@acme.example"}`)), surroundings{})
+	loaded, err := Parse("config.json", []byte(file("sender", `{"from": "a@acme.example"}`)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := loaded.Config
 	if c.Server.Address != ":8080" || c.Admin.Address != "127.0.0.1:9090" || c.Log != (Log{"info", "json"}) ||
 		time.Duration(c.Server.Timeout) != 8*time.Second || c.Templates.DefaultLocale != "en" {
 		t.Errorf("got %+v", c)
@@ -141,18 +144,18 @@ func TestDevelopment(t *testing.T) {
 
 func TestLoadWithoutFile(t *testing.T) {
 	directory := t.TempDir()
-	_, _, err := Load(filepath.Join(directory, "config.json"), environment())
+	_, err := Load(filepath.Join(directory, "config.json"), variables())
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	if _, _, err = Load(directory, environment()); err == nil {
+	if _, err = Load(directory, variables()); err == nil {
 		t.Error("a directory is no configuration")
 	}
 	large := filepath.Join(directory, "large.json")
 	if err := os.WriteFile(large, bytes.Repeat([]byte(" "), maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err = Load(large, environment()); err == nil || !strings.Contains(err.Error(), "larger than 1024 KiB") {
+	if _, err = Load(large, variables()); err == nil || !strings.Contains(err.Error(), "larger than 1024 KiB") {
 		t.Errorf("a large file: %v", err)
 	}
 }
@@ -213,7 +216,7 @@ func TestSyntax(t *testing.T) {
 		{"a.yaml", deep("key: value\n", "", "", 25_000), "1:1", "too many values"},
 		{"a.json", "[" + deep("1,", "1]", "", maxValues), "1:40000", "too many values"},
 	} {
-		_, _, err := read(test.name, []byte(test.text), surroundings{lookup: environment()})
+		_, err := Parse(test.name, []byte(test.text), variables())
 		mistakes, ok := err.(*Error)
 		shown := printable(test.text, 40)
 		if !ok || len(mistakes.Problems) != 1 {
@@ -232,10 +235,11 @@ func TestYAMLMeansTheSameAsJSON(t *testing.T) {
 	text := "\ufeff---\r\nserver:\r\n  authorization: [ 'Bearer ${TOKEN}' ]\r\n  timeout: 5s\r\n" +
 		"sender: { from: Acme <a@acme.example> }\r\nproviders:\r\n- type: smtp\r\n  host: localhost\r\n  port: ${PORT}\r\n" +
 		"admin:\r\n  token: |\r\n    one\r\n    two\r\n"
-	c, _, err := read("config.yaml", []byte(text), surroundings{lookup: environment("TOKEN", "0123456789", "PORT", "25")})
+	loaded, err := Parse("config.yaml", []byte(text), variables("TOKEN", "0123456789", "PORT", "25"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := loaded.Config
 	if c.Server.Authorization[0].Reveal() != "Bearer 0123456789" || time.Duration(c.Server.Timeout) != 5*time.Second ||
 		c.Sender.From.Address.Address != "a@acme.example" || c.Admin.Token.Reveal() != "one\ntwo\n" {
 		t.Errorf("got %+v", c)
@@ -243,5 +247,100 @@ func TestYAMLMeansTheSameAsJSON(t *testing.T) {
 	provider := reflect.ValueOf(c.Providers[0]).Elem()
 	if port := provider.FieldByName("Port"); fmt.Sprint(port) != "25" {
 		t.Errorf("port is %v", port)
+	}
+}
+
+// A configuration names other files from its own folder, and tells which ones.
+func TestFilesBeginAtTheConfiguration(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certificate := func() string {
+		server := httptest.NewTLSServer(nil)
+		defer server.Close()
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	}()
+	write("config.json", file("templates", `{"dir": "templates"}`, "providers", `[{"type": "smtp", "host": "${HOST}",
+		"auth": {"user": "relay", "pass": "${file:secrets/pass}"}, "tls": {"ca": ["ca.pem", "${file:inline.pem}"]}},
+		{"type": "resend", "apiKey": "${file:secrets/pass}"}]`))
+	write("secrets/pass", "never-print-this\n")
+	write("inline.pem", certificate)
+	write("ca.pem", certificate)
+	load := func() Loaded {
+		t.Helper()
+		loaded, err := Load(filepath.Join(folder, "config.json"), variables("HOST", "smtp.example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return loaded
+	}
+	first := load()
+	var want []string
+	for _, name := range []string{"config.json", "secrets/pass", "ca.pem", "inline.pem"} {
+		want = append(want, filepath.Join(folder, name))
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(first.Files)); !slices.Equal(got, want) {
+		t.Errorf("files %q, want %q", got, want)
+	}
+	if got := first.Config.Templates.Dir; got != filepath.Join(folder, "templates") {
+		t.Errorf("templates.dir is %s", got)
+	}
+
+	same := func(want ...bool) {
+		t.Helper()
+		for i, provider := range load().Config.Providers {
+			if SameProvider(first.Config.Providers[i], provider) != want[i] {
+				t.Errorf("provider %d: same is %v", i, !want[i])
+			}
+		}
+	}
+	same(true, true)
+	write("ca.pem", certificate+certificate)
+	same(false, true)
+	write("ca.pem", certificate)
+	same(true, true)
+	write("secrets/pass", "never-print-that")
+	same(false, false)
+
+	// A file that cannot be used is one to wait for.
+	for name, says := range map[string]string{"ca.pem": "nothing in PEM", "secrets/pass": "no such file", "config.json": "no such file"} {
+		if err := os.Remove(filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+		if name == "ca.pem" {
+			write(name, "never-print-this")
+		}
+		loaded, err := Load(filepath.Join(folder, "config.json"), variables("HOST", "smtp.example.com"))
+		if err == nil || !slices.Contains(loaded.Files, filepath.Join(folder, name)) || loaded.Config != nil {
+			t.Errorf("%s: %v, files %q", name, err, loaded.Files)
+		}
+		if !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "never-print") {
+			t.Errorf("%s: want …%s…, got %v", name, says, err)
+		}
+	}
+}
+
+// Opening a pipe that nobody writes into would wait for ever.
+func TestPipesAreNotRead(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := exec.Command("mkfifo", pipe).Run(); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	if _, err := Load(pipe, variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("got %v", err)
+	}
+	for _, provider := range []string{`"pass": "${file:` + pipe + `}"`, `"pass": "x"}, "tls": {"ca": "` + pipe + `"`} {
+		text := file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "relay", `+provider+`}}]`)
+		if _, err := Parse("config.json", []byte(text), variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: got %v", provider, err)
+		}
 	}
 }

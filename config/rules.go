@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/go-playground/validator/v10"
@@ -28,12 +27,10 @@ var patterns = map[string]*regexp.Regexp{
 }
 
 // ruleWords say what every rule asks for. %s is the rule's parameter. Rules
-// that mean something else for texts, lists and numbers have one entry each.
+// that mean something else for texts, lists and numbers have one entry each. A
+// rule that no setting has is not in here.
 var ruleWords = map[string]string{
 	"required":             "this is needed",
-	"required_with":        "this is needed together with %s",
-	"required_without":     "this is needed unless there is %s",
-	"excluded_with":        "this does not go together with %s",
 	"oneof":                "write one of: %s",
 	"min text":             "write at least %s characters",
 	"max text":             "write at most %s characters",
@@ -44,32 +41,16 @@ var ruleWords = map[string]string{
 	"max number":           "write a number of at most %s",
 	"gte number":           "write a number of at least %s",
 	"lte number":           "write a number of at most %s",
-	"gt number":            "write a number greater than %s",
-	"lt number":            "write a number less than %s",
-	"min duration":         `write a duration of at least "%s"`,
-	"max duration":         `write a duration of at most "%s"`,
-	"gte duration":         `write a duration of at least "%s"`,
-	"lte duration":         `write a duration of at most "%s"`,
-	"gt duration":          `write a duration longer than "%s"`,
 	"url":                  `write an address with its scheme, such as "https://example.com"`,
 	"http_url":             `write an address such as "https://api.example.com"`,
 	"httpsurl":             `write an address that begins with https://, such as "https://acme.example/logo.png"`,
 	"ip":                   `write an IP address such as "192.0.2.10"`,
 	"fqdn":                 `write a domain such as "mg.acme.example"`,
-	"hostname":             `write a host name such as "smtp.example.com"`,
-	"hostname_rfc1123":     `write a host name such as "smtp.example.com"`,
 	"hostname_rfc1123|ip":  `write a host name such as "smtp.example.com" or an IP address`,
-	"ip|hostname_rfc1123":  `write a host name such as "smtp.example.com" or an IP address`,
-	"hostname_port":        `write a host and a port, such as "127.0.0.1:8080"`,
 	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
-	"listen":               `write an address and a port such as "127.0.0.1:8080", or ":8080" for every address`,
 	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
 	"hexcolor":             `write a colour such as "#5d34f2"`,
 	"email":                `write a mail address such as "no-reply@acme.example"`,
-	"startswith":           `write a text that begins with "%s"`,
-	"endswith":             `write a text that ends with "%s"`,
-	"printascii":           "write printable ASCII characters only",
-	"unique":               "write every entry once",
 	"providername":         "use letters, digits, dash, underscore and dot only",
 	"placeholdername":      "use letters, digits and underscore only, and begin with a letter",
 	"urlscheme":            `write a URL scheme in lower case, such as "https"; schemes that run code are not allowed`,
@@ -93,7 +74,7 @@ func wordsOf(failure validator.FieldError) string {
 	rule, parameter := failure.Tag(), failure.Param()
 	words, found := ruleWords[rule]
 	if !found {
-		words, found = ruleWords[rule+" "+sizeOf(failure.Type())]
+		words, found = ruleWords[rule+" "+formOf(failure.Type()).counts]
 	}
 	switch {
 	case !found:
@@ -101,25 +82,12 @@ func wordsOf(failure validator.FieldError) string {
 	case rule == "oneof":
 		parameter = strings.Join(strings.Fields(parameter), ", ")
 	case rule == "required":
-		return words + "; write " + wanted(failure.Type())
+		return words + "; write " + formOf(failure.Type()).write
 	}
 	if strings.Contains(words, "%s") {
 		return fmt.Sprintf(words, parameter)
 	}
 	return words
-}
-
-// sizeOf tells what a rule about size counts.
-func sizeOf(t reflect.Type) string {
-	switch {
-	case t == reflect.TypeFor[time.Duration]():
-		return "duration"
-	case t.Kind() == reflect.String:
-		return "text"
-	case t.Kind() == reflect.Slice, t.Kind() == reflect.Map:
-		return "list"
-	}
-	return "number"
 }
 
 // embedded stands in for the name of an embedded struct, whose keys belong to
@@ -134,24 +102,7 @@ func newValidator() *validator.Validate {
 		}
 		return embedded
 	})
-	v.RegisterCustomTypeFunc(func(value reflect.Value) any {
-		switch value := value.Interface().(type) {
-		case settings.Secret:
-			return value.Reveal()
-		case settings.Mailbox:
-			return value.Address.Address
-		case settings.Network:
-			if value.IsValid() {
-				return value.String()
-			}
-			return ""
-		case settings.Duration:
-			return time.Duration(value)
-		case settings.Milliseconds:
-			return time.Duration(value)
-		}
-		return nil
-	}, settings.Secret{}, settings.Mailbox{}, settings.Network{}, settings.Duration(0), settings.Milliseconds(0))
+	v.RegisterCustomTypeFunc(func(value reflect.Value) any { return value.Interface().(settings.Secret).Reveal() }, settings.Secret{})
 
 	rules := map[string]func(string) bool{
 		"httpsurl": isHTTPS,

@@ -10,7 +10,6 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"logto-email-relay/providers"
-	"logto-email-relay/settings"
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file, for
@@ -69,31 +68,13 @@ func objectSchema(v reflect.Value, naming bool) (*jsonschema.Schema, error) {
 func valueSchema(v reflect.Value, rules string) (*jsonschema.Schema, error) {
 	t := v.Type()
 	own, below, _ := strings.Cut(rules, "dive")
-	switch t {
-	case reflect.TypeFor[providers.Settings]():
+	if t == reflect.TypeFor[providers.Settings]() {
 		return providerSchema()
-	case reflect.TypeFor[settings.Duration]():
-		return &jsonschema.Schema{Type: "string",
-			Pattern: `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^([0-9]+d|0)$|` + referencing}, nil
-	case reflect.TypeFor[settings.Milliseconds]():
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-			{Type: "integer", Minimum: "0", Maximum: "86400000"}, {Type: "string"}}}, nil
-	case reflect.TypeFor[settings.Texts]():
-		return textOrTexts(), nil
-	case reflect.TypeFor[settings.Headers]():
-		return headersSchema(), nil
-	case reflect.TypeFor[settings.Secret](), reflect.TypeFor[settings.Mailbox](), reflect.TypeFor[settings.Network]():
-		return textSchema(own), nil
+	}
+	if form := formOf(t); form.schema != nil {
+		return form.schema(own), nil
 	}
 	switch t.Kind() {
-	case reflect.String:
-		return textSchema(own), nil
-	case reflect.Bool:
-		return orReference(&jsonschema.Schema{Type: "boolean"}), nil
-	case reflect.Int, reflect.Int64:
-		return orReference(bounded(&jsonschema.Schema{Type: "integer"}, own)), nil
-	case reflect.Float64:
-		return orReference(bounded(&jsonschema.Schema{Type: "number"}, own)), nil
 	case reflect.Pointer:
 		return valueSchema(reflect.New(t.Elem()).Elem(), rules)
 	case reflect.Struct:
@@ -110,8 +91,7 @@ func valueSchema(v reflect.Value, rules string) (*jsonschema.Schema, error) {
 		}
 		items := &jsonschema.Schema{Type: "array", Items: element}
 		if slices.Contains(strings.Split(own, ","), "min=1") {
-			least := uint64(1)
-			items.MinItems = &least
+			items.MinItems = new(uint64(1))
 		}
 		return items, nil
 	}
@@ -144,8 +124,7 @@ func textSchema(rules string) *jsonschema.Schema {
 		case name == "omitempty":
 			optional = true
 		case name == "required":
-			least := uint64(1)
-			text.MinLength = &least
+			text.MinLength = new(uint64(1))
 		}
 	}
 	if len(forms) > 0 {
@@ -157,29 +136,42 @@ func textSchema(rules string) *jsonschema.Schema {
 	return text
 }
 
-func bounded(number *jsonschema.Schema, rules string) *jsonschema.Schema {
-	for rule := range strings.SplitSeq(rules, ",") {
-		switch name, parameter, _ := strings.Cut(rule, "="); name {
-		case "gte", "min":
-			number.Minimum = json.Number(parameter)
-		case "lte", "max":
-			number.Maximum = json.Number(parameter)
+// scalarSchema describes a value that is no text, within its bounds.
+func scalarSchema(name string) func(rules string) *jsonschema.Schema {
+	return func(rules string) *jsonschema.Schema {
+		value := &jsonschema.Schema{Type: name}
+		for rule := range strings.SplitSeq(rules, ",") {
+			switch name, parameter, _ := strings.Cut(rule, "="); name {
+			case "gte", "min":
+				value.Minimum = json.Number(parameter)
+			case "lte", "max":
+				value.Maximum = json.Number(parameter)
+			}
 		}
+		return orReference(value)
 	}
-	return number
 }
 
-func textOrTexts() *jsonschema.Schema {
+func durationSchema(string) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string",
+		Pattern: `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^([0-9]+d|0)$|` + referencing}
+}
+
+func millisecondsSchema(string) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0", Maximum: "86400000"}, {Type: "string"}}}
+}
+
+func textOrTexts(string) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
 		{Type: "string"}, {Type: "array", Items: &jsonschema.Schema{Type: "string"}}}}
 }
 
-func headersSchema() *jsonschema.Schema {
+func headersSchema(string) *jsonschema.Schema {
 	pair := jsonschema.NewProperties()
 	pair.Set("key", &jsonschema.Schema{Type: "string"})
 	pair.Set("value", &jsonschema.Schema{Type: "string"})
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-		{Type: "object", AdditionalProperties: textOrTexts()},
+		{Type: "object", AdditionalProperties: textOrTexts("")},
 		{Type: "array", Items: &jsonschema.Schema{Type: "object", Properties: pair, Required: []string{"key", "value"}}},
 	}}
 }

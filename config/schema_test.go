@@ -76,7 +76,7 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 	authority := strconv.Quote(string(pem.EncodeToMemory(
 		&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	schema := compiledSchema(t)
-	lookup := environment("RELAY_TOKEN", "0123456789", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
+	lookup := variables("RELAY_TOKEN", "0123456789", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
 		"SMTP_PASSWORD", "secret", "PORT", "465", "LEVEL", "debug", "TIMEOUT", "5s", "SECURE", "true")
 	for name, text := range map[string]string{
 		"example":    string(example),
@@ -96,7 +96,7 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 			"branding": {"color": "#123456"}}]`),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, _, err := read("config.json", []byte(text), surroundings{lookup: lookup}); err != nil {
+			if _, err := Parse("config.json", []byte(text), lookup); err != nil {
 				t.Errorf("the loader: %v", err)
 			}
 			if err := validate(t, schema, text); err != nil {
@@ -174,9 +174,9 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 }
 
 // expectProblem wants one problem and no other.
-func expectProblem(t *testing.T, text, key, says string, variables ...string) {
+func expectProblem(t *testing.T, text, key, says string) {
 	t.Helper()
-	_, _, err := read("config.json", []byte(text), surroundings{environment(variables...), readReferenced})
+	_, err := Parse("config.json", []byte(text), variables())
 	mistakes, ok := err.(*Error)
 	if !ok {
 		t.Fatalf("got %v for\n%s", err, text)

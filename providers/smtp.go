@@ -83,7 +83,7 @@ type SMTPTLS struct {
 	RejectUnauthorized *bool `json:"rejectUnauthorized"`
 	// CA holds certificates in PEM or names of files with them; they replace
 	// the system's own.
-	CA         settings.Texts `json:"ca"`
+	CA         settings.Texts `json:"ca" file:"content"`
 	ServerName string         `json:"servername"`
 	// MinVersion is TLSv1.2 when not given.
 	MinVersion string `json:"minVersion" validate:"omitempty,oneof=TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"`

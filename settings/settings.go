@@ -6,11 +6,13 @@
 //
 // A settings struct names its keys with json tags, its simple rules with
 // validate tags (github.com/go-playground/validator) and everything that needs
-// more than one key to judge in a Check method. Two more tags speak to the
-// operator:
+// more than one key to judge in a Check method. Three more tags speak to the
+// loader:
 //
 //	noeffect:"why"   the key is accepted, and reported as having no effect
 //	future:"what"    the key is checked, but refused unless it is off
+//	file:"path"      a relative path begins at the folder of the configuration
+//	file:"content"   PEM, or the name of a file, whose content takes its place
 package settings
 
 import (

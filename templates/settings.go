@@ -12,7 +12,7 @@ import (
 // Settings are the "templates" section.
 type Settings struct {
 	// Dir holds the operator's own templates; empty for the embedded ones alone.
-	Dir string `json:"dir"`
+	Dir string `json:"dir" file:"path"`
 	// DefaultLocale is the language of a mail whose reader's is unknown.
 	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
 	// CodeLifetime is how long Logto accepts a code, as the mails say it.

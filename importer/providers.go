@@ -1,8 +1,6 @@
-package commands
+package importer
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,11 +11,11 @@ import (
 	"logto-email-relay/config"
 )
 
-// providerEntry is one entry of "providers".
-type providerEntry map[string]any
+// provider is an entry of "providers".
+type provider map[string]any
 
 // MarshalJSON writes type and name first, where people look for them.
-func (p providerEntry) MarshalJSON() ([]byte, error) {
+func (p provider) MarshalJSON() ([]byte, error) {
 	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int {
 		rank := func(name string) int { return slices.Index([]string{"name", "type"}, name) }
 		if rank(a) != rank(b) {
@@ -25,26 +23,19 @@ func (p providerEntry) MarshalJSON() ([]byte, error) {
 		}
 		return strings.Compare(a, b)
 	})
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for n, name := range names {
-		if n > 0 {
-			b.WriteByte(',')
-		}
-		key, err := json.Marshal(name)
+	var members []string
+	for _, name := range names {
+		key, err := encode(name, "")
 		if err != nil {
 			return nil, err
 		}
-		b.Write(key)
-		b.WriteByte(':')
-		encoder := json.NewEncoder(&b)
-		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(p[name]); err != nil {
+		value, err := encode(p[name], "")
+		if err != nil {
 			return nil, err
 		}
+		members = append(members, string(key)+":"+string(value))
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return []byte("{" + strings.Join(members, ",") + "}"), nil
 }
 
 // connectorTypes are the types of provider by the ids of Logto's connectors.
@@ -88,13 +79,13 @@ func (i *importer) readConnector(kind string, object map[string]any) error {
 	if kind == "" || object == nil {
 		return errors.New("this is not the configuration of one of Logto's email connectors")
 	}
-	entry := providerEntry{"type": kind}
+	entry := provider{"type": kind}
 	for name, value := range object {
 		if value != nil && name != "type" {
 			entry[name] = value
 		}
 	}
-	files := len(i.files)
+	before := len(i.templates)
 	if list, found := entry["templates"].([]any); found {
 		left := slices.DeleteFunc(list, i.takeTemplate)
 		entry["templates"] = left
@@ -112,7 +103,7 @@ func (i *importer) readConnector(kind string, object map[string]any) error {
 			delete(entry, "deliveries")
 		}
 	}
-	if len(i.files) > files {
+	if len(i.templates) > before {
 		i.note("Logto keeps these templates without a language; they are written as %s (--locale), "+
 			"and readers of other languages get the relay's own mails", i.locale)
 	}
@@ -132,7 +123,7 @@ func (i *importer) takeTemplate(entry any) bool {
 	if !isInline {
 		return false
 	}
-	i.add(importedTemplate{locale: i.locale, messageType: textOf(object, "usageType"), subject: textOf(object, "subject"),
+	i.add(template{locale: i.locale, messageType: textOf(object, "usageType"), subject: textOf(object, "subject"),
 		content: content, isText: textOf(object, "contentType") == "text/plain" || textOf(object, "type") == "text/plain"})
 	return true
 }
@@ -147,7 +138,7 @@ func (i *importer) takeDelivery(messageType string, entry any) bool {
 	if replyTo := textOf(object, "replyTo"); replyTo != "" {
 		i.note("%s: replyTo %q has no place in a template; use sender.replyTo, in a route with this type", messageType, replyTo)
 	}
-	i.add(importedTemplate{locale: i.locale, messageType: messageType, subject: textOf(object, "subject"),
+	i.add(template{locale: i.locale, messageType: messageType, subject: textOf(object, "subject"),
 		content: content, text: textOf(object, "text")})
 	return true
 }
@@ -184,7 +175,7 @@ func (i *importer) readTransport(where string, transport any) {
 		i.lose("%s: there is no host; write the one of its service", where)
 		return
 	}
-	entry := providerEntry{}
+	entry := provider{}
 	for name, value := range object {
 		entry[name] = value
 	}
@@ -201,20 +192,20 @@ var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
 // addProvider takes an entry without the keys that the relay does not know, and
 // with variables in place of its secrets.
-func (i *importer) addProvider(entry providerEntry) {
+func (i *importer) addProvider(entry provider) {
 	kind := textOf(entry, "type")
 	name := strings.Trim(unfit.ReplaceAllString(textOf(entry, "name"), "-"), "-")
 	if name == "" {
 		name = kind
 	}
 	base := name
-	for n := 2; slices.ContainsFunc(i.providers, func(p providerEntry) bool { return textOf(p, "name") == name }); n++ {
+	for n := 2; slices.ContainsFunc(i.providers, func(p provider) bool { return textOf(p, "name") == name }); n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	entry["name"] = name
 	i.hideSecrets(name, entry)
 
-	_, err := i.load([]providerEntry{entry})
+	_, err := i.load(map[string]any{"providers": []provider{entry}})
 	var wrong *config.Error
 	if errors.As(err, &wrong) {
 		for _, problem := range wrong.Problems {
@@ -223,7 +214,7 @@ func (i *importer) addProvider(entry providerEntry) {
 				i.note("%s: %s is no key of this type of provider, and left out", name, key)
 			}
 		}
-		_, err = i.load([]providerEntry{entry})
+		_, err = i.load(map[string]any{"providers": []provider{entry}})
 	}
 	if err != nil {
 		if errors.As(err, &wrong) {
@@ -238,7 +229,7 @@ func (i *importer) addProvider(entry providerEntry) {
 }
 
 // drop removes a key given by its path, "tls.ciphers".
-func (p providerEntry) drop(path string) bool {
+func (p provider) drop(path string) bool {
 	object := map[string]any(p)
 	for {
 		key, rest, nested := strings.Cut(path, ".")

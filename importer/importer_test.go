@@ -1,0 +1,196 @@
+package importer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"logto-email-relay/importer"
+	"logto-email-relay/templates"
+)
+
+// expect imports a file into English, unless a locale is given before it.
+func expect(t *testing.T, text, locale string, lost int, snippet string, files map[string]string, told ...string) {
+	t.Helper()
+	r, err := importer.Import([]byte(text), importer.Options{Dir: "DIR", Locale: locale})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := strings.Join(r.Notes, "\n")
+	if r.Lost != lost {
+		t.Errorf("%d lost, want %d:\n%s", r.Lost, lost, notes)
+	}
+	var got, want any
+	if err := json.Unmarshal(r.Snippet, &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(snippet), &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the snippet is\n%s\nwant\n%s", r.Snippet, snippet)
+	}
+	written := make(map[string]string)
+	for _, file := range r.Files {
+		written[file.Path] = file.Content
+	}
+	if !reflect.DeepEqual(written, files) {
+		t.Errorf("the files are %q\nwant %q", written, files)
+	}
+	notes += "\nset " + strings.Join(r.Secrets, "\nset ")
+	for _, want := range told {
+		if !strings.Contains(notes, want) {
+			t.Errorf("it does not say %q:\n%s", want, notes)
+		}
+	}
+	if strings.Contains(string(r.Snippet)+notes, "never-print-this") {
+		t.Errorf("a secret is told:\n%s\n%s", r.Snippet, notes)
+	}
+}
+
+func TestKeepsTemplatesThatTheServiceKeeps(t *testing.T) {
+	expect(t, `{"connectorId": "mailgun-email", "id": "abc", "config": {"domain": "mail.acme.example", "apiKey": "never-print-this",
+		"from": "Acme <no-reply@mail.acme.example>", "endpoint": null, "deliveries": {
+			"SignIn": {"subject": "Code", "html": "<p>{{code}}</p>", "text": "It is {{code}}", "replyTo": "help@acme.example"},
+			"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}}`, "de", 0, `{
+		"providers": [{"type": "mailgun", "name": "mailgun", "domain": "mail.acme.example", "apiKey": "${MAILGUN_API_KEY}",
+			"from": "Acme <no-reply@mail.acme.example>", "deliveries": {"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}],
+		"templates": {"dir": "DIR"}}`,
+		map[string]string{"de/SignIn.html": "<title>Code</title>\n<p>{{code}}</p>\n", "de/SignIn.txt": "It is {{code}}\n"},
+		`SignIn: replyTo "help@acme.example" has no place`)
+
+	expect(t, `{"serverToken": "never-print-this", "fromEmail": "no-reply@acme.example",
+		"templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}`, "en", 0, `{"providers": [{"type": "postmark", "name": "postmark", "serverToken": "${POSTMARK_SERVER_TOKEN}",
+		"fromEmail": "no-reply@acme.example", "templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}]}`,
+		map[string]string{}, "set POSTMARK_SERVER_TOKEN")
+}
+
+func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
+	for text, kind := range map[string]string{
+		`{"apiKey": "k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                                "sendgrid",
+		`{"accessKeyId": "k", "accessKeySecret": "s", "region": "eu-west-1"}`:                               "ses",
+		`{"accessKeyId": "k", "accessKeySecret": "s", "accountName": "a@acme.example"}`:                     "aliyun",
+		`{"endpoint": "https://mail.acme.example/logto", "authorization": "Bearer t"}`:                      "http",
+		`{"host": "smtp.example.com", "port": 465, "auth": {}, "fromEmail": "a@acme.example"}`:              "smtp",
+		`{"domain": "mail.acme.example", "apiKey": "k", "from": "a@acme.example"}`:                          "mailgun",
+		`{"serverToken": "k", "fromEmail": "a@acme.example", "templates": []}`:                              "postmark",
+		`{"connectorId": "aws-ses-mail", "config": {"region": "eu-west-1", "emailAddress": "a@b.example"}}`: "ses",
+	} {
+		r, err := importer.Import([]byte(text), importer.Options{Dir: "DIR", Locale: "en"})
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if r.Lost > 0 || !strings.Contains(string(r.Snippet), `"type": "`+kind+`"`) {
+			t.Errorf("%s: want a provider %s\n%s%s", text, kind, r.Snippet, r.Notes)
+		}
+	}
+}
+
+func TestDataSources(t *testing.T) {
+	expect(t, `{
+		"db": {"connector": "memory"},
+		"mail": {"name": "mail", "connector": "mail", "transports": [
+			{"type": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
+				"auth": {"user": "me@gmail.example", "pass": "never-print-this"}},
+			{"type": "SMTP", "alias": "second one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "never-print-this"}},
+			{"type": "sendmail"}, {"type": "smtp", "service": "hotmail"}]}}`, "en", 2, `{"providers": [
+		{"type": "smtp", "name": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
+			"auth": {"user": "me@gmail.example", "pass": "${SMTP_PASS}"}},
+		{"type": "smtp", "name": "second-one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "${SECOND_ONE_PASS}"}}]}`,
+		map[string]string{}, "mail.transports[2]: a transport of type sendmail", "mail.transports[3]: there is no host")
+}
+
+// The subject goes where the relay looks for it.
+func TestTitles(t *testing.T) {
+	for content, want := range map[string]string{
+		"<p>{{code}}</p>":                                   "<title>A &amp; B</title>\n<p>{{code}}</p>\n",
+		"<HEAD lang=en></HEAD><p>{{code}}</p>":              "<HEAD lang=en>\n<title>A &amp; B</title></HEAD><p>{{code}}</p>\n",
+		"<html><head><title>Old</title></head>{{code}}":     "<html><head><title>A &amp; B</title></head>{{code}}\n",
+		"<!-- <title>Old</title> --><html>{{code}}":         "<!-- <title>Old</title> --><html>\n<head><title>A &amp; B</title></head>{{code}}\n",
+		"<head><title\n>Two\nlines</TITLE ></head>{{code}}": "<head><title>A &amp; B</title></head>{{code}}\n",
+	} {
+		text, err := json.Marshal([]any{map[string]any{"languageTag": "en", "templateType": "SignIn", "details": map[string]any{
+			"subject": "A & B", "content": content, "contentType": "text/html"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, string(text), "en", 0, `{"templates": {"dir": "DIR"}}`, map[string]string{"en/SignIn.html": want})
+	}
+}
+
+// What cannot be loaded is told, and left out.
+func TestLost(t *testing.T) {
+	for details, says := range map[string]string{
+		`"subject": "s", "content": "<script>{{code}}</script>"`:           "en/SignIn.html:2:9: ",
+		`"subject": " ", "content": "{{code}}"`:                            "lacks a subject",
+		`"subject": "s", "content": ""`:                                    "lacks a subject or a content",
+		`"subject": "{{#if code}}", "content": "{{/if}}"`:                  "not closed",
+		`"subject": "s", "content": "{{code", "contentType": "text/plain"`: "en/SignIn.txt:3:1: ",
+	} {
+		expect(t, `[{"languageTag": "en", "templateType": "SignIn", "details": {`+details+`}}]`, "en", 1, `{}`, map[string]string{},
+			"not carried over: en SignIn: ", says)
+	}
+}
+
+func ExampleImport() {
+	connector := `{"serverToken": "a-secret", "fromEmail": "no-reply@acme.example",
+		"templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}`
+	r, err := importer.Import([]byte(connector), importer.Options{Dir: "templates", Locale: "en"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%s%s\n", r.Snippet, r.Secrets)
+	// Output:
+	// {
+	//   "providers": [
+	//     {
+	//       "type": "postmark",
+	//       "name": "postmark",
+	//       "fromEmail": "no-reply@acme.example",
+	//       "serverToken": "${POSTMARK_SERVER_TOKEN}",
+	//       "templates": [
+	//         {
+	//           "templateAlias": "logto-generic",
+	//           "usageType": "Generic"
+	//         }
+	//       ]
+	//     }
+	//   ]
+	// }
+	// [POSTMARK_SERVER_TOKEN]
+}
+
+// Whatever is in a file, the import does not panic, stays in its directory, and
+// makes nothing that does not load.
+func FuzzImport(f *testing.F) {
+	f.Add([]byte(`[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "s", "content": "{{code}}"}}]`))
+	f.Add([]byte(`{"host": "h", "port": 1, "tls": {"a": {"b": null}}, "templates": [{"usageType": "SignIn", "content": "c", "subject": "s"}, 1]}`))
+	f.Add([]byte(`{"mail": {"connector": "mail", "transports": [{"type": "smtp", "host": "h"}, null]}}`))
+	f.Add([]byte(`{"domain": "d", "apiKey": "k", "deliveries": {"Generic": {"html": "<title>"}, "x": 1}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		dir := filepath.Join(t.TempDir(), "templates")
+		r, err := importer.Import(text, importer.Options{Dir: dir, Locale: "en"})
+		if err != nil || len(r.Files) == 0 {
+			return
+		}
+		for _, file := range r.Files {
+			path := filepath.Join(dir, file.Path)
+			if filepath.Dir(filepath.Dir(path)) != dir {
+				t.Errorf("a file would be written to %s", path)
+			}
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				return // a name that this system does not have
+			}
+			if err := os.WriteFile(path, []byte(file.Content), 0o644); err != nil {
+				return
+			}
+		}
+		if _, err := templates.Open(r.Config.Templates); err != nil {
+			t.Errorf("what was imported does not load: %v", err)
+		}
+	})
+}
