@@ -22,8 +22,8 @@ type Sentences interface {
 	// Sentence returns one line for a relay.Reason in a language; an empty or
 	// unknown locale gives the default language.
 	Sentence(locale, reason string) string
-	// Locale returns the language that a payload asks for.
-	Locale(payload map[string]any) string
+	// Locale returns the language that a mail of this type and payload is written in.
+	Locale(messageType string, payload map[string]any) string
 }
 
 // failure is a request that is answered with an error. Only reason, locale and

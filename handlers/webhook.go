@@ -46,7 +46,7 @@ func (p *public) webhook(c echo.Context) error {
 	request, err := p.decoder.decode(body)
 	if err != nil {
 		refused := asFailure(err)
-		refused.locale = p.sentences.Locale(request.Payload)
+		refused.locale = p.sentences.Locale(request.Type, request.Payload)
 		return refused
 	}
 	request.ID = requestID(c)
@@ -57,7 +57,7 @@ func (p *public) webhook(c echo.Context) error {
 	if err != nil {
 		failed := asFailure(err)
 		if failed.locale == "" {
-			failed.locale = p.sentences.Locale(request.Payload)
+			failed.locale = p.sentences.Locale(request.Type, request.Payload)
 		}
 		return failed
 	}

@@ -54,7 +54,7 @@ func (words) Sentence(locale, reason string) string {
 	return fmt.Sprintf("A sentence for %s in %s.", reason, locale)
 }
 
-func (words) Locale(payload map[string]any) string {
+func (words) Locale(_ string, payload map[string]any) string {
 	if locale, _ := payload["locale"].(string); len(locale) == 2 {
 		return locale
 	}

@@ -37,8 +37,8 @@ import (
 
 // Renderer writes the mail: message type and language to subject, HTML and text.
 type Renderer interface {
-	// Locale returns the language that a mail with this payload is written in.
-	Locale(payload map[string]any) string
+	// Locale returns the language that a mail of this type and payload is written in.
+	Locale(messageType string, payload map[string]any) string
 	Render(r templates.Request) (templates.Mail, error)
 }
 
@@ -140,7 +140,7 @@ func (r *Relay) Deliver(ctx context.Context, request Request) (Receipt, error) {
 // prepare makes a mail ready to be offered. It is apart from Deliver so that its
 // stack is given back before the wait for a provider.
 func (r *Relay) prepare(request Request) (*walk, error) {
-	locale := r.renderer.Locale(request.Payload)
+	locale := r.renderer.Locale(request.Type, request.Payload)
 	w := &walk{relay: r, request: request, path: r.pathFor(&request, locale), locale: locale}
 	mail, err := w.render(r.renderer)
 	if err != nil {
@@ -207,7 +207,7 @@ func (w *walk) write(m *member) (*templates.Mail, error) {
 
 func (w *walk) render(by Renderer) (*templates.Mail, error) {
 	mail, err := by.Render(templates.Request{
-		Type: w.request.Type, Payload: w.request.Payload, Branding: w.path.branding,
+		Type: w.request.Type, Locale: w.locale, Payload: w.request.Payload, Branding: w.path.branding,
 	})
 	return &mail, err
 }
@@ -331,7 +331,7 @@ func (r *Relay) Resume(name string) {
 // Way tells which route a request takes, counted from 0, or -1 when none
 // matches, and which providers it would be offered to.
 func (r *Relay) Way(request Request) (route int, names []string) {
-	path := r.pathFor(&request, r.renderer.Locale(request.Payload))
+	path := r.pathFor(&request, r.renderer.Locale(request.Type, request.Payload))
 	for _, m := range path.members {
 		names = append(names, m.Name)
 	}

@@ -51,7 +51,7 @@ func hangs(kind providers.Kind) *fakeProvider {
 // fakeRenderer writes the same mail in the payload's locale.
 type fakeRenderer struct{ err error }
 
-func (fakeRenderer) Locale(payload map[string]any) string {
+func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 	if locale, ok := payload["locale"].(string); ok {
 		return locale
 	}
@@ -59,7 +59,7 @@ func (fakeRenderer) Locale(payload map[string]any) string {
 }
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
-	return templates.Mail{Locale: f.Locale(r.Payload), Subject: r.Branding.SenderName + " mail",
+	return templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
 		Text: "text", HTML: mail.BodyOf("<p>html</p>"), Known: true}, f.err
 }
 

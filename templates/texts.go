@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,38 @@ import (
 
 	"logto-email-relay/settings"
 )
+
+// Language is one of the catalogue's languages.
+type Language struct {
+	// Locale is its BCP 47 tag.
+	Locale string
+	// Name is the language's own name; the tag where the operator's templates are
+	// all that there is of the language.
+	Name string
+	// Dir is "ltr" or "rtl".
+	Dir string
+}
+
+// translation is a language with what the relay can say in it.
+type translation struct {
+	Language
+	tag language.Tag
+	// texts are nil for a language that only has whole templates of the operator's.
+	texts texts
+	// source is where the texts come from.
+	source string
+}
+
+func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
+	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
+	if t.Name == "" {
+		t.Name = locale
+	}
+	if t.Dir == "" {
+		t.Dir = direction(tag)
+	}
+	return t
+}
 
 // texts are the sentences of one language, by dotted key: "shared.footer",
 // "types.SignIn.subject", "validity.one", "failures.timeout".
@@ -31,9 +62,9 @@ const maxTextsDepth = 3
 
 // readTexts reads a language's JSON file. It is a tree of objects whose leaves
 // are texts; the same key twice is a mistake.
-func readTexts(file string, content []byte) (texts, error) {
-	s := &source{file: file, text: string(content)}
-	decoder := json.NewDecoder(bytes.NewReader(content))
+func readTexts(file, content string) (texts, error) {
+	s := &source{file: file, text: content}
+	decoder := json.NewDecoder(strings.NewReader(content))
 	found := texts{}
 	if err := s.readObject(decoder, "", found); err != nil {
 		s.fault(min(int(decoder.InputOffset()), len(content)), "%s", jsonReason(err))
@@ -113,7 +144,8 @@ func (t texts) of(messageType, key string) string {
 
 // overlay returns the texts with those of another laid over them.
 func (t texts) overlay(over texts) texts {
-	merged := maps.Clone(t)
+	merged := make(texts, len(over))
+	maps.Copy(merged, t)
 	maps.Copy(merged, over)
 	return merged
 }
@@ -121,30 +153,16 @@ func (t texts) overlay(over texts) texts {
 // validity returns the sentence that fits the number of minutes in a language.
 func (t texts) validity(tag language.Tag, minutes int) string {
 	form := plural.Cardinal.MatchPlural(tag, minutes, 0, 0, 0, 0)
-	if own, ok := t["validity."+pluralName(form)]; ok {
+	if own, ok := t["validity."+pluralNames()[form]]; ok {
 		return own.text
 	}
 	return t["validity.other"].text
 }
 
-func pluralName(form plural.Form) string {
-	switch form {
-	case plural.Zero:
-		return "zero"
-	case plural.One:
-		return "one"
-	case plural.Two:
-		return "two"
-	case plural.Few:
-		return "few"
-	case plural.Many:
-		return "many"
-	}
-	return "other"
-}
-
 // pluralNames are the forms that a language may have a sentence for.
-func pluralNames() []string { return []string{"zero", "one", "two", "few", "many", "other"} }
+func pluralNames() [6]string {
+	return [...]string{plural.Other: "other", plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many"}
+}
 
 // check notes every mistake in the texts of an operator's file: keys that the
 // original does not have, and placeholders that no mail of the type fills.
