@@ -150,7 +150,9 @@ func plainStart(token htmltokens.Token) string {
 	case "td", "th":
 		return " "
 	case "img":
-		return " " + attributeOf(token, "alt") + " "
+		if alt := attributeOf(token, "alt"); alt != "" {
+			return " " + alt + " "
+		}
 	}
 	return ""
 }
