@@ -90,7 +90,7 @@ func (c *Catalogue) compileConnectorTemplate(written mail.ConnectorTemplate) (*t
 
 // unknowns tells which names no message of the type has.
 func (c *Catalogue) unknowns(messageType string, t *template) []string {
-	known := append(knownRoots(messageType), c.settings.Variables...)
+	known := append(Names(messageType), c.settings.Variables...)
 	var found []string
 	for _, program := range []*program{t.subject, t.html, t.text} {
 		if program == nil || program == t.text && t.derived {

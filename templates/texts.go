@@ -66,7 +66,7 @@ func readTexts(file, content string) (texts, error) {
 	s := &source{file: file, text: content}
 	decoder := json.NewDecoder(strings.NewReader(content))
 	found := texts{}
-	if err := s.readObject(decoder, "", found); err != nil {
+	if err := s.readTree(decoder, nil, found); err != nil {
 		s.fault(min(int(decoder.InputOffset()), len(content)), "%s", jsonReason(err))
 	} else if _, err := decoder.Token(); err != io.EOF {
 		s.fault(min(int(decoder.InputOffset()), len(content)), "something stands behind the closing brace: remove it")
@@ -87,49 +87,37 @@ func jsonReason(err error) string {
 
 var errNotTexts = errors.New(`write texts in objects, such as {"shared": {"footer": "…"}}`)
 
-func (s *source) readObject(decoder *json.Decoder, prefix string, into texts) error {
-	if token, err := decoder.Token(); err != nil {
+// readTree reads one value, to which a path of names leads from the root.
+func (s *source) readTree(decoder *json.Decoder, path []string, into texts) error {
+	behind := int(decoder.InputOffset())
+	token, err := decoder.Token()
+	if err != nil {
 		return err
-	} else if token != json.Delim('{') {
+	}
+	if text, ok := token.(string); ok && len(path) > 0 {
+		begin := s.errorAt(behind+strings.IndexByte(s.text[behind:], '"'), "")
+		into[strings.Join(path, ".")] = sentence{text: text, line: begin.Line, column: begin.Column}
+		return nil
+	}
+	if token != json.Delim('{') || len(path) == maxTextsDepth {
 		return errNotTexts
 	}
-	return s.readMembers(decoder, prefix, into)
-}
-
-func (s *source) readMembers(decoder *json.Decoder, prefix string, into texts) error {
 	seen := make(map[string]bool)
 	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := token.(string) // the decoder takes nothing else here
-		at := int(decoder.InputOffset()) - 1
-		key := prefix + name
-		if seen[name] {
-			s.fault(at, "%s is written twice", key)
-		}
-		seen[name] = true
-		behind := int(decoder.InputOffset())
 		if token, err = decoder.Token(); err != nil {
 			return err
 		}
-		switch value := token.(type) {
-		case string:
-			begin := s.errorAt(behind+strings.IndexByte(s.text[behind:], '"'), "")
-			into[key] = sentence{text: value, line: begin.Line, column: begin.Column}
-		case json.Delim:
-			if value != '{' || strings.Count(key, ".") >= maxTextsDepth-1 {
-				return errNotTexts
-			}
-			if err := s.readMembers(decoder, key+".", into); err != nil {
-				return err
-			}
-		default:
-			return errNotTexts
+		name, _ := token.(string) // the decoder takes nothing else here
+		inner := append(path, name)
+		if seen[name] {
+			s.fault(int(decoder.InputOffset())-1, "%s is written twice", strings.Join(inner, "."))
+		}
+		seen[name] = true
+		if err := s.readTree(decoder, inner, into); err != nil {
+			return err
 		}
 	}
-	_, err := decoder.Token()
+	_, err = decoder.Token()
 	return err
 }
 
