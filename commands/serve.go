@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +15,7 @@ import (
 	"logto-email-relay/config"
 	"logto-email-relay/handlers"
 	"logto-email-relay/relay"
+	"logto-email-relay/templates"
 )
 
 // leave bounds a clean stop. It takes the 6 s after which Logto has let go of
@@ -106,7 +104,7 @@ func (v *server) listen(ctx context.Context) error {
 		Token:         v.config.Admin.Token,
 		Ready:         v.ready,
 		Metrics:       registry,
-		Gallery:       v.house.catalogue,
+		Gallery:       gallery{v.house.catalogue},
 		Branding:      v.config.Branding,
 		Authorization: v.development,
 		Logger:        v.logger,
@@ -139,8 +137,6 @@ func (v *server) serve(ctx context.Context) error {
 	if v.admin != nil {
 		group.Go(func() error { defer stop(); return v.admin.Serve() })
 	}
-	group.Go(func() error { v.watch(ctx); return nil })
-	group.Go(func() error { v.hangups(ctx); return nil })
 	group.Go(func() error { v.signIn(ctx); return nil })
 
 	<-ctx.Done()
@@ -155,37 +151,6 @@ func (v *server) serve(ctx context.Context) error {
 		v.logger.Info("stopped")
 	}
 	return err
-}
-
-// watch reads the operator's templates again when they change. A broken edit
-// leaves the last good set in use.
-func (v *server) watch(ctx context.Context) {
-	if err := v.house.catalogue.Watch(ctx, v.reloaded); err != nil {
-		v.logger.Warn("templates are not watched; send SIGHUP after a change", "error", err.Error())
-	}
-}
-
-// hangups reads the operator's templates again on SIGHUP.
-func (v *server) hangups(ctx context.Context) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	for {
-		select {
-		case <-hangups:
-			v.reloaded(v.house.catalogue.Reload())
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (v *server) reloaded(err error) {
-	if err != nil {
-		v.logger.Error("templates not reloaded, the last good ones stay in use", "error", err.Error())
-		return
-	}
-	v.logger.Info("templates reloaded")
 }
 
 // providerChanged logs that a provider is put behind the others, or is back.
@@ -211,11 +176,14 @@ func (v *server) ready() (bool, map[string]string) {
 		usable = usable || !p.Resting || time.Now().After(p.Until)
 		details["provider "+p.Name] = state
 	}
-	if err := v.house.catalogue.Problem(); err != nil {
-		details["templates"] = err.Error()
-	}
 	if v.public.Draining() {
 		details["server"] = "stopping"
 	}
 	return usable && !v.public.Draining(), details
 }
+
+// gallery is a catalogue that is read once, at the start.
+type gallery struct{ *templates.Catalogue }
+
+// Problem is nil: nothing is read again.
+func (gallery) Problem() error { return nil }

@@ -14,13 +14,18 @@ import (
 	"logto-email-relay/templates"
 )
 
-func openCatalogue(t *testing.T, s templates.Settings) *templates.Catalogue {
+// neverReloaded is a Gallery without a problem.
+type neverReloaded struct{ *templates.Catalogue }
+
+func (neverReloaded) Problem() error { return nil }
+
+func openCatalogue(t *testing.T, s templates.Settings) neverReloaded {
 	t.Helper()
 	catalogue, err := templates.Open(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return catalogue
+	return neverReloaded{catalogue}
 }
 
 func adminWithGallery(gallery Gallery, token string) http.Handler {

@@ -1,19 +1,12 @@
 package templates
 
 import (
-	"embed"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/text/language"
 
 	"logto-email-relay/mail"
 )
@@ -31,20 +24,11 @@ func messageTypes() []string {
 		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
 }
 
-//go:embed layouts/mail.html layouts/mail.txt locales/*.json
-var embedded embed.FS
-
-// english is the language whose texts every other one is measured by.
-const english = "en"
-
-// Embedded is the Source of a mail without anything of the operator's.
-const Embedded = "embedded"
-
 // Request is one mail to write.
 type Request struct {
 	// Type is Logto's message type. An unknown one is written as Generic.
 	Type string
-	// Locale is the language to write it in, as Locale decided.
+	// Locale is the language to write in, as Locale chose it for this type.
 	Locale string
 	// Payload is the JSON object that came with it.
 	Payload map[string]any
@@ -75,36 +59,17 @@ type Mail struct {
 	Stored *mail.StoredTemplate
 }
 
-// Catalogue holds every template in every language. It is safe for use by many
-// goroutines at a time, also while it is loaded again.
+// Catalogue holds every template in every language. It never changes: to see
+// what was edited, open another one. It is safe for use by many goroutines at a
+// time.
 type Catalogue struct {
-	settings  Settings
-	files     fs.FS
-	languages []*tongue
-	layouts   [2]string // by format
-	current   atomic.Pointer[collection]
-	loading   sync.Mutex
-	problem   atomic.Pointer[error]
-}
-
-// tongue is one language of the catalogue.
-type tongue struct {
-	name string
-	tag  language.Tag
-	dir  string
-	// texts are nil for a language that only has whole templates of the operator's.
-	texts texts
-	// source is where the texts come from.
-	source string
-}
-
-// collection is all that was loaded at one time. It never changes.
-type collection struct {
-	tongues map[string]*tongue
+	settings     Settings
+	translations map[string]*translation
 	// own are the operator's templates.
 	own map[mailKey]*template
-	// embedded are those made of texts and layouts.
-	embedded map[mailKey]*lazyTemplate
+	// embedded compile the mails made of texts and layouts, each when it is first
+	// needed: few operators send nine types in twenty languages.
+	embedded map[mailKey]func() (*template, error)
 	// choosers choose the language, by type.
 	choosers map[string]*chooser
 	// anyType chooses among all languages.
@@ -123,193 +88,82 @@ type template struct {
 	source  string
 }
 
-// lazyTemplate is compiled when it is first needed: few operators send nine
-// types in twenty languages.
-type lazyTemplate struct {
-	once     sync.Once
-	edition  edition
-	source   string
-	template *template
-	err      error
-}
-
 // Open loads the embedded templates and those of the operator. Its error joins
-// every mistake found, each an *Error with file, line and column.
-func Open(s Settings) (*Catalogue, error) { return open(s, embedded) }
-
-func open(s Settings, files fs.FS) (*Catalogue, error) {
-	c := &Catalogue{settings: s, files: files}
-	for f, name := range []string{htmlFormat: "layouts/mail.html", textFormat: "layouts/mail.txt"} {
-		layout, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, err
-		}
-		c.layouts[f] = string(layout)
-	}
-	names, err := fs.Glob(files, "locales/*.json")
+// every mistake found, those inside of files being an *Error with line and
+// column.
+func Open(s Settings) (*Catalogue, error) {
+	originals, err := readEmbedded()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		content, err := fs.ReadFile(files, name)
-		if err != nil {
-			return nil, err
-		}
-		sentences, err := readTexts(name, content)
-		if err != nil {
-			return nil, err
-		}
-		tag := strings.TrimSuffix(strings.TrimPrefix(name, "locales/"), ".json")
-		parsed, err := language.Parse(tag)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		c.languages = append(c.languages,
-			&tongue{name: tag, tag: parsed, dir: sentences["dir"].text, texts: sentences, source: Embedded})
-	}
-	if err := c.Reload(); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return originals.open(s)
 }
 
-// Reload reads the operator's directory again. If anything in it is wrong, what
-// was loaded before stays in use, and Problem tells why until a later Reload
-// succeeds.
-func (c *Catalogue) Reload() error {
-	c.loading.Lock()
-	defer c.loading.Unlock()
-	loaded, err := c.load()
-	if err != nil {
-		c.problem.Store(&err)
-		return err
-	}
-	c.current.Store(loaded)
-	c.problem.Store(nil)
-	return nil
+// minutes is the lifetime of a code, rounded up: a reader who hurries is better
+// off than one who is late.
+func (s *Settings) minutes() int {
+	return int((time.Duration(s.CodeLifetime) + time.Minute - 1) / time.Minute)
 }
 
-// Problem returns why the last Reload was not taken, nil if it was.
-func (c *Catalogue) Problem() error {
-	if err := c.problem.Load(); err != nil {
-		return *err
-	}
-	return nil
+func (s *Settings) vocabulary(messageType string) vocabulary {
+	return vocabulary{messageType: messageType, variables: s.Variables, schemes: s.Links.Schemes}
 }
 
-// load reads everything into a new collection.
-func (c *Catalogue) load() (*collection, error) {
-	l := &collection{tongues: make(map[string]*tongue), own: make(map[mailKey]*template), embedded: make(map[mailKey]*lazyTemplate)}
-	for _, t := range c.languages {
-		l.tongues[t.name] = t
+// knownType returns the type whose templates a message is written with.
+func (c *Catalogue) knownType(messageType string) string {
+	if _, known := c.choosers[messageType]; known {
+		return messageType
 	}
-	var faults []error
-	var eager []mailKey
-	if c.settings.Dir != "" {
-		o := operator{catalogue: c, collection: l}
-		o.load()
-		faults, eager = o.faults, o.changed
-	}
-	for _, t := range l.tongues {
-		if t.texts == nil {
-			continue
-		}
-		for _, messageType := range messageTypes() {
-			l.embedded[mailKey{messageType, t.name}] = &lazyTemplate{source: t.source, edition: edition{
-				messageType: messageType, locale: t.name, tag: t.tag, texts: t.texts, minutes: c.minutes()}}
-		}
-	}
-	if len(faults) == 0 {
-		for _, key := range eager {
-			if _, err := l.embedded[key].get(c); err != nil {
-				faults = append(faults, err)
-			}
-		}
-	}
-	if len(faults) == 0 {
-		faults = append(faults, l.addChoosers(c.settings.DefaultLocale))
-	}
-	return l, errors.Join(faults...)
+	return generic
 }
 
-// minutes is the lifetime of a code, rounded up: better a reader who hurries
-// than one who is late.
-func (c *Catalogue) minutes() int {
-	return int((time.Duration(c.settings.CodeLifetime) + time.Minute - 1) / time.Minute)
+// Locale chooses the language of a mail: the first of the reader's languages in
+// which there is a template for the type, else the default.
+func (c *Catalogue) Locale(messageType string, payload map[string]any) string {
+	locale, _ := payload["locale"].(string)
+	uiLocales, _ := payload["uiLocales"].(string)
+	return c.choosers[c.knownType(messageType)].choose(locale, uiLocales)
 }
 
-func (c *Catalogue) vocabulary(messageType string) vocabulary {
-	return vocabulary{messageType: messageType, variables: c.settings.Variables, schemes: c.settings.Links.Schemes}
-}
-
-// get compiles the template once.
-func (z *lazyTemplate) get(c *Catalogue) (*template, error) {
-	z.once.Do(func() {
-		made := &template{source: z.source}
-		name := z.edition.locale + " " + z.edition.messageType
-		program := func(what, layout string, f format) *program {
-			filled, err := z.edition.fill(what, layout, f)
-			if err == nil {
-				var compiled *program
-				if compiled, err = compile(&source{file: what + " (" + name + ")", text: filled}, f, c.vocabulary(z.edition.messageType)); err == nil {
-					return compiled
-				}
-			}
-			z.err = errors.Join(z.err, err)
-			return nil
-		}
-		made.subject = program("subject", "{{text.subject}}", textFormat)
-		made.html = program("layouts/mail.html", c.layouts[htmlFormat], htmlFormat)
-		made.text = program("layouts/mail.txt", c.layouts[textFormat], textFormat)
-		z.template = made
-	})
-	return z.template, z.err
-}
-
-// find returns the template of a type in a language that the type's chooser
-// knows. The operator's own goes before the embedded one. The operator's Generic
-// serves the other types only in languages that the relay has no texts for;
-// elsewhere it must not swallow mails that say more.
-func (l *collection) find(c *Catalogue, messageType, locale string) (*template, error) {
-	if own, ok := l.own[mailKey{messageType, locale}]; ok {
+// find returns the template of a type in a language. The operator's own goes
+// before the embedded one. The operator's Generic serves the other types only in
+// languages that the relay has no texts for; elsewhere it must not replace mails
+// that say more.
+func (c *Catalogue) find(messageType, locale string) (*template, error) {
+	if own, ok := c.own[mailKey{messageType, locale}]; ok {
 		return own, nil
 	}
-	if lazy, ok := l.embedded[mailKey{messageType, locale}]; ok {
-		return lazy.get(c)
+	if embedded, ok := c.embedded[mailKey{messageType, locale}]; ok {
+		return embedded()
 	}
-	if own, ok := l.own[mailKey{generic, locale}]; ok {
+	if own, ok := c.own[mailKey{generic, locale}]; ok {
 		return own, nil
 	}
-	return nil, fmt.Errorf("there is no template of type %s in %s", messageType, locale)
+	return nil, fmt.Errorf("there is no template of type %s in %q", messageType, locale)
 }
 
-// Render writes one mail.
+// Render writes one mail. It fails if the type has no template in the language,
+// which is never so in one that Locale chose.
 func (c *Catalogue) Render(r Request) (Mail, error) {
-	l := c.current.Load()
-	chooser, known := l.choosers[r.Type]
-	messageType := r.Type
-	if !known {
-		messageType, chooser = generic, l.choosers[generic]
-	}
-	tongue := l.tongues[chooser.choose(r.Payload)]
-	template, err := l.find(c, messageType, tongue.name)
+	messageType := c.knownType(r.Type)
+	template, err := c.find(messageType, r.Locale)
 	if err != nil {
 		return Mail{}, err
 	}
-	m := Mail{Locale: tongue.name, Known: known, Source: template.source}
-	v := c.values(r, tongue)
+	m := Mail{Locale: r.Locale, Known: messageType == r.Type, Source: template.source}
+	v := c.values(r, c.translations[r.Locale])
 	template.write(&m, &v)
 	return m, nil
 }
 
 // values are what a mail in a language may say.
-func (c *Catalogue) values(r Request, t *tongue) values {
+func (c *Catalogue) values(r Request, t *translation) values {
 	v := values{
 		payload:      r.Payload,
 		branding:     effectiveBranding(r.Branding, r.Payload),
-		locale:       t.name,
-		dir:          t.dir,
-		codeLifetime: strconv.Itoa(c.minutes()),
+		locale:       t.Locale,
+		dir:          t.Dir,
+		codeLifetime: strconv.Itoa(c.settings.minutes()),
 		links:        c.settings.Links,
 	}
 	if link, _ := r.Payload["link"].(string); link != "" && c.settings.Links.Allow(link) {
@@ -326,14 +180,15 @@ func (t *template) write(m *Mail, v *values) {
 	if t.html != nil {
 		m.HTML = t.html.render(v)
 	}
-	if t.text != nil {
-		m.Text = t.text.text(v)
+	if t.text == nil {
+		return
 	}
+	m.Text = t.text.text(v)
 	if t.derived {
 		m.Text = squeeze(m.Text)
 	}
 	m.Text = trimLines(m.Text)
-	if t.text != nil && strings.TrimSpace(m.Text) == "" {
+	if strings.TrimSpace(m.Text) == "" {
 		m.Text = m.Subject + "\n" // nothing but values that are missing
 	}
 }
@@ -354,39 +209,35 @@ func oneLine(subject string) string {
 	return subject
 }
 
-// Locale returns the language that a mail with this payload is written in. Where
-// the operator has a language for some types only, the mail of another type can
-// be in the next language of the reader.
-func (c *Catalogue) Locale(_ string, payload map[string]any) string {
-	return c.current.Load().anyType.choose(payload)
-}
-
 // Sentence returns what the person at the sign-in page reads when a mail was not
-// sent, for a reason such as "provider_unavailable".
+// sent, for a reason such as "provider_unavailable". An unknown reason gets the
+// sentence of an internal error, an unknown locale the default language.
 func (c *Catalogue) Sentence(locale, reason string) string {
-	l := c.current.Load()
-	chooser := l.anyType
-	for _, name := range []string{chooser.choose(map[string]any{"locale": locale}), chooser.fallback, english} {
-		if t, ok := l.tongues[name]; ok {
-			if s, ok := t.texts["failures."+reason]; ok {
-				return s.text
+	for _, key := range []string{"failures." + reason, "failures.internal"} {
+		for _, name := range []string{c.anyType.choose(locale, ""), c.anyType.fallback, english} {
+			if sentence, ok := c.translations[name].texts[key]; ok {
+				return sentence.text
 			}
 		}
 	}
-	if reason == "internal" {
-		return ""
-	}
-	return c.Sentence(locale, "internal")
+	return ""
 }
 
 // Types returns Logto's message types.
 func (c *Catalogue) Types() []string { return messageTypes() }
 
 // Locales returns the tags of all languages, sorted.
-func (c *Catalogue) Locales() []string {
-	return slices.Sorted(maps.Keys(c.current.Load().tongues))
+func (c *Catalogue) Locales() []string { return slices.Sorted(maps.Keys(c.translations)) }
+
+// Languages returns all languages in the order of their tags.
+func (c *Catalogue) Languages() []Language {
+	var languages []Language
+	for _, locale := range c.Locales() {
+		languages = append(languages, c.translations[locale].Language)
+	}
+	return languages
 }
 
 // Warnings returns what the operator's templates rely on although Logto often
 // leaves it out, each with file, line and column.
-func (c *Catalogue) Warnings() []string { return slices.Clone(c.current.Load().warnings) }
+func (c *Catalogue) Warnings() []string { return slices.Clone(c.warnings) }

@@ -63,6 +63,15 @@ func miniature(locales ...string) fs.FS {
 	return files
 }
 
+// open is Open with other originals than the embedded ones.
+func open(s Settings, files fs.FS) (*Catalogue, error) {
+	o, err := readOriginals(files)
+	if err != nil {
+		return nil, err
+	}
+	return o.open(s)
+}
+
 func openMiniature(t testing.TB, change func(*Settings), locales ...string) *Catalogue {
 	t.Helper()
 	s := DefaultSettings()
@@ -78,7 +87,8 @@ func openMiniature(t testing.TB, change func(*Settings), locales ...string) *Cat
 
 func render(t testing.TB, c *Catalogue, messageType, data string) Mail {
 	t.Helper()
-	m, err := c.Render(Request{Type: messageType, Payload: payload(t, data), Branding: Branding{SenderName: "Acme"}})
+	p := payload(t, data)
+	m, err := c.Render(Request{Type: messageType, Locale: c.Locale(messageType, p), Payload: p, Branding: Branding{SenderName: "Acme"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +175,7 @@ func TestChoiceOfLanguage(t *testing.T) {
 		if got := c.Locale("SignIn", p); got != test.want {
 			t.Errorf("%.20q, %.20q: got %s, want %s", test.locale, test.uiLocales, got, test.want)
 		}
-		m, err := c.Render(Request{Type: "SignIn", Payload: p})
+		m, err := c.Render(Request{Type: "SignIn", Locale: c.Locale("SignIn", p), Payload: p})
 		if err != nil || m.Locale != test.want {
 			t.Errorf("%.20q, %.20q: wrote %s, %v", test.locale, test.uiLocales, m.Locale, err)
 		}
@@ -201,7 +211,7 @@ func TestBrokenTextsOfOurs(t *testing.T) {
 		`{"a":`: "ends too early", `{"a":"b"} x`: "behind the closing brace", `{"a":1}`: "write texts in objects", `[]`: "write texts in objects",
 		`{"a":"b","a":"c"}`: `f.json:1:12: a is written twice`, `{"a":{"b":{"c":{"d":"e"}}}}`: "write texts in objects", `{"a":"b",}`: "not JSON",
 	} {
-		if _, err := readTexts("f.json", []byte(content)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := readTexts("f.json", content); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", content, err, want)
 		}
 	}
@@ -250,7 +260,7 @@ func TestCapturedPayloads(t *testing.T) {
 		body := payload(t, string(content))
 		data, _ := body["payload"].(map[string]any)
 		messageType, _ := body["type"].(string)
-		m, err := c.Render(Request{Type: messageType, Payload: data, Branding: Branding{SenderName: "Acme"}})
+		m, err := c.Render(Request{Type: messageType, Locale: c.Locale(messageType, data), Payload: data, Branding: Branding{SenderName: "Acme"}})
 		if err != nil || !m.Known {
 			t.Fatalf("%s: %v", file, err)
 		}

@@ -57,9 +57,13 @@
 // replace one mail in one language; <locale>.json replaces single sentences, and
 // may bring a new language. The operator's template of a type goes before the
 // embedded one; the operator's Generic serves other types only in languages
-// without sentences. Changes are read while the relay runs; if anything in the
-// directory is wrong, everything stays as it was before (Reload, Watch).
+// without sentences. Open reads all of it once; a catalogue never changes, and
+// whoever wants to see a change opens another one. Anything wrong in the directory
+// makes Open fail with every mistake that is there.
 //
-// A provider's own templates, which an operator brought along from one of Logto's
-// connectors, are laid over the catalogue for the mails of that provider (With).
+// The language of a mail is chosen once, by the message type and by what the
+// payload says of its reader (Locale), and Render writes in that one. A provider's
+// own templates, which an operator brought along from one of Logto's connectors,
+// have no language; With lays them over the catalogue for the mails of that
+// provider.
 package templates

@@ -225,7 +225,7 @@ func FuzzLocale(f *testing.F) {
 	c := openMiniature(f, nil, logtoLocales()...)
 	f.Fuzz(func(t *testing.T, locale, uiLocales string) {
 		got := c.Locale("SignIn", map[string]any{"locale": locale, "uiLocales": uiLocales})
-		if _, known := c.current.Load().tongues[got]; !known {
+		if _, known := c.translations[got]; !known {
 			t.Fatalf("%q, %q: chose %q", locale, uiLocales, got)
 		}
 	})
@@ -236,10 +236,10 @@ func FuzzTexts(f *testing.F) {
 		f.Add(seed)
 	}
 	c := openMiniature(f, nil, "en")
-	original := c.languages[0].texts
+	original := c.translations["en"].texts
 	f.Fuzz(func(t *testing.T, content string) {
-		sentences, err := readTexts("f.json", []byte(content))
-		if err == nil && sentences.check("f.json", original, c.vocabulary("")) == nil {
+		sentences, err := readTexts("f.json", content)
+		if err == nil && sentences.check("f.json", original, c.settings.vocabulary("")) == nil {
 			original.overlay(sentences).of("SignIn", "lead")
 		}
 	})

@@ -49,7 +49,7 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 					delete(payload, "inviter")
 					delete(payload, "user")
 				}
-				mail, err := catalogue.Render(templates.Request{Type: kind, Payload: payload, Branding: branding})
+				mail, err := catalogue.Render(templates.Request{Type: kind, Locale: catalogue.Locale(kind, payload), Payload: payload, Branding: branding})
 				if err != nil {
 					t.Fatalf("%s %s: %v", locale, kind, err)
 				}

@@ -60,7 +60,7 @@ func TestTheLifetimeOfACodeIsGrammar(t *testing.T) {
 			if bare, ok := strings.CutPrefix(word, "*"); ok {
 				pattern = `\s` + strings.ReplaceAll(bare, "_", " ") + `\.`
 			}
-			mail, err := catalogue.Render(templates.Request{Type: "SignIn", Payload: templates.Sample("SignIn", locale)})
+			mail, err := catalogue.Render(templates.Request{Type: "SignIn", Locale: locale, Payload: templates.Sample("SignIn", locale)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -28,10 +28,7 @@ func TestLocalesAreComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	languages := make(map[string]*tongue)
-	for _, l := range c.languages {
-		languages[l.name] = l
-	}
+	languages := c.translations
 	original := languages[english].texts
 	for _, locale := range logtoLocales() {
 		l, ok := languages[locale]
@@ -39,7 +36,7 @@ func TestLocalesAreComplete(t *testing.T) {
 			t.Errorf("there are no texts in %s", locale)
 			continue
 		}
-		if err := l.texts.check(locale+".json", original, c.vocabulary("")); err != nil {
+		if err := l.texts.check(locale+".json", original, c.settings.vocabulary("")); err != nil {
 			t.Error(err)
 		}
 		if lacks := l.texts.missing(original); len(lacks) > 0 {
@@ -47,7 +44,7 @@ func TestLocalesAreComplete(t *testing.T) {
 		}
 		needed := map[string]bool{"other": true}
 		for minutes := 1; minutes <= 24*60; minutes++ {
-			needed[pluralName(plural.Cardinal.MatchPlural(l.tag, minutes, 0, 0, 0, 0))] = true
+			needed[pluralNames()[plural.Cardinal.MatchPlural(l.tag, minutes, 0, 0, 0, 0)]] = true
 		}
 		for form := range needed {
 			if l.texts["validity."+form].text == "" {

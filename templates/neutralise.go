@@ -1,9 +1,10 @@
 package templates
 
 import (
-	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"logto-email-relay/mail"
 )
 
 const (
@@ -11,8 +12,6 @@ const (
 	maxNameRunes = 64
 	// maxMarks bounds the marks on one letter; no writing system needs more.
 	maxMarks = 4
-	// maxMailboxBytes is the longest address of RFC 5321.
-	maxMailboxBytes = 254
 )
 
 // neutralise makes a text that a person typed, such as a name, harmless to the
@@ -274,23 +273,7 @@ func isRegionalIndicator(r rune) bool { return 0x1f1e6 <= r && r <= 0x1f1ff }
 // isPlainMailbox tells whether a text is one mail address of the usual form and
 // nothing else, so that it can be shown as such.
 func isPlainMailbox(text string) bool {
-	at := strings.LastIndexByte(text, '@')
-	if at < 1 || at > 64 || len(text) > maxMailboxBytes || !strings.Contains(text[at:], ".") {
-		return false
-	}
-	for i := range len(text) {
-		c := text[i]
-		switch {
-		case isASCIILetter(c) || isASCIIDigit(c) || i == at:
-		case c == '-', c == '.':
-			// Neither a part of the name nor of the domain begins or ends with a dot.
-			if c == '.' && (i == 0 || i+1 == len(text) || text[i+1] == '.' || i+1 == at || i-1 == at) {
-				return false
-			}
-		case i < at && strings.IndexByte("!#$%&'*+/=?^_`{|}~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
+	_, refused := mail.ParseRecipient(text)
+	path, ascii, _ := mail.Path(text)
+	return refused == nil && ascii && path == text && text[0] != '"'
 }

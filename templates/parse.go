@@ -3,6 +3,7 @@ package templates
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -24,7 +25,7 @@ type Error struct {
 
 // Error writes the mistake as file:line:column: text.
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Text)
+	return fmt.Sprintf("%s:%d:%d: %s", printable(e.File), e.Line, e.Column, e.Text)
 }
 
 // source is the text of one template. It collects the mistakes found in it, so
@@ -232,4 +233,13 @@ func shorten(text string) string {
 		return string(runes[:40]) + "…"
 	}
 	return text
+}
+
+// printable returns a file's name as an error may show it: quoted if something
+// in it could write a line of its own, or steer a terminal.
+func printable(name string) string {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, isControl) {
+		return strconv.Quote(name)
+	}
+	return name
 }

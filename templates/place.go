@@ -67,16 +67,16 @@ func (s *source) places(tags []tag) []place {
 			masked[i] = 'x'
 		}
 	}
-	w := walk{source: s, masked: string(masked), tags: tags, places: make([]place, len(tags))}
-	w.html(0, len(masked), 0)
+	f := placeFinder{source: s, masked: string(masked), tags: tags, places: make([]place, len(tags))}
+	f.html(0, len(masked), 0)
 	for i, t := range tags {
 		if (t.kind == elseTag || t.kind == closeTag) &&
-			w.places[i].kind != notAllowed && w.places[t.opener].kind != notAllowed && w.places[i] != w.places[t.opener] {
+			f.places[i].kind != notAllowed && f.places[t.opener].kind != notAllowed && f.places[i] != f.places[t.opener] {
 			s.fault(t.start, "the block begins in another place than here: "+
 				"put the whole of it into the same text or into the same attribute value")
 		}
 	}
-	return w.places
+	return f.places
 }
 
 const (
@@ -85,8 +85,8 @@ const (
 		`write name="{{value}}", and put blocks around the whole tag or inside the value`
 )
 
-// walk goes over the tokens of a source and over its tags side by side.
-type walk struct {
+// placeFinder reads the tokens of a source and its tags side by side.
+type placeFinder struct {
 	*source
 	masked string
 	tags   []tag
@@ -95,11 +95,11 @@ type walk struct {
 	next int
 }
 
-// html walks over masked[start:end]; conditional is the offset of the
+// html reads masked[start:end]; conditional is the offset of the
 // conditional comment that it is the inside of, or 0. It tells whether the end
 // is reached in the text of the document.
-func (w *walk) html(start, end, conditional int) bool {
-	tokens := htmltokens.NewTokenizer(strings.NewReader(w.masked[start:end]))
+func (f *placeFinder) html(start, end, conditional int) bool {
+	tokens := htmltokens.NewTokenizer(strings.NewReader(f.masked[start:end]))
 	inComment := conditional > 0
 	element, foreign := "", 0
 	at := start
@@ -110,23 +110,27 @@ func (w *walk) html(start, end, conditional int) bool {
 		if kind == htmltokens.ErrorToken {
 			break
 		}
-		token := w.masked[from:at]
+		token := f.masked[from:at]
 		text := element
 		element = ""
 		switch kind {
 		case htmltokens.TextToken:
 			if foreign > 0 {
-				w.refuse(at, insideForeign)
+				f.refuse(at, insideForeign)
 			}
 			switch contentOf(text) {
 			case rawText:
-				w.rawText(from, at, text, inComment)
+				if text == "style" {
+					f.colors(from, at, "<style>", inComment)
+				} else {
+					f.refuse(at, "placeholders cannot stand inside <"+text+">")
+				}
 				element = text
 			case escapableText:
-				w.escapableText(from, at, inComment)
+				f.escapableText(from, at, inComment)
 				element = text
 			default:
-				w.set(at, place{kind: textPlace, at: conditional, inComment: inComment})
+				f.set(at, place{kind: textPlace, at: conditional, inComment: inComment})
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
 			name := tagName(token[1:])
@@ -136,78 +140,70 @@ func (w *walk) html(start, end, conditional int) bool {
 			if contentOf(name) != markup {
 				element = name
 			}
-			w.startTag(from, at, name, foreign > 0, inComment)
+			f.startTag(from, at, name, foreign > 0, inComment)
 		case htmltokens.EndTagToken:
 			if name := tagName(token[2:]); (name == "svg" || name == "math") && foreign > 0 {
 				foreign--
 			}
-			w.refuse(at, "placeholders cannot stand inside a closing tag")
+			f.refuse(at, "placeholders cannot stand inside a closing tag")
 		case htmltokens.CommentToken:
-			w.comment(from, at, inComment)
+			f.comment(from, at, inComment)
 		default:
-			w.refuse(at, "placeholders cannot stand inside the doctype")
+			f.refuse(at, "placeholders cannot stand inside the doctype")
 		}
 	}
-	if at < end || w.next < len(w.tags) && w.tags[w.next].start < end {
-		w.refuse(end, "the HTML tag around this placeholder is not closed: write > after it")
+	if at < end || f.next < len(f.tags) && f.tags[f.next].start < end {
+		f.refuse(end, "the HTML tag around this placeholder is not closed: write > after it")
 		return false
 	}
 	return element == ""
 }
 
 // set gives a place to every tag before the offset end.
-func (w *walk) set(end int, p place) {
-	for w.next < len(w.tags) && w.tags[w.next].start < end {
-		w.places[w.next] = p
-		w.next++
+func (f *placeFinder) set(end int, p place) {
+	for f.next < len(f.tags) && f.tags[f.next].start < end {
+		f.places[f.next] = p
+		f.next++
 	}
 }
 
 // refuse notes the mistake of every tag before the offset end.
-func (w *walk) refuse(end int, reason string) {
-	for w.next < len(w.tags) && w.tags[w.next].start < end {
-		w.fault(w.tags[w.next].start, "%s", reason)
-		w.next++
+func (f *placeFinder) refuse(end int, reason string) {
+	for f.next < len(f.tags) && f.tags[f.next].start < end {
+		f.fault(f.tags[f.next].start, "%s", reason)
+		f.next++
 	}
-}
-
-// rawText is the inside of an element that knows no character references.
-func (w *walk) rawText(from, end int, element string, inComment bool) {
-	if element != "style" {
-		w.refuse(end, "placeholders cannot stand inside <"+element+">")
-		return
-	}
-	w.colors(from, end, "<style>", inComment)
 }
 
 // colors takes {{branding.color}}, and blocks that ask for it, in CSS: its value
 // is checked to be a colour. Everything else could become CSS of its own.
-func (w *walk) colors(from, end int, where string, inComment bool) {
-	for w.next < len(w.tags) && w.tags[w.next].start < end {
-		t := w.tags[w.next]
+func (f *placeFinder) colors(from, end int, where string, inComment bool) {
+	for f.next < len(f.tags) && f.tags[f.next].start < end {
+		t := f.tags[f.next]
 		path := t.path
 		if t.kind == elseTag || t.kind == closeTag {
-			path = w.tags[t.opener].path
+			path = f.tags[t.opener].path
 		}
 		switch {
 		case path != "branding.color":
-			w.refuse(t.end, "only {{branding.color}} can stand inside "+where+": write the value itself, or use an attribute such as bgcolor")
-		case endsInTag(w.masked[from:t.start]):
-			w.refuse(t.end, "a placeholder cannot stand right after <")
+			f.refuse(t.end, "only {{branding.color}} can stand inside "+where+": write the value itself, or use an attribute such as bgcolor")
+		case endsInTag(f.masked[from:t.start]):
+			f.refuse(t.end, "a placeholder cannot stand right after <")
 		default:
-			w.set(t.end, place{kind: stylePlace, at: from, inComment: inComment})
+			f.set(t.end, place{kind: stylePlace, at: from, inComment: inComment})
 		}
 	}
 }
 
-func (w *walk) escapableText(from, end int, inComment bool) {
-	for w.next < len(w.tags) && w.tags[w.next].start < end {
-		t := w.tags[w.next]
-		if endsInTag(w.masked[from:t.start]) {
-			w.refuse(t.end, "a placeholder cannot stand right after <")
+// escapableText is the inside of a title or a textarea.
+func (f *placeFinder) escapableText(from, end int, inComment bool) {
+	for f.next < len(f.tags) && f.tags[f.next].start < end {
+		t := f.tags[f.next]
+		if endsInTag(f.masked[from:t.start]) {
+			f.refuse(t.end, "a placeholder cannot stand right after <")
 			continue
 		}
-		w.set(t.end, place{kind: textPlace, at: from, inComment: inComment})
+		f.set(t.end, place{kind: textPlace, at: from, inComment: inComment})
 	}
 }
 
@@ -221,32 +217,32 @@ func endsInTag(text string) bool {
 // comment is everything between <! and > that is not a doctype, <? … > and </ >.
 // Only a real comment may hold placeholders; in it, the bytes before a value and
 // the bytes behind it must not add up to its end.
-func (w *walk) comment(from, end int, inComment bool) {
-	if inside, ok := conditionalComment(w.masked[from:end]); ok && !inComment {
-		w.refuse(from+inside.start, "placeholders cannot stand inside the condition of a comment")
-		w.noteUnsafeDashes(from, from+inside.end)
-		first := w.next
-		if !w.html(from+inside.start, from+inside.end, from+1) && first < len(w.tags) {
-			w.fault(from, "close every tag and every <style> inside of this conditional comment")
+func (f *placeFinder) comment(from, end int, inComment bool) {
+	if inside, ok := conditionalComment(f.masked[from:end]); ok && !inComment {
+		f.refuse(from+inside.start, "placeholders cannot stand inside the condition of a comment")
+		f.noteUnsafeDashes(from, from+inside.end)
+		first := f.next
+		if !f.html(from+inside.start, from+inside.end, from+1) && first < len(f.tags) {
+			f.fault(from, "close every tag and every <style> inside of this conditional comment")
 		}
 		return
 	}
-	token := w.masked[from:end]
+	token := f.masked[from:end]
 	if !strings.HasPrefix(token, "<!--") || !strings.HasSuffix(token, "-->") || strings.HasPrefix(strings.ToLower(token), "<!--[if") {
-		w.refuse(end, "placeholders cannot stand here: an HTML parser reads this as a comment that is not one")
+		f.refuse(end, "placeholders cannot stand here: an HTML parser reads this as a comment that is not one")
 		return
 	}
-	w.noteUnsafeDashes(from, end)
-	w.set(end, place{kind: commentPlace, at: from, inComment: true})
+	f.noteUnsafeDashes(from, end)
+	f.set(end, place{kind: commentPlace, at: from, inComment: true})
 }
 
 // noteUnsafeDashes refuses tags of a comment behind which an empty value would
 // join dashes to an end of the comment.
-func (w *walk) noteUnsafeDashes(from, end int) {
-	for i := w.next; i < len(w.tags) && w.tags[i].start < end; i++ {
-		before := w.masked[from:w.tags[i].start]
+func (f *placeFinder) noteUnsafeDashes(from, end int) {
+	for i := f.next; i < len(f.tags) && f.tags[i].start < end; i++ {
+		before := f.masked[from:f.tags[i].start]
 		if strings.HasSuffix(before, "-") || strings.HasSuffix(before, "-!") {
-			w.fault(w.tags[i].start, "inside of a comment a placeholder cannot stand right after a dash: put a blank between them")
+			f.fault(f.tags[i].start, "inside of a comment a placeholder cannot stand right after a dash: put a blank between them")
 		}
 	}
 }
@@ -266,18 +262,18 @@ func conditionalComment(token string) (span, bool) {
 }
 
 // startTag finds the attribute that each tag inside of an HTML tag belongs to.
-func (w *walk) startTag(from, end int, element string, foreign, inComment bool) {
-	if w.next == len(w.tags) || w.tags[w.next].start >= end {
+func (f *placeFinder) startTag(from, end int, element string, foreign, inComment bool) {
+	if f.next == len(f.tags) || f.tags[f.next].start >= end {
 		return
 	}
-	attrs, ok := attributes(w.masked[from:end])
+	attrs, ok := attributes(f.masked[from:end])
 	if !ok {
-		w.refuse(end, "placeholders cannot stand inside this HTML tag, which parsers read in different ways")
+		f.refuse(end, "placeholders cannot stand inside this HTML tag, which parsers read in different ways")
 		return
 	}
 	refresh := element == "meta" && slices.ContainsFunc(attrs, func(a attribute) bool { return a.name == "http-equiv" })
 	for _, a := range attrs {
-		w.refuse(from+a.value.start, outsideValue)
+		f.refuse(from+a.value.start, outsideValue)
 		kind, reason := attributePlace(element, a.name)
 		switch {
 		case !a.quoted:
@@ -290,14 +286,14 @@ func (w *walk) startTag(from, end int, element string, foreign, inComment bool) 
 		valueEnd := from + a.value.end
 		switch {
 		case reason != "":
-			w.refuse(valueEnd, reason)
+			f.refuse(valueEnd, reason)
 		case kind == stylePlace:
-			w.colors(from+a.value.start, valueEnd, "style", inComment)
+			f.colors(from+a.value.start, valueEnd, "style", inComment)
 		default:
-			w.set(valueEnd, place{kind: kind, at: from + a.value.start, inComment: inComment})
+			f.set(valueEnd, place{kind: kind, at: from + a.value.start, inComment: inComment})
 		}
 	}
-	w.refuse(end, outsideValue)
+	f.refuse(end, outsideValue)
 }
 
 // attributePlace says what the values of an attribute are. The reason is given

@@ -1,149 +1,168 @@
 package templates
 
 import (
-	"html"
 	"slices"
 	"strings"
 
-	"github.com/k3a/html2text"
 	htmltokens "golang.org/x/net/html"
 )
 
 // title finds the inside of the first <title>; nil if it is absent or empty.
 func (s *source) title() *source {
-	var found *source
+	tokens := htmltokens.NewTokenizer(strings.NewReader(s.text))
 	inTitle := false
-	s.tokens(func(kind htmltokens.TokenType, start, end int) bool {
-		if kind == htmltokens.TextToken && inTitle {
-			if text := s.text[start:end]; strings.TrimSpace(text) != "" {
-				found = &source{file: s.file, text: text, linesBefore: strings.Count(s.text[:start], "\n")}
-			}
-			return false
+	for end := 0; ; {
+		kind := tokens.Next()
+		start := end
+		end += len(tokens.Raw())
+		text := s.text[start:end]
+		switch {
+		case kind == htmltokens.ErrorToken, inTitle && kind == htmltokens.TextToken && strings.TrimSpace(text) == "":
+			return nil
+		case inTitle && kind == htmltokens.TextToken:
+			return &source{file: s.file, text: text, linesBefore: strings.Count(s.text[:start], "\n")}
 		}
-		inTitle = kind == htmltokens.StartTagToken && tagName(s.text[start+1:end]) == "title"
-		return true
-	})
-	return found
+		inTitle = kind == htmltokens.StartTagToken && tagName(text[1:]) == "title"
+	}
 }
 
-// tokens calls visit for every token until it returns false. Tags of ours are
-// seen as text.
-func (s *source) tokens(visit func(kind htmltokens.TokenType, start, end int) bool) {
-	tokens := htmltokens.NewTokenizer(strings.NewReader(s.text))
-	for at := 0; ; {
-		kind := tokens.Next()
-		start := at
-		at += len(tokens.Raw())
-		if kind == htmltokens.ErrorToken || !visit(kind, start, at) {
-			return
-		}
+// compilePlainText compiles the text that is made of an HTML template. The
+// remedy stands behind the reason why none can be made.
+func (s *source) compilePlainText(v vocabulary, remedy string) (*program, error) {
+	text := s.plainText()
+	if text == "" {
+		return nil, s.errorAt(0, "no text can be made of this HTML, which shows none"+remedy)
 	}
+	p, err := compile(&source{file: s.file, text: text}, textFormat, v)
+	if err != nil {
+		return nil, s.errorAt(0, "no text can be made of this HTML, because blocks begin or end inside of hidden parts"+remedy)
+	}
+	return p, nil
 }
 
 // plainText makes a text template of an HTML one. Comments, Outlook's parts,
 // the head and everything hidden, such as a preheader, are left out; cells and
-// rows are kept apart; a link is followed by its address. The rest is left to
-// html2text, which takes bare tags only.
+// rows are kept apart; a link is followed by its address. It is empty if nothing
+// is shown.
 func (s *source) plainText() string {
+	type link struct {
+		href  string
+		start int // of its text
+	}
 	var b strings.Builder
+	begun := false // something of the paragraph is written
+	write := func(text string) {
+		switch {
+		case text == paragraph && !begun:
+			return
+		case text == paragraph:
+			begun = false
+		case text != listItem && strings.TrimSpace(text) != "":
+			begun = true
+		}
+		b.WriteString(text)
+	}
 	var hidden []string // the open elements from the outermost hidden one
 	var links []link
-	element := ""
-	s.tokens(func(kind htmltokens.TokenType, start, end int) bool {
-		token := s.text[start:end]
-		content := contentOf(element)
-		element = ""
-		switch kind {
+	content := markup
+	tokens := htmltokens.NewTokenizer(strings.NewReader(s.text))
+	for tokens.Next() != htmltokens.ErrorToken {
+		token := tokens.Token()
+		shown := len(hidden) == 0
+		inside := content
+		content = markup
+		switch token.Type {
 		case htmltokens.TextToken:
-			if content == markup && len(hidden) == 0 {
-				b.WriteString(token)
+			if shown && inside == markup {
+				write(strings.ReplaceAll(token.Data, "\n", " "))
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
-			name := tagName(token[1:])
-			element = name
+			content = contentOf(token.Data)
 			switch {
-			case len(hidden) > 0:
-				if !isVoid(name) {
-					hidden = append(hidden, name)
+			case !shown || isHidden(token):
+				if !isVoid(token.Data) {
+					hidden = append(hidden, token.Data)
 				}
-			case isHidden(name, token):
-				if !isVoid(name) {
-					hidden = append(hidden, name)
-				}
-			case name == "a":
-				links = append(links, link{href: attributeValue(token, "href"), at: b.Len()})
+			case token.Data == "a":
+				links = append(links, link{attributeOf(token, "href"), b.Len()})
 			default:
-				b.WriteString(plainStart(name, token))
+				write(plainStart(token))
 			}
 		case htmltokens.EndTagToken:
-			name := tagName(token[2:])
 			switch {
-			case len(hidden) > 0:
+			case !shown:
 				// An element that its author left open ends with the one around it.
-				if i := lastIndex(hidden, name); i >= 0 {
-					hidden = hidden[:i]
+				for i := len(hidden) - 1; i >= 0; i-- {
+					if hidden[i] == token.Data {
+						hidden = hidden[:i]
+						break
+					}
 				}
-			case name == "a" && len(links) > 0:
+			case token.Data == "a" && len(links) > 0:
 				last := links[len(links)-1]
 				links = links[:len(links)-1]
-				b.WriteString(last.address(b.String()[last.at:]))
+				write(addressBehind(b.String()[last.start:], last.href))
 			default:
-				b.WriteString(plainEnd(name))
+				write(plainEnd(token.Data))
 			}
 		}
-		return true
-	})
-	text := html2text.HTML2TextWithOptions(b.String(), html2text.WithUnixLineBreaks(), html2text.WithListSupport())
-	lines := strings.Split(text, "\n")
+	}
+	lines := strings.Split(b.String(), "\n")
 	for i, line := range lines {
-		lines[i] = strings.Trim(line, " \t")
+		words := strings.FieldsFunc(line, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) })
+		lines[i] = strings.Join(words, " ")
 	}
-	return strings.TrimSpace(squeeze(strings.Join(lines, "\n"))) + "\n"
+	if text := strings.TrimSpace(squeeze(strings.Join(lines, "\n"))); text != "" {
+		return text + "\n"
+	}
+	return ""
 }
 
-type link struct {
-	href string
-	at   int
-}
+// What stands before a paragraph and behind it, and before an item of a list.
+const (
+	paragraph = "\n\n"
+	listItem  = "\n- "
+)
 
-// address is what follows the text of a link, unless the text says it already.
-func (l link) address(text string) string {
-	text = strings.TrimSpace(html.UnescapeString(text))
-	where := strings.TrimPrefix(l.href, "mailto:")
-	if l.href == "" || strings.HasPrefix(l.href, "#") || text == l.href || text == where {
+// addressBehind is what follows the text of a link, unless the text says it
+// already.
+func addressBehind(text, href string) string {
+	text = strings.TrimSpace(text)
+	where := strings.TrimPrefix(href, "mailto:")
+	switch {
+	case href == "", strings.HasPrefix(href, "#"), text == href, text == where:
 		return ""
+	case text == "":
+		return where
 	}
-	if text == "" {
-		return html.EscapeString(where)
-	}
-	return " &lt;" + html.EscapeString(where) + "&gt;"
+	return " <" + where + ">"
 }
 
 // plainStart is what the beginning of an element means to plain text.
-func plainStart(name, token string) string {
-	switch name {
+func plainStart(token htmltokens.Token) string {
+	switch token.Data {
 	case "p", "h1", "h2", "h3", "h4", "h5", "h6":
-		return "<p>"
+		return paragraph
 	case "br", "hr":
-		return "<br>"
+		return "\n"
 	case "li":
-		return "<li>"
+		return listItem
 	case "td", "th":
 		return " "
 	case "img":
-		if alt := attributeValue(token, "alt"); alt != "" {
-			return " " + html.EscapeString(alt) + " "
+		if alt := attributeOf(token, "alt"); alt != "" {
+			return " " + alt + " "
 		}
 	}
 	return ""
 }
 
-func plainEnd(name string) string {
-	switch name {
+func plainEnd(element string) string {
+	switch element {
 	case "p", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "blockquote":
-		return "</p>"
+		return paragraph
 	case "tr", "div", "section", "header", "footer", "article":
-		return "<br>"
+		return "\n"
 	}
 	return ""
 }
@@ -151,47 +170,35 @@ func plainEnd(name string) string {
 // isHidden knows what readers never see, by the ways in which mails hide things.
 // A font size of 0 is none: it removes the gaps between columns, which have sizes
 // of their own.
-func isHidden(name, token string) bool {
-	switch name {
+func isHidden(token htmltokens.Token) bool {
+	switch token.Data {
 	case "head", "title", "style", "script", "noscript", "template":
 		return true
 	}
-	style := strings.ToLower(strings.ReplaceAll(attributeValue(token, "style"), " ", ""))
+	style := strings.ToLower(strings.ReplaceAll(attributeOf(token, "style"), " ", ""))
 	for _, way := range []string{"display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "opacity:0"} {
 		if i := strings.Index(style, way); i >= 0 && !strings.HasPrefix(style[i+len(way):], ".") {
 			return true
 		}
 	}
-	found, _ := attributes(token)
-	return slices.ContainsFunc(found, func(a attribute) bool { return a.name == "hidden" })
+	return slices.ContainsFunc(token.Attr, func(a htmltokens.Attribute) bool { return a.Key == "hidden" })
 }
 
-func isVoid(name string) bool {
-	switch name {
+func isVoid(element string) bool {
+	switch element {
 	case "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr":
 		return true
 	}
 	return false
 }
 
-// attributeValue returns an attribute as an HTML parser understands it.
-func attributeValue(token, name string) string {
-	found, _ := attributes(token)
-	for _, a := range found {
-		if a.name == name {
-			return html.UnescapeString(token[a.value.start:a.value.end])
+func attributeOf(token htmltokens.Token, name string) string {
+	for _, a := range token.Attr {
+		if a.Key == name {
+			return a.Val
 		}
 	}
 	return ""
-}
-
-func lastIndex(list []string, word string) int {
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i] == word {
-			return i
-		}
-	}
-	return -1
 }
 
 // squeeze leaves at most one blank line between two lines.

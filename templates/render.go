@@ -74,29 +74,24 @@ func (s *step) write(b *strings.Builder, v *values) {
 	}
 	switch s.escaping {
 	case plain:
-		writePlain(b, v.text(&s.path))
+		writeText(b, v.text(&s.path), false, false)
 	case escaped:
-		writeEscaped(b, v.text(&s.path), s.inComment)
+		writeText(b, v.text(&s.path), true, s.inComment)
 	case color:
 		if value := v.raw(&s.path); isColor(value) {
 			b.WriteString(value)
 		}
-	case wholeURL, wholeImage:
-		value := v.raw(&s.path)
-		if s.path.root == linkRoot && s.escaping == wholeURL || v.allows(value, s.escaping) {
-			writeEscaped(b, value, s.inComment)
+	case wholeURL:
+		if value := v.raw(&s.path); s.path.root == linkRoot || v.links.Allow(value) {
+			writeText(b, value, true, s.inComment)
+		}
+	case wholeImage:
+		if value := v.raw(&s.path); isHTTPS(value) {
+			writeText(b, value, true, s.inComment)
 		}
 	case partOfURL, mailboxURL:
 		writePercentEncoded(b, v.raw(&s.path), s.escaping == mailboxURL, s.inComment)
 	}
-}
-
-// allows tells whether a value may become a link or the address of an image.
-func (v *values) allows(value string, as escaping) bool {
-	if as == wholeImage {
-		return isHTTPS(value)
-	}
-	return v.links.Allow(value)
 }
 
 func isHTTPS(url string) bool {
@@ -130,31 +125,10 @@ func isBidiOverride(r rune) bool {
 // isWordCharacter knows the characters that are harmless everywhere.
 func isWordCharacter(c byte) bool { return isASCIILetter(c) || isASCIIDigit(c) || c == ' ' }
 
-// writePlain writes one line of text: controls are left out.
-func writePlain(b *strings.Builder, value string) {
-	from := 0
-	for i := 0; i < len(value); {
-		if isWordCharacter(value[i]) {
-			i++
-			continue
-		}
-		r, size := rune(value[i]), 1
-		if r >= utf8.RuneSelf {
-			r, size = utf8.DecodeRuneInString(value[i:])
-		}
-		if isControl(r) {
-			b.WriteString(value[from:i])
-			from = i + size
-		}
-		i += size
-	}
-	b.WriteString(value[from:])
-}
-
-// writeEscaped writes text for HTML and for quoted attribute values: what an
-// HTML parser could take for markup becomes character references, controls are
-// left out. In a comment a dash becomes one too.
-func writeEscaped(b *strings.Builder, value string, inComment bool) {
+// writeText writes a value without its controls. For HTML and for quoted
+// attribute values, what an HTML parser could take for markup becomes character
+// references; in a comment a dash becomes one too.
+func writeText(b *strings.Builder, value string, escape, inComment bool) {
 	from := 0
 	for i := 0; i < len(value); {
 		if isWordCharacter(value[i]) {
@@ -166,20 +140,22 @@ func writeEscaped(b *strings.Builder, value string, inComment bool) {
 			r, size = utf8.DecodeRuneInString(value[i:])
 		}
 		reference := ""
-		switch r {
-		case '&':
-			reference = "&amp;"
-		case '<':
-			reference = "&lt;"
-		case '>':
-			reference = "&gt;"
-		case '"':
-			reference = "&#34;"
-		case '\'':
-			reference = "&#39;"
-		case '-':
-			if inComment {
-				reference = "&#45;"
+		if escape {
+			switch r {
+			case '&':
+				reference = "&amp;"
+			case '<':
+				reference = "&lt;"
+			case '>':
+				reference = "&gt;"
+			case '"':
+				reference = "&#34;"
+			case '\'':
+				reference = "&#39;"
+			case '-':
+				if inComment {
+					reference = "&#45;"
+				}
 			}
 		}
 		if reference != "" || isControl(r) {

@@ -87,7 +87,7 @@ func TestEveryMailIsSoundHTML(t *testing.T) {
 	largest, count := 0, 0
 	for _, locale := range languages {
 		for _, v := range variants(t, locale) {
-			mail, err := catalogue.Render(templates.Request{Type: v.kind, Payload: v.payload, Branding: v.branding})
+			mail, err := catalogue.Render(templates.Request{Type: v.kind, Locale: catalogue.Locale(v.kind, v.payload), Payload: v.payload, Branding: v.branding})
 			if err != nil {
 				t.Fatalf("%s: %v", v.name, err)
 			}
@@ -129,7 +129,7 @@ func TestExamineFindsFaults(t *testing.T) {
 		{".dim{color:#a8b0ba", ".dim{color:#57606a", "contrast in the dark"},
 		{"mailto:help@acme.example", "https://acme.example/new", "the text lacks"},
 	} {
-		written, err := catalogue.Render(templates.Request{Type: "SignIn", Payload: templates.Sample("SignIn", "ar"), Branding: acme(t)})
+		written, err := catalogue.Render(templates.Request{Type: "SignIn", Locale: "ar", Payload: templates.Sample("SignIn", "ar"), Branding: acme(t)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,38 @@ import (
 
 	"logto-email-relay/settings"
 )
+
+// Language is one of the catalogue's languages.
+type Language struct {
+	// Locale is its BCP 47 tag.
+	Locale string
+	// Name is the language's own name; the tag where the operator's templates are
+	// all that there is of the language.
+	Name string
+	// Dir is "ltr" or "rtl".
+	Dir string
+}
+
+// translation is a language with what the relay can say in it.
+type translation struct {
+	Language
+	tag language.Tag
+	// texts are nil for a language that only has whole templates of the operator's.
+	texts texts
+	// source is where the texts come from.
+	source string
+}
+
+func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
+	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
+	if t.Name == "" {
+		t.Name = locale
+	}
+	if t.Dir == "" {
+		t.Dir = direction(tag)
+	}
+	return t
+}
 
 // texts are the sentences of one language, by dotted key: "shared.footer",
 // "types.SignIn.subject", "validity.one", "failures.timeout".
@@ -31,11 +62,11 @@ const maxTextsDepth = 3
 
 // readTexts reads a language's JSON file. It is a tree of objects whose leaves
 // are texts; the same key twice is a mistake.
-func readTexts(file string, content []byte) (texts, error) {
-	s := &source{file: file, text: string(content)}
-	decoder := json.NewDecoder(bytes.NewReader(content))
+func readTexts(file, content string) (texts, error) {
+	s := &source{file: file, text: content}
+	decoder := json.NewDecoder(strings.NewReader(content))
 	found := texts{}
-	if err := s.readObject(decoder, "", found); err != nil {
+	if err := s.readTree(decoder, nil, found); err != nil {
 		s.fault(min(int(decoder.InputOffset()), len(content)), "%s", jsonReason(err))
 	} else if _, err := decoder.Token(); err != io.EOF {
 		s.fault(min(int(decoder.InputOffset()), len(content)), "something stands behind the closing brace: remove it")
@@ -56,49 +87,37 @@ func jsonReason(err error) string {
 
 var errNotTexts = errors.New(`write texts in objects, such as {"shared": {"footer": "…"}}`)
 
-func (s *source) readObject(decoder *json.Decoder, prefix string, into texts) error {
-	if token, err := decoder.Token(); err != nil {
+// readTree reads one value, to which a path of names leads from the root.
+func (s *source) readTree(decoder *json.Decoder, path []string, into texts) error {
+	behind := int(decoder.InputOffset())
+	token, err := decoder.Token()
+	if err != nil {
 		return err
-	} else if token != json.Delim('{') {
+	}
+	if text, ok := token.(string); ok && len(path) > 0 {
+		begin := s.errorAt(behind+strings.IndexByte(s.text[behind:], '"'), "")
+		into[strings.Join(path, ".")] = sentence{text: text, line: begin.Line, column: begin.Column}
+		return nil
+	}
+	if token != json.Delim('{') || len(path) == maxTextsDepth {
 		return errNotTexts
 	}
-	return s.readMembers(decoder, prefix, into)
-}
-
-func (s *source) readMembers(decoder *json.Decoder, prefix string, into texts) error {
 	seen := make(map[string]bool)
 	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := token.(string) // the decoder takes nothing else here
-		at := int(decoder.InputOffset()) - 1
-		key := prefix + name
-		if seen[name] {
-			s.fault(at, "%s is written twice", key)
-		}
-		seen[name] = true
-		behind := int(decoder.InputOffset())
 		if token, err = decoder.Token(); err != nil {
 			return err
 		}
-		switch value := token.(type) {
-		case string:
-			begin := s.errorAt(behind+strings.IndexByte(s.text[behind:], '"'), "")
-			into[key] = sentence{text: value, line: begin.Line, column: begin.Column}
-		case json.Delim:
-			if value != '{' || strings.Count(key, ".") >= maxTextsDepth-1 {
-				return errNotTexts
-			}
-			if err := s.readMembers(decoder, key+".", into); err != nil {
-				return err
-			}
-		default:
-			return errNotTexts
+		name, _ := token.(string) // the decoder takes nothing else here
+		inner := append(path, name)
+		if seen[name] {
+			s.fault(int(decoder.InputOffset())-1, "%s is written twice", strings.Join(inner, "."))
+		}
+		seen[name] = true
+		if err := s.readTree(decoder, inner, into); err != nil {
+			return err
 		}
 	}
-	_, err := decoder.Token()
+	_, err = decoder.Token()
 	return err
 }
 
@@ -113,7 +132,8 @@ func (t texts) of(messageType, key string) string {
 
 // overlay returns the texts with those of another laid over them.
 func (t texts) overlay(over texts) texts {
-	merged := maps.Clone(t)
+	merged := make(texts, len(over))
+	maps.Copy(merged, t)
 	maps.Copy(merged, over)
 	return merged
 }
@@ -121,30 +141,16 @@ func (t texts) overlay(over texts) texts {
 // validity returns the sentence that fits the number of minutes in a language.
 func (t texts) validity(tag language.Tag, minutes int) string {
 	form := plural.Cardinal.MatchPlural(tag, minutes, 0, 0, 0, 0)
-	if own, ok := t["validity."+pluralName(form)]; ok {
+	if own, ok := t["validity."+pluralNames()[form]]; ok {
 		return own.text
 	}
 	return t["validity.other"].text
 }
 
-func pluralName(form plural.Form) string {
-	switch form {
-	case plural.Zero:
-		return "zero"
-	case plural.One:
-		return "one"
-	case plural.Two:
-		return "two"
-	case plural.Few:
-		return "few"
-	case plural.Many:
-		return "many"
-	}
-	return "other"
-}
-
 // pluralNames are the forms that a language may have a sentence for.
-func pluralNames() []string { return []string{"zero", "one", "two", "few", "many", "other"} }
+func pluralNames() [6]string {
+	return [...]string{plural.Other: "other", plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many"}
+}
 
 // check notes every mistake in the texts of an operator's file: keys that the
 // original does not have, and placeholders that no mail of the type fills.

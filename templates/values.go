@@ -59,17 +59,13 @@ func brandingNames() [brandingFields]string {
 }
 
 // Names returns the names that templates of a type may use, those of
-// Settings.Variables aside.
-func Names(messageType string) []string { return knownRoots(messageType) }
-
-// knownRoots are the names that every message may have, the operator's own
-// aside. Logto puts link and inviter into invitations only.
-func knownRoots(messageType string) []string {
-	roots := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime"}
+// Settings.Variables aside. Logto puts link and inviter into invitations only.
+func Names(messageType string) []string {
+	names := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime"}
 	if messageType == invitation || messageType == generic {
-		roots = append(roots, "link", "inviter")
+		names = append(names, "link", "inviter")
 	}
-	return roots
+	return names
 }
 
 func rootOf(name string) string {
@@ -80,7 +76,7 @@ func rootOf(name string) string {
 // path compiles a name, or says why no message can have it.
 func (v vocabulary) path(name string) (p path, reason string) {
 	parts := strings.Split(name, ".")
-	known := knownRoots(v.messageType)
+	known := Names(v.messageType)
 	declared := slices.Contains(v.variables, parts[0])
 	if !declared && !v.anyName && !slices.Contains(known, parts[0]) {
 		return path{}, v.unknown(parts[0], known)

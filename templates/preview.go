@@ -52,3 +52,11 @@ func (l Links) sample() string {
 	}
 	return l.Schemes[0] + "://" + host + "/join?token=sample"
 }
+
+// Preview writes the mail that a reader of a language gets, on a sample payload.
+// Where the operator's own language lacks the type, that is a mail in another
+// one.
+func (c *Catalogue) Preview(messageType, locale string, b Branding) (Mail, error) {
+	payload := c.Sample(messageType, locale)
+	return c.Render(Request{Type: messageType, Locale: c.Locale(messageType, payload), Payload: payload, Branding: b})
+}

@@ -186,22 +186,79 @@ func TestOperatorsMistakes(t *testing.T) {
 	}
 }
 
-func TestReloadKeepsTheLastGoodTemplates(t *testing.T) {
+// A catalogue stays what it was when it was opened, whatever the directory says
+// later; what is wrong there fails the next one.
+func TestACatalogueDoesNotChange(t *testing.T) {
 	dir := directory(t, "en/SignIn.html", "<title>one</title>x")
 	c := openDir(t, dir, "en")
 	put(t, dir, "en/SignIn.html", "<title>two</title>{{#if}}")
-	if err := c.Reload(); err == nil || c.Problem() == nil {
-		t.Errorf("got %v, %v", err, c.Problem())
-	}
 	if m := render(t, c, "SignIn", `{}`); m.Subject != "one" {
 		t.Errorf("got %+v", m)
 	}
-	put(t, dir, "en/SignIn.html", "<title>three</title>x")
-	if err := c.Reload(); err != nil || c.Problem() != nil {
-		t.Errorf("got %v, %v", err, c.Problem())
+	s := DefaultSettings()
+	s.Dir = dir
+	if _, err := open(s, miniature("en")); err == nil {
+		t.Error("a broken edit was taken")
 	}
-	if m := render(t, c, "SignIn", `{}`); m.Subject != "three" {
-		t.Errorf("got %+v", m)
+	put(t, dir, "en/SignIn.html", "<title>three</title>x")
+	for catalogue, want := range map[*Catalogue]string{c: "one", openDir(t, dir, "en"): "three"} {
+		if m := render(t, catalogue, "SignIn", `{}`); m.Subject != want {
+			t.Errorf("got %+v, want %s", m, want)
+		}
+	}
+}
+
+// The language is chosen among those that have the type, and the mail is written
+// in that one and no other.
+func TestTheLanguageIsChosenByType(t *testing.T) {
+	c := openDir(t, directory(t, "sv/SignIn.txt", "Subject: sv\n{{code}}", "nb/Generic.txt", "Subject: nb\n{{code}}"), "en", "de")
+	for _, test := range []struct{ messageType, locale, uiLocales, want string }{
+		{"SignIn", "sv", "", "sv"}, {"Register", "sv", "", "en"}, {"Register", "sv", "de", "de"},
+		{"Invention", "sv", "de", "de"}, {"Invention", "nb", "", "nb"}, {"Register", "nb", "", "nb"},
+	} {
+		p := map[string]any{"locale": test.locale, "uiLocales": test.uiLocales}
+		got := c.Locale(test.messageType, p)
+		if m, err := c.Render(Request{Type: test.messageType, Locale: got, Payload: p}); got != test.want || err != nil || m.Locale != got {
+			t.Errorf("%+v: chose %s, wrote %+v, %v", test, got, m, err)
+		}
+	}
+	if m, err := c.Render(Request{Type: "Register", Locale: "de", Payload: map[string]any{"locale": "en"}}); err != nil || m.Locale != "de" {
+		t.Errorf("the language was chosen again: %+v, %v", m, err)
+	}
+	for _, locale := range []string{"", "sv", "xx"} {
+		if m, err := c.Render(Request{Type: "Register", Locale: locale}); err == nil {
+			t.Errorf("a language without the type: got %+v", m)
+		}
+	}
+}
+
+func TestFilesThatAreNoTemplates(t *testing.T) {
+	for _, test := range []struct{ file, content, want string }{
+		{"en/SignIn.html", "\xff\xfe<\x00", "en/SignIn.html:1:1: the file is not UTF-8"},
+		{"en.json", "{\"shared\":{\"footer\":\"caf\xe9\"}}", "en.json:1:1: the file is not UTF-8"},
+		{"en.json", strings.Repeat(" ", 1<<20+1), "en.json:1:1: the file is too large; at most 1048576"},
+		{"en/Sign\x1b[2JIn.html", "x", `/en/Sign\x1b[2JIn.html": `},
+		{"a\nb.json", "{}", `/a\nb.json": "a\nb" is not a language tag`},
+		{"en/SignIn\u202e.txt", "x", `/en/SignIn\u202e.txt": name it SignIn.txt`},
+	} {
+		s := DefaultSettings()
+		s.Dir = directory(t, test.file, test.content)
+		_, err := open(s, miniature("en"))
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.ContainsAny(err.Error(), "\x1b\u202e\n") {
+			t.Errorf("%q:\n\tgot  %v\n\twant %s", test.file, err, test.want)
+		}
+	}
+	s := DefaultSettings()
+	s.Dir = directory(t, "en/SignIn.html/x", "x")
+	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "en/SignIn.html: this is not a regular file") {
+		t.Errorf("a directory: got %v", err)
+	}
+	broken := filepath.Join(s.Dir, "a\tb.json")
+	if err := os.Symlink("nowhere", broken); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), `a\tb.json": no such file`) {
+		t.Errorf("a link to nothing: got %v", err)
 	}
 }
 
@@ -236,6 +293,8 @@ func TestPlainText(t *testing.T) {
 		{"references", "<p>a &lt;b&gt; &amp; &copy; {{user.name}}</p>", "a <b> & © {{user.name}}\n"},
 		{"links", `<a href="{{link}}">Accept</a><p><a href="{{link}}">{{link}}</a></p><a href="mailto:a@b.example">a@b.example</a> <a href="#top">top</a><a href="https://x.example/?a=1&amp;b=2"><img alt="Logo"></a>`,
 			"Accept <{{link}}>\n\n{{link}}\n\na@b.example top Logo <https://x.example/?a=1&b=2>\n"},
+		{"lists of paragraphs", "<ul><li><p>a</p></li><li><p>b</p></li></ul><p>c</p>", "- a\n\n- b\n\nc\n"},
+		{"what is no markup", "<p>1 &lt; 2, 3 < 4 &nbsp;&bogus; {{ code\n}}</p><br><p>a\t\r\nb</p>", "1 < 2, 3 < 4 \u00a0&bogus; {{ code }}\n\na b\n"},
 		{"lists", "<ul><li>a</li><li>b</li></ul>c", "- a\n- b\n\nc\n"},
 		{"blocks", "<p>a</p>{{#if code}}<p>{{code}}</p>{{else}}<p>none</p>{{/if}}<p>b</p>", "a\n\n{{#if code}}\n\n{{code}}\n\n{{else}}\n\nnone\n\n{{/if}}\n\nb\n"},
 		{"left open", `<p style="display:none">x<div>y`, ""},

@@ -36,7 +36,7 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 		"BindMfa":   {Known: true, Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
 		"Invention": {Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
 	} {
-		got, err := overlay.Render(templates.Request{Type: kind, Payload: payload})
+		got, err := overlay.Render(templates.Request{Type: kind, Locale: "ja", Payload: payload})
 		got.Text, got.HTML = strings.TrimSpace(got.Text), mail.BodyOf(got.HTML.String())
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v, want %+v", kind, got, err, want)
@@ -59,7 +59,7 @@ func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := templates.Request{Type: "Register", Payload: map[string]any{"code": "482913", "locale": "de"}}
+	r := templates.Request{Type: "Register", Locale: "de", Payload: map[string]any{"code": "482913", "locale": "de"}}
 	got, err := overlay.Render(r)
 	want, wantErr := c.Render(r)
 	if err != nil || wantErr != nil || !reflect.DeepEqual(got, want) {
@@ -74,7 +74,7 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := overlay.Render(templates.Request{Type: "OrganizationInvitation", Payload: map[string]any{
+	got, err := overlay.Render(templates.Request{Type: "OrganizationInvitation", Locale: "fr", Payload: map[string]any{
 		"code": "482913", "link": "javascript:alert(1)", "locale": "fr-CA", "seats": 3,
 		"list": []any{"evil.example", nil},
 		"inviter": map[string]any{"name": "evil.example", "primaryEmail": "alice@example.com", "avatar": "http://tracker.example/a.png",
@@ -119,7 +119,7 @@ func TestTheFirstOfTwoTemplatesOfATypeIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if mail, _ := overlay.Render(templates.Request{Type: "SignIn"}); mail.Subject != "first" {
+	if mail, _ := overlay.Render(templates.Request{Type: "SignIn", Locale: "en"}); mail.Subject != "first" {
 		t.Errorf("the subject is %s", mail.Subject)
 	}
 	told := strings.Join(overlay.Warnings(), "\n")

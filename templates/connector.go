@@ -10,43 +10,44 @@ import (
 	"logto-email-relay/mail"
 )
 
-// Overlay lays the templates of one provider over a catalogue: a mail of a type
-// that they lack is their Generic one, as in Logto, and the catalogue's if they
-// lack that too. It is safe for use by many goroutines at a time.
+// Overlay lays the templates of one provider's settings over a catalogue: a mail
+// of a type that they lack is their Generic one, as in Logto, and the catalogue's
+// if they lack that too. They have no language. It is safe for use by many
+// goroutines at a time.
 type Overlay struct {
 	catalogue *Catalogue
-	own       map[string]*pastedTemplate // by type
+	own       map[string]*connectorTemplate // by type
 	warnings  []string
 }
 
-type pastedTemplate struct {
+type connectorTemplate struct {
 	*template                        // nil for a stored one without a subject
-	pasted    mail.ConnectorTemplate // its content is in the template
+	written   mail.ConnectorTemplate // what the settings say; its content is in the template
 }
 
 // With compiles templates out of a provider's settings. They may use any name,
 // as they may in Logto; one that no message has prints as nothing, and a warning
 // says so. Its error joins every mistake found, each an *Error.
 func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
-	o := &Overlay{catalogue: c, own: make(map[string]*pastedTemplate)}
+	o := &Overlay{catalogue: c, own: make(map[string]*connectorTemplate)}
 	var faults []error
-	for _, p := range list {
-		if o.own[p.Type] != nil {
-			o.warn("%s: an earlier template is of type %s already, and used", p.Key, p.Type)
+	for _, written := range list {
+		if o.own[written.Type] != nil {
+			o.warn("%s: an earlier template is of type %s already, and used", written.Key, written.Type)
 			continue
 		}
-		if !slices.Contains(messageTypes(), p.Type) {
-			o.warn("%s: Logto has no message type %s; it has %s", p.Key, p.Type, strings.Join(messageTypes(), ", "))
+		if !slices.Contains(messageTypes(), written.Type) {
+			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(messageTypes(), ", "))
 		}
-		compiled, err := c.compilePasted(p)
+		compiled, err := c.compileConnectorTemplate(written)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
-		o.own[p.Type] = &pastedTemplate{compiled, p}
+		o.own[written.Type] = &connectorTemplate{compiled, written}
 		if compiled != nil {
-			o.warnings = append(o.warnings, warnings(p.Type, compiled)...)
-			o.warnings = append(o.warnings, c.unknowns(p, compiled)...)
+			o.warnings = append(o.warnings, warnings(written.Type, compiled)...)
+			o.warnings = append(o.warnings, c.unknowns(written.Type, compiled)...)
 		}
 	}
 	return o, errors.Join(faults...)
@@ -56,45 +57,40 @@ func (o *Overlay) warn(format string, arguments ...any) {
 	o.warnings = append(o.warnings, fmt.Sprintf(format, arguments...))
 }
 
-// compilePasted compiles what is there of a template; nil if that is nothing.
-func (c *Catalogue) compilePasted(p mail.ConnectorTemplate) (*template, error) {
-	v := c.vocabulary(p.Type)
+// compileConnectorTemplate compiles what is there of a template; nil if that is
+// nothing.
+func (c *Catalogue) compileConnectorTemplate(written mail.ConnectorTemplate) (*template, error) {
+	v := c.settings.vocabulary(written.Type)
 	v.anyName = true
-	made := &template{source: p.Key}
 	var faults []error
-	compiled := func(part, text string, f format) *program {
+	part := func(name, text string, f format) *program {
 		if text == "" {
 			return nil
 		}
-		text = strings.ReplaceAll(text, "\r\n", "\n")
-		result, err := compile(&source{file: p.Key + part, text: text}, f, v)
+		compiled, err := compile(&source{file: written.Key + name, text: strings.ReplaceAll(text, "\r\n", "\n")}, f, v)
 		faults = append(faults, err)
-		return result
+		return compiled
 	}
-	made.subject = compiled(" (subject)", p.Subject, textFormat)
-	made.html = compiled("", p.HTML, htmlFormat)
-	made.text = compiled("", p.Text, textFormat)
-	if err := errors.Join(faults...); err != nil {
+	t := &template{source: written.Key}
+	t.subject = part(" (subject)", written.Subject, textFormat)
+	t.html = part("", written.HTML, htmlFormat)
+	t.text = part("", written.Text, textFormat)
+	if t.html != nil && t.text == nil {
+		t.derived = true
+		s := &source{file: written.Key, text: strings.ReplaceAll(written.HTML, "\r\n", "\n")}
+		var err error
+		t.text, err = s.compilePlainText(v, "")
+		faults = append(faults, err)
+	}
+	if err := errors.Join(faults...); err != nil || t.subject == nil && t.text == nil {
 		return nil, err
 	}
-	if made.html != nil && made.text == nil {
-		made.derived = true
-		s := &source{file: p.Key, text: strings.ReplaceAll(p.HTML, "\r\n", "\n")}
-		text := &source{file: p.Key, text: s.plainText()}
-		var err error
-		if made.text, err = compile(text, textFormat, v); err != nil || strings.TrimSpace(text.text) == "" {
-			return nil, s.errorAt(0, "no text can be made of this HTML: it shows none, or blocks begin or end inside of hidden parts")
-		}
-	}
-	if made.subject == nil && made.text == nil {
-		return nil, nil
-	}
-	return made, nil
+	return t, nil
 }
 
 // unknowns tells which names no message of the type has.
-func (c *Catalogue) unknowns(p mail.ConnectorTemplate, t *template) []string {
-	known := append(knownRoots(p.Type), c.settings.Variables...)
+func (c *Catalogue) unknowns(messageType string, t *template) []string {
+	known := append(Names(messageType), c.settings.Variables...)
 	var found []string
 	for _, program := range []*program{t.subject, t.html, t.text} {
 		if program == nil || program == t.text && t.derived {
@@ -104,7 +100,7 @@ func (c *Catalogue) unknowns(p mail.ConnectorTemplate, t *template) []string {
 			if root := rootOf(at.Text); !slices.Contains(known, root) {
 				warning := *at
 				warning.Text = fmt.Sprintf("no %s message has %s, so {{%s}} prints as nothing; Logto's connector would print it as it stands",
-					p.Type, root, at.Text)
+					messageType, root, at.Text)
 				found = append(found, warning.Error())
 			}
 		}
@@ -113,15 +109,15 @@ func (c *Catalogue) unknowns(p mail.ConnectorTemplate, t *template) []string {
 }
 
 // Locale returns the language that the catalogue would choose.
-func (o *Overlay) Locale(t string, payload map[string]any) string {
-	return o.catalogue.Locale(t, payload)
+func (o *Overlay) Locale(messageType string, payload map[string]any) string {
+	return o.catalogue.Locale(messageType, payload)
 }
 
 // Warnings returns what the templates rely on although Logto often leaves it
 // out, and names that no message has.
 func (o *Overlay) Warnings() []string { return slices.Clone(o.warnings) }
 
-// Render writes one mail.
+// Render writes one mail. Its language shows in {{locale}} and {{dir}} alone.
 func (o *Overlay) Render(r Request) (Mail, error) {
 	own := o.own[r.Type]
 	if own == nil {
@@ -130,15 +126,17 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	if own == nil {
 		return o.catalogue.Render(r)
 	}
-	l := o.catalogue.current.Load()
-	_, known := l.choosers[r.Type]
-	v := o.catalogue.values(r, l.tongues[l.anyType.choose(r.Payload)])
-	m := Mail{Known: known, Source: own.pasted.Key, ReplyTo: own.pasted.ReplyTo}
+	translation, found := o.catalogue.translations[r.Locale]
+	if !found {
+		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
+	}
+	v := o.catalogue.values(r, translation)
+	m := Mail{Known: o.catalogue.knownType(r.Type) == r.Type, Source: own.written.Key, ReplyTo: own.written.ReplyTo}
 	if own.template != nil {
 		own.template.write(&m, &v)
 	}
-	if own.pasted.Stored != "" {
-		m.Stored = &mail.StoredTemplate{Name: own.pasted.Stored, Data: v.data(own.pasted.Variables)}
+	if own.written.Stored != "" {
+		m.Stored = &mail.StoredTemplate{Name: own.written.Stored, Data: v.data(own.written.Variables)}
 	}
 	return m, nil
 }

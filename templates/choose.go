@@ -19,34 +19,60 @@ const (
 
 // chooser finds the language for a reader among those that have a template.
 type chooser struct {
-	names    []string
-	tags     []language.Tag
-	exact    map[string]string
-	matcher  language.Matcher
+	names   []string
+	tags    []language.Tag
+	exact   map[string]string
+	matcher language.Matcher
+	// fallback is for readers none of whose languages there is.
 	fallback string
+}
+
+func newChooser(translations map[string]*translation) *chooser {
+	c := &chooser{names: slices.Sorted(maps.Keys(translations)), exact: make(map[string]string)}
+	for _, name := range c.names {
+		c.tags = append(c.tags, translations[name].tag)
+		c.exact[name] = name
+		c.exact[strings.ToLower(name)] = name
+	}
+	c.matcher = language.NewMatcher(c.tags)
+	return c
+}
+
+// withDefault returns a copy that falls back to a language of its own.
+func (c chooser) withDefault(locale string) (*chooser, error) {
+	found, ok := c.match([]language.Tag{readTag(locale)}, language.High)
+	if !ok {
+		return nil, fmt.Errorf("templates.defaultLocale: there are no templates in %q; there are %s",
+			locale, strings.Join(c.names, ", "))
+	}
+	c.fallback = found
+	return &c, nil
 }
 
 // addChoosers makes the chooser of all languages and that of every type. Types
 // that have all languages share it.
-func (l *collection) addChoosers(defaultLocale string) error {
-	l.choosers = make(map[string]*chooser)
-	all := slices.Sorted(maps.Keys(l.tongues))
-	whole, err := newChooser(all, l.tongues, defaultLocale)
-	if err != nil {
+func (c *Catalogue) addChoosers(o *originals) (err error) {
+	all := o.chooser
+	if len(c.translations) > len(o.translations) {
+		all = newChooser(c.translations)
+	}
+	if c.anyType, err = all.withDefault(c.settings.DefaultLocale); err != nil {
 		return err
 	}
-	l.anyType = whole
+	c.choosers = make(map[string]*chooser)
 	for _, messageType := range messageTypes() {
-		served := slices.DeleteFunc(slices.Clone(all), func(name string) bool {
-			return l.tongues[name].texts == nil && l.own[mailKey{messageType, name}] == nil && l.own[mailKey{generic, name}] == nil
+		served := maps.Clone(c.translations)
+		maps.DeleteFunc(served, func(name string, t *translation) bool {
+			return t.texts == nil && c.own[mailKey{messageType, name}] == nil && c.own[mailKey{generic, name}] == nil
 		})
-		if len(served) == len(all) {
-			l.choosers[messageType] = whole
+		if len(served) == len(c.translations) {
+			c.choosers[messageType] = c.anyType
 			continue
 		}
-		if l.choosers[messageType], err = newChooser(served, l.tongues, defaultLocale); err != nil {
+		some := newChooser(served)
+		if c.choosers[messageType], err = some.withDefault(c.settings.DefaultLocale); err != nil {
 			// The default language lacks this type.
-			if l.choosers[messageType], err = newChooser(served, l.tongues, english); err != nil {
+			if c.choosers[messageType], err = some.withDefault(english); err != nil {
 				return err
 			}
 		}
@@ -54,29 +80,10 @@ func (l *collection) addChoosers(defaultLocale string) error {
 	return nil
 }
 
-func newChooser(names []string, tongues map[string]*tongue, defaultLocale string) (*chooser, error) {
-	c := &chooser{names: names, exact: make(map[string]string)}
-	for _, name := range names {
-		c.tags = append(c.tags, tongues[name].tag)
-		c.exact[name] = name
-		c.exact[strings.ToLower(name)] = name
-	}
-	c.matcher = language.NewMatcher(c.tags)
-	wanted := readTag(defaultLocale)
-	found, ok := c.match([]language.Tag{wanted}, language.High)
-	if !ok {
-		return nil, fmt.Errorf("templates.defaultLocale: there are no templates in %q; there are %s",
-			defaultLocale, strings.Join(names, ", "))
-	}
-	c.fallback = found
-	return c, nil
-}
-
 // choose takes the first of the reader's languages that there is, in any of its
 // regions; then the first that has a language near enough to be understood, as
 // CLDR sees it; then the default.
-func (c *chooser) choose(payload map[string]any) string {
-	locale, _ := payload["locale"].(string)
+func (c *chooser) choose(locale, uiLocales string) string {
 	if name, ok := c.exact[locale]; ok {
 		return name
 	}
@@ -84,13 +91,11 @@ func (c *chooser) choose(payload map[string]any) string {
 	if tag := readTag(locale); tag != language.Und {
 		wanted = append(wanted, tag)
 	}
-	if uiLocales, _ := payload["uiLocales"].(string); uiLocales != "" {
-		words := strings.FieldsFunc(uiLocales[:min(len(uiLocales), maxLocaleText)],
-			func(r rune) bool { return r <= ' ' || r == ',' || r == ';' })
-		for _, word := range words[:min(len(words), maxUILocales)] {
-			if tag := readTag(word); tag != language.Und {
-				wanted = append(wanted, tag)
-			}
+	words := strings.FieldsFunc(uiLocales[:min(len(uiLocales), maxLocaleText)],
+		func(r rune) bool { return r <= ' ' || r == ',' || r == ';' })
+	for _, word := range words[:min(len(words), maxUILocales)] {
+		if tag := readTag(word); tag != language.Und {
+			wanted = append(wanted, tag)
 		}
 	}
 	if name, ok := c.match(wanted, language.High); ok {
