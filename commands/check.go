@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"logto-email-relay/app"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
@@ -22,44 +23,41 @@ func (command checkCommand) Run(s *environment) error {
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}
-	c, notices, err := s.load()
+	loaded, g, err := s.build()
 	if err != nil {
 		return err
 	}
-	h, err := build(c, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = h.Close() }()
+	defer func() { _ = g.Close() }()
+	c := loaded.Config
 
-	for _, notice := range notices {
+	for _, notice := range loaded.Notices {
 		fmt.Fprintf(s.out, "note: %s\n", notice)
 	}
-	for _, warning := range h.warnings {
+	for _, warning := range g.Warnings {
 		fmt.Fprintf(s.out, "warning: %s\n", warning)
 	}
 	fmt.Fprintf(s.out, "configuration: %s is fine\n", s.configFile())
-	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(h.catalogue.Locales(), " "))
-	var found []signIn
+	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
+	var found []app.SignIn
 	if command.Connect {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
 		defer cancel()
-		found = h.signIn(ctx, everyProvider)
+		found = g.SignIn(ctx, func(*relay.Provider) bool { return true })
 	}
 	failed := 0
 	for i, p := range c.Providers {
 		shared := p.Shared()
 		fmt.Fprintf(s.out, "provider %d: %s (%s)", i+1, shared.Name, shared.Type)
 		if command.Connect {
-			fmt.Fprintf(s.out, ": %s", found[i])
-			if found[i].err != nil {
+			fmt.Fprintf(s.out, ": %s", describe(found[i]))
+			if found[i].Err != nil {
 				failed++
 			}
 		}
 		fmt.Fprintln(s.out)
 	}
-	for _, kind := range h.catalogue.Types() {
-		route, names := h.relay.RouteFor(relay.Request{
+	for _, kind := range g.Catalogue.Types() {
+		route, names := g.Relay.RouteFor(relay.Request{
 			To: to, Type: kind, Payload: templates.Sample(kind, ""),
 		})
 		taken := "no route"
@@ -72,4 +70,17 @@ func (command checkCommand) Run(s *environment) error {
 		return fmt.Errorf("%d of %d providers could not send", failed, len(found))
 	}
 	return nil
+}
+
+// describe tells the operator how signing in went.
+func describe(s app.SignIn) string {
+	switch {
+	case !s.Known:
+		return "only a mail can show whether this works (logto-email-relay send --to …)"
+	case s.Err != nil:
+		return "cannot send: " + s.Err.Error()
+	case s.Note != "":
+		return "signs in; " + s.Note
+	}
+	return "signs in"
 }

@@ -94,7 +94,7 @@ func TestCheckConnect(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
 			began := time.Now()
-			code := commands.Run(t.Context(), append([]string{"check", "--config", configure(t, test.providers...)}, test.arguments...), nil, &out, &errOut)
+			code := commands.Run(t.Context(), append([]string{"check", "--config", configure(t, test.providers...)}, test.arguments...), nil, &out, &errOut, nil)
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("it took %v, and server.timeout is 1 s", took)
 			}
@@ -158,7 +158,7 @@ func TestServeWarnsOfProvidersThatCannotSend(t *testing.T) {
 	var out lines
 	var errOut bytes.Buffer
 	done := make(chan int)
-	go func() { done <- commands.Run(ctx, []string{"serve", "--config", file}, nil, &out, &errOut) }()
+	go func() { done <- commands.Run(ctx, []string{"serve", "--config", file}, nil, &out, &errOut, nil) }()
 	for end := time.Now().Add(20 * time.Second); len(out.warnings()) < 2; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("warnings %v", out.warnings())

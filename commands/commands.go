@@ -1,9 +1,8 @@
 // Package commands is what the program can be told to do, a short file each:
 // serve, check, send, import, schema and healthcheck.
 //
-// It is the only reader of the configuration, and the place where the packages
-// of the house are joined (see build). Nothing in here decides anything about a
-// mail.
+// It parses, calls and prints; what a command does is another package's. Nothing in
+// here decides anything about a mail.
 package commands
 
 import (
@@ -17,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"logto-email-relay/app"
 	"logto-email-relay/config"
 )
 
@@ -29,7 +29,7 @@ const (
 
 // commandLine is what a user may write behind the program's name.
 type commandLine struct {
-	Config  string           `short:"c" placeholder:"FILE" help:"The configuration: JSON or YAML. Default: $$RELAY_CONFIG, else config.json here, else development mode."`
+	Config  string           `short:"c" placeholder:"FILE" help:"The configuration: JSON or YAML. Default: $$RELAY_CONFIG, else config.json, config.yaml or config.yml here, else development mode."`
 	Version kong.VersionFlag `help:"Print the version and stop."`
 
 	Serve       serveCommand       `cmd:"" default:"1" help:"Take Logto's webhooks and send the mails (the default)."`
@@ -47,13 +47,16 @@ type environment struct {
 	out    io.Writer
 	errOut io.Writer
 	file   string // --config
+	// hangups are the signals to reload; nil where there are none.
+	hangups <-chan os.Signal
 }
 
 // Run carries out one command line and returns the program's exit code: 0, 1
 // when the command failed, 2 for a mistake in usage or configuration. It reads
 // no global state but the working directory and the files that it is told of.
-// When ctx ends, serve stops cleanly and everything else stops.
-func Run(ctx context.Context, args, env []string, out, errOut io.Writer) (code int) {
+// When ctx ends, serve stops cleanly and everything else stops; a value of hangups
+// makes serve read its configuration again.
+func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups <-chan os.Signal) (code int) {
 	var line commandLine
 	parser, err := kong.New(&line,
 		kong.Name("logto-email-relay"),
@@ -80,7 +83,7 @@ func Run(ctx context.Context, args, env []string, out, errOut io.Writer) (code i
 		fmt.Fprintf(errOut, "%v\nSee logto-email-relay --help.\n", err)
 		return exitConfiguration
 	}
-	err = parsed.Run(&environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config})
+	err = parsed.Run(&environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config, hangups: hangups})
 	return report(err, errOut)
 }
 
@@ -97,7 +100,7 @@ func report(err error, errOut io.Writer) int {
 	}
 	fmt.Fprintln(errOut, strings.TrimSuffix(err.Error(), "\n"))
 	var wrong *config.Error
-	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, errTemplates) {
+	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, app.ErrTemplates) {
 		return exitConfiguration
 	}
 	return exitFailed
@@ -119,7 +122,8 @@ func lookup(env []string) func(string) (string, bool) {
 }
 
 // configFile returns the file to read: the one that was asked for, else
-// config.json in the working directory, else none, which means development mode.
+// config.json, config.yaml or config.yml in the working directory, else none, which
+// means development mode.
 func (s *environment) configFile() string {
 	if s.file != "" {
 		return s.file
@@ -127,24 +131,43 @@ func (s *environment) configFile() string {
 	if file, found := s.env("RELAY_CONFIG"); found && file != "" {
 		return file
 	}
-	if _, err := os.Stat("config.json"); err == nil {
-		return "config.json"
+	for _, file := range []string{"config.json", "config.yaml", "config.yml"} {
+		if _, err := os.Stat(file); err == nil {
+			return file
+		}
 	}
 	return ""
 }
 
 // load reads the configuration, and fails where there is none.
-func (s *environment) load() (*config.Config, []config.Notice, error) {
+func (s *environment) load() (config.Loaded, error) {
 	file := s.configFile()
 	if file == "" {
-		return nil, nil, fmt.Errorf("%w: there is no configuration: write config.json here, or name one with --config", errUsage)
+		return config.Loaded{}, fmt.Errorf("%w: there is no configuration: write config.json here, or name one with --config", errUsage)
 	}
 	loaded, err := config.Load(file, s.env)
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) {
-		return nil, nil, fmt.Errorf("%w: %w", errUsage, err) // there is no such file
+		return loaded, fmt.Errorf("%w: %w", errUsage, err) // there is no such file
 	}
-	return loaded.Config, loaded.Notices, err
+	return loaded, err
+}
+
+// build reads the configuration and builds the graph that serve would have.
+func (s *environment) build() (config.Loaded, *app.Graph, error) {
+	loaded, err := s.load()
+	if err != nil {
+		return loaded, nil, err
+	}
+	g, err := app.Build(loaded.Config, nil, nil)
+	return loaded, g, err
+}
+
+// runtimeDirectory is where a running relay leaves what others on this machine may
+// want to know of it: systemd's for the service, else none.
+func (s *environment) runtimeDirectory() string {
+	directory, _ := s.env("RUNTIME_DIRECTORY")
+	return directory
 }
 
 func version() string {

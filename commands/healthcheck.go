@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"logto-email-relay/app"
 	"logto-email-relay/config"
 )
 
@@ -17,13 +21,9 @@ type healthcheckCommand struct{}
 
 // Run asks the relay of the same configuration whether it is alive.
 func (healthcheckCommand) Run(s *environment) error {
-	address := config.Development("").Server.Address
-	if s.configFile() != "" {
-		c, _, err := s.load()
-		if err != nil {
-			return err
-		}
-		address = c.Server.Address
+	address, err := s.publicAddress()
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, healthPatience)
 	defer cancel()
@@ -41,6 +41,24 @@ func (healthcheckCommand) Run(s *environment) error {
 		return fmt.Errorf("not alive: %s answers %d", url, response.StatusCode)
 	}
 	return nil
+}
+
+// publicAddress is where the running relay listens: as it says itself where it can
+// leave word, else as the configuration says.
+func (s *environment) publicAddress() (string, error) {
+	if directory := s.runtimeDirectory(); directory != "" {
+		if address, err := os.ReadFile(filepath.Join(directory, app.AddressFile)); err == nil {
+			return strings.TrimSpace(string(address)), nil
+		}
+	}
+	if s.configFile() == "" {
+		return config.Development("").Server.Address, nil
+	}
+	loaded, err := s.load()
+	if err != nil {
+		return "", err
+	}
+	return loaded.Config.Server.Address, nil
 }
 
 // reachable turns an address to listen on into one to connect to.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"logto-email-relay/app"
 	"logto-email-relay/importer"
 )
 
@@ -36,10 +37,10 @@ func (cmd importCommand) Run(s *environment) error {
 	notes := imported.Notes
 	if err == nil {
 		// Everything together, and beside what the directory held before.
-		var h *house
-		if h, err = build(imported.Config, nil); err == nil {
-			notes = append(notes, h.warnings...)
-			err = h.Close()
+		var g *app.Graph
+		if g, err = app.Build(imported.Config, nil, nil); err == nil {
+			notes = append(notes, g.Warnings...)
+			err = g.Close()
 		}
 	}
 	for _, note := range notes {

@@ -32,7 +32,7 @@ func runImport(t *testing.T, text string, args ...string) imported {
 func (i *imported) again(t *testing.T, args ...string) {
 	t.Helper()
 	var out, errOut strings.Builder
-	i.code = Run(t.Context(), append([]string{"import", i.input, "--dir", i.directory}, args...), nil, &out, &errOut)
+	i.code = Run(t.Context(), append([]string{"import", i.input, "--dir", i.directory}, args...), nil, &out, &errOut, nil)
 	i.snippet = strings.ReplaceAll(out.String(), i.directory, "DIR")
 	i.told = strings.ReplaceAll(errOut.String(), i.directory, "DIR")
 	i.files = make(map[string]string)
@@ -146,7 +146,7 @@ func TestImportOfSomethingElse(t *testing.T) {
 		i.expect(t, exitConfiguration, "", map[string]string{}, "usage")
 	}
 	var out, errOut strings.Builder
-	if code := Run(t.Context(), []string{"import", filepath.Join(t.TempDir(), "missing.json")}, nil, &out, &errOut); code != exitConfiguration {
+	if code := Run(t.Context(), []string{"import", filepath.Join(t.TempDir(), "missing.json")}, nil, &out, &errOut, nil); code != exitConfiguration {
 		t.Errorf("exit code %d for a missing file: %s", code, errOut.String())
 	}
 }

@@ -25,7 +25,7 @@ func TestCheckReadsTheTemplatesInsideAProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		code := Run(t.Context(), []string{"check", "--config", file}, nil, &out, &out)
+		code := Run(t.Context(), []string{"check", "--config", file}, nil, &out, &out, nil)
 		if code != test.code || !strings.Contains(out.String(), test.says) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s", name, code, test.code, test.says, out.String())
 		}

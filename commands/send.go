@@ -23,20 +23,16 @@ func (cmd sendCommand) Run(s *environment) error {
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}
-	c, _, err := s.load()
+	loaded, g, err := s.build()
 	if err != nil {
 		return err
 	}
-	h, err := build(c, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = h.Close() }()
+	defer func() { _ = g.Close() }()
 
-	ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
+	ctx, cancel := context.WithTimeout(s.ctx, time.Duration(loaded.Config.Server.Timeout))
 	defer cancel()
-	d := h.relay.Deliver(ctx, relay.Request{
-		ID: mail.NewID(), To: to, Type: cmd.Type, Payload: h.catalogue.Sample(cmd.Type, cmd.Locale),
+	d := g.Relay.Deliver(ctx, relay.Request{
+		ID: mail.NewID(), To: to, Type: cmd.Type, Payload: g.Catalogue.Sample(cmd.Type, cmd.Locale),
 	})
 	for _, a := range d.Attempts {
 		if a.Kind != mail.AttemptAccepted {

@@ -23,8 +23,8 @@ const (
 	authorizationPath = "/authorization"
 )
 
-// AdminTimeout bounds a request to the admin listener.
-const AdminTimeout = 10 * time.Second
+// adminReadTimeout bounds the body of a request to the admin listener.
+const adminReadTimeout = 5 * time.Second
 
 // Admin is what the admin listener needs.
 type Admin struct {
@@ -35,6 +35,9 @@ type Admin struct {
 	// with each thing that this depends on, by name.
 	Ready   func() (ready bool, details map[string]string)
 	Metrics prometheus.Gatherer
+	// Problem is why the last change of the configuration or of the templates was
+	// not taken, nil if it was.
+	Problem func() error
 	// Gallery shows the templates, in the operator's branding.
 	Gallery  Gallery
 	Branding templates.Branding
@@ -49,7 +52,7 @@ type Admin struct {
 // NewAdmin returns the handler of the admin listener. Its probes are open;
 // everything else asks for the token, if there is one.
 func NewAdmin(o Admin) http.Handler {
-	middleware := &middleware{logger: o.Logger, answer: answerAdmin, accessLevel: slog.LevelDebug}
+	middleware := &middleware{logger: o.Logger, readTimeout: adminReadTimeout, answer: answerAdmin, accessLevel: slog.LevelDebug}
 	server := middleware.newEcho()
 	server.IPExtractor = callerAddress(nil)
 	server.Use(requireToken(o.Token))
@@ -67,7 +70,7 @@ func NewAdmin(o Admin) http.Handler {
 	pages := newPages(o.Inbox != nil)
 	server.GET(stylePath, pages.style)
 	server.GET("/", overview{pages, o.Ready}.show)
-	gallery := templatePages{pages, o.Gallery, o.Branding}
+	gallery := templatePages{pages, o.Gallery, o.Branding, o.Problem}
 	server.GET(templatesPath, gallery.list)
 	server.GET(templatesPath+"/:type", gallery.list)
 	server.GET(templatesPath+"/:type/:locale", gallery.mail)

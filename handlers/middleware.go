@@ -17,6 +17,10 @@ import (
 // recovery from panics and the access log.
 type middleware struct {
 	logger *slog.Logger
+	// readTimeout bounds the reading of a body, and ends the wait for one that never
+	// comes, even where none is wanted, with an answer. The context of the request
+	// may end with it, so that what takes longer needs one of its own.
+	readTimeout time.Duration
 	// answer writes a failure.
 	answer func(echo.Context, *failure) error
 	// accessLevel is how loudly a request is logged that ends well.
@@ -40,6 +44,7 @@ func (m *middleware) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		// The mail will bear the id too. Here the caller finds it.
 		c.Response().Header()[requestIDHeader] = []string{mail.NewID()}
 		defer m.recoverPanic(c, &err)
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(m.readTimeout)) // tests may have no connection
 		return m.logAccess(c, next)
 	}
 }

@@ -58,7 +58,9 @@ type public struct {
 func NewPublic(o Public) http.Handler {
 	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links)}
 	middleware := &middleware{
-		logger:      o.Logger,
+		logger: o.Logger,
+		// The other half is for the mail.
+		readTimeout: o.Timeout / 2,
 		answer:      func(c echo.Context, f *failure) error { return answerFailure(c, f, o.Sentences) },
 		accessLevel: slog.LevelInfo,
 		observe:     o.Metrics.request,

@@ -11,7 +11,7 @@ import (
 )
 
 // What a connection may take. There is no write timeout, which would close
-// connections without an answer.
+// connections without an answer; how long a body may take is the middleware's.
 const (
 	// idleTimeout outlasts the 5 s after which Logto closes an idle connection,
 	// so that it is never we who close one that Logto is about to use, and the
@@ -25,8 +25,8 @@ const (
 	// callerIdleWindow is a little more than the 5 s after which Logto closes
 	// an idle connection.
 	callerIdleWindow = 6 * time.Second
-	// settle is how long requests have to be read that came as the port closed.
-	settle = time.Second
+	// lastReading is how long requests have to be read that came as the port closed.
+	lastReading = time.Second
 )
 
 // Server is one listener with its handler.
@@ -40,28 +40,17 @@ type Server struct {
 	draining atomic.Bool
 }
 
-// Listen takes the address, "host:port" or ":port", so that a taken one is an
-// error before anything else starts. Connections wait until Serve.
-//
-// Reading a request may take half of the timeout. That leaves the other half for
-// the mail, and ends the wait for a body that never comes, even where none is
-// wanted, with an answer. The context of the request may end with it, so that
-// what takes longer needs one of its own.
-func Listen(ctx context.Context, address string, timeout time.Duration, handler http.Handler, logger *slog.Logger) (*Server, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
+// NewServer makes a server of a listener. Connections wait until Serve.
+func NewServer(listener net.Listener, handler http.Handler, logger *slog.Logger) *Server {
 	s := &Server{IdleWindow: callerIdleWindow, listener: listener}
 	s.http = &http.Server{
 		Handler:           s.announceClose(handler),
 		IdleTimeout:       idleTimeout,
 		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       timeout / 2,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	return s, nil
+	return s
 }
 
 // Addr returns the address that is listened on.
@@ -80,7 +69,7 @@ func (s *Server) Serve() error {
 // more.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// Drain takes leave without cutting anybody off. From now on every answer asks
+// Drain stops without cutting anybody off. From now on every answer asks
 // its caller to close the connection, and requests are still served, on new
 // connections too. No idle connection is closed early: its owner may be writing
 // the next request at that moment. After the idle window nobody uses the old
@@ -98,10 +87,10 @@ func (s *Server) Drain(ctx context.Context) error {
 	// Shutdown gives up a connection whose request it has not read yet, even one
 	// that was accepted a moment ago. So the port closes first.
 	_ = s.listener.Close()
-	settled := time.NewTimer(settle)
-	defer settled.Stop()
+	read := time.NewTimer(lastReading)
+	defer read.Stop()
 	select {
-	case <-settled.C:
+	case <-read.C:
 	case <-ctx.Done():
 	}
 	err := s.http.Shutdown(ctx)

@@ -19,18 +19,19 @@ import (
 // patience bounds every wait of these tests. It is reached only when one fails.
 const patience = 10 * time.Second
 
-// start serves a handler on a port of its own.
-func start(t *testing.T, h http.Handler, log *logs) *Server {
+func listen(t *testing.T, h http.Handler, log *logs) *Server {
 	t.Helper()
-	return startWith(t, testOptions(), h, log)
-}
-
-func startWith(t *testing.T, of Public, h http.Handler, log *logs) *Server {
-	t.Helper()
-	s, err := Listen(t.Context(), "127.0.0.1:0", of.Timeout, h, log.logger())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return NewServer(listener, h, log.logger())
+}
+
+// start serves a handler on a port of its own.
+func start(t *testing.T, h http.Handler, log *logs) *Server {
+	t.Helper()
+	s := listen(t, h, log)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
 	t.Cleanup(func() {
@@ -103,13 +104,6 @@ func impatient() Public {
 	return s
 }
 
-func TestPortTaken(t *testing.T) {
-	s := start(t, http.NotFoundHandler(), new(logs))
-	if _, err := Listen(t.Context(), s.Addr().String(), time.Second, http.NotFoundHandler(), new(logs).logger()); err == nil {
-		t.Error("two servers on one port")
-	}
-}
-
 func TestConnectionIsReused(t *testing.T) {
 	c := dial(t, start(t, publicWith(deliver(accept), new(logs)), new(logs)))
 	for _, sent := range []struct {
@@ -146,7 +140,7 @@ func TestSlowBody(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, startWith(t, impatient(), publicOver(impatient(), deliver(accept), new(logs)), new(logs)))
+			c := dial(t, start(t, publicOver(impatient(), deliver(accept), new(logs)), new(logs)))
 			begin := time.Now()
 			c.send(t, test.text)
 			got, _ := c.answer(t)
@@ -163,7 +157,7 @@ func TestSlowBody(t *testing.T) {
 
 // The deadline of the body must not end the wait for the mail.
 func TestMailTakesLongerThanBody(t *testing.T) {
-	c := dial(t, startWith(t, impatient(), publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+	c := dial(t, start(t, publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
 		<-ctx.Done()
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			t.Errorf("the context ends with %v", ctx.Err())
@@ -391,10 +385,7 @@ func TestDrainClosesThePortOnce(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 300 {
-		s, err := Listen(t.Context(), "127.0.0.1:0", time.Second, http.NotFoundHandler(), new(logs).logger())
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := listen(t, http.NotFoundHandler(), new(logs))
 		served := make(chan error, 1)
 		go func() { served <- s.Serve() }()
 		conn, err := net.Dial("tcp", s.Addr().String())

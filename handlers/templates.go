@@ -15,8 +15,6 @@ type Gallery interface {
 	Types() []string
 	Languages() []templates.Language
 	Preview(messageType, locale string, b templates.Branding) (templates.Mail, error)
-	// Problem is why the operator's last change was not taken, nil if it was.
-	Problem() error
 	// Warnings are what the operator's templates should better not rely on.
 	Warnings() []string
 }
@@ -26,6 +24,7 @@ type templatePages struct {
 	pages    *pages
 	gallery  Gallery
 	branding templates.Branding
+	problem  func() error
 }
 
 // sample is one mail of the gallery.
@@ -75,7 +74,7 @@ func (p templatePages) list(c echo.Context) error {
 		Samples  []sample
 		Problem  error
 		Warnings []string
-	}{types, messageType, look{View: "html", Dark: isDark(c)}, samples, p.gallery.Problem(), p.gallery.Warnings()}})
+	}{types, messageType, look{View: "html", Dark: isDark(c)}, samples, p.problem(), p.gallery.Warnings()}})
 }
 
 // mail shows one type in one language.

@@ -14,22 +14,21 @@ import (
 	"logto-email-relay/templates"
 )
 
-// neverReloaded is a Gallery without a problem.
-type neverReloaded struct{ *templates.Catalogue }
-
-func (neverReloaded) Problem() error { return nil }
-
-func openCatalogue(t *testing.T, s templates.Settings) neverReloaded {
+func openCatalogue(t *testing.T, s templates.Settings) *templates.Catalogue {
 	t.Helper()
 	catalogue, err := templates.Open(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return neverReloaded{catalogue}
+	return catalogue
 }
 
 func adminWithGallery(gallery Gallery, token string) http.Handler {
-	return NewAdmin(Admin{Token: settings.NewSecret(token),
+	return adminWithProblem(gallery, token, nil)
+}
+
+func adminWithProblem(gallery Gallery, token string, problem error) http.Handler {
+	return NewAdmin(Admin{Token: settings.NewSecret(token), Problem: func() error { return problem },
 		Ready: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		Gallery: gallery, Branding: templates.Branding{SenderName: "Acme & Söhne"},
 	})
@@ -130,7 +129,6 @@ func TestTheGalleryAsksForTheToken(t *testing.T) {
 type edited struct {
 	mail     templates.Mail
 	failed   error
-	problem  error
 	warnings []string
 }
 
@@ -141,7 +139,6 @@ func (e edited) Languages() []templates.Language {
 func (e edited) Preview(string, string, templates.Branding) (templates.Mail, error) {
 	return e.mail, e.failed
 }
-func (e edited) Problem() error     { return e.problem }
 func (e edited) Warnings() []string { return e.warnings }
 
 func TestTheGalleryMarksTheOperatorsTemplates(t *testing.T) {
@@ -173,10 +170,8 @@ func TestTheGalleryMarksTheOperatorsTemplates(t *testing.T) {
 }
 
 func TestTheGallerySaysWhatIsWrong(t *testing.T) {
-	h := adminWithGallery(edited{
-		problem:  errors.New("tpl/en/SignIn.html:3:7: no <b> message has nmae"),
-		warnings: []string{"tpl/en/SignIn.html:1:1: often come without application"},
-	}, "")
+	h := adminWithProblem(edited{warnings: []string{"tpl/en/SignIn.html:1:1: often come without application"}}, "",
+		errors.New("tpl/en/SignIn.html:3:7: no <b> message has nmae"))
 	body := bodyOf(t, get(h, "/templates"))
 	for _, want := range []string{"was refused", "tpl/en/SignIn.html:3:7: no &lt;b&gt; message has nmae",
 		"<li>tpl/en/SignIn.html:1:1: often come without application</li>"} {

@@ -169,7 +169,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 	end := time.Now()
 	d.note(m.Name, end.Sub(start), failure)
 	if m.health.record(failure, end) {
-		d.relay.changed(m.status())
+		d.relay.changed(m.Status())
 	}
 	d.outOfTime = failure != nil && deadline.Sub(end) < leastTime
 	return failure

@@ -72,7 +72,8 @@ type Status struct {
 	InFlight, MaxConcurrent int
 }
 
-func (p *Provider) status() Status {
+// Status returns the state of the provider.
+func (p *Provider) Status() Status {
 	p.health.mu.Lock()
 	defer p.health.mu.Unlock()
 	status := Status{Name: p.Name, Resting: p.health.resting, InFlight: len(p.places), MaxConcurrent: cap(p.places)}

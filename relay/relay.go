@@ -129,7 +129,7 @@ func New(o Options) (*Relay, error) {
 func (r *Relay) Status() []Status {
 	list := make([]Status, 0, len(r.members))
 	for _, m := range r.members {
-		list = append(list, m.status())
+		list = append(list, m.Status())
 	}
 	return list
 }

@@ -15,5 +15,5 @@ import (
 
 func main() {
 	go func() { log.Fatal(http.ListenAndServe(os.Getenv("PROFILER"), nil)) }()
-	os.Exit(commands.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(commands.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr, nil))
 }

@@ -1,4 +1,4 @@
-package commands
+package app
 
 import (
 	"runtime"
@@ -19,7 +19,7 @@ func TestGrowth(t *testing.T) {
 }
 
 // The pace follows what is in use, up and down.
-func TestCollectorIsTuned(t *testing.T) {
+func TestGarbageCollectorIsTuned(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	pace := func() int {
@@ -28,7 +28,7 @@ func TestCollectorIsTuned(t *testing.T) {
 		debug.SetGCPercent(now)
 		return now
 	}
-	tuneCollector()
+	TuneGarbageCollector()
 	held := make([]byte, 64<<20)
 	wait(t, "a slow growth", func() bool { return pace() == leastGrowth })
 	runtime.KeepAlive(held)

@@ -1,37 +1,41 @@
-package commands
+package app
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-
-	"logto-email-relay/relay"
 )
 
-// providerCollector shows the state of the providers as metrics, read at the
-// moment of the scrape.
-type providerCollector struct{ relay *relay.Relay }
+// collector shows the state of the providers and of the configuration as metrics,
+// read at the moment of the scrape.
+type collector struct{ app *App }
 
 var (
 	restingDesc  = prometheus.NewDesc("relay_provider_resting", "1 while the provider is put behind all others.", []string{"provider"}, nil)
 	inFlightDesc = prometheus.NewDesc("relay_provider_in_flight", "Sends under way at the provider.", []string{"provider"}, nil)
+	reloadDesc   = prometheus.NewDesc("relay_config_last_reload_successful", "1 while the last change of the configuration or of the templates is in use, 0 while it is refused.", nil, nil)
 	boundDesc    = prometheus.NewDesc("relay_provider_max_concurrent", "Sends that may be under way at the provider.", []string{"provider"}, nil)
 )
 
 // Describe implements prometheus.Collector.
-func (providerCollector) Describe(descriptions chan<- *prometheus.Desc) {
+func (collector) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- restingDesc
 	descriptions <- inFlightDesc
 	descriptions <- boundDesc
+	descriptions <- reloadDesc
 }
 
 // Collect implements prometheus.Collector.
-func (c providerCollector) Collect(metrics chan<- prometheus.Metric) {
-	for _, p := range c.relay.Status() {
-		resting := 0.0
-		if p.Resting {
-			resting = 1
-		}
-		metrics <- prometheus.MustNewConstMetric(restingDesc, prometheus.GaugeValue, resting, p.Name)
+func (c collector) Collect(metrics chan<- prometheus.Metric) {
+	metrics <- prometheus.MustNewConstMetric(reloadDesc, prometheus.GaugeValue, number(c.app.problem() == nil))
+	for _, p := range c.app.current.get().Relay.Status() {
+		metrics <- prometheus.MustNewConstMetric(restingDesc, prometheus.GaugeValue, number(p.Resting), p.Name)
 		metrics <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(p.InFlight), p.Name)
 		metrics <- prometheus.MustNewConstMetric(boundDesc, prometheus.GaugeValue, float64(p.MaxConcurrent), p.Name)
 	}
+}
+
+func number(truth bool) float64 {
+	if truth {
+		return 1
+	}
+	return 0
 }

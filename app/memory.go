@@ -1,10 +1,9 @@
-package commands
+package app
 
 import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync"
 )
 
 // Go lets the heap grow by as much as is in use before it collects garbage. That
@@ -25,9 +24,9 @@ func growth(inUse uint64) int {
 	return max(leastGrowth, int(100*(freeGrowth-inUse)/max(inUse, 1<<20)))
 }
 
-// tuneCollector sets the pace of the collector anew after each of its rounds,
-// for as long as the process lives.
-var tuneCollector = sync.OnceFunc(func() {
+// TuneGarbageCollector sets the pace of the garbage collector anew after each of its
+// rounds, for as long as the process lives.
+func TuneGarbageCollector() {
 	type round struct{ _ *int } // an object that nobody holds
 	inUse := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	now := 100
@@ -45,4 +44,4 @@ var tuneCollector = sync.OnceFunc(func() {
 		runtime.SetFinalizer(r, ended)
 	}
 	runtime.SetFinalizer(new(round), ended)
-})
+}

@@ -1,0 +1,182 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"logto-email-relay/config"
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
+	"logto-email-relay/templates"
+)
+
+// Graph is everything between the listeners and the mail services, built from one
+// configuration. It never changes: a reload builds another one.
+type Graph struct {
+	Config    *config.Config
+	Catalogue *templates.Catalogue
+	Relay     *relay.Relay
+	// Warnings are what the operator may want to mend in templates.
+	Warnings []string
+
+	members []relay.Member
+	kept    int // members taken over from an earlier graph
+	// inbox is the provider that shows its mails, if there is one.
+	inbox *providers.Inbox
+	// public and admin answer the requests of the two listeners.
+	public, admin http.Handler
+	requests      sync.WaitGroup // under way
+}
+
+// Build makes a graph from a checked configuration. It connects to nothing, and
+// takes over the providers of an earlier graph, if there is one, whose settings are
+// the same: their connections, their health and the sends under way. changed is
+// told of providers in trouble, if it is not nil.
+func Build(c *config.Config, earlier *Graph, changed func(relay.Status)) (*Graph, error) {
+	catalogue, err := templates.Open(c.Templates)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
+	}
+	g := &Graph{Config: c, Catalogue: catalogue, Warnings: catalogue.Warnings()}
+	for i, s := range c.Providers {
+		member, err := g.member(s, i, earlier)
+		if err != nil {
+			return nil, errors.Join(err, g.close(earlier))
+		}
+		g.members = append(g.members, member)
+		if inbox, ok := member.Service.(*providers.Inbox); ok {
+			g.inbox = inbox
+		}
+	}
+	g.Relay, err = relay.New(relay.Options{
+		Renderer:      catalogue,
+		Members:       g.members,
+		Routes:        c.Routes,
+		Sender:        c.Sender,
+		Branding:      c.Branding,
+		FailUncertain: c.Uncertain == config.Fail,
+		Changed:       changed,
+	})
+	if err != nil {
+		return nil, errors.Join(err, g.close(earlier))
+	}
+	return g, nil
+}
+
+// ErrTemplates marks operator's templates that cannot be used, a mistake like
+// one in the configuration.
+var ErrTemplates = errors.New("templates")
+
+func (g *Graph) member(s providers.Settings, index int, earlier *Graph) (relay.Member, error) {
+	renderer, err := g.renderer(s, index)
+	if err != nil {
+		return relay.Member{}, fmt.Errorf("%w: %w", ErrTemplates, err)
+	}
+	if kept := earlier.providerOf(s); kept != nil {
+		g.kept++
+		return relay.Member{Provider: kept, Renderer: renderer}, nil
+	}
+	shared := s.Shared()
+	service, err := s.Open()
+	if err != nil {
+		return relay.Member{}, fmt.Errorf("provider %s: %w", shared.Name, err)
+	}
+	return relay.Member{Renderer: renderer, Provider: relay.NewProvider(relay.ProviderOptions{
+		Name:          shared.Name,
+		Service:       service,
+		Sender:        s.Sender(),
+		Timeout:       time.Duration(shared.Timeout),
+		MaxConcurrent: shared.Concurrent(),
+	})}, nil
+}
+
+// providerOf returns the provider that has the same settings, nil if none has.
+func (g *Graph) providerOf(s providers.Settings) *relay.Provider {
+	if g == nil {
+		return nil
+	}
+	for i, own := range g.Config.Providers {
+		if config.SameProvider(own, s) {
+			return g.members[i].Provider
+		}
+	}
+	return nil
+}
+
+// renderer lays the templates of a provider's own settings over the catalogue;
+// nil if there are none.
+func (g *Graph) renderer(s providers.Settings, index int) (relay.Renderer, error) {
+	mails := s.Mails()
+	if len(mails) == 0 {
+		return nil, nil
+	}
+	for i := range mails {
+		mails[i].Key = fmt.Sprintf("providers[%d].%s", index, mails[i].Key)
+	}
+	overlay, err := g.Catalogue.With(mails)
+	if err != nil {
+		return nil, err
+	}
+	g.Warnings = append(g.Warnings, overlay.Warnings()...)
+	return overlay, nil
+}
+
+// Close lets go of the providers' connections.
+func (g *Graph) Close() error { return g.close(nil) }
+
+// close lets go of the connections of the providers that another graph has not.
+func (g *Graph) close(other *Graph) error {
+	var errs []error
+	for _, m := range g.members {
+		if closer, ok := m.Service.(io.Closer); ok && !other.has(m.Provider) {
+			errs = append(errs, closer.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Graph) has(p *relay.Provider) bool {
+	if g == nil {
+		return false
+	}
+	for _, m := range g.members {
+		if m.Provider == p {
+			return true
+		}
+	}
+	return false
+}
+
+// SignIn is what became of an attempt to sign in at a provider.
+type SignIn struct {
+	Provider *relay.Provider
+	// Known is false where only a mail could tell.
+	Known bool
+	// Note is what the operator should know although it worked.
+	Note string
+	// Err is why it did not work, a *providers.Error.
+	Err error
+}
+
+// SignIn signs in at the wanted providers at the same time, and gives up with
+// the context. The answers are in the order of the configuration.
+func (g *Graph) SignIn(ctx context.Context, wanted func(*relay.Provider) bool) []SignIn {
+	found := make([]SignIn, len(g.members))
+	var group sync.WaitGroup
+	for i, m := range g.members {
+		found[i].Provider = m.Provider
+		verifier, ok := m.Service.(providers.Verifier)
+		if !ok || !wanted(m.Provider) {
+			continue
+		}
+		found[i].Known = true
+		group.Go(func() { found[i].Note, found[i].Err = verifier.Verify(ctx) })
+	}
+	group.Wait()
+	return found
+}

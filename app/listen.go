@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"logto-email-relay/config"
+	"logto-email-relay/handlers"
+)
+
+// Names of the sockets that systemd may pass on (FileDescriptorName= in a socket
+// unit). A socket without one of these names is the public one.
+const (
+	publicSocket = "public"
+	adminSocket  = "admin"
+)
+
+// listen takes both ports before anything is served. A socket of systemd's goes
+// before the address in the configuration: systemd holds it open while this
+// process follows another, so that callers wait for a moment and are not refused.
+func (a *App) listen(ctx context.Context, c *config.Config) (err error) {
+	sockets, err := activatedSockets()
+	if err != nil {
+		return err
+	}
+	a.public, err = a.server(ctx, sockets[publicSocket], "server.address", c.Server.Address,
+		func(g *Graph) http.Handler { return g.public })
+	if err != nil {
+		return err
+	}
+	if c.Admin.Address == "" && sockets[adminSocket] == nil {
+		return nil
+	}
+	a.admin, err = a.server(ctx, sockets[adminSocket], "admin.address", c.Admin.Address,
+		func(g *Graph) http.Handler { return g.admin })
+	if err != nil {
+		return errors.Join(err, a.public.Close())
+	}
+	return nil
+}
+
+func (a *App) server(ctx context.Context, socket net.Listener, key, address string, of func(*Graph) http.Handler) (*handlers.Server, error) {
+	if socket == nil {
+		var err error
+		if socket, err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return handlers.NewServer(socket, a.handler(of), a.logger), nil
+}
+
+// activatedSockets returns the sockets that systemd passed to this process, by
+// name.
+func activatedSockets() (map[string]net.Listener, error) {
+	passed, err := activation.ListenersWithNames()
+	if err != nil {
+		return nil, fmt.Errorf("sockets of systemd: %w", err)
+	}
+	sockets := make(map[string]net.Listener)
+	for name, listeners := range passed {
+		if name != adminSocket {
+			name = publicSocket
+		}
+		for _, l := range listeners {
+			if l == nil || sockets[name] != nil {
+				return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket, for %s: "+
+					"name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
+			}
+			sockets[name] = l
+		}
+	}
+	return sockets, nil
+}
