@@ -1,0 +1,531 @@
+package app_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"logto-email-relay/app"
+	"logto-email-relay/config"
+)
+
+// patience bounds every wait of these tests. It is reached only when one fails.
+const patience = 20 * time.Second
+
+// mailServer is an SMTP server that takes every mail, and counts.
+type mailServer struct {
+	port   int
+	logins atomic.Int32
+	// hold, if it is not nil, keeps mails waiting for the reply to their final dot.
+	hold chan struct{}
+
+	mu    sync.Mutex
+	mails []string
+}
+
+func startMailServer(t *testing.T) *mailServer {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	m := &mailServer{port: listener.Addr().(*net.TCPAddr).Port}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go m.serve(conn)
+		}
+	}()
+	return m
+}
+
+func (m *mailServer) serve(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	_, _ = io.WriteString(conn, "220 mail.example.com\r\n")
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		switch verb := strings.ToUpper(strings.Fields(line + " x")[0]); verb {
+		case "EHLO":
+			_, _ = io.WriteString(conn, "250-mail.example.com\r\n250 AUTH PLAIN\r\n")
+		case "AUTH":
+			m.logins.Add(1)
+			_, _ = io.WriteString(conn, "235 2.7.0 ok\r\n")
+		case "DATA":
+			_, _ = io.WriteString(conn, "354 go on\r\n")
+			var text strings.Builder
+			for {
+				line, err := in.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if line == ".\r\n" {
+					break
+				}
+				text.WriteString(line)
+			}
+			m.mu.Lock()
+			hold := m.hold
+			m.mu.Unlock()
+			if hold != nil {
+				<-hold
+			}
+			m.mu.Lock()
+			m.mails = append(m.mails, text.String())
+			m.mu.Unlock()
+			_, _ = io.WriteString(conn, "250 2.0.0 queued as 1\r\n")
+		case "QUIT":
+			_, _ = io.WriteString(conn, "221 bye\r\n")
+			return
+		default:
+			_, _ = io.WriteString(conn, "250 2.0.0 ok\r\n")
+		}
+	}
+}
+
+func (m *mailServer) last() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.mails) == 0 {
+		return ""
+	}
+	return m.mails[len(m.mails)-1]
+}
+
+// logs is a log that many goroutines may write and read.
+type logs struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// running is a relay with a configuration that tests change.
+type running struct {
+	t             *testing.T
+	dir           string
+	public, admin string
+	log           *logs
+	hangups       chan os.Signal
+	stop          func() error
+}
+
+// settings are the parts of a configuration that tests change.
+type settings struct {
+	tokens    []string
+	providers []string
+	templates string // a directory
+	more      string
+}
+
+const token = "Bearer a-long-token-of-the-test"
+
+func (s settings) json() string {
+	if s.tokens == nil {
+		s.tokens = []string{token}
+	}
+	tokens, _ := json.Marshal(s.tokens)
+	return fmt.Sprintf(`{"server": {"address": "127.0.0.1:0", "authorization": %s}, "admin": {"address": "127.0.0.1:0"},
+		"sender": {"from": "Acme <no-reply@acme.example>"}, "templates": {"dir": %q}, "providers": [%s]%s}`,
+		tokens, s.templates, strings.Join(s.providers, ","), s.more)
+}
+
+func smtp(name string, m *mailServer) string {
+	return fmt.Sprintf(`{"name": %q, "type": "smtp", "host": "127.0.0.1", "port": %d, "ignoreTLS": true,
+		"auth": {"user": "relay", "pass": "secret"}}`, name, m.port)
+}
+
+func run(t *testing.T, s settings) *running {
+	t.Helper()
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r.write("config.json", s.json())
+	return r.start()
+}
+
+func (r *running) start() *running {
+	t := r.t
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	listening := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- app.Run(ctx, app.Options{
+			Load: func() (config.Loaded, error) {
+				return config.Load(filepath.Join(r.dir, "config.json"), func(string) (string, bool) { return "", false })
+			},
+			Hangups:   r.hangups,
+			Log:       r.log,
+			Listening: func(public, admin string) { r.public, r.admin = public, admin; close(listening) },
+		})
+	}()
+	var once sync.Once
+	var err error
+	r.stop = func() error {
+		once.Do(func() { cancel(); err = <-ended })
+		return err
+	}
+	t.Cleanup(func() {
+		if err := r.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if t.Failed() {
+			t.Log(r.log)
+		}
+	})
+	select {
+	case <-listening:
+	case err := <-ended:
+		ended <- err
+		t.Fatalf("Run: %v", err)
+	}
+	return r
+}
+
+// write puts a file into the directory of the configuration, the way of editors:
+// a new file in the place of the old one.
+func (r *running) write(name, text string) {
+	r.t.Helper()
+	file := filepath.Join(r.dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// webhook asks for a mail and returns the status of the answer.
+func (r *running) webhook(authorization string) int {
+	r.t.Helper()
+	request, err := http.NewRequest(http.MethodPost, "http://"+r.public+"/logto/email",
+		strings.NewReader(`{"to":"ada@example.org","type":"SignIn","payload":{"code":"482913","locale":"en"}}`))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", authorization)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return response.StatusCode
+}
+
+// page returns what a page of the admin listener says.
+func (r *running) page(path string) string {
+	r.t.Helper()
+	response, err := http.Get("http://" + r.admin + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(body)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// An operator changes the token without an outage: the new one beside the old, then
+// Logto, then away with the old. The log tells which is in use.
+func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
+	t.Parallel()
+	const next = "Bearer another-long-token"
+	mails := startMailServer(t)
+	s := settings{providers: []string{smtp("main", mails)}}
+	r := run(t, s)
+	if got := r.webhook(next); got != 401 {
+		t.Fatalf("a token to come gets %d", got)
+	}
+	s.tokens = []string{token, next}
+	r.write("config.json", s.json())
+	eventually(t, "the new token works", func() bool { return r.webhook(next) == 200 })
+	if got := r.webhook(token); got != 200 {
+		t.Errorf("the old token gets %d", got)
+	}
+	if text := r.log.String(); !strings.Contains(text, `"authorization":"1"`) || !strings.Contains(text, `"authorization":"0"`) {
+		t.Errorf("the log does not tell the tokens apart")
+	}
+	if text := r.page("/metrics"); !strings.Contains(text, `relay_requests_total{authorization="1",error="",status="200"}`) {
+		t.Errorf("the metrics do not tell the tokens apart:\n%s", text)
+	}
+	s.tokens = []string{next}
+	r.write("config.json", s.json())
+	eventually(t, "the old token is refused", func() bool { return r.webhook(token) == 401 })
+	if got := r.webhook(next); got != 200 {
+		t.Errorf("the new token gets %d", got)
+	}
+	if logins := mails.logins.Load(); logins != 1 {
+		t.Errorf("%d logins at a provider that stayed the same", logins)
+	}
+}
+
+func TestASecretInAFileIsReadAgain(t *testing.T) {
+	t.Parallel()
+	mails := startMailServer(t)
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r.write("token", token+"\n")
+	r.write("config.json", settings{tokens: []string{"${file:token}"}, providers: []string{smtp("main", mails)}}.json())
+	r.start()
+	if got := r.webhook(token); got != 200 {
+		t.Fatalf("got %d", got)
+	}
+	r.write("token", "Bearer the-next-token-of-the-test\n")
+	eventually(t, "the next token works", func() bool { return r.webhook("Bearer the-next-token-of-the-test") == 200 })
+}
+
+// A configuration that cannot be used changes nothing and is told everywhere.
+func TestABadConfigurationChangesNothing(t *testing.T) {
+	t.Parallel()
+	mails := startMailServer(t)
+	s := settings{providers: []string{smtp("main", mails)}}
+	r := run(t, s)
+	if text := r.page("/metrics"); !strings.Contains(text, "relay_config_last_reload_successful 1\n") {
+		t.Errorf("no reload, and it was not successful:\n%s", text)
+	}
+	bad := s
+	bad.more = `, "sendr": {}, "log": {"level": "loud"}`
+	r.write("config.json", bad.json())
+	eventually(t, "the refusal is told", func() bool {
+		return strings.Contains(r.log.String(), "not reloaded") && strings.Contains(r.page("/metrics"), "relay_config_last_reload_successful 0\n")
+	})
+	text := r.log.String()
+	for _, want := range []string{"sendr", `did you mean \"sender\"`, "log.level", "2 problems"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in the log:\n%s", want, text)
+		}
+	}
+	if text := r.page("/readyz"); !strings.Contains(text, `"ready":true`) || !strings.Contains(text, "sendr") {
+		t.Errorf("readiness says %s", text)
+	}
+	for _, path := range []string{"/", "/templates"} {
+		if text := r.page(path); !strings.Contains(text, "sendr") {
+			t.Errorf("the page %s does not tell", path)
+		}
+	}
+	if got := r.webhook(token); got != 200 {
+		t.Errorf("the last good configuration answers %d", got)
+	}
+	r.write("config.json", s.json())
+	eventually(t, "the mended one is taken", func() bool {
+		return strings.Contains(r.page("/metrics"), "relay_config_last_reload_successful 1\n") && !strings.Contains(r.page("/readyz"), "sendr")
+	})
+}
+
+// A mail under way finishes at the provider that it began with, which is closed
+// only then.
+func TestAMailUnderWayFinishesOnTheOldGraph(t *testing.T) {
+	t.Parallel()
+	first, second := startMailServer(t), startMailServer(t)
+	first.hold = make(chan struct{})
+	s := settings{providers: []string{smtp("first", first)}}
+	r := run(t, s)
+	eventually(t, "a connection is warm", func() bool { return first.logins.Load() == 1 })
+	answered := make(chan int, 1)
+	go func() { answered <- r.webhook(token) }()
+	eventually(t, "the mail is under way", func() bool { return strings.Contains(r.page("/metrics"), `relay_provider_in_flight{provider="first"} 1`) })
+	s.providers = []string{smtp("second", second)}
+	r.write("config.json", s.json())
+	eventually(t, "the other provider is in use", func() bool { return strings.Contains(r.page("/readyz"), "provider second") })
+	if got := r.webhook(token); got != 200 || second.last() == "" {
+		t.Errorf("a mail after the reload: %d", got)
+	}
+	select {
+	case got := <-answered:
+		t.Errorf("the mail under way was answered %d before its verdict", got)
+	default:
+	}
+	close(first.hold)
+	if got := <-answered; got != 200 {
+		t.Errorf("the mail under way was answered %d", got)
+	}
+	if got := r.webhook(token); got != 200 {
+		t.Errorf("got %d", got)
+	}
+}
+
+// What a provider is in the middle of goes over: a rest is not forgotten.
+func TestAProvidersHealthGoesOver(t *testing.T) {
+	t.Parallel()
+	mails := startMailServer(t)
+	down := `{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": 1, "ignoreTLS": true}`
+	s := settings{providers: []string{down, smtp("main", mails)}}
+	r := run(t, s)
+	eventually(t, "it rests", func() bool { return strings.Contains(r.page("/metrics"), `relay_provider_resting{provider="down"} 1`) })
+	s.more = `, "log": {"level": "debug"}`
+	r.write("config.json", s.json())
+	eventually(t, "the change is taken", func() bool { return strings.Contains(r.log.String(), `"msg":"reloaded"`) })
+	if text := r.page("/metrics"); !strings.Contains(text, `relay_provider_resting{provider="down"} 1`) {
+		t.Error("the rest was forgotten")
+	}
+	// The level of the log is part of the configuration.
+	r.page("/healthz")
+	eventually(t, "a line of level debug", func() bool { return strings.Contains(r.log.String(), `"level":"DEBUG"`) })
+}
+
+func TestAnAddressNeedsARestart(t *testing.T) {
+	t.Parallel()
+	s := settings{providers: []string{smtp("main", startMailServer(t))}}
+	r := run(t, s)
+	r.write("config.json", strings.Replace(s.json(), "127.0.0.1:0", "127.0.0.1:1", 1))
+	r.hangups <- os.Interrupt // a signal of any kind
+	eventually(t, "it is told", func() bool {
+		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "server.address")
+	})
+	if got := r.webhook(token); got != 200 {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestATakenPortIsAnErrorAtOnce(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	for key, text := range map[string]string{
+		"server.address": strings.Replace(settings{}.json(), "127.0.0.1:0", taken.Addr().String(), 1),
+		"admin.address":  strings.Replace(settings{}.json(), `"admin": {"address": "127.0.0.1:0"`, `"admin": {"address": "`+taken.Addr().String()+`"`, 1),
+	} {
+		file := filepath.Join(t.TempDir(), "config.json")
+		text = strings.Replace(text, `"providers": []`, `"providers": [{"type": "inbox"}]`, 1)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := app.Run(t.Context(), app.Options{Log: io.Discard, Load: func() (config.Loaded, error) { return config.Load(file, nil) }})
+		if err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// Templates are a part of what is read again: files written, renamed, removed, and
+// a whole directory that takes the place of another.
+func TestTemplatesAreReadAgain(t *testing.T) {
+	t.Parallel()
+	mails := startMailServer(t)
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	template := func(file, subject string) {
+		r.write(file, "<title>"+subject+"</title><p>{{code}}</p>")
+	}
+	template("templates/en/SignIn.html", "one")
+	r.write("config.json", settings{templates: filepath.Join(r.dir, "templates"), providers: []string{smtp("main", mails)}}.json())
+	r.start()
+	// until waits for a mail with the subject. The change is made once: the files
+	// were watched before they were read.
+	until := func(what, subject string, change func()) {
+		t.Helper()
+		change()
+		eventually(t, what, func() bool {
+			return r.webhook(token) == 200 && strings.Contains(mails.last(), "\nSubject: "+subject+"\r\n")
+		})
+	}
+	until("the start", "one", func() {})
+	until("a rename", "two", func() { template("templates/en/SignIn.html", "two") })
+	until("a write", "three", func() {
+		file := filepath.Join(r.dir, "templates", "en", "SignIn.html")
+		if err := os.WriteFile(file, []byte("<title>three</title><p>{{code}}</p>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	template("templates/en/SignIn.html", "broken {{#if}}")
+	eventually(t, "a broken edit is told", func() bool { return strings.Contains(r.log.String(), "SignIn.html:1:") })
+	until("the last good one is in use", "three", func() {})
+	if err := os.RemoveAll(filepath.Join(r.dir, "templates", "en")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a removal", func() bool { return r.webhook(token) == 200 && !strings.Contains(mails.last(), "\nSubject: three") })
+	until("a new language", "four", func() { template("templates/en/SignIn.html", "four") })
+	until("another directory in its place", "five", func() {
+		template("next/en/SignIn.html", "five")
+		if err := os.Rename(filepath.Join(r.dir, "templates"), filepath.Join(r.dir, "old")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(r.dir, "next"), filepath.Join(r.dir, "templates")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	until("a write in that directory", "six", func() { template("templates/en/SignIn.html", "six") })
+}
+
+// Kubernetes mounts a ConfigMap as links through one link that it turns.
+func TestAMountOfKubernetesIsReadAgain(t *testing.T) {
+	t.Parallel()
+	mails := startMailServer(t)
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	turn := func(generation, token, subject string) {
+		t.Helper()
+		r.write(filepath.Join(generation, "config.json"),
+			settings{tokens: []string{token}, templates: filepath.Join(r.dir, "templates"), providers: []string{smtp("main", mails)}}.json())
+		r.write(filepath.Join(generation, "en", "SignIn.html"), "<title>"+subject+"</title><p>{{code}}</p>")
+		fresh := filepath.Join(r.dir, "..data_tmp")
+		if err := os.Symlink(generation, fresh); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(fresh, filepath.Join(r.dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn("..1", token, "one")
+	if err := os.Symlink(filepath.Join("..data", "config.json"), filepath.Join(r.dir, "config.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(r.dir, "templates"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join("..", "..data", "en"), filepath.Join(r.dir, "templates", "en")); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if got := r.webhook(token); got != 200 || !strings.Contains(mails.last(), "Subject: one") {
+		t.Fatalf("got %d and %s", got, mails.last())
+	}
+	const next = "Bearer the-token-of-the-next-generation"
+	turn("..2", next, "two")
+	eventually(t, "the next generation is in use", func() bool {
+		return r.webhook(next) == 200 && strings.Contains(mails.last(), "Subject: two")
+	})
+}
