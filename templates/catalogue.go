@@ -122,7 +122,11 @@ func (c *Catalogue) knownType(messageType string) string {
 func (c *Catalogue) Locale(messageType string, payload map[string]any) string {
 	locale, _ := payload["locale"].(string)
 	uiLocales, _ := payload["uiLocales"].(string)
-	return c.choosers[c.knownType(messageType)].choose(locale, uiLocales)
+	chooser, known := c.choosers[messageType]
+	if !known {
+		chooser = c.choosers[generic]
+	}
+	return chooser.choose(locale, uiLocales)
 }
 
 // find returns the template of a type in a language. The operator's own goes
@@ -151,24 +155,18 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 		return Mail{}, err
 	}
 	m := Mail{Locale: r.Locale, Known: messageType == r.Type, Source: template.source}
-	v := c.values(r, c.translations[r.Locale])
+	v := c.values(&r, c.translations[r.Locale])
 	template.write(&m, &v)
 	return m, nil
 }
 
 // values are what a mail in a language may say.
-func (c *Catalogue) values(r Request, t *translation) values {
-	v := values{
-		payload:      r.Payload,
-		branding:     effectiveBranding(r.Branding, r.Payload),
-		locale:       t.Locale,
-		dir:          t.Dir,
-		codeLifetime: strconv.Itoa(c.settings.minutes()),
-		links:        c.settings.Links,
-	}
-	if link, _ := r.Payload["link"].(string); link != "" && c.settings.Links.Allow(link) {
-		v.link = link
-	}
+func (c *Catalogue) values(r *Request, t *translation) values {
+	v := values{payload: r.Payload, links: c.settings.Links}
+	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
+	v.builtins[lifetimeBuiltin] = strconv.Itoa(c.settings.minutes())
+	v.setLink()
+	v.setBranding(&r.Branding)
 	return v
 }
 

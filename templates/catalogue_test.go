@@ -141,7 +141,7 @@ func TestEffectiveBranding(t *testing.T) {
 	for _, test := range []struct {
 		branding Branding
 		data     string
-		want     [brandingFields]string
+		want     [6]string
 	}{
 		{Branding{}, `{}`, [...]string{"", "", "", "", "#0b57d0", ""}},
 		{configured, `{}`, [...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
@@ -153,7 +153,9 @@ func TestEffectiveBranding(t *testing.T) {
 			[...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
 		{configured, `{"application":"x","organization":[1]}`, [...]string{"Acme", "", "https://a.example/l.png", "https://a.example/d.png", "#abcdef", ""}},
 	} {
-		if got := effectiveBranding(test.branding, payload(t, test.data)); got != test.want {
+		v := values{payload: payload(t, test.data)}
+		v.setBranding(&test.branding)
+		if got := [6]string(v.builtins[senderName:]); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.data, got, test.want)
 		}
 	}

@@ -130,7 +130,7 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	if !found {
 		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
 	}
-	v := o.catalogue.values(r, translation)
+	v := o.catalogue.values(&r, translation)
 	m := Mail{Known: o.catalogue.knownType(r.Type) == r.Type, Source: own.written.Key, ReplyTo: own.written.ReplyTo}
 	if own.template != nil {
 		own.template.write(&m, &v)
@@ -152,7 +152,7 @@ func (v *values) data(variables map[string]any) map[string]any {
 		case "code", "locale", "uiLocales":
 			all[name] = value
 		case "link":
-			all[name] = v.link
+			all[name] = v.builtins[linkBuiltin]
 		default:
 			all[name] = harmless(name, value)
 		}
