@@ -28,7 +28,7 @@ func ParseRecipient(text string) (string, error) {
 	}
 	local, domain := text[:at], text[at+1:]
 	if inner, quoted := unquote(local); quoted {
-		local = inner
+		local, text = inner, inner+"@"+domain
 	}
 	if err := checkLocalPart(local); err != nil {
 		return "", err
@@ -36,7 +36,7 @@ func ParseRecipient(text string) (string, error) {
 	if !strings.Contains(strings.Trim(domain, "."), ".") {
 		return "", errors.New("recipient's domain has no dot")
 	}
-	address, err := ASCIIDomain(local + "@" + domain)
+	address, err := ASCIIDomain(text)
 	if err != nil {
 		return "", errors.New("recipient's domain cannot exist")
 	}

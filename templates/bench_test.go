@@ -70,9 +70,9 @@ func largest(t testing.TB) (html *program, v *values, name string) {
 				t.Fatal(err)
 			}
 			values := valuesFor(p)
-			values.locale, values.dir, values.link = locale, "ltr", "https://app.example.com/join?token=sample"
-			values.branding = effectiveBranding(Branding{SenderName: "Acme", CompanyInformation: "Acme Inc., 1 Main Street, Springfield",
-				AppLogo: "https://acme.example/logo.png", AppLogoDark: "https://acme.example/logo-dark.png"}, p)
+			values.builtins[localeBuiltin], values.builtins[linkBuiltin] = locale, "https://app.example.com/join?token=sample"
+			values.setBranding(&Branding{SenderName: "Acme", CompanyInformation: "Acme Inc., 1 Main Street, Springfield",
+				AppLogo: "https://acme.example/logo.png", AppLogoDark: "https://acme.example/logo-dark.png"})
 			if n := made.html.render(values).Len(); n > longest {
 				longest, html, v, name = n, made.html, values, messageType+" "+locale
 			}

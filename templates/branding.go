@@ -6,25 +6,21 @@ import "strings"
 // has a contrast of 6.4 to 1.
 const defaultColor = "#0b57d0"
 
-// effectiveBranding lays what Logto knows of the application and the
-// organization over the operator's branding: the organization's logo before the
-// application's, the application's display name before the configured name, its
-// internal name only if there is no other. A logo on a light ground and one on a
-// dark ground come from the same place or they would not match.
-func effectiveBranding(b Branding, payload map[string]any) [brandingFields]string {
-	fields := [brandingFields]string{
-		senderName:         b.SenderName,
-		companyInformation: b.CompanyInformation,
-		appLogo:            b.AppLogo,
-		appLogoDark:        b.AppLogoDark,
-		brandColor:         b.Color,
-		support:            b.Support.Address.Address,
-	}
-	if !isColor(fields[brandColor]) {
+// setBranding lays what Logto knows of the application and the organization over
+// the operator's branding: the organization's logo before the application's, the
+// application's display name before the configured name, its internal name only
+// if there is no other. A logo on a light ground and one on a dark ground come
+// from the same place or they would not match.
+func (v *values) setBranding(b *Branding) {
+	fields := &v.builtins
+	fields[senderName], fields[companyInformation] = b.SenderName, b.CompanyInformation
+	fields[appLogo], fields[appLogoDark] = b.AppLogo, b.AppLogoDark
+	fields[brandColor], fields[support] = b.Color, b.Support.Address.Address
+	if !isColor(b.Color) {
 		fields[brandColor] = defaultColor
 	}
-	application, _ := payload["application"].(map[string]any)
-	organization, _ := payload["organization"].(map[string]any)
+	application, _ := v.payload["application"].(map[string]any)
+	organization, _ := v.payload["organization"].(map[string]any)
 	for _, owner := range []map[string]any{application, organization} {
 		own, _ := owner["branding"].(map[string]any)
 		logo, _ := own["logoUrl"].(string)
@@ -45,5 +41,4 @@ func effectiveBranding(b Branding, payload map[string]any) [brandingFields]strin
 		name, _ := application["name"].(string)
 		fields[senderName] = neutralise(name)
 	}
-	return fields
 }

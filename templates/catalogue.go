@@ -30,7 +30,7 @@ type Request struct {
 	Type string
 	// Locale is the language to write in, as Locale chose it for this type.
 	Locale string
-	// Payload is the JSON object that came with it.
+	// Payload is the JSON object that came with the type.
 	Payload map[string]any
 	// Branding is the operator's, a route's laid over it.
 	Branding Branding
@@ -46,9 +46,6 @@ type Mail struct {
 	// HTML is empty if the operator's template is text alone. Text never is.
 	HTML mail.Body
 	Text string
-	// Known tells whether the type is one of Logto's; otherwise the mail is the
-	// Generic one.
-	Known bool
 	// Source is "embedded", the operator's file that the mail comes from, or the
 	// key of a provider's settings.
 	Source string
@@ -109,20 +106,16 @@ func (s *Settings) vocabulary(messageType string) vocabulary {
 	return vocabulary{messageType: messageType, variables: s.Variables, schemes: s.Links.Schemes}
 }
 
-// knownType returns the type whose templates a message is written with.
-func (c *Catalogue) knownType(messageType string) string {
-	if _, known := c.choosers[messageType]; known {
-		return messageType
-	}
-	return generic
-}
-
 // Locale chooses the language of a mail: the first of the reader's languages in
 // which there is a template for the type, else the default.
 func (c *Catalogue) Locale(messageType string, payload map[string]any) string {
 	locale, _ := payload["locale"].(string)
 	uiLocales, _ := payload["uiLocales"].(string)
-	return c.choosers[c.knownType(messageType)].choose(locale, uiLocales)
+	chooser, known := c.choosers[messageType]
+	if !known {
+		chooser = c.choosers[generic]
+	}
+	return chooser.choose(locale, uiLocales)
 }
 
 // find returns the template of a type in a language. The operator's own goes
@@ -145,30 +138,27 @@ func (c *Catalogue) find(messageType, locale string) (*template, error) {
 // Render writes one mail. It fails if the type has no template in the language,
 // which is never so in one that Locale chose.
 func (c *Catalogue) Render(r Request) (Mail, error) {
-	messageType := c.knownType(r.Type)
+	messageType := r.Type
+	if _, known := c.choosers[messageType]; !known {
+		messageType = generic
+	}
 	template, err := c.find(messageType, r.Locale)
 	if err != nil {
 		return Mail{}, err
 	}
-	m := Mail{Locale: r.Locale, Known: messageType == r.Type, Source: template.source}
-	v := c.values(r, c.translations[r.Locale])
+	m := Mail{Locale: r.Locale, Source: template.source}
+	v := c.values(&r, c.translations[r.Locale])
 	template.write(&m, &v)
 	return m, nil
 }
 
 // values are what a mail in a language may say.
-func (c *Catalogue) values(r Request, t *translation) values {
-	v := values{
-		payload:      r.Payload,
-		branding:     effectiveBranding(r.Branding, r.Payload),
-		locale:       t.Locale,
-		dir:          t.Dir,
-		codeLifetime: strconv.Itoa(c.settings.minutes()),
-		links:        c.settings.Links,
-	}
-	if link, _ := r.Payload["link"].(string); link != "" && c.settings.Links.Allow(link) {
-		v.link = link
-	}
+func (c *Catalogue) values(r *Request, t *translation) values {
+	v := values{payload: r.Payload, links: c.settings.Links}
+	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
+	v.builtins[lifetimeBuiltin] = strconv.Itoa(c.settings.minutes())
+	v.setLink()
+	v.setBranding(&r.Branding)
 	return v
 }
 

@@ -46,8 +46,8 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 		}
 		o.own[written.Type] = &connectorTemplate{compiled, written}
 		if compiled != nil {
-			o.warnings = append(o.warnings, warnings(written.Type, compiled)...)
-			o.warnings = append(o.warnings, c.unknowns(written.Type, compiled)...)
+			o.warnings = append(o.warnings, compiled.warnings(written.Type)...)
+			o.warnings = append(o.warnings, compiled.unknowns(written.Type, c.settings.Variables)...)
 		}
 	}
 	return o, errors.Join(faults...)
@@ -88,26 +88,6 @@ func (c *Catalogue) compileConnectorTemplate(written mail.ConnectorTemplate) (*t
 	return t, nil
 }
 
-// unknowns tells which names no message of the type has.
-func (c *Catalogue) unknowns(messageType string, t *template) []string {
-	known := append(Names(messageType), c.settings.Variables...)
-	var found []string
-	for _, program := range []*program{t.subject, t.html, t.text} {
-		if program == nil || program == t.text && t.derived {
-			continue
-		}
-		for _, at := range program.relies {
-			if root := rootOf(at.Text); !slices.Contains(known, root) {
-				warning := *at
-				warning.Text = fmt.Sprintf("no %s message has %s, so {{%s}} prints as nothing; Logto's connector would print it as it stands",
-					messageType, root, at.Text)
-				found = append(found, warning.Error())
-			}
-		}
-	}
-	return found
-}
-
 // Locale returns the language that the catalogue would choose.
 func (o *Overlay) Locale(messageType string, payload map[string]any) string {
 	return o.catalogue.Locale(messageType, payload)
@@ -130,8 +110,8 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	if !found {
 		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
 	}
-	v := o.catalogue.values(r, translation)
-	m := Mail{Known: o.catalogue.knownType(r.Type) == r.Type, Source: own.written.Key, ReplyTo: own.written.ReplyTo}
+	v := o.catalogue.values(&r, translation)
+	m := Mail{Source: own.written.Key, ReplyTo: own.written.ReplyTo}
 	if own.template != nil {
 		own.template.write(&m, &v)
 	}
@@ -152,7 +132,7 @@ func (v *values) data(variables map[string]any) map[string]any {
 		case "code", "locale", "uiLocales":
 			all[name] = value
 		case "link":
-			all[name] = v.link
+			all[name] = v.builtins[linkBuiltin]
 		default:
 			all[name] = harmless(name, value)
 		}

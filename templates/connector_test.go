@@ -30,10 +30,10 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 	payload := map[string]any{"code": "482913", "locale": "ja", "nothing": nil,
 		"user": map[string]any{"name": `<b>Ada</b> evil.example`}}
 	for kind, want := range map[string]templates.Mail{
-		"SignIn": {Known: true, Source: "templates[0]", Subject: "Hello <b>Ada</b> evil. example",
+		"SignIn": {Source: "templates[0]", Subject: "Hello <b>Ada</b> evil. example",
 			HTML: mail.BodyOf("<p>Hi &lt;b&gt;Ada&lt;/b&gt; evil. example,<br>it is <b>482913</b></p>"),
 			Text: "Hi <b>Ada</b> evil. example,\nit is 482913"},
-		"BindMfa":   {Known: true, Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
+		"BindMfa":   {Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
 		"Invention": {Source: "templates[1]", Subject: "Code", Text: "It is 482913."},
 	} {
 		got, err := overlay.Render(templates.Request{Type: kind, Locale: "ja", Payload: payload})
@@ -67,6 +67,23 @@ func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
 	}
 }
 
+// They have no language of their own; what they print of it is the one decided.
+func TestTheLanguageOfAProvidersOwnTemplates(t *testing.T) {
+	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{
+		{Key: "templates[0]", Type: "SignIn", Subject: "{{locale}}", Text: "{{dir}} {{uiLocales}}"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := templates.Request{Type: "SignIn", Locale: "ar", Payload: map[string]any{"locale": "ja", "uiLocales": "ja"}}
+	if got, err := overlay.Render(r); err != nil || got.Locale != "" || got.Subject != "ar" || got.Text != "rtl ja" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	r.Locale = "xx"
+	if got, err := overlay.Render(r); err == nil {
+		t.Errorf("in no language: %+v", got)
+	}
+}
+
 // The values go to a template that is not ours, so names are neutralised here.
 func TestATemplateKeptAtTheService(t *testing.T) {
 	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{{Key: "deliveries.Generic", Type: "Generic", Stored: "otp",
@@ -83,7 +100,7 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := templates.Mail{Known: true, Source: "deliveries.Generic", Stored: &mail.StoredTemplate{Name: "otp", Data: map[string]any{
+	want := templates.Mail{Source: "deliveries.Generic", Stored: &mail.StoredTemplate{Name: "otp", Data: map[string]any{
 		"brand": "Acme", "code": "482913", "link": "", "locale": "fr-CA", "seats": 3,
 		"list": []any{"evil. example", nil},
 		"inviter": map[string]any{"name": "evil. example", "primaryEmail": "alice@example.com", "avatar": "",

@@ -87,7 +87,7 @@ func (r *dirReader) read() {
 	for _, key := range slices.SortedFunc(maps.Keys(r.own), func(a, b mailKey) int {
 		return strings.Compare(a.locale+a.messageType, b.locale+b.messageType)
 	}) {
-		r.warnings = append(r.warnings, warnings(key.messageType, r.own[key])...)
+		r.warnings = append(r.warnings, r.own[key].warnings(key.messageType)...)
 	}
 }
 
@@ -316,45 +316,4 @@ func compileText(file string, v vocabulary) (*program, error) {
 		return nil, s.errorAt(0, "the file is empty: write the text, or remove the file to have it made from the HTML")
 	}
 	return compile(s, textFormat, v)
-}
-
-// warnings tells which of the printed names Logto often leaves out.
-func warnings(messageType string, t *template) []string {
-	programs := []*program{t.subject, t.html}
-	if !t.derived {
-		programs = append(programs, t.text)
-	}
-	var found []string
-	for _, p := range programs {
-		if p == nil {
-			continue // a template kept at a provider may lack any part
-		}
-		for _, at := range p.relies {
-			if p == t.subject && t.html != nil && at.File == t.source {
-				continue // a title, which is part of the HTML too
-			}
-			if root := rootOf(at.Text); isOftenMissing(root, messageType) {
-				warning := *at
-				warning.Text = fmt.Sprintf("%s mails often come without %s: write {{#if %s}} … {{/if}} around {{%[3]s}}",
-					messageType, root, at.Text)
-				found = append(found, warning.Error())
-			}
-		}
-	}
-	return found
-}
-
-// isOftenMissing tells whether Logto leaves out a part of the context in mails
-// of a type: the user is known once signed in, the organization only where the
-// sign-in or the invitation names one, the application not when its look-up fails.
-func isOftenMissing(root, messageType string) bool {
-	switch root {
-	case "application", "inviter":
-		return true
-	case "organization":
-		return messageType != invitation
-	case "user":
-		return messageType != "UserPermissionValidation" && messageType != "BindNewIdentifier"
-	}
-	return false
 }

@@ -30,7 +30,7 @@ type originals struct {
 }
 
 // readEmbedded reads the embedded files once in the life of a process. To read
-// them for every catalogue made each reload twenty times as long.
+// them for every catalogue made opening one take 2.4 ms instead of 0.04 ms.
 var readEmbedded = sync.OnceValues(func() (*originals, error) { return readOriginals(embedded) })
 
 func readOriginals(files fs.FS) (*originals, error) {

@@ -31,11 +31,9 @@ func write(t testing.TB, f format, template, data string, variables ...string) s
 }
 
 func valuesFor(p map[string]any) *values {
-	v := &values{payload: p, links: httpsOnly(), locale: "en", dir: "ltr", codeLifetime: "10",
-		branding: effectiveBranding(Branding{SenderName: "Acme", Color: "#112233"}, p)}
-	if link, _ := p["link"].(string); v.links.Allow(link) {
-		v.link = link
-	}
+	v := &values{payload: p, links: httpsOnly(), builtins: [builtins]string{localeBuiltin: "en", dirBuiltin: "ltr", lifetimeBuiltin: "10"}}
+	v.setLink()
+	v.setBranding(&Branding{SenderName: "Acme", Color: "#112233"})
 	return v
 }
 
@@ -132,7 +130,7 @@ func TestValuesByPlace(t *testing.T) {
 		})
 	}
 	v := valuesFor(map[string]any{})
-	v.branding[brandColor] = "red;background:url(x)"
+	v.builtins[brandColor] = "red;background:url(x)"
 	p, err := compile(&source{text: `<p style="color:{{branding.color}}">`}, htmlFormat, vocabulary{messageType: generic})
 	if err != nil {
 		t.Fatal(err)

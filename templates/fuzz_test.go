@@ -62,14 +62,15 @@ func unsafeURL(document string) string {
 // is the same in both runs, so that the same branches are taken.
 func fillAll(text, link string) *values {
 	inner := map[string]any{"name": text, "id": text, "primaryEmail": text, "0": text, "url": text}
-	v := &values{links: Links{Schemes: []string{"https"}}, locale: "en", dir: "ltr", codeLifetime: "10", payload: map[string]any{
+	v := &values{links: Links{Schemes: []string{"https"}}, payload: map[string]any{
 		"code": text, "uiLocales": text, "application": inner, "organization": inner, "user": inner, "inviter": inner, "x": text,
 	}}
-	for i := range v.branding {
-		v.branding[i] = text
+	for i := range v.builtins[senderName:] {
+		v.builtins[int(senderName)+i] = text
 	}
+	v.builtins[localeBuiltin], v.builtins[dirBuiltin], v.builtins[lifetimeBuiltin] = "en", "ltr", "10"
 	if v.links.Allow(link) {
-		v.link = link
+		v.builtins[linkBuiltin] = link
 	}
 	return v
 }
@@ -189,7 +190,7 @@ func FuzzLinks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, link string) {
 		v := &values{payload: map[string]any{}, links: links}
 		if links.Allow(link) {
-			v.link = link
+			v.builtins[linkBuiltin] = link
 		}
 		out := p.render(v).String()
 		if shape(out) != shape(`<a href="">x</a>`) {

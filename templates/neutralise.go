@@ -16,14 +16,14 @@ const (
 
 // neutralise makes a text that a person typed, such as a name, harmless to the
 // reader of a mail. Anyone can sign up under the name "Your account is locked,
-// go to evil.com", and mail programs turn that into a link with the operator's
-// good name around it. So
+// go to evil.com", and mail programs turn that into a link in a mail that readers
+// trust. So
 //
 //   - line breaks, tabs and runs of blanks become one blank; controls, characters
 //     without a shape, and those that turn the direction of the text disappear,
 //     but for the joiners that Persian, Indic scripts and emoji need;
-//   - whatever Gmail, Outlook or Apple Mail would make a link of is taken apart
-//     by a blank: evil.com → "evil. com", a@b.c → "a @ b. c", mailto:x →
+//   - whatever Gmail, Outlook or Apple Mail would make a link of is broken by
+//     a blank: evil.com → "evil. com", a@b.c → "a @ b. c", mailto:x →
 //     "mailto: x", while J.R. and 10:30 stay legible; doubled slashes and
 //     backslashes become single;
 //   - at most 64 characters are left, the last one an ellipsis if any are lost.
@@ -34,7 +34,7 @@ func neutralise(name string) string {
 		return name
 	}
 	runes := clean(name)
-	runes = unlink(runes)
+	runes = breakLinks(runes)
 	return string(truncate(runes))
 }
 
@@ -161,10 +161,10 @@ func varies(r rune) bool {
 	return unicode.In(r, unicode.So, unicode.Sk, unicode.Han) || '0' <= r && r <= '9' || r == '#' || r == '*'
 }
 
-// unlink puts blanks where a mail program would see an address. What joins the
+// breakLinks puts blanks where a mail program would see an address. What joins the
 // parts of one are dots, @, colons and slashes, in all the forms that IDNA and
 // NFKC read as such.
-func unlink(in []rune) []rune {
+func breakLinks(in []rune) []rune {
 	out := make([]rune, 0, len(in)+8)
 	for i, r := range in {
 		var last, next rune = ' ', ' '

@@ -9,7 +9,7 @@ import (
 )
 
 // Limits of a template. They are far above what a mail needs (Gmail clips a
-// message at about 102 KB) and keep a slip from costing memory or stack.
+// message at about 102 KB) and keep a mistake from costing memory or stack.
 const (
 	maxTemplateBytes = 256 << 10
 	maxBlockDepth    = 32

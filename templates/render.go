@@ -82,7 +82,7 @@ func (s *step) write(b *strings.Builder, v *values) {
 			b.WriteString(value)
 		}
 	case wholeURL:
-		if value := v.raw(&s.path); s.path.root == linkRoot || v.links.Allow(value) {
+		if value := v.raw(&s.path); s.path.builtin == linkBuiltin || v.links.Allow(value) {
 			writeText(b, value, true, s.inComment)
 		}
 	case wholeImage:

@@ -9,25 +9,35 @@ import (
 	"logto-email-relay/settings"
 )
 
-// root is where a path begins.
-type root uint8
+// builtin is a value that the relay provides, whatever the payload says.
+type builtin uint8
 
 const (
-	payloadRoot root = iota
-	localeRoot
-	dirRoot
-	codeLifetimeRoot
-	linkRoot
-	brandingRoot
+	noBuiltin builtin = iota // the payload's value
+	localeBuiltin
+	dirBuiltin
+	lifetimeBuiltin
+	linkBuiltin // the payload's link if it may become one
+	senderName
+	companyInformation
+	appLogo
+	appLogoDark
+	brandColor
+	support
+	builtins // how many there are
 )
+
+// builtinNames are their names in templates.
+func builtinNames() [builtins]string {
+	return [...]string{"", "locale", "dir", "codeLifetime", "link", "branding.senderName", "branding.companyInformation",
+		"branding.appLogo", "branding.appLogoDark", "branding.color", "branding.support"}
+}
 
 // path is a compiled name, such as user.name.
 type path struct {
-	root root
+	builtin builtin
 	// keys lead through the payload, the first one being the name itself.
 	keys []key
-	// field is the part of the branding.
-	field brandingField
 	// typed tells that people type what is here, such as their names, so that it
 	// is neutralised.
 	typed bool
@@ -39,23 +49,6 @@ type path struct {
 type key struct {
 	name  string
 	index int // -1 if the name is none
-}
-
-type brandingField uint8
-
-const (
-	senderName brandingField = iota
-	companyInformation
-	appLogo
-	appLogoDark
-	brandColor
-	support
-	brandingFields
-)
-
-// brandingNames are the names below {{branding.…}}.
-func brandingNames() [brandingFields]string {
-	return [...]string{"senderName", "companyInformation", "appLogo", "appLogoDark", "color", "support"}
 }
 
 // Names returns the names that templates of a type may use, those of
@@ -81,17 +74,12 @@ func (v vocabulary) path(name string) (p path, reason string) {
 	if !declared && !v.anyName && !slices.Contains(known, parts[0]) {
 		return path{}, v.unknown(parts[0], known)
 	}
-	switch {
-	case parts[0] == "branding":
-		return brandingPath(parts)
-	case parts[0] == "locale" && len(parts) == 1:
-		return path{root: localeRoot}, ""
-	case parts[0] == "dir" && len(parts) == 1:
-		return path{root: dirRoot}, ""
-	case parts[0] == "codeLifetime" && len(parts) == 1:
-		return path{root: codeLifetimeRoot}, ""
-	case parts[0] == "link" && len(parts) == 1:
-		return path{root: linkRoot}, ""
+	names := builtinNames()
+	if i := slices.Index(names[:], name); i >= 0 {
+		return path{builtin: builtin(i)}, ""
+	}
+	if parts[0] == "branding" {
+		return path{}, "there is no " + name + ": write one of " + strings.Join(names[senderName:], ", ")
 	}
 	for _, part := range parts {
 		index, err := strconv.Atoi(part)
@@ -116,29 +104,21 @@ func (v vocabulary) unknown(name string, known []string) string {
 	return "no message has " + name + "; if your invitations add it, name it in templates.variables"
 }
 
-func brandingPath(parts []string) (p path, reason string) {
-	names := brandingNames()
-	if len(parts) == 2 {
-		if field := slices.Index(names[:], parts[1]); field >= 0 {
-			return path{root: brandingRoot, field: brandingField(field)}, ""
-		}
-	}
-	return path{}, "branding has " + strings.Join(names[:], ", ") + ": write {{branding.senderName}}"
-}
-
 // values are what one mail may say.
 type values struct {
-	payload      map[string]any
-	branding     [brandingFields]string
-	locale       string
-	dir          string
-	codeLifetime string
-	// link is the payload's link if it may become one.
-	link  string
-	links Links
+	payload  map[string]any
+	builtins [builtins]string
+	links    Links
 	// names are the last ones that were neutralised: a mail repeats them.
 	names [4]struct{ typed, shown string }
 	turn  int
+}
+
+// setLink takes the payload's link if it may become one.
+func (v *values) setLink() {
+	if link, _ := v.payload["link"].(string); link != "" && v.links.Allow(link) {
+		v.builtins[linkBuiltin] = link
+	}
 }
 
 // shown returns a name as it is printed.
@@ -157,17 +137,8 @@ func (v *values) shown(name string) string {
 // raw returns a value as it came. What has no text, such as an object, has an
 // empty one.
 func (v *values) raw(p *path) string {
-	switch p.root {
-	case localeRoot:
-		return v.locale
-	case dirRoot:
-		return v.dir
-	case codeLifetimeRoot:
-		return v.codeLifetime
-	case linkRoot:
-		return v.link
-	case brandingRoot:
-		return v.branding[p.field]
+	if p.builtin != noBuiltin {
+		return v.builtins[p.builtin]
 	}
 	return text(v.lookUp(p.keys))
 }
@@ -191,7 +162,7 @@ func (v *values) text(p *path) string {
 // truth tells whether a block's value is there: not missing, null, false, 0,
 // empty or without a visible character.
 func (v *values) truth(p *path) bool {
-	if p.root != payloadRoot {
+	if p.builtin != noBuiltin {
 		return v.raw(p) != ""
 	}
 	switch value := v.lookUp(p.keys).(type) {
