@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"logto-email-relay/config"
+	"logto-email-relay/providers"
 )
 
 // anyVariable answers for every environment variable of an example.
@@ -62,18 +63,27 @@ func load(t *testing.T, text string) (*config.Config, error) {
 	return c, err
 }
 
+// documents are all pages that people read, as seen from the top.
+func documents(t *testing.T) (pages []string) {
+	t.Helper()
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", ".github/*.md"} {
+		found, err := filepath.Glob("../" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range found {
+			pages = append(pages, strings.TrimPrefix(filepath.ToSlash(page), "../"))
+		}
+	}
+	return pages
+}
+
 // Every JSON example in the documents is a configuration, a provider or a
 // section that the relay takes.
 func TestTheExamplesInTheDocumentsWork(t *testing.T) {
-	documents, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(documents, "../README.md")
 	blocks := regexp.MustCompile("(?s)```json\n(.*?)```")
 	total := 0
-	for _, document := range documents {
-		name := strings.TrimPrefix(document, "../")
+	for _, name := range documents(t) {
 		for _, block := range blocks.FindAllStringSubmatch(read(t, name), -1) {
 			total++
 			example := block[1]
@@ -116,19 +126,56 @@ func TestTheImportsInTheDocumentsWork(t *testing.T) {
 
 // Every file that the documents link to is there.
 func TestTheLinksInTheDocumentsLeadSomewhere(t *testing.T) {
-	documents, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(documents, "../README.md", "../CHANGELOG.md")
 	links := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
-	for _, document := range documents {
-		for _, link := range links.FindAllStringSubmatch(read(t, strings.TrimPrefix(document, "../")), -1) {
+	for _, document := range documents(t) {
+		for _, link := range links.FindAllStringSubmatch(read(t, document), -1) {
 			if strings.Contains(link[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(document), link[1])); err != nil {
+			if _, err := os.Stat(filepath.Join("..", filepath.Dir(document), link[1])); err != nil {
 				t.Errorf("%s links to %s: %v", document, link[1], err)
+			}
+		}
+	}
+}
+
+// Every type of provider stands in the README's table and has a section in the
+// page of the configuration.
+func TestEveryTypeOfProviderIsDocumented(t *testing.T) {
+	readme, page := read(t, "README.md"), read(t, "docs/configuration.md")
+	for _, kind := range providers.Types() {
+		if !strings.Contains(readme, "\n| `"+kind.Name+"` |") {
+			t.Errorf("%s has no row in README.md", kind.Name)
+		}
+		if !strings.Contains(page, "\n### "+kind.Name+"\n") || !regexp.MustCompile("\n\\| `type` \\|.*`"+kind.Name+"`").MatchString(page) {
+			t.Errorf("%s lacks its section or its place in the list of types in docs/configuration.md", kind.Name)
+		}
+	}
+}
+
+// What the pages for people who change the code tell to run is there: targets of
+// make, tests and the files that they are run in.
+func TestTheCommandsInTheDocumentsExist(t *testing.T) {
+	makefile := read(t, "Makefile")
+	for _, page := range documents(t) {
+		text := read(t, page)
+		for _, target := range regexp.MustCompile("(?m)(?:^|`)make ([a-z]+)").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(makefile, "\n"+target[1]+":") {
+				t.Errorf("%s: there is no target %s", page, target[1])
+			}
+		}
+		for _, script := range regexp.MustCompile("(?m)(?:^|`)(\\.ci/[a-z]+|docs/pictures/[a-z]+)\\b").FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("..", script[1])); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+		for _, run := range regexp.MustCompile("go (?:test|run) ([^`\n#]*)").FindAllStringSubmatch(text, -1) {
+			for argument := range strings.FieldsSeq(run[1]) {
+				if folder, ok := strings.CutPrefix(argument, "./"); ok && folder != "..." {
+					if _, err := os.Stat(filepath.Join("..", folder)); err != nil {
+						t.Errorf("%s: go is to run %s: %v", page, argument, err)
+					}
+				}
 			}
 		}
 	}
