@@ -181,6 +181,60 @@ func TestTheCommandsInTheDocumentsExist(t *testing.T) {
 	}
 }
 
+// CI runs .ci/run and nothing else, and dependabot looks into folders that hold
+// what it looks for.
+func TestTheFilesForGitHubFitTogether(t *testing.T) {
+	var workflow struct {
+		Jobs map[string]struct{ Steps []struct{ Run string } }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/workflows/ci.yml")), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	var runs []string
+	for _, step := range workflow.Jobs["run"].Steps {
+		if step.Run != "" {
+			runs = append(runs, step.Run)
+		}
+	}
+	if !slices.Equal(runs, []string{".ci/run"}) {
+		t.Errorf("CI runs %q", runs)
+	}
+
+	var dependabot struct {
+		Updates []struct {
+			Ecosystem   string `yaml:"package-ecosystem"`
+			Directory   string
+			Directories []string
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/dependabot.yml")), &dependabot); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"gomod": "go.mod", "npm": "package-lock.json", "docker": "Dockerfile",
+		"docker-compose": "docker-compose.yml", "github-actions": ".github/workflows"}
+	for _, update := range dependabot.Updates {
+		for _, directory := range append(update.Directories, update.Directory) {
+			if directory == "" {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join("..", directory, files[update.Ecosystem])); err != nil {
+				t.Errorf("dependabot, %s: %v", update.Ecosystem, err)
+			}
+		}
+	}
+
+	forms, err := filepath.Glob("../.github/ISSUE_TEMPLATE/*.yml")
+	if err != nil || len(forms) == 0 {
+		t.Fatal(forms, err)
+	}
+	for _, form := range forms {
+		var fields map[string]any
+		if err := yaml.Unmarshal([]byte(read(t, strings.TrimPrefix(form, "../"))), &fields); err != nil {
+			t.Errorf("%s: %v", form, err)
+		}
+	}
+}
+
 func TestTheComposeFileFitsTogether(t *testing.T) {
 	type service struct {
 		Image       string
