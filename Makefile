@@ -11,9 +11,9 @@ test: ## all tests; those that need a missing program are skipped
 build: ## one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o logto-email-relay .
 
-lint:
+lint: ## format, vet, and the linters of .golangci.yml with staticcheck among them
 	gofmt -l . && go vet ./...
-	go tool -modfile=.ci/tools/go.mod staticcheck ./...
+	go tool -modfile=.ci/tools/go.mod golangci-lint run ./...
 
 fuzz: ## ten minutes for each parser of foreign input
 	.ci/fuzz 10m

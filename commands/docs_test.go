@@ -16,6 +16,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"logto-email-relay/config"
+	"logto-email-relay/providers"
 )
 
 // anyVariable answers for every environment variable of an example.
@@ -62,18 +63,27 @@ func load(t *testing.T, text string) (*config.Config, error) {
 	return loaded.Config, err
 }
 
+// documents are all pages that people read, as seen from the top.
+func documents(t *testing.T) (pages []string) {
+	t.Helper()
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", ".github/*.md"} {
+		found, err := filepath.Glob("../" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, page := range found {
+			pages = append(pages, strings.TrimPrefix(filepath.ToSlash(page), "../"))
+		}
+	}
+	return pages
+}
+
 // Every JSON example in the documents is a configuration, a provider or a
 // section that the relay takes.
 func TestTheExamplesInTheDocumentsWork(t *testing.T) {
-	documents, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(documents, "../README.md")
 	blocks := regexp.MustCompile("(?s)```json\n(.*?)```")
 	total := 0
-	for _, document := range documents {
-		name := strings.TrimPrefix(document, "../")
+	for _, name := range documents(t) {
 		for _, block := range blocks.FindAllStringSubmatch(read(t, name), -1) {
 			total++
 			example := block[1]
@@ -116,20 +126,111 @@ func TestTheImportsInTheDocumentsWork(t *testing.T) {
 
 // Every file that the documents link to is there.
 func TestTheLinksInTheDocumentsLeadSomewhere(t *testing.T) {
-	documents, err := filepath.Glob("../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(documents, "../README.md", "../CHANGELOG.md")
 	links := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
-	for _, document := range documents {
-		for _, link := range links.FindAllStringSubmatch(read(t, strings.TrimPrefix(document, "../")), -1) {
+	for _, document := range documents(t) {
+		for _, link := range links.FindAllStringSubmatch(read(t, document), -1) {
 			if strings.Contains(link[1], "://") {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(document), link[1])); err != nil {
+			if _, err := os.Stat(filepath.Join("..", filepath.Dir(document), link[1])); err != nil {
 				t.Errorf("%s links to %s: %v", document, link[1], err)
 			}
+		}
+	}
+}
+
+// Every type of provider stands in the README's table and has a section in the
+// page of the configuration.
+func TestEveryTypeOfProviderIsDocumented(t *testing.T) {
+	readme, page := read(t, "README.md"), read(t, "docs/configuration.md")
+	for _, kind := range providers.Types() {
+		if !strings.Contains(readme, "\n| `"+kind.Name+"` |") {
+			t.Errorf("%s has no row in README.md", kind.Name)
+		}
+		if !strings.Contains(page, "\n### "+kind.Name+"\n") || !regexp.MustCompile("\n\\| `type` \\|.*`"+kind.Name+"`").MatchString(page) {
+			t.Errorf("%s lacks its section or its place in the list of types in docs/configuration.md", kind.Name)
+		}
+	}
+}
+
+// What the pages for people who change the code tell to run is there: targets of
+// make, tests and the files that they are run in.
+func TestTheCommandsInTheDocumentsExist(t *testing.T) {
+	makefile := read(t, "Makefile")
+	for _, page := range documents(t) {
+		text := read(t, page)
+		for _, target := range regexp.MustCompile("(?m)(?:^|`)make ([a-z]+)").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(makefile, "\n"+target[1]+":") {
+				t.Errorf("%s: there is no target %s", page, target[1])
+			}
+		}
+		for _, script := range regexp.MustCompile("(?m)(?:^|`)(\\.ci/[a-z]+|docs/pictures/[a-z]+)\\b").FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("..", script[1])); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+		for _, run := range regexp.MustCompile("go (?:test|run) ([^`\n#]*)").FindAllStringSubmatch(text, -1) {
+			for argument := range strings.FieldsSeq(run[1]) {
+				if folder, ok := strings.CutPrefix(argument, "./"); ok && folder != "..." {
+					if _, err := os.Stat(filepath.Join("..", folder)); err != nil {
+						t.Errorf("%s: go is to run %s: %v", page, argument, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// CI runs .ci/run and nothing else, and dependabot looks into folders that hold
+// what it looks for.
+func TestTheFilesForGitHubFitTogether(t *testing.T) {
+	var workflow struct {
+		Jobs map[string]struct{ Steps []struct{ Run string } }
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/workflows/ci.yml")), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	var runs []string
+	for _, step := range workflow.Jobs["run"].Steps {
+		if step.Run != "" {
+			runs = append(runs, step.Run)
+		}
+	}
+	if !slices.Equal(runs, []string{".ci/run"}) {
+		t.Errorf("CI runs %q", runs)
+	}
+
+	var dependabot struct {
+		Updates []struct {
+			Ecosystem   string `yaml:"package-ecosystem"`
+			Directory   string
+			Directories []string
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/dependabot.yml")), &dependabot); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"gomod": "go.mod", "npm": "package-lock.json", "docker": "Dockerfile",
+		"docker-compose": "docker-compose.yml", "github-actions": ".github/workflows"}
+	for _, update := range dependabot.Updates {
+		for _, directory := range append(update.Directories, update.Directory) {
+			if directory == "" {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join("..", directory, files[update.Ecosystem])); err != nil {
+				t.Errorf("dependabot, %s: %v", update.Ecosystem, err)
+			}
+		}
+	}
+
+	forms, err := filepath.Glob("../.github/ISSUE_TEMPLATE/*.yml")
+	if err != nil || len(forms) == 0 {
+		t.Fatal(forms, err)
+	}
+	for _, form := range forms {
+		var fields map[string]any
+		if err := yaml.Unmarshal([]byte(read(t, strings.TrimPrefix(form, "../"))), &fields); err != nil {
+			t.Errorf("%s: %v", form, err)
 		}
 	}
 }

@@ -80,6 +80,7 @@ func aliyunFixture() fixture {
 				{name: "also", answer: refusal(403, "NoPermission", "no"), words: "dm:DescAccountSummary"},
 				{name: "throttled", answer: refusal(400, "Throttling.User", "no"), kind: RateLimited},
 			},
+			table: aliyunErrors,
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"RequestId":"1"}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

@@ -37,7 +37,9 @@ type httpFixture struct {
 	text func(r *http.Request, body []byte) string
 	// refusal is an error answer in the service's own shape with these words.
 	refusal func(words string) answer
-	// errors is the service's error table.
+	// table is what reads the service's errors, and errors is what it has to make
+	// of them.
+	table  func(*exchange) Error
 	errors []errorCase
 	// verifies tells whether a request is one of Verify's, and verified is the
 	// answer to it by a service where all is well.

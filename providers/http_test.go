@@ -58,6 +58,7 @@ func httpProviderFixture() fixture {
 				body, _ := json.Marshal(map[string]any{"errors": []any{map[string]string{"detail": words}}})
 				return answer{400, nil, string(body)}
 			},
+			table: httpAnswerErrors,
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"data":{"ids":[]}}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

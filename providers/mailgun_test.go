@@ -69,6 +69,7 @@ func mailgunFixture() fixture {
 				{name: "also disabled", answer: answer{200, nil, `{"domain":{"state":"active","is_disabled":true}}`}, kind: Configuration, words: "disabled"},
 				{name: "sandbox", answer: answer{200, nil, `{"domain":{"state":"active","type":"sandbox"}}`}, kind: Configuration, words: "sandbox"},
 			},
+			table: mailgunErrors,
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
@@ -151,5 +152,41 @@ func TestMailgunRetryAfter(t *testing.T) {
 		if got := mailgunRetryAfter(message, now); got != want {
 			t.Errorf("%q: %v, want %v", message, got, want)
 		}
+	}
+}
+
+// A domain sending key is told from a wrong key by what it answers to a message
+// that cannot be sent.
+func TestMailgunVerifyWithSendingKey(t *testing.T) {
+	f := mailgunFixture()
+	for _, row := range []verifyCase{
+		{name: "sending key", answer: answer{400, nil, `{"message":"from parameter is missing"}`}, words: "may only send"},
+		{name: "another order", answer: answer{400, nil, `{"message":"to parameter is not a valid address. please check documentation"}`}, words: "may only send"},
+		{name: "no text", answer: answer{400, nil, `{"message":"Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"}`}, words: "may only send"},
+		{name: "unverified", answer: answer{400, nil, `{"message":"Domain mail.acme.example is not allowed to send: The domain is unverified"}`},
+			kind: Configuration, words: "DNS"},
+		{name: "wrong key", answer: answer{401, nil, "Forbidden"}, kind: Configuration, words: addressHint},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			provider := openTo(t, f, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case !f.http.authorized(r):
+					t.Error("a request without the key")
+				case r.Method == http.MethodGet:
+					answer{401, nil, "Forbidden"}.write(w)
+				case r.URL.Path != f.http.path || r.PostFormValue("to")+r.PostFormValue("from") != "" || r.PostFormValue("o:testmode") != "yes":
+					t.Errorf("%s %s with %v could send a mail", r.Method, r.URL, r.PostForm)
+				default:
+					row.answer.write(w)
+				}
+			})
+			if row.kind != 0 {
+				verifyFails(t, t.Context(), f, provider, row.kind, row.words)
+				return
+			}
+			if note, err := provider.(Verifier).Verify(t.Context()); err != nil || !strings.Contains(note, row.words) {
+				t.Errorf("note %q, error %v", note, err)
+			}
+		})
 	}
 }

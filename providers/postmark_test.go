@@ -48,6 +48,7 @@ func postmarkFixture() fixture {
 				{name: "maintenance", answer: answer{422, nil, `{"ErrorCode":100,"Message":"Maintenance"}`}, kind: Temporary},
 				{name: "address", answer: answer{403, nil, ""}, kind: Configuration, words: addressHint},
 			},
+			table: postmarkErrors,
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"ErrorCode":0}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},

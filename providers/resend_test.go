@@ -58,6 +58,7 @@ func resendFixture() fixture {
 				{name: "no verified domain", answer: answer{200, nil, `{"data":[{"name":"acme.example","status":"pending"}]}`}, kind: Configuration, words: "Domains"},
 				{name: "one verified domain", answer: answer{200, nil, `{"data":[{"name":"a.example","status":"pending"},{"name":"b.example","status":"verified"}]}`}},
 			},
+			table: resendErrors,
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
@@ -125,5 +126,36 @@ func TestResendRepeatsUnderItsKey(t *testing.T) {
 	defer mu.Unlock()
 	if got := strings.Join(keys, " "); got != "first second second" {
 		t.Errorf("keys %q", got)
+	}
+}
+
+// With a sender of the provider's own, its domain has to be verified.
+func TestResendVerifySender(t *testing.T) {
+	f := resendFixture()
+	for list, want := range map[string]string{
+		`{"data":[{"name":"acme.example","status":"verified"}]}`:                                                "",
+		`{"data":[{"name":"b.example","status":"pending"},{"name":"ACME.example","status":"verified"}]}`:        "",
+		`{"data":[{"name":"acme.example","status":"temporary_failure"}]}`:                                       "",
+		`{"data":[{"name":"b.example","status":"verified"}],"has_more":true}`:                                   "note",
+		`{"data":[{"name":"b.example","status":"verified"},{"name":"acme.example","status":"not_started"}]}`:    "error",
+		`{"data":[{"name":"b.example","status":"verified"}]}`:                                                   "error",
+		`{"data":[{"name":"mail.acme.example","status":"verified"},{"name":"acme.example","status":"failed"}]}`: "error",
+	} {
+		server, _ := startServer(t, always(answer{200, nil, list}))
+		s := f.settings(server.URL).(*resendSettings)
+		if err := s.FromEmail.UnmarshalText([]byte("no-reply@acme.example")); err != nil {
+			t.Fatal(err)
+		}
+		note, err := open(t, s).(Verifier).Verify(t.Context())
+		got := ""
+		if note != "" {
+			got = "note"
+		}
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%s: note %q, error %v", list, note, err)
+		}
 	}
 }

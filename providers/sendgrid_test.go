@@ -55,6 +55,7 @@ func sendGridFixture() fixture {
 				{name: "credits", answer: answer{401, nil, `{"errors":[{"field":null,"message":"Maximum credits exceeded"}]}`}, kind: RateLimited, words: "credits"},
 				{name: "address", answer: answer{403, nil, `{"errors":[{"field":null,"message":"access forbidden"}]}`}, kind: Configuration, words: addressHint},
 			},
+			table: sendGridErrors,
 			errors: []errorCase{
 				{name: "sandbox", answer: answer{200, nil, ""}, kind: Configuration, hint: "sandbox"},
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},

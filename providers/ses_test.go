@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/smithy-go"
+
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
@@ -76,6 +78,9 @@ func sesFixture() fixture {
 				{name: "address", answer: refusal(403, "AccessDeniedException",
 					"User: arn:aws:iam::111122223333:user/relay is not authorized to perform: ses:GetAccount with an explicit deny in an identity-based policy"),
 					kind: Configuration, words: addressHint},
+			},
+			table: func(x *exchange) Error {
+				return sesErrors(x, &smithy.GenericAPIError{Code: "BadRequestException", Message: string(x.body)})
 			},
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
@@ -167,5 +172,56 @@ func TestSESWithoutCredentials(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", sesSecret)
 	if _, err := open(t, s).Send(t.Context(), plainMessage()); err != nil {
 		t.Errorf("with the environment's credentials: %v", err)
+	}
+}
+
+// With a sender of the provider's own, the identity has to be verified: the
+// address or its domain.
+func TestSESVerifySender(t *testing.T) {
+	f := sesFixture()
+	notFound := answer{404, map[string]string{"X-Amzn-Errortype": "NotFoundException"}, `{"message":"Email identity does not exist"}`}
+	denied := answer{403, map[string]string{"X-Amzn-Errortype": "AccessDeniedException"}, `{"message":"not authorized to perform: ses:GetEmailIdentity"}`}
+	broken := answer{500, map[string]string{"X-Amzn-Errortype": "InternalServiceErrorException"}, `{"message":"no"}`}
+	verified, pending := answer{200, nil, `{"VerifiedForSendingStatus":true}`}, answer{200, nil, `{"VerifiedForSendingStatus":false}`}
+	for _, test := range []struct {
+		name            string
+		address, domain answer
+		kind            Kind
+		words           string
+	}{
+		{"address verified", verified, notFound, 0, ""},
+		{"domain verified", notFound, verified, 0, ""},
+		{"address pending, domain verified", pending, verified, 0, ""},
+		{"neither", notFound, notFound, Configuration, "identity: verify"},
+		{"pending", notFound, pending, Configuration, "identity: verify"},
+		{"not allowed", denied, denied, 0, "ses:GetEmailIdentity"},
+		{"broken", broken, verified, Temporary, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/v2/email/account":
+					answer{200, nil, sesAccount}.write(w)
+				case "/v2/email/identities/no-reply@acme.example":
+					test.address.write(w)
+				case "/v2/email/identities/acme.example":
+					test.domain.write(w)
+				default:
+					t.Errorf("asked for %s", r.URL)
+				}
+			})
+			s := f.settings(server.URL).(*sesSettings)
+			s.EmailAddressIdentityARN = ""
+			if err := s.EmailAddress.UnmarshalText([]byte("Acme <no-reply@acme.example>")); err != nil {
+				t.Fatal(err)
+			}
+			if test.kind != 0 {
+				verifyFails(t, t.Context(), f, open(t, s), test.kind, test.words)
+				return
+			}
+			if note, err := open(t, s).(Verifier).Verify(t.Context()); err != nil || !strings.Contains(note, test.words) {
+				t.Errorf("note %q, error %v", note, err)
+			}
+		})
 	}
 }

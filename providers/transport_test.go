@@ -344,9 +344,11 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(422, `{"ErrorCode":300,"Message":"Invalid 'To' address"}`, "")
 	f.Add(400, `{"Code":"Throttling.User","Message":"no"}`, "")
 	f.Add(400, `{"errors":[{"detail":"no"}]}`, "")
-	tables := map[string]func(*exchange) Error{
-		"sendgrid": sendGridErrors, "mailgun": mailgunErrors, "postmark": postmarkErrors,
-		"resend": resendErrors, "aliyun": aliyunErrors, "http": httpAnswerErrors,
+	tables := make(map[string]func(*exchange) Error)
+	for name, makeFixture := range fixtures {
+		if service := makeFixture().http; service != nil {
+			tables[name] = service.table
+		}
 	}
 	f.Fuzz(func(t *testing.T, status int, body, wait string) {
 		if status < 300 || status > 599 {
