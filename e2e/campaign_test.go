@@ -200,7 +200,37 @@ func (c *campaign) relay(public string, timeout time.Duration) *relayProcess {
 	r.run(c.t, c.log.read)
 	c.running = append(c.running, r)
 	r.waitReady(c.t)
+	go keepReloading(r.process, file, text)
 	return r
+}
+
+// reloadEvery is how often a relay is made to read its configuration again.
+const reloadEvery = 200 * time.Millisecond
+
+// keepReloading has a relay reload as long as it lives: mostly with nothing
+// changed, now and then with a provider that has to be replaced and a token more,
+// and once in a while with a file that cannot be used.
+func keepReloading(p *process, file, text string) {
+	changed := strings.Replace(strings.Replace(text, `"maxMessages":20`, `"maxMessages":21`, 1),
+		fmt.Sprintf(`[%q]`, authorization), fmt.Sprintf(`[%q, "Bearer another-token-of-the-test"]`, authorization), 1)
+	versions := []string{text, changed, text, changed, "{"}
+	ticker := time.NewTicker(reloadEvery)
+	defer ticker.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-p.exited:
+			return
+		case <-ticker.C:
+		}
+		if n%5 == 0 {
+			fresh := file + ".new"
+			if os.WriteFile(fresh, []byte(versions[n/5%len(versions)]), 0o600) == nil {
+				_ = os.Rename(fresh, file)
+			}
+			continue
+		}
+		_ = p.cmd.Process.Signal(syscall.SIGHUP) // it may have ended just now
+	}
 }
 
 func (c *campaign) freshAddress() string { return fmt.Sprintf("127.0.0.1:%d", freePort(c.t)) }
