@@ -311,7 +311,8 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 	same(false, false)
 
 	// A file that cannot be used is one to wait for.
-	for name, says := range map[string]string{"ca.pem": "nothing in PEM", "secrets/pass": "no such file", "config.json": "no such file"} {
+	for _, test := range [][2]string{{"ca.pem", "nothing in PEM"}, {"secrets/pass", "no such file"}, {"config.json", "no such file"}} {
+		name, says := test[0], test[1]
 		if err := os.Remove(filepath.Join(folder, name)); err != nil {
 			t.Fatal(err)
 		}
