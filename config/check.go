@@ -38,7 +38,7 @@ func (d *decoder) complain(path, text string) {
 		}
 	}
 	const longest = 300
-	d.problems = append(d.problems, found{d.locate(path), path, printable(text, longest)})
+	d.problems = append(d.problems, Problem{Position: d.locate(path).in(d.file), Key: path, Text: printable(text, longest)})
 }
 
 // locate returns where a key's value stands; for a key that is not in the file

@@ -16,9 +16,10 @@ import (
 
 // decoder lays a tree over settings structs. It never stops at a problem.
 type decoder struct {
+	file        string
 	environment *environment
-	problems    []found
-	notices     []found
+	problems    []Problem
+	notices     []Notice
 	// values remembers where every key of the file stands.
 	values map[string]keyed
 	// settled are the keys that a problem was reported for already, so that no
@@ -29,13 +30,6 @@ type decoder struct {
 	names []string
 	// secrets are texts that no problem may repeat.
 	secrets []string
-}
-
-// found is a problem or notice about a key.
-type found struct {
-	at   place
-	key  string
-	text string
 }
 
 // keyed is where a key and its value stand; they are the same for an item of a
@@ -90,7 +84,7 @@ func join(path, key string) string {
 
 // problem reports what is wrong with the value of a key.
 func (d *decoder) problem(at place, path, text string) {
-	d.problems = append(d.problems, found{at, path, text})
+	d.problems = append(d.problems, Problem{Position: at.in(d.file), Key: path, Text: text})
 	d.settled[path] = true
 }
 
@@ -124,7 +118,7 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 	switch target := v.Addr().Interface().(type) {
 	case settings.Unmarshaler:
 		if !formOf(t).secret {
-			n.publish()
+			n.walk(func(value *node) { value.public = true })
 		}
 		if d.expand(n, path) {
 			d.refused(target.UnmarshalSetting(n.plain()), n, path, t)
@@ -297,17 +291,15 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 		return
 	}
 	fields := fieldsOf(v.Type())
-	byKey := make(map[string]field, len(fields))
-	for _, f := range fields {
-		byKey[f.key] = f
-	}
 	for m, key := range d.membersOf(n, path) {
-		f, known := byKey[m.key]
-		switch {
-		case !known:
+		at := slices.IndexFunc(fields, func(f field) bool { return f.key == m.key })
+		if at < 0 {
 			d.unknown(m, path, keysOf(fields))
+			continue
+		}
+		switch f := fields[at]; {
 		case f.noeffect != "":
-			d.notices = append(d.notices, found{m.at, key, key + " has no effect: " + f.noeffect})
+			d.notices = append(d.notices, Notice{m.at.in(d.file), key + " has no effect: " + f.noeffect})
 		case f.future != "" && !m.value.off():
 			d.problem(m.at, key, f.future+": not available in this version; remove it or leave it empty")
 		case f.future != "":
@@ -383,46 +375,35 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 		d.wrongType(n, path, reflect.TypeFor[struct{}]())
 		return
 	}
-	types := providers.Types()
-	names := make([]string, 0, len(types))
-	for _, kind := range types {
+	written, key := n.find("type"), join(path, "type")
+	var names []string
+	for _, kind := range providers.Types() {
 		names = append(names, kind.Name)
 	}
-	written := n.find("type")
 	if written == nil {
-		d.problem(n.from, path, fmt.Sprintf(`say which kind of provider this is: add "type" with one of %s`,
-			strings.Join(names, ", ")))
+		d.problem(n.from, path, fmt.Sprintf(`say which kind of provider this is: add "type" with one of %s`, strings.Join(names, ", ")))
 		return
 	}
-	key := join(path, "type")
-	if !d.expand(written, key) {
-		d.settled[path] = true
-		return
-	}
-	name, isText := written.scalar.(string)
-	if !isText {
-		d.wrongType(written, key, reflect.TypeFor[string]())
-		d.settled[path] = true
-		return
-	}
-	for _, kind := range types {
-		if kind.Name == name {
-			made := kind.New()
-			d.decodeStruct(n, reflect.ValueOf(made).Elem(), path)
-			shared := made.Shared()
-			shared.Name = cmp.Or(shared.Name, name)
-			d.names[len(d.names)-1] = shared.Name
-			v.Set(reflect.ValueOf(made))
-			return
+	var name string
+	d.decode(written, reflect.ValueOf(&name).Elem(), key)
+	at := slices.Index(names, name)
+	if at < 0 && !d.settled[key] {
+		text := "no provider of this type is known"
+		if help := hint(name, names); help != "" && written.reference == "" {
+			text += ", " + help
 		}
+		d.problem(written.from, key, text)
 	}
-	written.public = written.reference == ""
-	text := "no provider of this type is known"
-	if help := hint(name, names); help != "" && written.reference == "" {
-		text += ", " + help
+	if at < 0 {
+		d.settled[path] = true
+		return
 	}
-	d.problem(written.from, key, text)
-	d.settled[path] = true
+	made := providers.Types()[at].New()
+	d.decodeStruct(n, reflect.ValueOf(made).Elem(), path)
+	shared := made.Shared()
+	shared.Name = cmp.Or(shared.Name, name)
+	d.names[len(d.names)-1] = shared.Name
+	v.Set(reflect.ValueOf(made))
 }
 
 // nameOf returns what an entry of providers calls itself, as far as it goes.

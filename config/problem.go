@@ -80,7 +80,6 @@ func (n Notice) String() string { return n.Position.String() + ": " + n.Text }
 
 // source is the text that problems are shown in.
 type source struct {
-	file  string
 	lines []string
 	// hidden are the values that may not be shown, in the order of the file.
 	hidden []span
@@ -88,34 +87,22 @@ type source struct {
 
 type span struct{ from, to place }
 
-func newSource(file, text string) *source {
-	return &source{file: file, lines: strings.Split(text, "\n")}
-}
-
 // hide masks every value of the tree that is not known to be harmless.
-func (s *source) hide(n *node) {
-	switch {
-	case n.kind == list:
-		for _, item := range n.items {
-			s.hide(item)
+func (s *source) hide(root *node) {
+	root.walk(func(n *node) {
+		if n.kind == scalar && !n.public && !n.off() {
+			s.hidden = append(s.hidden, span{n.from, n.to})
 		}
-	case n.kind == object:
-		for _, m := range n.members {
-			s.hide(m.value)
-		}
-	case !n.public && !n.off():
-		s.hidden = append(s.hidden, span{n.from, n.to})
-	}
+	})
 }
-
-func (s *source) position(at place) Position { return Position{s.file, at.line, at.column} }
 
 // excerptWidth is how many characters of a line are shown at most: a whole
 // configuration may stand on one line.
 const excerptWidth = 110
 
 // show adds the line of the place to a problem.
-func (s *source) show(p *Problem, at place) {
+func (s *source) show(p *Problem) {
+	at := place{p.Position.Line, p.Position.Column}
 	if at.line < 1 || at.line > len(s.lines) {
 		return
 	}

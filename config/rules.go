@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -104,16 +106,13 @@ func newValidator() *validator.Validate {
 	})
 	v.RegisterCustomTypeFunc(func(value reflect.Value) any { return value.Interface().(settings.Secret).Reveal() }, settings.Secret{})
 
-	rules := map[string]func(string) bool{
-		"httpsurl": isHTTPS,
-		"oneline":  isOneLine,
-		"listen":   isListenAddress,
-	}
+	rules := make(map[string]func(string) bool)
 	for name, pattern := range patterns {
 		rules[name] = pattern.MatchString
 	}
-	rules["rate"] = isRate
-	rules["urlscheme"] = isLinkScheme
+	maps.Copy(rules, map[string]func(string) bool{
+		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "rate": isRate, "urlscheme": isLinkScheme,
+	})
 	for name, rule := range rules {
 		// Registration fails for an empty name or a missing function only.
 		_ = v.RegisterValidation(name, func(f validator.FieldLevel) bool { return rule(f.Field().String()) })
@@ -151,21 +150,11 @@ func isRate(text string) bool {
 // isListenAddress takes what hostname_port does not: IPv6 addresses, and port 0
 // for one that the system picks.
 func isListenAddress(text string) bool {
-	at := strings.LastIndexByte(text, ':')
-	if at < 0 {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
 		return false
 	}
-	if _, err := strconv.ParseUint(text[at+1:], 10, 16); err != nil {
-		return false
-	}
-	host := text[:at]
-	if host == "" || host == "localhost" {
-		return true
-	}
-	inner, bracketed := strings.CutPrefix(host, "[")
-	if bracketed {
-		inner, bracketed = strings.CutSuffix(inner, "]")
-	}
-	ip, err := netip.ParseAddr(inner)
-	return err == nil && ip.Is6() == bracketed
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	_, hostErr := netip.ParseAddr(host)
+	return portErr == nil && (hostErr == nil || host == "" || host == "localhost")
 }
