@@ -98,12 +98,13 @@ func (e *environment) read(path string, limit int64) (string, error) {
 	shown := printable(path, 200)
 	content, err := readFile(path, limit)
 	var cause *fs.PathError
-	switch {
-	case errors.As(err, &cause):
-		return "", fmt.Errorf("cannot read %s: %w", shown, cause.Err)
-	case err != nil:
+	if errors.As(err, &cause) {
+		err = cause.Err // without the name, which is shown already
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", shown, err)
-	case !utf8.Valid(content):
+	}
+	if !utf8.Valid(content) {
 		return "", fmt.Errorf("%s is not UTF-8 text", shown)
 	}
 	return string(content), nil

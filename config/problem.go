@@ -107,60 +107,56 @@ func (s *source) show(p *Problem) {
 		return
 	}
 	line := []rune(s.lines[at.line-1])
-	shown := make([]rune, 0, min(len(line), 1024))
-	caret := -1
-	for column := 0; column < len(line); {
-		here := place{at.line, column + 1}
-		hidden, until := s.hiddenAt(here)
-		// What is known of a YAML text is where the next thing begins, which may
-		// be behind the indentation of the next line.
-		if hidden && until.line == at.line && isBlank(line[column:min(until.column-1, len(line))]) {
-			hidden = false
-		}
-		if caret < 0 && (here == at || hidden && at.before(until) && !at.before(here)) {
-			caret = len(shown)
-		}
-		if hidden {
-			shown = append(shown, '…')
-			if until.line > at.line {
-				break
-			}
-			column = until.column - 1
-			continue
-		}
-		r := line[column]
-		if caret >= 0 && r == '#' && (column == 0 || line[column-1] == ' ') {
-			// A comment, where values that were in use yesterday live on.
-			shown = append(shown, '…')
-			break
-		}
-		if r < ' ' || r == 0x7f {
-			r = ' '
-		}
-		shown = append(shown, r)
-		column++
-	}
-	if caret < 0 {
-		caret = len(shown)
-	}
-	p.Source, p.Caret = window(shown, caret)
-}
-
-func isBlank(text []rune) bool { return strings.TrimSpace(string(text)) == "" }
-
-// hiddenAt tells whether the character at a place is masked, and where the mask
-// ends.
-func (s *source) hiddenAt(at place) (bool, place) {
-	i, _ := slices.BinarySearchFunc(s.hidden, at, func(hidden span, at place) int {
+	// The spans that reach into this line, and of it into the column to come.
+	first, _ := slices.BinarySearchFunc(s.hidden, place{at.line, 1}, func(hidden span, at place) int {
 		if at.before(hidden.to) {
 			return 1
 		}
 		return -1
 	})
-	if i == len(s.hidden) || at.before(s.hidden[i].from) {
-		return false, place{}
+	spans := s.hidden[first:]
+	var shown []rune
+	caret := -1
+	for column := 1; column <= len(line); {
+		here := place{at.line, column}
+		for len(spans) > 0 && !here.before(spans[0].to) {
+			spans = spans[1:]
+		}
+		hidden, until := len(spans) > 0 && !here.before(spans[0].from), place{}
+		if hidden {
+			until = spans[0].to
+		}
+		// What is known of a YAML text is where the next thing begins, which may
+		// be behind the indentation of the next line.
+		if hidden && until.line == at.line && strings.TrimSpace(string(line[column-1:min(until.column-1, len(line))])) == "" {
+			hidden = false
+		}
+		if caret < 0 && (here == at || hidden && at.before(until) && !at.before(here)) {
+			caret = len(shown)
+		}
+		r := line[column-1]
+		// Also masked is a comment behind the place, where values that were in use
+		// yesterday live on.
+		comment := !hidden && caret >= 0 && r == '#' && (column == 1 || line[column-2] == ' ')
+		switch {
+		case hidden || comment:
+			shown = append(shown, '…')
+		case r < ' ' || r == 0x7f:
+			shown = append(shown, ' ')
+		default:
+			shown = append(shown, r)
+		}
+		if comment || hidden && until.line > at.line {
+			break
+		}
+		if column++; hidden {
+			column = until.column
+		}
 	}
-	return true, s.hidden[i].to
+	if caret < 0 {
+		caret = len(shown)
+	}
+	p.Source, p.Caret = window(shown, caret)
 }
 
 // window cuts a line to the part around the caret and drops its indentation.

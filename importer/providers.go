@@ -1,6 +1,8 @@
 package importer
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,26 +18,18 @@ type provider map[string]any
 
 // MarshalJSON writes type and name first, where people look for them.
 func (p provider) MarshalJSON() ([]byte, error) {
-	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int {
-		rank := func(name string) int { return slices.Index([]string{"name", "type"}, name) }
-		if rank(a) != rank(b) {
-			return rank(b) - rank(a)
-		}
-		return strings.Compare(a, b)
-	})
-	var members []string
-	for _, name := range names {
-		key, err := encode(name, "")
-		if err != nil {
-			return nil, err
-		}
-		value, err := encode(p[name], "")
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, string(key)+":"+string(value))
+	rest := maps.Clone(p)
+	delete(rest, "type")
+	delete(rest, "name")
+	first, err := json.Marshal(struct {
+		Type any `json:"type"`
+		Name any `json:"name"`
+	}{p["type"], p["name"]})
+	if err != nil || len(rest) == 0 {
+		return first, err
 	}
-	return []byte("{" + strings.Join(members, ",") + "}"), nil
+	others, err := encode(map[string]any(rest))
+	return slices.Concat(first[:len(first)-1], []byte(","), bytes.TrimPrefix(others, []byte("{"))), err
 }
 
 // connectorTypes are the types of provider by the ids of Logto's connectors.
@@ -79,12 +73,9 @@ func (i *importer) readConnector(kind string, object map[string]any) error {
 	if kind == "" || object == nil {
 		return errors.New("this is not the configuration of one of Logto's email connectors")
 	}
-	entry := provider{"type": kind}
-	for name, value := range object {
-		if value != nil && name != "type" {
-			entry[name] = value
-		}
-	}
+	entry := provider(maps.Clone(object))
+	maps.DeleteFunc(entry, func(_ string, value any) bool { return value == nil })
+	entry["type"] = kind
 	before := len(i.templates)
 	if list, found := entry["templates"].([]any); found {
 		left := slices.DeleteFunc(list, i.takeTemplate)
@@ -175,10 +166,7 @@ func (i *importer) readTransport(where string, transport any) {
 		i.lose("%s: there is no host; write the one of its service", where)
 		return
 	}
-	entry := provider{}
-	for name, value := range object {
-		entry[name] = value
-	}
+	entry := provider(maps.Clone(object))
 	entry["type"] = "smtp"
 	if alias := textOf(object, "alias"); alias != "" {
 		entry["name"] = alias
