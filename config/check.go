@@ -22,13 +22,9 @@ func (d *decoder) check(c *Config) {
 // complain reports a broken rule, unless a problem with the value itself was
 // reported, which the rule would only echo.
 func (d *decoder) complain(path, text string) {
-	for settled := path; settled != ""; settled = parent(settled) {
-		if d.settled[settled] {
-			return
-		}
-	}
 	for settled := range d.settled {
-		if strings.HasPrefix(settled, path+"[") {
+		if path == settled || strings.HasPrefix(path, settled+".") || strings.HasPrefix(path, settled+"[") ||
+			strings.HasPrefix(settled, path+"[") {
 			return
 		}
 	}

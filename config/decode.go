@@ -128,6 +128,10 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 		d.decodeText(n, target, path, t)
 		return
 	}
+	if nested := kindsOfNodes[t.Kind()]; nested != scalar && nested != n.kind {
+		d.wrongType(n, path, t)
+		return
+	}
 	switch t.Kind() {
 	case reflect.Struct:
 		d.decodeStruct(n, v, path)
@@ -146,6 +150,9 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 		}
 	}
 }
+
+// kindsOfNodes are what the file holds for settings that hold others.
+var kindsOfNodes = map[reflect.Kind]kind{reflect.Struct: object, reflect.Map: object, reflect.Slice: list}
 
 // expand replaces the references in every text of a value, once.
 func (d *decoder) expand(n *node, path string) bool {
@@ -212,32 +219,20 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 // setScalar sets a text, a truth value or a number. What came out of ${…} is a
 // text at first and may stand for the others.
 func setScalar(n *node, v reflect.Value) (fits bool) {
-	value := n.scalar
-	if text, isText := value.(string); isText && n.reference != "" && v.Kind() != reflect.String {
-		value = scalarOf(text)
+	value := reflect.ValueOf(n.scalar)
+	if text, isText := n.scalar.(string); isText && n.reference != "" && v.Kind() != reflect.String {
+		value = reflect.ValueOf(scalarOf(text))
 	}
-	switch v.Kind() {
-	case reflect.String:
-		var text string
-		text, fits = value.(string)
-		v.SetString(text)
-	case reflect.Bool:
-		var truth bool
-		truth, fits = value.(bool)
-		v.SetBool(truth)
-	case reflect.Int, reflect.Int64:
-		var number int64
-		if number, fits = value.(int64); fits && v.OverflowInt(number) {
-			return false
-		}
-		v.SetInt(number)
-	case reflect.Float64:
-		if whole, isWhole := value.(int64); isWhole {
-			value = float64(whole)
-		}
-		var number float64
-		number, fits = value.(float64)
-		v.SetFloat(number)
+	switch {
+	case v.CanInt():
+		fits = value.IsValid() && value.CanInt() && !v.OverflowInt(value.Int())
+	case v.CanFloat():
+		fits = value.IsValid() && (value.CanInt() || value.CanFloat())
+	default:
+		fits = value.Kind() == v.Kind()
+	}
+	if fits {
+		v.Set(value.Convert(v.Type()))
 	}
 	return fits
 }
@@ -250,20 +245,13 @@ func scalarOf(text string) any {
 	if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(number) && !math.IsInf(number, 0) {
 		return number
 	}
-	switch text {
-	case "true":
-		return true
-	case "false":
-		return false
+	if text == "true" || text == "false" {
+		return text == "true"
 	}
 	return text
 }
 
 func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {
-	if n.kind != list {
-		d.wrongType(n, path, v.Type())
-		return
-	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 	for i, item := range n.items {
 		key := fmt.Sprintf("%s[%d]", path, i)
@@ -273,10 +261,6 @@ func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {
 }
 
 func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
-	if n.kind != object {
-		d.wrongType(n, path, v.Type())
-		return
-	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for m, key := range d.membersOf(n, path) {
 		element := reflect.New(v.Type().Elem()).Elem()
@@ -286,10 +270,6 @@ func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
 }
 
 func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
-	if n.kind != object {
-		d.wrongType(n, path, v.Type())
-		return
-	}
 	fields := fieldsOf(v.Type())
 	for m, key := range d.membersOf(n, path) {
 		at := slices.IndexFunc(fields, func(f field) bool { return f.key == m.key })
@@ -370,7 +350,14 @@ func (d *decoder) unknown(m member, path string, known []string) {
 // decodeProvider makes the settings that the entry's type asks for. Of an entry
 // without a known type nothing else can be said.
 func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
-	d.names = append(d.names, nameOf(n))
+	called := ""
+	for _, key := range []string{"type", "name"} {
+		if value := n.find(key); value != nil {
+			text, _ := value.scalar.(string)
+			called = cmp.Or(text, called)
+		}
+	}
+	d.names = append(d.names, called)
 	if n.kind != object {
 		d.wrongType(n, path, reflect.TypeFor[struct{}]())
 		return
@@ -404,18 +391,6 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 	shared.Name = cmp.Or(shared.Name, name)
 	d.names[len(d.names)-1] = shared.Name
 	v.Set(reflect.ValueOf(made))
-}
-
-// nameOf returns what an entry of providers calls itself, as far as it goes.
-func nameOf(n *node) string {
-	for _, key := range []string{"name", "type"} {
-		if value := n.find(key); value != nil {
-			if name, isText := value.scalar.(string); isText && name != "" {
-				return name
-			}
-		}
-	}
-	return ""
 }
 
 // hint ends a sentence about a word that is not one of words.

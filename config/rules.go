@@ -22,6 +22,7 @@ import (
 var patterns = map[string]*regexp.Regexp{
 	"providername":    regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
 	"placeholdername": regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),
+	"httpsurl":        regexp.MustCompile(`^https://`),
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
 	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
 		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),

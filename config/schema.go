@@ -107,8 +107,6 @@ func textSchema(rules string) *jsonschema.Schema {
 				choices.Enum = append(choices.Enum, "")
 			}
 			return orReference(choices)
-		case name == "httpsurl":
-			forms = append(forms, "^https://")
 		case name == "hexcolor":
 			forms = append(forms, "^#[0-9A-Fa-f]+$")
 		case name == "omitempty":

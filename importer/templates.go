@@ -43,11 +43,10 @@ func (i *importer) readEmailTemplates(list []emailTemplate) error {
 		}
 		d := entry.Details
 		where := entry.LanguageTag + " " + entry.TemplateType
-		if d.ReplyTo != "" {
-			i.note("%s: replyTo %q has no place in a template; use sender.replyTo, in a route with these types and locales", where, d.ReplyTo)
-		}
-		if d.SendFrom != "" {
-			i.note("%s: sendFrom %q has no place in a template; use sender.from, in a route with these types and locales", where, d.SendFrom)
+		for _, key := range [][3]string{{"replyTo", d.ReplyTo, "replyTo"}, {"sendFrom", d.SendFrom, "from"}} {
+			if key[1] != "" {
+				i.note("%s: %s %q has no place in a template; use sender.%s, in a route with these types and locales", where, key[0], key[1], key[2])
+			}
 		}
 		i.add(template{locale: entry.LanguageTag, messageType: entry.TemplateType,
 			subject: d.Subject, content: d.Content, isText: d.ContentType == "text/plain"})
