@@ -1,9 +1,8 @@
 // Package commands is what the program can be told to do, a short file each:
 // serve, check, send, import, schema and healthcheck.
 //
-// It is the only reader of the configuration, and the place where the packages
-// of the house are joined (see build). Nothing in here decides anything about a
-// mail.
+// It is the only reader of the configuration, and the place where the other
+// packages are joined (see build). Nothing in here decides anything about a mail.
 package commands
 
 import (

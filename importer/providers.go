@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -181,57 +182,53 @@ var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 // addProvider takes an entry without the keys that the relay does not know, and
 // with variables in place of its secrets.
 func (i *importer) addProvider(entry provider) {
-	kind := textOf(entry, "type")
-	name := strings.Trim(unfit.ReplaceAllString(textOf(entry, "name"), "-"), "-")
-	if name == "" {
-		name = kind
-	}
-	base := name
+	base := cmp.Or(strings.Trim(unfit.ReplaceAllString(textOf(entry, "name"), "-"), "-"), textOf(entry, "type"))
+	name := base
 	for n := 2; slices.ContainsFunc(i.providers, func(p provider) bool { return textOf(p, "name") == name }); n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	entry["name"] = name
 	i.hideSecrets(name, entry)
 
-	_, err := i.load(map[string]any{"providers": []provider{entry}})
-	var wrong *config.Error
-	if errors.As(err, &wrong) {
-		for _, problem := range wrong.Problems {
-			key, inEntry := strings.CutPrefix(problem.Key, "providers[0].")
-			if inEntry && strings.HasPrefix(problem.Text, "unknown key") && entry.drop(key) {
-				i.note("%s: %s is no key of this type of provider, and left out", name, key)
-			}
+	for _, problem := range i.problems(entry) {
+		if strings.HasPrefix(problem.Text, "unknown key") && drop(entry, problem.Key) {
+			i.note("%s: %s is no key of this type of provider, and left out", name, problem.Key)
 		}
-		_, err = i.load(map[string]any{"providers": []provider{entry}})
 	}
-	if err != nil {
-		if errors.As(err, &wrong) {
-			for _, problem := range wrong.Problems {
-				i.note("%s: %s: %s", name, strings.TrimPrefix(problem.Key, "providers[0]."), problem.Text)
-			}
-		}
+	problems := i.problems(entry)
+	for _, problem := range problems {
+		i.note("%s: %s: %s", name, problem.Key, problem.Text)
+	}
+	if len(problems) > 0 {
 		i.lose("%s: the provider has to be mended by hand", name)
 		return
 	}
 	i.providers = append(i.providers, entry)
 }
 
-// drop removes a key given by its path, "tls.ciphers".
-func (p provider) drop(path string) bool {
-	object := map[string]any(p)
-	for {
-		key, rest, nested := strings.Cut(path, ".")
-		if !nested {
-			_, there := object[key]
-			delete(object, key)
-			return there
-		}
-		inner, isObject := object[key].(map[string]any)
-		if !isObject {
-			return false
-		}
-		object, path = inner, rest
+// problems are what the relay says of an entry. Their keys begin in it.
+func (i *importer) problems(entry provider) []config.Problem {
+	_, err := i.load(map[string]any{"providers": []provider{entry}})
+	var wrong *config.Error
+	if !errors.As(err, &wrong) {
+		return nil
 	}
+	for n := range wrong.Problems {
+		wrong.Problems[n].Key = strings.TrimPrefix(wrong.Problems[n].Key, "providers[0].")
+	}
+	return wrong.Problems
+}
+
+// drop removes a key given by its path, "tls.ciphers".
+func drop(object map[string]any, path string) bool {
+	key, rest, nested := strings.Cut(path, ".")
+	if nested {
+		inner, _ := object[key].(map[string]any)
+		return drop(inner, rest)
+	}
+	_, there := object[key]
+	delete(object, key)
+	return there
 }
 
 // secretKeys are the keys whose values do not belong into a file.
