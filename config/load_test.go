@@ -329,6 +329,20 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 	}
 }
 
+// What a reference brings may be no name of a file, but a secret in the wrong place.
+func TestSecretsAreNoNamesOfFiles(t *testing.T) {
+	text := file("providers", `[{"type": "smtp", "host": "a.example", "tls": {"ca": "${SECRET}"}}]`)
+	for _, secret := range []string{"never-print-this", "never\nprint\nthis", strings.Repeat("never-print-this", 50)} {
+		loaded, err := Parse("config.json", []byte(text), variables("SECRET", secret))
+		if err == nil || !strings.Contains(err.Error(), "the value of ${SECRET} is neither") {
+			t.Errorf("got %v", err)
+		}
+		if told := fmt.Sprint(err, loaded.Files); strings.Contains(told, "never") {
+			t.Errorf("a secret is told: %s", told)
+		}
+	}
+}
+
 // Opening a pipe that nobody writes into would wait for ever.
 func TestPipesAreNotRead(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
