@@ -286,18 +286,21 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 		default:
 			d.decode(m.value, v.FieldByIndex(f.index), key)
 			if f.file != "" && !d.settled[key] {
-				d.resolve(v.FieldByIndex(f.index), f.file, key, m.value.refers())
+				d.resolve(m.value, v.FieldByIndex(f.index), f.file, key)
 			}
 		}
 	}
 }
 
-// resolve carries out the file tag of a setting that is a text or a list of texts,
-// which refers to a variable or file if reference is not empty.
-func (d *decoder) resolve(v reflect.Value, tag, path, reference string) {
+// resolve carries out the file tag of a setting that is a text or a list of texts.
+func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 	if v.Kind() == reflect.Slice {
 		for i := range v.Len() {
-			d.resolve(v.Index(i), tag, path, reference)
+			item := n
+			if n.kind == list {
+				item = n.items[i]
+			}
+			d.resolve(item, v.Index(i), tag, path)
 		}
 		return
 	}
@@ -309,10 +312,10 @@ func (d *decoder) resolve(v reflect.Value, tag, path, reference string) {
 		if err == nil && !strings.Contains(content, "-----BEGIN") {
 			err = fmt.Errorf("there is nothing in PEM in %s", printable(text, 200))
 		}
-		if err != nil && reference != "" {
+		if err != nil && n.reference != "" {
 			// What was taken for a file's name may be a secret: nobody hears of it.
 			d.environment.files = slices.DeleteFunc(d.environment.files, func(file string) bool { return file == d.environment.path(text) })
-			err = fmt.Errorf("the value of %s is neither", reference)
+			err = fmt.Errorf("the value of %s is neither", n.reference)
 		}
 		if err != nil {
 			d.complain(path, "write PEM, or the name of a file with it: "+err.Error())
