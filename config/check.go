@@ -105,14 +105,9 @@ func (d *decoder) checkProviders(c *Config) {
 func (d *decoder) checkRoutes(c *Config) {
 	for i, route := range c.Routes {
 		for j, name := range route.Providers {
-			if name == "" || slices.Contains(d.names, name) {
-				continue
+			if name != "" && !slices.Contains(d.names, name) {
+				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has this name"+hint(name, d.names))
 			}
-			text := "no provider has this name"
-			if help := hint(name, d.names); help != "" {
-				text += ", " + help
-			}
-			d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), text)
 		}
 	}
 }

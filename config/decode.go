@@ -189,14 +189,13 @@ func (d *decoder) expand(n *node, path string) bool {
 // refused reports the error that a setting has with its value. An error may
 // quote the value, so that of an expanded one is replaced.
 func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
-	if err == nil {
-		return
-	}
-	if n.refers() != "" {
+	switch {
+	case err == nil:
+	case n.refers() != "":
 		d.wrongType(n, path, t)
-		return
+	default:
+		d.problem(n.from, path, err.Error())
 	}
-	d.problem(n.from, path, err.Error())
 }
 
 func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path string, t reflect.Type) {
@@ -346,11 +345,7 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(member, string
 }
 
 func (d *decoder) unknown(m member, path string, known []string) {
-	text := "unknown key"
-	if help := hint(m.key, known); help != "" {
-		text += ", " + help
-	}
-	d.problem(m.at, join(path, printable(m.key, 64)), text)
+	d.problem(m.at, join(path, printable(m.key, 64)), "unknown key"+hint(m.key, known))
 	if meant := settings.Nearest(m.key, known); meant != "" {
 		d.settled[join(path, meant)] = true
 	}
@@ -385,8 +380,8 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 	at := slices.Index(names, name)
 	if at < 0 && !d.settled[key] {
 		text := "no provider of this type is known"
-		if help := hint(name, names); help != "" && written.reference == "" {
-			text += ", " + help
+		if written.reference == "" {
+			text += hint(name, names)
 		}
 		d.problem(written.from, key, text)
 	}
@@ -402,14 +397,14 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 	v.Set(reflect.ValueOf(made))
 }
 
-// hint ends a sentence about a word that is not one of words.
+// hint goes on with a sentence about a word that is not one of words.
 func hint(written string, words []string) string {
 	const few = 14
 	if word := settings.Nearest(written, words); word != "" {
-		return fmt.Sprintf("did you mean %q?", word)
+		return fmt.Sprintf(", did you mean %q?", word)
 	}
 	if len(words) == 0 || len(words) > few {
 		return ""
 	}
-	return "known are " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
+	return ", known are " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
 }

@@ -60,13 +60,11 @@ func (e *Error) Error() string {
 	}
 	switch n := len(e.Problems); {
 	case n > maxShown:
-		fmt.Fprintf(&b, "%d problems, of which the first %d are shown", n, maxShown)
-	case n == 1:
-		b.WriteString("1 problem")
-	default:
-		fmt.Fprintf(&b, "%d problems", n)
+		return b.String() + fmt.Sprintf("%d problems, of which the first %d are shown", n, maxShown)
+	case n > 1:
+		return b.String() + fmt.Sprintf("%d problems", n)
 	}
-	return b.String()
+	return b.String() + "1 problem"
 }
 
 // Notice is something that the operator may want to know and need not change.

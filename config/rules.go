@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -87,10 +86,7 @@ func wordsOf(failure validator.FieldError) string {
 	case rule == "required":
 		return words + "; write " + formOf(failure.Type()).write
 	}
-	if strings.Contains(words, "%s") {
-		return fmt.Sprintf(words, parameter)
-	}
-	return words
+	return strings.ReplaceAll(words, "%s", parameter)
 }
 
 // embedded stands in for the name of an embedded struct, whose keys belong to

@@ -55,11 +55,10 @@ func Import(text []byte, dir, locale string) (*Result, error) {
 	}
 	part := make(map[string]any)
 	if len(i.templates) > 0 {
-		section := map[string]any{"dir": dir}
-		if len(i.variables) > 0 {
-			section["variables"] = i.variables
-		}
-		part["templates"] = section
+		part["templates"] = struct {
+			Dir       string   `json:"dir"`
+			Variables []string `json:"variables,omitempty"`
+		}{dir, i.variables}
 	}
 	if len(i.providers) > 0 {
 		part["providers"] = i.providers

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	netmail "net/mail"
 	"net/netip"
 	"slices"
@@ -61,8 +62,6 @@ type Secret struct{ value *string }
 // NewSecret wraps a text that must never be printed.
 func NewSecret(value string) Secret { return Secret{&value} }
 
-const masked = "[secret]"
-
 // Reveal returns the text itself, empty when none was set.
 func (s Secret) Reveal() string {
 	if s.value == nil {
@@ -76,7 +75,7 @@ func (s Secret) String() string {
 	if s.Reveal() == "" {
 		return ""
 	}
-	return masked
+	return "[secret]"
 }
 
 // GoString keeps %#v from showing the value.
@@ -273,3 +272,19 @@ func (m *Mailbox) UnmarshalText(text []byte) error {
 
 // IsZero tells whether no mailbox was written.
 func (m Mailbox) IsZero() bool { return m.Address.Address == "" }
+
+// MatchHost tells whether a host, in lower case, is the one that an operator
+// wrote; "*.acme.example" stands for every host below acme.example.
+func MatchHost(written, host string) bool {
+	written = strings.ToLower(written)
+	if below, wildcard := strings.CutPrefix(written, "*"); wildcard {
+		return strings.HasSuffix(host, below)
+	}
+	return written == host
+}
+
+// IsLoopback tells whether a host, in lower case, can only be this machine.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
