@@ -55,11 +55,7 @@ func load(t *testing.T, text string) (*config.Config, error) {
 	}
 	text = regexp.MustCompile(`\$\{file:[^}]*\.pem\}`).ReplaceAllString(text, "${file:"+key+"}")
 	text = regexp.MustCompile(`\$\{file:/run/[^}]*\}`).ReplaceAllString(text, "${file:"+secret+"}")
-	file := filepath.Join(dir, "config.json")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	loaded, err := config.Load(file, anyVariable)
+	loaded, err := config.Parse(filepath.Join(dir, "config.json"), []byte(text), anyVariable)
 	return loaded.Config, err
 }
 

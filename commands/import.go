@@ -26,7 +26,7 @@ func (cmd importCommand) Run(s *environment) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	imported, err := importer.Import(text, importer.Options{Dir: cmd.Dir, Locale: cmd.Locale})
+	imported, err := importer.Import(text, cmd.Dir, cmd.Locale)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errUsage, cmd.File, err)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"logto-email-relay/relay"
@@ -21,13 +22,9 @@ func (d *decoder) check(c *Config) {
 // complain reports a broken rule, unless a problem with the value itself was
 // reported, which the rule would only echo.
 func (d *decoder) complain(path, text string) {
-	for settled := path; settled != ""; settled = parent(settled) {
-		if d.settled[settled] {
-			return
-		}
-	}
 	for settled := range d.settled {
-		if strings.HasPrefix(settled, path+"[") {
+		if path == settled || strings.HasPrefix(path, settled+".") || strings.HasPrefix(path, settled+"[") ||
+			strings.HasPrefix(settled, path+"[") {
 			return
 		}
 	}
@@ -38,7 +35,7 @@ func (d *decoder) complain(path, text string) {
 		}
 	}
 	const longest = 300
-	d.problems = append(d.problems, found{d.locate(path), path, printable(text, longest)})
+	d.problems = append(d.problems, Problem{Position: d.locate(path).in(d.file), Key: path, Text: printable(text, longest)})
 }
 
 // locate returns where a key's value stands; for a key that is not in the file
@@ -91,39 +88,26 @@ func (d *decoder) checkProviders(c *Config) {
 	if len(c.Providers) == 0 {
 		d.complain("providers", `add at least one provider, such as {"type": "smtp", "host": "smtp.example.com"}`)
 	}
-	first := make(map[string]int, len(d.names))
 	for i, name := range d.names {
-		if c.Providers[i] == nil {
+		earlier := slices.Index(d.names, name)
+		if earlier == i || c.Providers[i] == nil || c.Providers[earlier] == nil {
 			continue
 		}
-		if earlier, taken := first[name]; taken {
-			path := fmt.Sprintf("providers[%d]", i)
-			if _, named := d.values[path+".name"]; named {
-				path += ".name"
-			}
-			d.complain(path, fmt.Sprintf(`providers[%d] has the same name; give each provider a "name" of its own`, earlier))
-			continue
+		path := fmt.Sprintf("providers[%d]", i)
+		if _, named := d.values[path+".name"]; named {
+			path += ".name"
 		}
-		first[name] = i
+		d.complain(path, fmt.Sprintf(`providers[%d] has the same name; give each provider a "name" of its own`, earlier))
 	}
 }
 
 // checkRoutes wants routes to name providers that there are.
 func (d *decoder) checkRoutes(c *Config) {
-	known := make(map[string]bool, len(d.names))
-	for _, name := range d.names {
-		known[name] = true
-	}
 	for i, route := range c.Routes {
 		for j, name := range route.Providers {
-			if name == "" || known[name] {
-				continue
+			if name != "" && !slices.Contains(d.names, name) {
+				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has this name"+hint(name, d.names))
 			}
-			text := "no provider has this name"
-			if help := hint(name, d.names); help != "" {
-				text += ", " + help
-			}
-			d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), text)
 		}
 	}
 }
@@ -134,42 +118,28 @@ func (d *decoder) checkSenders(c *Config) {
 	if !c.Sender.From.IsZero() || d.settled["sender"] || d.settled["sender.from"] {
 		return
 	}
-	senderless := make(map[string]int)
 	for i, provider := range c.Providers {
-		if provider != nil && provider.Sender().From.IsZero() && provider.Shared().Type != inboxType {
-			senderless[provider.Shared().Name] = i
-		}
-	}
-	for _, name := range namesWithoutRouteSender(c) {
-		if i, missing := senderless[name]; missing {
+		if provider != nil && provider.Sender().From.IsZero() && provider.Shared().Type != inboxType &&
+			sendsWithoutRouteSender(c.Routes, provider.Shared().Name) {
 			d.complain(fmt.Sprintf("providers[%d]", i),
 				`mails through this provider have no sender; set sender.from, such as "Acme <no-reply@acme.example>"`)
-			delete(senderless, name)
 		}
 	}
 }
 
-// namesWithoutRouteSender lists the providers that send mails whose route has
-// no sender.
-func namesWithoutRouteSender(c *Config) []string {
-	var names, all []string
-	for _, provider := range c.Providers {
-		if provider != nil {
-			all = append(all, provider.Shared().Name)
-		}
-	}
-	for _, route := range c.Routes {
-		if route.Sender == nil || route.Sender.From.IsZero() {
-			if len(route.Providers) == 0 {
-				return all
-			}
-			names = append(names, route.Providers...)
+// sendsWithoutRouteSender tells whether a provider sends mails whose route has no
+// sender, or that no route matches.
+func sendsWithoutRouteSender(routes []relay.Route, provider string) bool {
+	for _, route := range routes {
+		takes := len(route.Providers) == 0 || slices.Contains(route.Providers, provider)
+		if takes && (route.Sender == nil || route.Sender.From.IsZero()) {
+			return true
 		}
 		if matchesAll(route) {
-			return names
+			return false
 		}
 	}
-	return all
+	return true
 }
 
 func matchesAll(r relay.Route) bool {

@@ -16,9 +16,10 @@ import (
 
 // decoder lays a tree over settings structs. It never stops at a problem.
 type decoder struct {
+	file        string
 	environment *environment
-	problems    []found
-	notices     []found
+	problems    []Problem
+	notices     []Notice
 	// values remembers where every key of the file stands.
 	values map[string]keyed
 	// settled are the keys that a problem was reported for already, so that no
@@ -29,13 +30,6 @@ type decoder struct {
 	names []string
 	// secrets are texts that no problem may repeat.
 	secrets []string
-}
-
-// found is a problem or notice about a key.
-type found struct {
-	at   place
-	key  string
-	text string
 }
 
 // keyed is where a key and its value stand; they are the same for an item of a
@@ -90,7 +84,7 @@ func join(path, key string) string {
 
 // problem reports what is wrong with the value of a key.
 func (d *decoder) problem(at place, path, text string) {
-	d.problems = append(d.problems, found{at, path, text})
+	d.problems = append(d.problems, Problem{Position: at.in(d.file), Key: path, Text: text})
 	d.settled[path] = true
 }
 
@@ -124,7 +118,7 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 	switch target := v.Addr().Interface().(type) {
 	case settings.Unmarshaler:
 		if !formOf(t).secret {
-			n.publish()
+			n.walk(func(value *node) { value.public = true })
 		}
 		if d.expand(n, path) {
 			d.refused(target.UnmarshalSetting(n.plain()), n, path, t)
@@ -132,6 +126,10 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 		return
 	case encoding.TextUnmarshaler:
 		d.decodeText(n, target, path, t)
+		return
+	}
+	if nested := kindsOfNodes[t.Kind()]; nested != scalar && nested != n.kind {
+		d.wrongType(n, path, t)
 		return
 	}
 	switch t.Kind() {
@@ -152,6 +150,9 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 		}
 	}
 }
+
+// kindsOfNodes are what the file holds for settings that hold others.
+var kindsOfNodes = map[reflect.Kind]kind{reflect.Struct: object, reflect.Map: object, reflect.Slice: list}
 
 // expand replaces the references in every text of a value, once.
 func (d *decoder) expand(n *node, path string) bool {
@@ -188,14 +189,13 @@ func (d *decoder) expand(n *node, path string) bool {
 // refused reports the error that a setting has with its value. An error may
 // quote the value, so that of an expanded one is replaced.
 func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
-	if err == nil {
-		return
-	}
-	if n.refers() != "" {
+	switch {
+	case err == nil:
+	case n.refers() != "":
 		d.wrongType(n, path, t)
-		return
+	default:
+		d.problem(n.from, path, err.Error())
 	}
-	d.problem(n.from, path, err.Error())
 }
 
 func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path string, t reflect.Type) {
@@ -218,32 +218,20 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 // setScalar sets a text, a truth value or a number. What came out of ${…} is a
 // text at first and may stand for the others.
 func setScalar(n *node, v reflect.Value) (fits bool) {
-	value := n.scalar
-	if text, isText := value.(string); isText && n.reference != "" && v.Kind() != reflect.String {
-		value = scalarOf(text)
+	value := reflect.ValueOf(n.scalar)
+	if text, isText := n.scalar.(string); isText && n.reference != "" && v.Kind() != reflect.String {
+		value = reflect.ValueOf(scalarOf(text))
 	}
-	switch v.Kind() {
-	case reflect.String:
-		var text string
-		text, fits = value.(string)
-		v.SetString(text)
-	case reflect.Bool:
-		var truth bool
-		truth, fits = value.(bool)
-		v.SetBool(truth)
-	case reflect.Int, reflect.Int64:
-		var number int64
-		if number, fits = value.(int64); fits && v.OverflowInt(number) {
-			return false
-		}
-		v.SetInt(number)
-	case reflect.Float64:
-		if whole, isWhole := value.(int64); isWhole {
-			value = float64(whole)
-		}
-		var number float64
-		number, fits = value.(float64)
-		v.SetFloat(number)
+	switch {
+	case v.CanInt():
+		fits = value.IsValid() && value.CanInt() && !v.OverflowInt(value.Int())
+	case v.CanFloat():
+		fits = value.IsValid() && (value.CanInt() || value.CanFloat())
+	default:
+		fits = value.Kind() == v.Kind()
+	}
+	if fits {
+		v.Set(value.Convert(v.Type()))
 	}
 	return fits
 }
@@ -256,20 +244,13 @@ func scalarOf(text string) any {
 	if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(number) && !math.IsInf(number, 0) {
 		return number
 	}
-	switch text {
-	case "true":
-		return true
-	case "false":
-		return false
+	if text == "true" || text == "false" {
+		return text == "true"
 	}
 	return text
 }
 
 func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {
-	if n.kind != list {
-		d.wrongType(n, path, v.Type())
-		return
-	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 	for i, item := range n.items {
 		key := fmt.Sprintf("%s[%d]", path, i)
@@ -279,10 +260,6 @@ func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {
 }
 
 func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
-	if n.kind != object {
-		d.wrongType(n, path, v.Type())
-		return
-	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for m, key := range d.membersOf(n, path) {
 		element := reflect.New(v.Type().Elem()).Elem()
@@ -292,39 +269,37 @@ func (d *decoder) decodeMap(n *node, v reflect.Value, path string) {
 }
 
 func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
-	if n.kind != object {
-		d.wrongType(n, path, v.Type())
-		return
-	}
 	fields := fieldsOf(v.Type())
-	byKey := make(map[string]field, len(fields))
-	for _, f := range fields {
-		byKey[f.key] = f
-	}
 	for m, key := range d.membersOf(n, path) {
-		f, known := byKey[m.key]
-		switch {
-		case !known:
+		at := slices.IndexFunc(fields, func(f field) bool { return f.key == m.key })
+		if at < 0 {
 			d.unknown(m, path, keysOf(fields))
+			continue
+		}
+		switch f := fields[at]; {
 		case f.noeffect != "":
-			d.notices = append(d.notices, found{m.at, key, key + " has no effect: " + f.noeffect})
+			d.notices = append(d.notices, Notice{m.at.in(d.file), key + " has no effect: " + f.noeffect})
 		case f.future != "" && !m.value.off():
 			d.problem(m.at, key, f.future+": not available in this version; remove it or leave it empty")
 		case f.future != "":
 		default:
 			d.decode(m.value, v.FieldByIndex(f.index), key)
 			if f.file != "" && !d.settled[key] {
-				d.resolve(v.FieldByIndex(f.index), f.file, key)
+				d.resolve(m.value, v.FieldByIndex(f.index), f.file, key)
 			}
 		}
 	}
 }
 
 // resolve carries out the file tag of a setting that is a text or a list of texts.
-func (d *decoder) resolve(v reflect.Value, tag, path string) {
+func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 	if v.Kind() == reflect.Slice {
 		for i := range v.Len() {
-			d.resolve(v.Index(i), tag, path)
+			item := n
+			if n.kind == list {
+				item = n.items[i]
+			}
+			d.resolve(item, v.Index(i), tag, path)
 		}
 		return
 	}
@@ -335,6 +310,11 @@ func (d *decoder) resolve(v reflect.Value, tag, path string) {
 		content, err := d.environment.read(text, maxFile)
 		if err == nil && !strings.Contains(content, "-----BEGIN") {
 			err = fmt.Errorf("there is nothing in PEM in %s", printable(text, 200))
+		}
+		if err != nil && n.reference != "" {
+			// What was taken for a file's name may be a secret: nobody hears of it.
+			d.environment.files = slices.DeleteFunc(d.environment.files, func(file string) bool { return file == d.environment.path(text) })
+			err = fmt.Errorf("the value of %s is neither", n.reference)
 		}
 		if err != nil {
 			d.complain(path, "write PEM, or the name of a file with it: "+err.Error())
@@ -365,11 +345,7 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(member, string
 }
 
 func (d *decoder) unknown(m member, path string, known []string) {
-	text := "unknown key"
-	if help := hint(m.key, known); help != "" {
-		text += ", " + help
-	}
-	d.problem(m.at, join(path, printable(m.key, 64)), text)
+	d.problem(m.at, join(path, printable(m.key, 64)), "unknown key"+hint(m.key, known))
 	if meant := settings.Nearest(m.key, known); meant != "" {
 		d.settled[join(path, meant)] = true
 	}
@@ -378,73 +354,57 @@ func (d *decoder) unknown(m member, path string, known []string) {
 // decodeProvider makes the settings that the entry's type asks for. Of an entry
 // without a known type nothing else can be said.
 func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
-	d.names = append(d.names, nameOf(n))
+	called := ""
+	for _, key := range []string{"type", "name"} {
+		if value := n.find(key); value != nil {
+			text, _ := value.scalar.(string)
+			called = cmp.Or(text, called)
+		}
+	}
+	d.names = append(d.names, called)
 	if n.kind != object {
 		d.wrongType(n, path, reflect.TypeFor[struct{}]())
 		return
 	}
-	types := providers.Types()
-	names := make([]string, 0, len(types))
-	for _, kind := range types {
+	written, key := n.find("type"), join(path, "type")
+	var names []string
+	for _, kind := range providers.Types() {
 		names = append(names, kind.Name)
 	}
-	written := n.find("type")
 	if written == nil {
-		d.problem(n.from, path, fmt.Sprintf(`say which kind of provider this is: add "type" with one of %s`,
-			strings.Join(names, ", ")))
+		d.problem(n.from, path, fmt.Sprintf(`say which kind of provider this is: add "type" with one of %s`, strings.Join(names, ", ")))
 		return
 	}
-	key := join(path, "type")
-	if !d.expand(written, key) {
+	var name string
+	d.decode(written, reflect.ValueOf(&name).Elem(), key)
+	at := slices.Index(names, name)
+	if at < 0 && !d.settled[key] {
+		text := "no provider of this type is known"
+		if written.reference == "" {
+			text += hint(name, names)
+		}
+		d.problem(written.from, key, text)
+	}
+	if at < 0 {
 		d.settled[path] = true
 		return
 	}
-	name, isText := written.scalar.(string)
-	if !isText {
-		d.wrongType(written, key, reflect.TypeFor[string]())
-		d.settled[path] = true
-		return
-	}
-	for _, kind := range types {
-		if kind.Name == name {
-			made := kind.New()
-			d.decodeStruct(n, reflect.ValueOf(made).Elem(), path)
-			shared := made.Shared()
-			shared.Name = cmp.Or(shared.Name, name)
-			d.names[len(d.names)-1] = shared.Name
-			v.Set(reflect.ValueOf(made))
-			return
-		}
-	}
-	written.public = written.reference == ""
-	text := "no provider of this type is known"
-	if help := hint(name, names); help != "" && written.reference == "" {
-		text += ", " + help
-	}
-	d.problem(written.from, key, text)
-	d.settled[path] = true
+	made := providers.Types()[at].New()
+	d.decodeStruct(n, reflect.ValueOf(made).Elem(), path)
+	shared := made.Shared()
+	shared.Name = cmp.Or(shared.Name, name)
+	d.names[len(d.names)-1] = shared.Name
+	v.Set(reflect.ValueOf(made))
 }
 
-// nameOf returns what an entry of providers calls itself, as far as it goes.
-func nameOf(n *node) string {
-	for _, key := range []string{"name", "type"} {
-		if value := n.find(key); value != nil {
-			if name, isText := value.scalar.(string); isText && name != "" {
-				return name
-			}
-		}
-	}
-	return ""
-}
-
-// hint ends a sentence about a word that is not one of words.
+// hint goes on with a sentence about a word that is not one of words.
 func hint(written string, words []string) string {
 	const few = 14
 	if word := settings.Nearest(written, words); word != "" {
-		return fmt.Sprintf("did you mean %q?", word)
+		return fmt.Sprintf(", did you mean %q?", word)
 	}
 	if len(words) == 0 || len(words) > few {
 		return ""
 	}
-	return "known are " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
+	return ", known are " + strings.Join(slices.Sorted(slices.Values(words)), ", ")
 }

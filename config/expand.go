@@ -19,7 +19,8 @@ import (
 const maxReferenced = 64 << 10
 
 var (
-	reference = regexp.MustCompile(`^\$\{(?:file:([^{}]+)|([A-Za-z_][A-Za-z0-9_]*))\}`)
+	// reference is also the beginning of a broken or a literal one.
+	reference = regexp.MustCompile(`\$?\$\{(?:file:([^{}]+)\}|([A-Za-z_][A-Za-z0-9_]*)\})?`)
 	// bare is a text that is one reference and no secret of its own.
 	bare = regexp.MustCompile(`^(?:Bearer |Basic )?\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
 )
@@ -45,35 +46,27 @@ func (e *environment) path(written string) string {
 // expand replaces every ${NAME} and ${file:/path} in a text; $${ is a literal
 // ${. What comes in is not expanded again. It returns the first reference too.
 func (e *environment) expand(text string) (expanded, first string, err error) {
-	var b strings.Builder
-	for {
-		at := strings.Index(text, "${")
-		if at < 0 {
-			b.WriteString(text)
-			return b.String(), first, nil
-		}
-		if at > 0 && text[at-1] == '$' {
-			b.WriteString(text[:at-1] + "${")
-			text = text[at+2:]
-			continue
-		}
-		b.WriteString(text[:at])
-		text = text[at:]
-		match := reference.FindStringSubmatch(text)
-		if match == nil {
-			return "", first, errors.New("after ${ belongs a name and a brace: " +
+	expanded = reference.ReplaceAllStringFunc(text, func(match string) string {
+		groups := reference.FindStringSubmatch(match)
+		switch {
+		case strings.HasPrefix(match, "$$"):
+			return match[1:]
+		case err != nil:
+			return ""
+		case groups[1]+groups[2] == "":
+			err = errors.New("after ${ belongs a name and a brace: " +
 				"write ${NAME} for a variable, ${file:/path} for a file, or $${ for the characters ${ themselves")
+			return ""
 		}
-		if first == "" {
-			first = printable(match[0], 80)
-		}
-		value, err := e.value(match[1], match[2])
-		if err != nil {
-			return "", first, err
-		}
-		b.WriteString(value)
-		text = text[len(match[0]):]
+		first = cmp.Or(first, printable(match, 80))
+		var value string
+		value, err = e.value(groups[1], groups[2])
+		return value
+	})
+	if err != nil {
+		return "", first, err
 	}
+	return expanded, first, nil
 }
 
 func (e *environment) value(path, name string) (string, error) {
@@ -98,12 +91,13 @@ func (e *environment) read(path string, limit int64) (string, error) {
 	shown := printable(path, 200)
 	content, err := readFile(path, limit)
 	var cause *fs.PathError
-	switch {
-	case errors.As(err, &cause):
-		return "", fmt.Errorf("cannot read %s: %w", shown, cause.Err)
-	case err != nil:
+	if errors.As(err, &cause) {
+		err = cause.Err // without the name, which is shown already
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", shown, err)
-	case !utf8.Valid(content):
+	}
+	if !utf8.Valid(content) {
 		return "", fmt.Errorf("%s is not UTF-8 text", shown)
 	}
 	return string(content), nil

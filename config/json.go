@@ -78,12 +78,10 @@ func (r *jsonReader) value(depth int) (*node, *syntaxError) {
 		if depth == maxDepth {
 			return nil, &syntaxError{from, tooDeep}
 		}
-		if token == '[' {
+		if n.kind = object; token == '[' {
 			n.kind = list
-			return n, r.items(n, depth)
 		}
-		n.kind = object
-		return n, r.members(n, depth)
+		return n, r.inside(n, depth)
 	case json.Number:
 		if whole, err := token.Int64(); err == nil {
 			n.scalar = whole
@@ -96,32 +94,29 @@ func (r *jsonReader) value(depth int) (*node, *syntaxError) {
 	return n, nil
 }
 
-func (r *jsonReader) items(n *node, depth int) *syntaxError {
+// inside reads what a list or an object holds, and its end.
+func (r *jsonReader) inside(n *node, depth int) *syntaxError {
 	for r.tokens.More() {
-		item, problem := r.value(depth + 1)
-		if problem != nil {
-			return problem
-		}
-		n.items = append(n.items, item)
-	}
-	_, _, _, problem := r.next()
-	return problem
-}
-
-func (r *jsonReader) members(n *node, depth int) *syntaxError {
-	for r.tokens.More() {
-		key, at, _, problem := r.next()
-		if problem != nil {
-			if problem.text == noValue {
-				problem.text = noKey
+		var m member
+		if n.kind == object {
+			key, at, _, problem := r.next()
+			if problem != nil {
+				if problem.text == noValue {
+					problem.text = noKey
+				}
+				return problem
 			}
+			m.key, m.at = key.(string), at
+		}
+		var problem *syntaxError
+		if m.value, problem = r.value(depth + 1); problem != nil {
 			return problem
 		}
-		value, problem := r.value(depth + 1)
-		if problem != nil {
-			return problem
+		if n.kind == object {
+			n.members = append(n.members, m)
+		} else {
+			n.items = append(n.items, m.value)
 		}
-		n.members = append(n.members, member{key.(string), at, value})
 	}
 	_, _, _, problem := r.next()
 	return problem

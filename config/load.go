@@ -43,52 +43,37 @@ func Load(path string, lookup func(name string) (string, bool)) (Loaded, error) 
 // messages, tells JSON from YAML, and its folder is where relative names of other
 // files begin. An error is an *Error.
 func Parse(name string, data []byte, lookup func(name string) (string, bool)) (Loaded, error) {
-	from := &environment{lookup: lookup, folder: filepath.Dir(name), files: []string{name}}
-	c, notices, err := parse(name, data, from)
-	return Loaded{c, notices, from.files}, err
-}
-
-func parse(path string, data []byte, from *environment) (*Config, []Notice, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	// One kind of line end lets everybody count the same lines.
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
-	src := newSource(path, string(data))
-	root, problem := parseTree(path, data)
+	src := &source{lines: strings.Split(string(data), "\n")}
+	d := &decoder{file: name, values: map[string]keyed{}, settled: map[string]bool{},
+		environment: &environment{lookup: lookup, folder: filepath.Dir(name), files: []string{name}}}
+	config := defaults()
+	root, problem := parseTree(name, data)
 	if problem == nil && root.kind != object {
 		problem = &syntaxError{root.from, "a configuration is an object: { \"server\": …, \"providers\": … }"}
 	}
 	if problem != nil {
-		p := Problem{Position: src.position(problem.at), Text: problem.text}
+		d.problem(problem.at, "", problem.text)
 		src.hideLine(problem.at.line)
-		src.show(&p, problem.at)
-		return nil, nil, &Error{[]Problem{p}}
+	} else {
+		d.values[""] = keyed{root.from, root.from}
+		d.decode(root, reflect.ValueOf(config).Elem(), "")
+		d.check(config)
+		src.hide(root)
 	}
-
-	config := defaults()
-	d := &decoder{environment: from, values: map[string]keyed{}, settled: map[string]bool{}}
-	d.values[""] = keyed{root.from, root.from}
-	d.decode(root, reflect.ValueOf(config).Elem(), "")
-	d.check(config)
-
-	src.hide(root)
-	notices := make([]Notice, 0, len(d.notices))
-	for _, n := range d.notices {
-		notices = append(notices, Notice{src.position(n.at), n.text})
-	}
+	loaded := Loaded{config, d.notices, d.environment.files}
 	if len(d.problems) == 0 {
-		return config, notices, nil
+		return loaded, nil
 	}
-	problems := make([]Problem, 0, len(d.problems))
-	for _, p := range d.problems {
-		problems = append(problems, Problem{Position: src.position(p.at), Key: p.key, Text: p.text})
-	}
-	problems = sorted(problems)
+	problems := sorted(d.problems)
 	for i := range problems[:min(len(problems), maxShown)] {
-		at := problems[i].Position
-		src.show(&problems[i], place{at.Line, at.Column})
+		src.show(&problems[i])
 	}
-	return nil, notices, &Error{problems}
+	loaded.Config = nil
+	return loaded, &Error{problems}
 }
 
 // parseTree makes a tree of the file. Its name tells JSON from YAML, and where it

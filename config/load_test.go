@@ -311,7 +311,8 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 	same(false, false)
 
 	// A file that cannot be used is one to wait for.
-	for name, says := range map[string]string{"ca.pem": "nothing in PEM", "secrets/pass": "no such file", "config.json": "no such file"} {
+	for _, test := range [][2]string{{"ca.pem", "nothing in PEM"}, {"secrets/pass", "no such file"}, {"config.json", "no such file"}} {
+		name, says := test[0], test[1]
 		if err := os.Remove(filepath.Join(folder, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -324,6 +325,20 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "never-print") {
 			t.Errorf("%s: want …%s…, got %v", name, says, err)
+		}
+	}
+}
+
+// What a reference brings may be no name of a file, but a secret in the wrong place.
+func TestSecretsAreNoNamesOfFiles(t *testing.T) {
+	text := file("providers", `[{"type": "smtp", "host": "a.example", "tls": {"ca": "${SECRET}"}}]`)
+	for _, secret := range []string{"never-print-this", "never\nprint\nthis", strings.Repeat("never-print-this", 50)} {
+		loaded, err := Parse("config.json", []byte(text), variables("SECRET", secret))
+		if err == nil || !strings.Contains(err.Error(), "the value of ${SECRET} is neither") {
+			t.Errorf("got %v", err)
+		}
+		if told := fmt.Sprint(err, loaded.Files); strings.Contains(told, "never") {
+			t.Errorf("a secret is told: %s", told)
 		}
 	}
 }

@@ -60,13 +60,11 @@ func (e *Error) Error() string {
 	}
 	switch n := len(e.Problems); {
 	case n > maxShown:
-		fmt.Fprintf(&b, "%d problems, of which the first %d are shown", n, maxShown)
-	case n == 1:
-		b.WriteString("1 problem")
-	default:
-		fmt.Fprintf(&b, "%d problems", n)
+		return b.String() + fmt.Sprintf("%d problems, of which the first %d are shown", n, maxShown)
+	case n > 1:
+		return b.String() + fmt.Sprintf("%d problems", n)
 	}
-	return b.String()
+	return b.String() + "1 problem"
 }
 
 // Notice is something that the operator may want to know and need not change.
@@ -80,7 +78,6 @@ func (n Notice) String() string { return n.Position.String() + ": " + n.Text }
 
 // source is the text that problems are shown in.
 type source struct {
-	file  string
 	lines []string
 	// hidden are the values that may not be shown, in the order of the file.
 	hidden []span
@@ -88,92 +85,76 @@ type source struct {
 
 type span struct{ from, to place }
 
-func newSource(file, text string) *source {
-	return &source{file: file, lines: strings.Split(text, "\n")}
-}
-
 // hide masks every value of the tree that is not known to be harmless.
-func (s *source) hide(n *node) {
-	switch {
-	case n.kind == list:
-		for _, item := range n.items {
-			s.hide(item)
+func (s *source) hide(root *node) {
+	root.walk(func(n *node) {
+		if n.kind == scalar && !n.public && !n.off() {
+			s.hidden = append(s.hidden, span{n.from, n.to})
 		}
-	case n.kind == object:
-		for _, m := range n.members {
-			s.hide(m.value)
-		}
-	case !n.public && !n.off():
-		s.hidden = append(s.hidden, span{n.from, n.to})
-	}
+	})
 }
-
-func (s *source) position(at place) Position { return Position{s.file, at.line, at.column} }
 
 // excerptWidth is how many characters of a line are shown at most: a whole
 // configuration may stand on one line.
 const excerptWidth = 110
 
 // show adds the line of the place to a problem.
-func (s *source) show(p *Problem, at place) {
+func (s *source) show(p *Problem) {
+	at := place{p.Position.Line, p.Position.Column}
 	if at.line < 1 || at.line > len(s.lines) {
 		return
 	}
 	line := []rune(s.lines[at.line-1])
-	shown := make([]rune, 0, min(len(line), 1024))
-	caret := -1
-	for column := 0; column < len(line); {
-		here := place{at.line, column + 1}
-		hidden, until := s.hiddenAt(here)
-		// What is known of a YAML text is where the next thing begins, which may
-		// be behind the indentation of the next line.
-		if hidden && until.line == at.line && isBlank(line[column:min(until.column-1, len(line))]) {
-			hidden = false
-		}
-		if caret < 0 && (here == at || hidden && at.before(until) && !at.before(here)) {
-			caret = len(shown)
-		}
-		if hidden {
-			shown = append(shown, '…')
-			if until.line > at.line {
-				break
-			}
-			column = until.column - 1
-			continue
-		}
-		r := line[column]
-		if caret >= 0 && r == '#' && (column == 0 || line[column-1] == ' ') {
-			// A comment, where values that were in use yesterday live on.
-			shown = append(shown, '…')
-			break
-		}
-		if r < ' ' || r == 0x7f {
-			r = ' '
-		}
-		shown = append(shown, r)
-		column++
-	}
-	if caret < 0 {
-		caret = len(shown)
-	}
-	p.Source, p.Caret = window(shown, caret)
-}
-
-func isBlank(text []rune) bool { return strings.TrimSpace(string(text)) == "" }
-
-// hiddenAt tells whether the character at a place is masked, and where the mask
-// ends.
-func (s *source) hiddenAt(at place) (bool, place) {
-	i, _ := slices.BinarySearchFunc(s.hidden, at, func(hidden span, at place) int {
+	// The spans that reach into this line, and of it into the column to come.
+	first, _ := slices.BinarySearchFunc(s.hidden, place{at.line, 1}, func(hidden span, at place) int {
 		if at.before(hidden.to) {
 			return 1
 		}
 		return -1
 	})
-	if i == len(s.hidden) || at.before(s.hidden[i].from) {
-		return false, place{}
+	spans := s.hidden[first:]
+	var shown []rune
+	caret := -1
+	for column := 1; column <= len(line); {
+		here := place{at.line, column}
+		for len(spans) > 0 && !here.before(spans[0].to) {
+			spans = spans[1:]
+		}
+		hidden, until := len(spans) > 0 && !here.before(spans[0].from), place{}
+		if hidden {
+			until = spans[0].to
+		}
+		// What is known of a YAML text is where the next thing begins, which may
+		// be behind the indentation of the next line.
+		if hidden && until.line == at.line && strings.TrimSpace(string(line[column-1:min(until.column-1, len(line))])) == "" {
+			hidden = false
+		}
+		if caret < 0 && (here == at || hidden && at.before(until) && !at.before(here)) {
+			caret = len(shown)
+		}
+		r := line[column-1]
+		// Also masked is a comment behind the place, where values that were in use
+		// yesterday live on.
+		comment := !hidden && caret >= 0 && r == '#' && (column == 1 || line[column-2] == ' ')
+		switch {
+		case hidden || comment:
+			shown = append(shown, '…')
+		case r < ' ' || r == 0x7f:
+			shown = append(shown, ' ')
+		default:
+			shown = append(shown, r)
+		}
+		if comment || hidden && until.line > at.line {
+			break
+		}
+		if column++; hidden {
+			column = until.column
+		}
 	}
-	return true, s.hidden[i].to
+	if caret < 0 {
+		caret = len(shown)
+	}
+	p.Source, p.Caret = window(shown, caret)
 }
 
 // window cuts a line to the part around the caret and drops its indentation.

@@ -1,7 +1,8 @@
 package config
 
 import (
-	"fmt"
+	"maps"
+	"net"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -20,6 +21,7 @@ import (
 var patterns = map[string]*regexp.Regexp{
 	"providername":    regexp.MustCompile(`^[A-Za-z0-9._-]+$`),
 	"placeholdername": regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),
+	"httpsurl":        regexp.MustCompile(`^https://`),
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
 	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
 		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
@@ -84,10 +86,7 @@ func wordsOf(failure validator.FieldError) string {
 	case rule == "required":
 		return words + "; write " + formOf(failure.Type()).write
 	}
-	if strings.Contains(words, "%s") {
-		return fmt.Sprintf(words, parameter)
-	}
-	return words
+	return strings.ReplaceAll(words, "%s", parameter)
 }
 
 // embedded stands in for the name of an embedded struct, whose keys belong to
@@ -104,16 +103,13 @@ func newValidator() *validator.Validate {
 	})
 	v.RegisterCustomTypeFunc(func(value reflect.Value) any { return value.Interface().(settings.Secret).Reveal() }, settings.Secret{})
 
-	rules := map[string]func(string) bool{
-		"httpsurl": isHTTPS,
-		"oneline":  isOneLine,
-		"listen":   isListenAddress,
-	}
+	rules := make(map[string]func(string) bool)
 	for name, pattern := range patterns {
 		rules[name] = pattern.MatchString
 	}
-	rules["rate"] = isRate
-	rules["urlscheme"] = isLinkScheme
+	maps.Copy(rules, map[string]func(string) bool{
+		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "rate": isRate, "urlscheme": isLinkScheme,
+	})
 	for name, rule := range rules {
 		// Registration fails for an empty name or a missing function only.
 		_ = v.RegisterValidation(name, func(f validator.FieldLevel) bool { return rule(f.Field().String()) })
@@ -151,21 +147,11 @@ func isRate(text string) bool {
 // isListenAddress takes what hostname_port does not: IPv6 addresses, and port 0
 // for one that the system picks.
 func isListenAddress(text string) bool {
-	at := strings.LastIndexByte(text, ':')
-	if at < 0 {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
 		return false
 	}
-	if _, err := strconv.ParseUint(text[at+1:], 10, 16); err != nil {
-		return false
-	}
-	host := text[:at]
-	if host == "" || host == "localhost" {
-		return true
-	}
-	inner, bracketed := strings.CutPrefix(host, "[")
-	if bracketed {
-		inner, bracketed = strings.CutSuffix(inner, "]")
-	}
-	ip, err := netip.ParseAddr(inner)
-	return err == nil && ip.Is6() == bracketed
+	_, portErr := strconv.ParseUint(port, 10, 16)
+	_, hostErr := netip.ParseAddr(host)
+	return portErr == nil && (hostErr == nil || host == "" || host == "localhost")
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/json"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,10 +16,7 @@ import (
 // tables of keys as the loader, so that they cannot differ in what they know.
 // It sees the file before ${…} is replaced and takes such a text in every place.
 func Schema() ([]byte, error) {
-	root, err := objectSchema(reflect.ValueOf(defaults()).Elem(), false)
-	if err != nil {
-		return nil, err
-	}
+	root := objectSchema(reflect.ValueOf(defaults()).Elem(), false)
 	root.Version = jsonschema.Version
 	root.Title = "Configuration of logto-email-relay"
 	root.Required = []string{"server", "providers"}
@@ -38,64 +34,58 @@ func orReference(schema *jsonschema.Schema) *jsonschema.Schema {
 
 // objectSchema describes a struct. Keys that must be there are named only where
 // no default stands in for them.
-func objectSchema(v reflect.Value, naming bool) (*jsonschema.Schema, error) {
+func objectSchema(v reflect.Value, naming bool) *jsonschema.Schema {
 	object := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
 		AdditionalProperties: jsonschema.FalseSchema}
 	for _, f := range fieldsOf(v.Type()) {
 		value := v.FieldByIndex(f.index)
-		var property *jsonschema.Schema
-		var err error
+		property := &jsonschema.Schema{}
 		switch {
 		case f.noeffect != "":
-			property = &jsonschema.Schema{Description: "Accepted without effect: " + f.noeffect + "."}
+			property.Description = "Accepted without effect: " + f.noeffect + "."
 		case f.future != "":
-			property = &jsonschema.Schema{Description: "Not available in this version: " + f.future + ".",
-				Enum: []any{nil, false, "", []any{}, map[string]any{}}}
+			property.Description = "Not available in this version: " + f.future + "."
+			property.Enum = []any{nil, false, "", []any{}, map[string]any{}}
 		default:
-			if property, err = valueSchema(value, f.validate); err != nil {
-				return nil, fmt.Errorf("%s: %w", f.key, err)
-			}
+			property = valueSchema(value, f.validate)
 		}
 		object.Properties.Set(f.key, property)
 		if naming && value.IsZero() && slices.Contains(strings.Split(f.validate, ","), "required") {
 			object.Required = append(object.Required, f.key)
 		}
 	}
-	return object, nil
+	return object
 }
 
-// valueSchema describes a setting that keeps the rules of a validate tag.
-func valueSchema(v reflect.Value, rules string) (*jsonschema.Schema, error) {
+// valueSchema describes a setting that keeps the rules of a validate tag. What
+// takes any value is described by an empty one.
+func valueSchema(v reflect.Value, rules string) *jsonschema.Schema {
 	t := v.Type()
 	own, below, _ := strings.Cut(rules, "dive")
 	if t == reflect.TypeFor[providers.Settings]() {
 		return providerSchema()
 	}
 	if form := formOf(t); form.schema != nil {
-		return form.schema(own), nil
+		return form.schema(own)
+	}
+	element := func() *jsonschema.Schema {
+		return valueSchema(reflect.New(t.Elem()).Elem(), strings.TrimPrefix(below, ","))
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return valueSchema(reflect.New(t.Elem()).Elem(), rules)
 	case reflect.Struct:
 		return objectSchema(v, false)
-	case reflect.Interface:
-		return &jsonschema.Schema{}, nil
-	case reflect.Slice, reflect.Map:
-		element, err := valueSchema(reflect.New(t.Elem()).Elem(), strings.TrimPrefix(below, ","))
-		if err != nil {
-			return nil, err
-		}
-		if t.Kind() == reflect.Map {
-			return &jsonschema.Schema{Type: "object", AdditionalProperties: element}, nil
-		}
-		items := &jsonschema.Schema{Type: "array", Items: element}
+	case reflect.Map:
+		return &jsonschema.Schema{Type: "object", AdditionalProperties: element()}
+	case reflect.Slice:
+		items := &jsonschema.Schema{Type: "array", Items: element()}
 		if slices.Contains(strings.Split(own, ","), "min=1") {
 			items.MinItems = new(uint64(1))
 		}
-		return items, nil
+		return items
 	}
-	return nil, fmt.Errorf("no schema is known for the type %s", t)
+	return &jsonschema.Schema{}
 }
 
 // textSchema carries over those rules about texts that a schema can say.
@@ -117,8 +107,6 @@ func textSchema(rules string) *jsonschema.Schema {
 				choices.Enum = append(choices.Enum, "")
 			}
 			return orReference(choices)
-		case name == "httpsurl":
-			forms = append(forms, "^https://")
 		case name == "hexcolor":
 			forms = append(forms, "^#[0-9A-Fa-f]+$")
 		case name == "omitempty":
@@ -177,16 +165,13 @@ func headersSchema(string) *jsonschema.Schema {
 }
 
 // providerSchema takes the keys of the one type that an entry names.
-func providerSchema() (*jsonschema.Schema, error) {
+func providerSchema() *jsonschema.Schema {
 	entry := &jsonschema.Schema{}
 	for _, kind := range providers.Types() {
-		one, err := objectSchema(reflect.ValueOf(kind.New()).Elem(), true)
-		if err != nil {
-			return nil, fmt.Errorf("provider %s: %w", kind.Name, err)
-		}
+		one := objectSchema(reflect.ValueOf(kind.New()).Elem(), true)
 		one.Title = kind.Name
 		one.Properties.Set("type", &jsonschema.Schema{Const: kind.Name})
 		entry.OneOf = append(entry.OneOf, one)
 	}
-	return entry, nil
+	return entry
 }

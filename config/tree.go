@@ -26,6 +26,8 @@ func (p place) before(q place) bool {
 	return p.line < q.line || p.line == q.line && p.column < q.column
 }
 
+func (p place) in(file string) Position { return Position{file, p.line, p.column} }
+
 // node is a value as the file holds it: the common ground of JSON and YAML.
 type node struct {
 	kind kind
@@ -71,27 +73,21 @@ func (n *node) find(key string) *node {
 	return nil
 }
 
-// publish marks a value and all in it as harmless.
-func (n *node) publish() {
-	n.public = true
+// walk visits a value and everything in it.
+func (n *node) walk(visit func(*node)) {
+	visit(n)
 	for _, item := range n.items {
-		item.publish()
+		item.walk(visit)
 	}
 	for _, m := range n.members {
-		m.value.publish()
+		m.value.walk(visit)
 	}
 }
 
 // refers returns the first ${…} that was replaced in the value or below it,
 // empty if there is none.
-func (n *node) refers() string {
-	first := n.reference
-	for _, item := range n.items {
-		first = cmp.Or(first, item.refers())
-	}
-	for _, m := range n.members {
-		first = cmp.Or(first, m.value.refers())
-	}
+func (n *node) refers() (first string) {
+	n.walk(func(value *node) { first = cmp.Or(first, value.reference) })
 	return first
 }
 

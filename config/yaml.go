@@ -60,6 +60,18 @@ func parseYAML(data []byte) (root *node, problem *syntaxError) {
 	return root, nil
 }
 
+const notAlias = "anchors, aliases and merge keys are not read; write the value out, or put a text that begins with & or * in quotes"
+
+// notRead says what to write in place of what is YAML, and not read.
+var notRead = map[token.Type]string{
+	token.AnchorType:     notAlias,
+	token.AliasType:      notAlias,
+	token.MergeKeyType:   notAlias,
+	token.TagType:        "tags are not read; remove it, or put a text that begins with ! in quotes",
+	token.DirectiveType:  "directives are not read; remove the line, or put a text that begins with % in quotes",
+	token.MappingKeyType: "keys marked with ? are not read; write key: value",
+}
+
 // checkTokens refuses what the relay does not read, and nesting that would make
 // the parser, which is recursive, run out of stack.
 func checkTokens(tokens token.Tokens) *syntaxError {
@@ -73,16 +85,8 @@ func checkTokens(tokens token.Tokens) *syntaxError {
 		if t.Position.Line != line {
 			dashes, line = 0, t.Position.Line
 		}
-		refused := ""
+		refused := notRead[t.Type]
 		switch t.Type {
-		case token.AnchorType, token.AliasType, token.MergeKeyType:
-			refused = "anchors, aliases and merge keys are not read; write the value out, or put a text that begins with & or * in quotes"
-		case token.TagType:
-			refused = "tags are not read; remove it, or put a text that begins with ! in quotes"
-		case token.DirectiveType:
-			refused = "directives are not read; remove the line, or put a text that begins with % in quotes"
-		case token.MappingKeyType:
-			refused = "keys marked with ? are not read; write key: value"
 		case token.MappingStartType, token.SequenceStartType:
 			depth++
 		case token.MappingEndType, token.SequenceEndType:

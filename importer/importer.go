@@ -19,20 +19,11 @@ import (
 	"logto-email-relay/templates"
 )
 
-// Options say what a file to import does not.
-type Options struct {
-	// Dir is where the templates will be.
-	Dir string
-	// Locale is the language of a connector's templates, which Logto keeps without
-	// one.
-	Locale string
-}
-
 // Result is what a file becomes.
 type Result struct {
 	// Snippet is the part of the configuration, as JSON.
 	Snippet []byte
-	// Files are the templates, in the order of their paths.
+	// Files are the templates.
 	Files []File
 	// Notes tell what an operator should know, what was left out among it.
 	Notes []string
@@ -45,31 +36,29 @@ type Result struct {
 	Config *config.Config
 }
 
-// File is one template.
-type File struct {
-	// Path begins below Options.Dir, with slashes: "en/SignIn.html".
-	Path    string
-	Content string
-}
+// File is one template. Its path begins in the templates' directory and has
+// slashes: "en/SignIn.html".
+type File struct{ Path, Content string }
 
 // Import reads the JSON of one of Logto's email connectors, the answer of Logto's
-// GET /api/email-templates, or a datasources.json of LoopBack.
-func Import(text []byte, o Options) (*Result, error) {
+// GET /api/email-templates, or a datasources.json of LoopBack. The templates will
+// be in dir; locale is the language of a connector's, which Logto keeps without
+// one.
+func Import(text []byte, dir, locale string) (*Result, error) {
 	catalogue, err := templates.Open(templates.DefaultSettings())
 	if err != nil {
 		return nil, err
 	}
-	i := &importer{locale: o.Locale, catalogue: catalogue, secrets: make(map[string]string)}
+	i := &importer{locale: locale, catalogue: catalogue, secrets: make(map[string]string)}
 	if err := i.read(text); err != nil {
 		return nil, err
 	}
-	section := map[string]any{"dir": o.Dir}
-	if len(i.variables) > 0 {
-		section["variables"] = i.variables
-	}
 	part := make(map[string]any)
 	if len(i.templates) > 0 {
-		part["templates"] = section
+		part["templates"] = struct {
+			Dir       string   `json:"dir"`
+			Variables []string `json:"variables,omitempty"`
+		}{dir, i.variables}
 	}
 	if len(i.providers) > 0 {
 		part["providers"] = i.providers
@@ -86,7 +75,7 @@ func Import(text []byte, o Options) (*Result, error) {
 		r.Files = append(r.Files, t.files()...)
 	}
 	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
-	r.Snippet, err = encode(part, "  ")
+	r.Snippet, err = encode(part)
 	return r, err
 }
 
@@ -150,10 +139,10 @@ func (i *importer) load(part map[string]any) (config.Loaded, error) {
 	whole := map[string]any{
 		"server":    map[string]any{"authorization": []string{"Bearer " + strings.Repeat("x", 32)}},
 		"sender":    map[string]any{"from": "no-reply@acme.example"},
-		"providers": []provider{{"type": "inbox"}},
+		"providers": []any{map[string]any{"type": "inbox"}},
 	}
 	maps.Copy(whole, part)
-	text, err := encode(whole, "  ")
+	text, err := encode(whole)
 	if err != nil {
 		return config.Loaded{}, err
 	}
@@ -164,11 +153,11 @@ func (i *importer) load(part map[string]any) (config.Loaded, error) {
 }
 
 // encode writes JSON that people read.
-func encode(value any, indent string) ([]byte, error) {
+func encode(value any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", indent)
+	encoder.SetIndent("", "  ")
 	err := encoder.Encode(value)
 	return b.Bytes(), err
 }

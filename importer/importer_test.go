@@ -16,7 +16,7 @@ import (
 // expect imports a file into English, unless a locale is given before it.
 func expect(t *testing.T, text, locale string, lost int, snippet string, files map[string]string, told ...string) {
 	t.Helper()
-	r, err := importer.Import([]byte(text), importer.Options{Dir: "DIR", Locale: locale})
+	r, err := importer.Import([]byte(text), "DIR", locale)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 		`{"serverToken": "k", "fromEmail": "a@acme.example", "templates": []}`:                              "postmark",
 		`{"connectorId": "aws-ses-mail", "config": {"region": "eu-west-1", "emailAddress": "a@b.example"}}`: "ses",
 	} {
-		r, err := importer.Import([]byte(text), importer.Options{Dir: "DIR", Locale: "en"})
+		r, err := importer.Import([]byte(text), "DIR", "en")
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		} else if r.Lost > 0 || !strings.Contains(string(r.Snippet), `"type": "`+kind+`"`) {
@@ -138,7 +138,7 @@ func TestLost(t *testing.T) {
 func ExampleImport() {
 	connector := `{"serverToken": "a-secret", "fromEmail": "no-reply@acme.example",
 		"templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}`
-	r, err := importer.Import([]byte(connector), importer.Options{Dir: "templates", Locale: "en"})
+	r, err := importer.Import([]byte(connector), "templates", "en")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -173,7 +173,7 @@ func FuzzImport(f *testing.F) {
 	f.Add([]byte(`{"domain": "d", "apiKey": "k", "deliveries": {"Generic": {"html": "<title>"}, "x": 1}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		dir := filepath.Join(t.TempDir(), "templates")
-		r, err := importer.Import(text, importer.Options{Dir: dir, Locale: "en"})
+		r, err := importer.Import(text, dir, "en")
 		if err != nil || len(r.Files) == 0 {
 			return
 		}

@@ -1,6 +1,9 @@
 package importer
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,26 +19,18 @@ type provider map[string]any
 
 // MarshalJSON writes type and name first, where people look for them.
 func (p provider) MarshalJSON() ([]byte, error) {
-	names := slices.SortedFunc(maps.Keys(p), func(a, b string) int {
-		rank := func(name string) int { return slices.Index([]string{"name", "type"}, name) }
-		if rank(a) != rank(b) {
-			return rank(b) - rank(a)
-		}
-		return strings.Compare(a, b)
-	})
-	var members []string
-	for _, name := range names {
-		key, err := encode(name, "")
-		if err != nil {
-			return nil, err
-		}
-		value, err := encode(p[name], "")
-		if err != nil {
-			return nil, err
-		}
-		members = append(members, string(key)+":"+string(value))
+	rest := maps.Clone(p)
+	delete(rest, "type")
+	delete(rest, "name")
+	first, err := json.Marshal(struct {
+		Type any `json:"type"`
+		Name any `json:"name"`
+	}{p["type"], p["name"]})
+	if err != nil || len(rest) == 0 {
+		return first, err
 	}
-	return []byte("{" + strings.Join(members, ",") + "}"), nil
+	others, err := encode(map[string]any(rest))
+	return slices.Concat(first[:len(first)-1], []byte(","), bytes.TrimPrefix(others, []byte("{"))), err
 }
 
 // connectorTypes are the types of provider by the ids of Logto's connectors.
@@ -79,12 +74,9 @@ func (i *importer) readConnector(kind string, object map[string]any) error {
 	if kind == "" || object == nil {
 		return errors.New("this is not the configuration of one of Logto's email connectors")
 	}
-	entry := provider{"type": kind}
-	for name, value := range object {
-		if value != nil && name != "type" {
-			entry[name] = value
-		}
-	}
+	entry := provider(maps.Clone(object))
+	maps.DeleteFunc(entry, func(_ string, value any) bool { return value == nil })
+	entry["type"] = kind
 	before := len(i.templates)
 	if list, found := entry["templates"].([]any); found {
 		left := slices.DeleteFunc(list, i.takeTemplate)
@@ -175,10 +167,7 @@ func (i *importer) readTransport(where string, transport any) {
 		i.lose("%s: there is no host; write the one of its service", where)
 		return
 	}
-	entry := provider{}
-	for name, value := range object {
-		entry[name] = value
-	}
+	entry := provider(maps.Clone(object))
 	entry["type"] = "smtp"
 	if alias := textOf(object, "alias"); alias != "" {
 		entry["name"] = alias
@@ -193,57 +182,53 @@ var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 // addProvider takes an entry without the keys that the relay does not know, and
 // with variables in place of its secrets.
 func (i *importer) addProvider(entry provider) {
-	kind := textOf(entry, "type")
-	name := strings.Trim(unfit.ReplaceAllString(textOf(entry, "name"), "-"), "-")
-	if name == "" {
-		name = kind
-	}
-	base := name
+	base := cmp.Or(strings.Trim(unfit.ReplaceAllString(textOf(entry, "name"), "-"), "-"), textOf(entry, "type"))
+	name := base
 	for n := 2; slices.ContainsFunc(i.providers, func(p provider) bool { return textOf(p, "name") == name }); n++ {
 		name = fmt.Sprintf("%s-%d", base, n)
 	}
 	entry["name"] = name
 	i.hideSecrets(name, entry)
 
-	_, err := i.load(map[string]any{"providers": []provider{entry}})
-	var wrong *config.Error
-	if errors.As(err, &wrong) {
-		for _, problem := range wrong.Problems {
-			key, inEntry := strings.CutPrefix(problem.Key, "providers[0].")
-			if inEntry && strings.HasPrefix(problem.Text, "unknown key") && entry.drop(key) {
-				i.note("%s: %s is no key of this type of provider, and left out", name, key)
-			}
+	for _, problem := range i.problems(entry) {
+		if strings.HasPrefix(problem.Text, "unknown key") && drop(entry, problem.Key) {
+			i.note("%s: %s is no key of this type of provider, and left out", name, problem.Key)
 		}
-		_, err = i.load(map[string]any{"providers": []provider{entry}})
 	}
-	if err != nil {
-		if errors.As(err, &wrong) {
-			for _, problem := range wrong.Problems {
-				i.note("%s: %s: %s", name, strings.TrimPrefix(problem.Key, "providers[0]."), problem.Text)
-			}
-		}
+	problems := i.problems(entry)
+	for _, problem := range problems {
+		i.note("%s: %s: %s", name, problem.Key, problem.Text)
+	}
+	if len(problems) > 0 {
 		i.lose("%s: the provider has to be mended by hand", name)
 		return
 	}
 	i.providers = append(i.providers, entry)
 }
 
-// drop removes a key given by its path, "tls.ciphers".
-func (p provider) drop(path string) bool {
-	object := map[string]any(p)
-	for {
-		key, rest, nested := strings.Cut(path, ".")
-		if !nested {
-			_, there := object[key]
-			delete(object, key)
-			return there
-		}
-		inner, isObject := object[key].(map[string]any)
-		if !isObject {
-			return false
-		}
-		object, path = inner, rest
+// problems are what the relay says of an entry. Their keys begin in it.
+func (i *importer) problems(entry provider) []config.Problem {
+	_, err := i.load(map[string]any{"providers": []provider{entry}})
+	var wrong *config.Error
+	if !errors.As(err, &wrong) {
+		return nil
 	}
+	for n := range wrong.Problems {
+		wrong.Problems[n].Key = strings.TrimPrefix(wrong.Problems[n].Key, "providers[0].")
+	}
+	return wrong.Problems
+}
+
+// drop removes a key given by its path, "tls.ciphers".
+func drop(object map[string]any, path string) bool {
+	key, rest, nested := strings.Cut(path, ".")
+	if nested {
+		inner, _ := object[key].(map[string]any)
+		return drop(inner, rest)
+	}
+	_, there := object[key]
+	delete(object, key)
+	return there
 }
 
 // secretKeys are the keys whose values do not belong into a file.
@@ -259,13 +244,12 @@ func (i *importer) hideSecrets(name string, object map[string]any) {
 		case map[string]any:
 			i.hideSecrets(name, value)
 		case string:
-			if value == "" || strings.Contains(value, "${") || !slices.Contains(secretKeys, key) {
-				continue
+			if value != "" && !strings.Contains(value, "${") && slices.Contains(secretKeys, key) {
+				variable := innerCapital.ReplaceAllString(name+"_"+key, "${1}_$2")
+				variable = strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(variable, "_"))
+				i.secrets[variable] = value
+				object[key] = "${" + variable + "}"
 			}
-			variable := innerCapital.ReplaceAllString(name+"_"+key, "${1}_$2")
-			variable = strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(variable, "_"))
-			i.secrets[variable] = value
-			object[key] = "${" + variable + "}"
 		}
 	}
 }

@@ -43,11 +43,10 @@ func (i *importer) readEmailTemplates(list []emailTemplate) error {
 		}
 		d := entry.Details
 		where := entry.LanguageTag + " " + entry.TemplateType
-		if d.ReplyTo != "" {
-			i.note("%s: replyTo %q has no place in a template; use sender.replyTo, in a route with these types and locales", where, d.ReplyTo)
-		}
-		if d.SendFrom != "" {
-			i.note("%s: sendFrom %q has no place in a template; use sender.from, in a route with these types and locales", where, d.SendFrom)
+		for _, key := range [][3]string{{"replyTo", d.ReplyTo, "replyTo"}, {"sendFrom", d.SendFrom, "from"}} {
+			if key[1] != "" {
+				i.note("%s: %s %q has no place in a template; use sender.%s, in a route with these types and locales", where, key[0], key[1], key[2])
+			}
 		}
 		i.add(template{locale: entry.LanguageTag, messageType: entry.TemplateType,
 			subject: d.Subject, content: d.Content, isText: d.ContentType == "text/plain"})
@@ -114,41 +113,29 @@ func endLine(text string) string { return strings.TrimRight(text, "\n") + "\n" }
 // withTitle makes the subject the title of an HTML document or of a part of one.
 func withTitle(content, subject string) string {
 	element := "<title>" + html.EscapeString(subject) + "</title>"
-	// Where the tags begin and end that an element can be put in place of or behind.
-	var title, head, document [2]int
+	// The title takes the place of the one there is, else it begins the head.
+	at, until, before, after := 0, 0, "", "\n"
 	tokens := htmltokens.NewTokenizer(strings.NewReader(content))
-	for at := 0; title[1] == 0; {
+	for end := 0; ; {
 		kind := tokens.Next()
-		start := at
-		at += len(tokens.Raw())
-		if kind == htmltokens.ErrorToken {
-			break
-		}
-		if kind != htmltokens.StartTagToken {
-			continue
-		}
-		switch name, _ := tokens.TagName(); string(name) {
-		case "title":
-			for kind != htmltokens.EndTagToken && kind != htmltokens.ErrorToken {
-				kind = tokens.Next()
-				at += len(tokens.Raw())
+		start := end
+		end += len(tokens.Raw())
+		name, _ := tokens.TagName()
+		switch tag := string(name); {
+		case kind == htmltokens.EndTagToken && tag == "title" && until > at, kind == htmltokens.ErrorToken:
+			if until > at {
+				until = end
 			}
-			title = [2]int{start, at}
-		case "head":
-			head = [2]int{start, at}
-		case "html":
-			document = [2]int{start, at}
+			return content[:at] + before + element + after + content[until:]
+		case kind != htmltokens.StartTagToken || until > at:
+		case tag == "title":
+			at, until, before, after = start, end, "", ""
+		case tag == "head":
+			at, until, before, after = end, end, "\n", ""
+		case tag == "html":
+			at, until, before, after = end, end, "\n<head>", "</head>"
 		}
 	}
-	switch {
-	case title[1] > 0:
-		return content[:title[0]] + element + content[title[1]:]
-	case head[1] > 0:
-		return content[:head[1]] + "\n" + element + content[head[1]:]
-	case document[1] > 0:
-		return content[:document[1]] + "\n<head>" + element + "</head>" + content[document[1]:]
-	}
-	return element + "\n" + content
 }
 
 // placeholder is a name, printed or asked for.

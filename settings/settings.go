@@ -1,7 +1,7 @@
 // Package settings is the vocabulary in which operators write their
 // configuration: secrets that never print, durations as people say them,
 // mailboxes, networks, and the places where one text or a list of texts will
-// do. The packages of the house build their settings structs from it; the
+// do. The other packages build their settings structs from it; the
 // loader in config fills them and says where something is wrong.
 //
 // A settings struct names its keys with json tags, its simple rules with
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	netmail "net/mail"
 	"net/netip"
 	"slices"
@@ -61,8 +62,6 @@ type Secret struct{ value *string }
 // NewSecret wraps a text that must never be printed.
 func NewSecret(value string) Secret { return Secret{&value} }
 
-const masked = "[secret]"
-
 // Reveal returns the text itself, empty when none was set.
 func (s Secret) Reveal() string {
 	if s.value == nil {
@@ -76,7 +75,7 @@ func (s Secret) String() string {
 	if s.Reveal() == "" {
 		return ""
 	}
-	return masked
+	return "[secret]"
 }
 
 // GoString keeps %#v from showing the value.
@@ -115,37 +114,31 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes the duration the way it is read.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-// String writes the duration the way Go does.
-func (d Duration) String() string { return time.Duration(d).String() }
-
 // Milliseconds is a time span in the manner of nodemailer: a bare number counts
 // milliseconds. A text such as "5s" is taken too.
 type Milliseconds time.Duration
 
 // UnmarshalSetting reads a whole number of milliseconds or a duration text.
 func (m *Milliseconds) UnmarshalSetting(value any) error {
-	switch v := value.(type) {
-	case int64:
-		if v < 0 || v > int64(24*time.Hour/time.Millisecond) {
-			return errors.New("write a number of milliseconds from 0 to 86400000")
-		}
-		*m = Milliseconds(time.Duration(v) * time.Millisecond)
-		return nil
-	case string:
-		if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-			return m.UnmarshalSetting(n)
-		}
+	number, isNumber := value.(int64)
+	if text, isText := value.(string); isText {
 		var d Duration
-		if err := d.UnmarshalText([]byte(v)); err != nil {
-			return errors.New(`write a number of milliseconds such as 5000, or a text such as "5s"`)
+		if d.UnmarshalText([]byte(text)) == nil {
+			*m = Milliseconds(d)
+			return nil
 		}
-		*m = Milliseconds(d)
-		return nil
+		var err error
+		number, err = strconv.ParseInt(text, 10, 64)
+		isNumber = err == nil
 	}
-	return errors.New(`write a number of milliseconds such as 5000, or a text such as "5s"`)
+	switch {
+	case !isNumber:
+		return errors.New(`write a number of milliseconds such as 5000, or a text such as "5s"`)
+	case number < 0 || number > int64(24*time.Hour/time.Millisecond):
+		return errors.New("write a number of milliseconds from 0 to 86400000")
+	}
+	*m = Milliseconds(time.Duration(number) * time.Millisecond)
+	return nil
 }
 
 // Texts is one text or a list of texts.
@@ -153,74 +146,59 @@ type Texts []string
 
 // UnmarshalSetting reads a text or a list of texts.
 func (t *Texts) UnmarshalSetting(value any) error {
-	switch v := value.(type) {
-	case string:
-		*t = Texts{v}
-		return nil
-	case []any:
-		list := make(Texts, 0, len(v))
-		for _, item := range v {
-			text, ok := item.(string)
-			if !ok {
-				return errors.New("write a text or a list of texts")
-			}
-			list = append(list, text)
-		}
-		*t = list
-		return nil
+	items, isList := value.([]any)
+	if !isList {
+		items = []any{value}
 	}
-	return errors.New("write a text or a list of texts")
+	list := make(Texts, 0, len(items))
+	for _, item := range items {
+		text, isText := item.(string)
+		if !isText {
+			return errors.New("write a text or a list of texts")
+		}
+		list = append(list, text)
+	}
+	*t = list
+	return nil
 }
 
 // Headers are additional headers of a mail, written as an object from name to
 // text (or list of texts), or as a list of {"key": …, "value": …}.
 type Headers []mail.Header
 
-// UnmarshalSetting reads either form. Objects lose the order of their keys, so
-// their headers are sorted by the loader, which hands them over sorted.
+// UnmarshalSetting reads either form. An object has lost the order of its keys, so
+// its headers are sorted.
 func (h *Headers) UnmarshalSetting(value any) error {
 	wrong := errors.New(`write headers as an object such as {"X-Environment": "production"}`)
 	var list Headers
-	add := func(name string, value any) error {
-		text, ok := value.(string)
-		if !ok {
-			return wrong
-		}
-		if err := checkHeader(name, text); err != nil {
-			return err
-		}
-		list = append(list, mail.Header{Name: name, Value: text})
-		return nil
-	}
 	switch v := value.(type) {
 	case map[string]any:
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			values, isList := v[name].([]any)
-			if !isList {
-				values = []any{v[name]}
+			var texts Texts
+			if texts.UnmarshalSetting(v[name]) != nil {
+				return wrong
 			}
-			for _, one := range values {
-				if err := add(name, one); err != nil {
-					return err
-				}
+			for _, text := range texts {
+				list = append(list, mail.Header{Name: name, Value: text})
 			}
 		}
 	case []any:
 		for _, item := range v {
-			pair, ok := item.(map[string]any)
-			if !ok {
+			pair, _ := item.(map[string]any)
+			name, isName := pair["key"].(string)
+			text, isText := pair["value"].(string)
+			if !isName || !isText {
 				return wrong
 			}
-			name, ok := pair["key"].(string)
-			if !ok {
-				return wrong
-			}
-			if err := add(name, pair["value"]); err != nil {
-				return err
-			}
+			list = append(list, mail.Header{Name: name, Value: text})
 		}
 	default:
 		return wrong
+	}
+	for _, header := range list {
+		if err := checkHeader(header.Name, header.Value); err != nil {
+			return err
+		}
 	}
 	*h = list
 	return nil
@@ -229,10 +207,8 @@ func (h *Headers) UnmarshalSetting(value any) error {
 // checkHeader refuses what would break out of the header or contradict one that
 // the relay writes itself.
 func checkHeader(name, value string) error {
-	for _, r := range name {
-		if r <= ' ' || r > '~' || r == ':' {
-			return fmt.Errorf("%q is not a header name: use letters, digits and dashes", name)
-		}
+	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+		return fmt.Errorf("%q is not a header name: use letters, digits and dashes", name)
 	}
 	if name == "" {
 		return errors.New("a header needs a name")
@@ -262,7 +238,8 @@ func (n *Network) UnmarshalText(text []byte) error {
 	if err != nil {
 		return errors.New(`write an address range such as "10.0.0.0/8" or an address such as "10.1.2.3"`)
 	}
-	// An IPv4 range in IPv6's clothes would match no caller: theirs are taken off.
+	// An IPv4 range written as IPv6 would match no caller, whose addresses are
+	// unmapped too.
 	const mapped = 96
 	if prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
 		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
@@ -295,3 +272,19 @@ func (m *Mailbox) UnmarshalText(text []byte) error {
 
 // IsZero tells whether no mailbox was written.
 func (m Mailbox) IsZero() bool { return m.Address.Address == "" }
+
+// MatchHost tells whether a host, in lower case, is the one that an operator
+// wrote; "*.acme.example" stands for every host below acme.example.
+func MatchHost(written, host string) bool {
+	written = strings.ToLower(written)
+	if below, wildcard := strings.CutPrefix(written, "*"); wildcard {
+		return strings.HasSuffix(host, below)
+	}
+	return written == host
+}
+
+// IsLoopback tells whether a host, in lower case, can only be this machine.
+func IsLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
