@@ -51,7 +51,7 @@ func (a *SMTPAuth) checkOAuth2(report func(key, text string)) {
 	if a.Pass.Reveal() != "" {
 		report("auth.pass", `with "type": "oauth2" there is no password; remove it`)
 	}
-	if a.Method != "" && !strings.EqualFold(a.Method, methodXOAUTH2) {
+	if a.Method != "" && !strings.EqualFold(a.Method, "XOAUTH2") {
 		report("auth.method", `remove it; "type": "oauth2" always logs in by XOAUTH2`)
 	}
 	for _, problem := range checkURL("auth.accessUrl", a.AccessURL) {
@@ -137,8 +137,9 @@ type smtpTokens struct {
 	renewal, expiry time.Time // zero for never
 }
 
-// get returns the access token and whether it was issued just now.
-func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure *Error) {
+// Token returns the access token, and whether it is as new as one can be: issued
+// just now, or the only one there is. Its error is an *Error.
+func (t *smtpTokens) Token(ctx context.Context) (token string, isNew bool, err error) {
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
@@ -147,14 +148,14 @@ func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure
 	}
 	now := time.Now()
 	if t.token != "" && (t.renewal.IsZero() || now.Before(t.renewal)) {
-		return t.token, false, nil
+		return t.token, t.issue == nil, nil
 	}
 	if t.issue == nil {
 		return "", false, &Error{Kind: Configuration, Stage: atOAuth2, Detail: "the access token has expired or is refused",
 			Hint: "write a new auth.accessToken, or let the relay get tokens: write auth.refreshToken, " +
 				"auth.clientSecret or auth.privateKey"}
 	}
-	failure = t.renew(ctx)
+	failure := t.renew(ctx)
 	if failure == nil {
 		return t.token, true, nil
 	}
@@ -164,8 +165,8 @@ func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure
 	return "", false, failure
 }
 
-// drop forgets a token that the server refuses.
-func (t *smtpTokens) drop(ctx context.Context, token string) {
+// Drop forgets a token that the server refuses.
+func (t *smtpTokens) Drop(ctx context.Context, token string) {
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
