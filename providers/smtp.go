@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -272,39 +273,23 @@ func (s *SMTPSettings) ehloName() string {
 	return "localhost"
 }
 
-// dialer makes the connections that the settings ask for.
-func (s *SMTPSettings) dialer() (*smtp.Dialer, error) {
+// server is what the pool is made of; tokens are nil for a login by password.
+func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
 	local, err := s.localAddr()
 	if err != nil {
-		return nil, err
+		return smtp.Config{}, err
 	}
 	proxy, err := s.proxyURL()
 	if err != nil {
-		return nil, err
+		return smtp.Config{}, err
 	}
-	dialer := &smtp.Dialer{
-		Network: s.network(), Address: net.JoinHostPort(s.host(), strconv.Itoa(s.port())), LocalAddr: local, Proxy: proxy,
-		Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout),
-	}
-	if proxy != nil {
-		dialer.ProxyTLS = &tls.Config{ServerName: proxy.Hostname()}
-	}
-	return dialer, nil
-}
-
-// server is what the pool is made of; tokens are nil for a login by password.
-func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
 	config, err := s.tlsConfig()
 	if err != nil {
 		return smtp.Config{}, err
 	}
-	dialer, err := s.dialer()
-	if err != nil {
-		return smtp.Config{}, err
-	}
-	connections := s.MaxConnections
-	if connections == 0 {
-		connections = s.Concurrent()
+	dialer := &smtp.Dialer{
+		Network: s.network(), Address: net.JoinHostPort(s.host(), strconv.Itoa(s.port())), LocalAddr: local, Proxy: proxy,
+		Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout),
 	}
 	return smtp.Config{
 		Dial: dialer.Dial, TLS: config, TLSMode: s.mode(), Name: s.ehloName(),
@@ -312,7 +297,7 @@ func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
 		TLSTimeout:      time.Duration(s.ConnectionTimeout),
 		GreetingTimeout: time.Duration(s.GreetingTimeout),
 		ReplyTimeout:    time.Duration(s.SocketTimeout),
-		MaxConnections:  connections, MaxMessages: s.MaxMessages,
+		MaxConnections:  cmp.Or(s.MaxConnections, s.Concurrent()), MaxMessages: s.MaxMessages,
 	}, nil
 }
 
@@ -435,7 +420,9 @@ func (p *smtpProvider) build(b []byte, m *mail.Message) ([]byte, error) {
 		d = new(smtpDraft)
 	}
 	defer p.drafts.Put(d)
-	d.From, d.ReplyTo, d.To = smtpMailbox(m.From), smtpMailbox(m.ReplyTo), quotedAddress(m.To)
+	d.From = smtp.Mailbox{Name: m.From.Name, Address: quotedAddress(m.From.Address)}
+	d.ReplyTo = smtp.Mailbox{Name: m.ReplyTo.Name, Address: quotedAddress(m.ReplyTo.Address)}
+	d.To = quotedAddress(m.To)
 	d.Subject, d.Date, d.ID, d.Boundary = m.Subject, m.Date, m.MessageID, m.ID
 	d.text, d.html = append(d.text[:0], mail.OwnPart(m.Text)), m.HTML
 	d.Text, d.HTML, d.Headers = &d.text, nil, d.Headers[:0]
@@ -460,11 +447,4 @@ func (p *smtpProvider) build(b []byte, m *mail.Message) ([]byte, error) {
 		}
 	}
 	return b, nil
-}
-
-func smtpMailbox(a mail.Address) smtp.Mailbox {
-	if a.Address == "" {
-		return smtp.Mailbox{}
-	}
-	return smtp.Mailbox{Name: a.Name, Address: quotedAddress(a.Address)}
 }

@@ -207,15 +207,11 @@ func (e *Error) explainOwn(err error) bool {
 		e.Hint = "raise maxConnections if the server allows more"
 	case errors.As(err, &size):
 		e.Kind = Content
-	case err == smtp.ErrTooLate:
-		e.Detail = "connecting left too little time to hand over the mail"
-	case err == smtp.ErrClosed:
-		e.Detail = "the provider is closed"
+	case err == smtp.ErrTooLate, err == smtp.ErrClosed:
 	case err == smtp.ErrNoUTF8 && e.Stage == smtp.AtRCPT.String():
-		e.Kind, e.Detail = Recipient, "the recipient's address is not ASCII, and the server has no SMTPUTF8"
+		e.Kind = Recipient
 	case err == smtp.ErrNoUTF8:
-		e.Kind, e.Detail = Configuration, "the sender's address is not ASCII, and the server has no SMTPUTF8"
-		e.Hint = "write a sender and a reply address whose part before the @ is ASCII"
+		e.Kind, e.Hint = Configuration, "write a sender and a reply address whose part before the @ is ASCII"
 	case err == smtp.ErrNoTLS:
 		e.Kind = Configuration
 		e.Hint = `use the port for implicit TLS with "secure": true; a password never goes out in clear text`

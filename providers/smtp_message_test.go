@@ -356,7 +356,7 @@ func TestSMTPAllBusy(t *testing.T) {
 	}
 	provider.Close()
 	_, err = provider.Send(shortly(t), smtpMessage())
-	if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Detail != "the provider is closed" {
+	if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Detail != "the pool is closed" {
 		t.Error(failure)
 	}
 }

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
@@ -94,21 +95,15 @@ func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
 		tokens.expiry = time.UnixMilli(a.Expires)
 		tokens.renewal = tokens.expiry
 	}
-	or := func(text, usual string) string {
-		if text == "" {
-			return usual
-		}
-		return text
-	}
-	scopes := func(usual string) []string { return strings.Fields(or(a.Scope, usual)) }
+	scopes := func(usual string) []string { return strings.Fields(cmp.Or(a.Scope, usual)) }
 	secret := a.ClientSecret.Reveal()
 	switch refresh := a.RefreshToken.Reveal(); {
 	case a.PrivateKey.Reveal() != "":
 		account := &jwt.Config{Email: a.ServiceClient, PrivateKey: []byte(a.PrivateKey.Reveal()), Subject: a.User,
-			Scopes: scopes(googleScope), TokenURL: or(a.AccessURL, googleTokenURL)}
+			Scopes: scopes(googleScope), TokenURL: cmp.Or(a.AccessURL, googleTokenURL)}
 		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) { return account.TokenSource(ctx).Token() }
 	case refresh != "":
-		endpoint := oauth2.Endpoint{TokenURL: or(a.AccessURL, googleTokenURL), AuthStyle: oauth2.AuthStyleInParams}
+		endpoint := oauth2.Endpoint{TokenURL: cmp.Or(a.AccessURL, googleTokenURL), AuthStyle: oauth2.AuthStyleInParams}
 		app := &oauth2.Config{ClientID: a.ClientID, ClientSecret: secret, Endpoint: endpoint}
 		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) {
 			token, err := app.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()

@@ -29,7 +29,7 @@ type Dialer struct {
 	// Proxy is http://, https://, socks5:// or socks5h://, with user and password
 	// if it wants them; nil for none. It looks up the server's name.
 	Proxy    *url.URL
-	ProxyTLS *tls.Config // for a proxy that is talked to in TLS
+	ProxyTLS *tls.Config // for an https:// proxy; nil for the usual one
 }
 
 // Dial connects to the server, through the proxy if there is one.
@@ -116,7 +116,11 @@ func (d *Dialer) openTunnel(ctx context.Context, conn net.Conn, address string) 
 	case "http":
 		return conn, d.connectHTTP(conn)
 	case "https":
-		secured := tls.Client(conn, d.ProxyTLS)
+		config := d.ProxyTLS
+		if config == nil {
+			config = &tls.Config{ServerName: d.Proxy.Hostname()}
+		}
+		secured := tls.Client(conn, config)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return nil, err
 		}

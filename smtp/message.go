@@ -99,8 +99,8 @@ func (m *Message) check() error {
 		return errors.New("the Message-ID is not a printable word")
 	case !isWord(m.Boundary):
 		return errors.New("the boundary is not a printable word")
-	case hasControls(m.From.Address), hasControls(m.ReplyTo.Address), hasControls(m.To):
-		return errControls
+	case !fitsLine(m.From.Address), !fitsLine(m.ReplyTo.Address), !fitsLine(m.To):
+		return errAddress
 	}
 	for _, header := range m.Headers {
 		if header.Name == "" || !isWord(header.Name) || strings.Contains(header.Name, ":") {
@@ -110,16 +110,12 @@ func (m *Message) check() error {
 	return nil
 }
 
-var errControls = errors.New("an address holds a control character")
+var errAddress = errors.New("an address is too long or holds a control character")
 
-// hasControls tells whether an address could break out of its line.
-func hasControls(address string) bool {
-	for i := range len(address) {
-		if address[i] < ' ' || address[i] == 0x7f {
-			return true
-		}
-	}
-	return false
+// fitsLine tells whether an address cannot break out of its line, or of a line's
+// length.
+func fitsLine(address string) bool {
+	return len(address) <= longestWord && strings.IndexFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }
 
 // isASCII tells whether an address needs no SMTPUTF8.

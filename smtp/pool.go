@@ -165,10 +165,10 @@ func (m *outgoing) written() {
 // line of it begins with a dot.
 func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) ([]byte, error)) (Reply, error) {
 	switch {
-	case hasControls(envelope.From):
-		return Reply{}, &Error{Stage: AtMAIL, Err: errControls}
-	case hasControls(envelope.To):
-		return Reply{}, &Error{Stage: AtRCPT, Err: errControls}
+	case !fitsLine(envelope.From):
+		return Reply{}, &Error{Stage: AtMAIL, Err: errAddress}
+	case !fitsLine(envelope.To):
+		return Reply{}, &Error{Stage: AtRCPT, Err: errAddress}
 	}
 	m := outgoing{Envelope: envelope, build: build, pool: p}
 	defer m.written()
