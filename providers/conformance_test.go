@@ -124,7 +124,7 @@ func plainMessage() *mail.Message {
 		To:        "ada.lovelace@example.org",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is " + testCode + ".\n",
-		HTML:      mail.BodyOf("<p>Your code is <b>", testCode, "</b>.</p>\n"),
+		HTML:      mail.Body{mail.OwnPart("<p>Your code is <b>"), mail.OwnPart(testCode), mail.OwnPart("</b>.</p>\n")},
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers:   []mail.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
@@ -493,7 +493,7 @@ func BenchmarkSend(b *testing.B) {
 		b.Run(kind.Name, func(b *testing.B) {
 			provider, _ := openHonest(b, makeFixture())
 			m := plainMessage()
-			m.HTML = mail.BodyOf(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))
+			m.HTML = mail.Body{mail.OwnPart(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))}
 			b.ReportAllocs()
 			b.SetParallelism(8)
 			b.RunParallel(func(pb *testing.PB) {

@@ -99,10 +99,11 @@ func TestRenderFromTexts(t *testing.T) {
 	c := openMiniature(t, nil, "en", "ar")
 	got := render(t, c, "SignIn", `{"code":"012345","locale":"ar","organization":{"name":"A<B"}}`)
 	want := Mail{Locale: "ar", Source: "embedded", Subject: "ar SignIn – Acme",
-		HTML: mail.BodyOf(`<html lang="ar" dir="rtl"><title>ar SignIn – Acme</title><style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
-			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; A&lt;B</p><![endif]--><p>ar 10 few</p></html>`),
+		HTML: mail.Body{mail.OwnPart(`<html lang="ar" dir="rtl"><title>ar SignIn – Acme</title><style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
+			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; A&lt;B</p><![endif]--><p>ar 10 few</p></html>`)},
+
 		Text: "ar <lead> & \"more\" A<B\n\n012345\n\nar 10 few ar sign-in footer\n"}
-	got.HTML = mail.BodyOf(got.HTML.String())
+	got.HTML = mail.Body{mail.OwnPart(got.HTML.String())}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
