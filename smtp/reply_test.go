@@ -174,3 +174,26 @@ func FuzzEHLO(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkReply(b *testing.B) {
+	const flight = "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n"
+	source := strings.NewReader("")
+	ours := replyReader{Reader: bufio.NewReaderSize(source, replyBuffer)}
+	standard := textproto.NewReader(bufio.NewReader(source))
+	for name, read := range map[string]func() (int, error){
+		"ours":     func() (int, error) { code, _, err := ours.read(); return code, err },
+		"standard": func() (int, error) { code, _, err := standard.ReadResponse(0); return code, err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				source.Reset(flight)
+				for range 3 {
+					if _, err := read(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
