@@ -213,8 +213,8 @@ func (s *session) readOwed() {
 	s.broken = s.broken || err != nil || code == 354 || code == 421
 }
 
-// settle waits for what the server owes, within its time.
-func (s *session) settle(ctx context.Context) {
+// awaitOwed waits for the replies that are owed, each within its time.
+func (s *session) awaitOwed(ctx context.Context) {
 	defer s.unbind(s.bind(ctx))
 	for s.owed > 0 && !s.broken {
 		s.enter(ctx, s.config.ReplyTimeout)
