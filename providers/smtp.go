@@ -319,9 +319,7 @@ func (s *SMTPSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.pool, err = smtp.NewPool(server); err != nil {
-		return nil, err
-	}
+	p.pool = smtp.NewPool(server)
 	return p, nil
 }
 
