@@ -111,14 +111,12 @@ func TestLimitOfConnections(t *testing.T) {
 		"421 Too many concurrent SMTP connections; please try again later.", fakeEOF, fakeReset} {
 		t.Run(refusal, func(t *testing.T) {
 			const limit, mails = 5, 200
-			var fake *fakeServer
-			fake = &fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
-				if at == AtGreeting && fake.openConnections() > limit {
+			fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, _ int) string {
+				if at == AtGreeting && connection > limit { // the first ones stay
 					return refusal
 				}
 				return ""
-			}}
-			fake.start(t)
+			}}).start(t)
 			pool := testPool(t, fake)
 			for range 2 {
 				var group sync.WaitGroup
@@ -171,6 +169,7 @@ func TestLimitOfConnectionsIsLifted(t *testing.T) {
 				})
 			}
 			group.Wait()
+			synctest.Wait() // the fake has seen the end of those that it refused
 			return failed.Load()
 		}
 		if n := burst(); n != 8 {
