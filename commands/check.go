@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"logto-email-relay/app"
 	"logto-email-relay/mail"
@@ -40,7 +39,7 @@ func (command checkCommand) Run(s *environment) error {
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
 	var found []app.SignIn
 	if command.Connect {
-		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
+		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime)
 		defer cancel()
 		found = g.SignIn(ctx, func(*relay.Provider) bool { return true })
 	}
