@@ -73,8 +73,8 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 5.2.1 mailbox disabled", recipient},
 		{smtp.AtRCPT, "551 not here", recipient},
 		{smtp.AtRCPT, "553 5.1.3 bad address", recipient},
-		{smtp.AtRCPT, "550 no", recipient},
-		{smtp.AtRCPT, "553 no", recipient},
+		{smtp.AtRCPT, "550 no", configuration},
+		{smtp.AtRCPT, "553 no", configuration},
 		{smtp.AtRCPT, "553 <ada@example.net> address unknown", recipient},
 		{smtp.AtRCPT, "550 5.1.1 <ada@relay.example.net>: user unknown", recipient},
 		{smtp.AtRCPT, "556 domain does not accept mail", recipient},
@@ -132,7 +132,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtDot, "452 4.3.1 no space", temporary},
 		{smtp.AtDot, "421 4.3.2 shutting down", temporary},
 		{smtp.AtDot, "554 5.3.2 system not accepting messages", temporary},
-		{smtp.AtDot, "550 no", content},
+		{smtp.AtDot, "550 no", configuration},
 	}
 	for _, extensions := range [][]string{{"PIPELINING", "AUTH PLAIN"}, {"AUTH PLAIN"}} {
 		for _, row := range rows {
@@ -285,10 +285,13 @@ func FuzzSMTPRefusal(f *testing.F) {
 		if failure.Kind == Uncertain && (stage != smtp.AtDot || code >= 400) {
 			t.Fatalf("a verdict came back: %v", failure)
 		}
+		if failure.AboutAddress && failure.Kind != Temporary || failure.Filtered && failure.Kind != Content {
+			t.Fatalf("%+v", failure)
+		}
 		if failure.Quota && failure.Kind != RateLimited || failure.Suppressed && failure.Kind != Recipient {
 			t.Fatalf("%+v", failure)
 		}
-		if failure.Kind == Recipient && stage&(smtp.AtRCPT|smtp.AtDATA|smtp.AtDot) == 0 && code != 559 && code != 561 {
+		if failure.Kind == Recipient && stage&(smtp.AtRCPT|smtp.AtDATA|smtp.AtDot) == 0 && code != 559 && code != 561 && code != 563 {
 			t.Fatalf("the recipient was not known yet: %v", failure)
 		}
 		if errors.Unwrap(failure) != nil {

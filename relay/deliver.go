@@ -261,8 +261,10 @@ func (d *delivery) note(provider string, took time.Duration, failure *providers.
 // endsWith tells whether a failure is the end of the delivery.
 func (d *delivery) endsWith(failure *providers.Error) bool {
 	switch failure.Kind {
-	case providers.Recipient, providers.Content:
+	case providers.Recipient:
 		return true
+	case providers.Content:
+		return !failure.Filtered
 	case providers.Uncertain:
 		d.uncertain++
 		return d.relay.failUncertain || d.uncertain > 1
