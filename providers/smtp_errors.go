@@ -130,7 +130,7 @@ var smtpRules = []smtpRule{
 	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
 		"must be authenticated|need to authenticate|not authenticated|not logged in|log in first|auth first|an auth command|" +
-		"unauthenticated senders|without authentication|smtp auth is required|turn on smtp auth|requires auth",
+		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "helo|ehlo|need fully-qualified hostname", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
@@ -266,21 +266,27 @@ func smtpFailure(err error) *Error {
 	if failed.Stage == smtp.AtDot {
 		e.Kind = Uncertain
 	}
-	if e.explainOwn(failed.Err) {
-		return e
+	if !e.explainOwn(failed.Stage, failed.Err) {
+		e.explain(failed.Stage, failed.Err)
 	}
-	e.explain(failed.Stage, failed.Err)
 	if failed.Stage == smtp.AtProxy {
 		e.explainProxy(failed.Err)
 	}
 	return e
 }
 
+// slowHints tell what a wait may be about that took all of the time.
+var slowHints = map[smtp.Stage]string{
+	smtp.AtGreeting: `a server that wants TLS first says nothing until it gets it: then set "secure": true`,
+	smtp.AtAUTH:     "an earlier login may have been refused, and the server lets wait for it: check auth",
+}
+
 // explainOwn fills in what a cause that package smtp knows by name means to an
 // operator, if it is one.
-func (e *Error) explainOwn(err error) bool {
+func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 	var (
 		busy      *smtp.BusyError
+		pace      *smtp.PaceError
 		size      *smtp.SizeError
 		mechanism *smtp.MechanismError
 		login     *smtp.AuthError
@@ -288,15 +294,18 @@ func (e *Error) explainOwn(err error) bool {
 	e.Detail = Redact(err.Error())
 	switch {
 	case err == context.DeadlineExceeded: // a dialler's own time-out says so too, but not like this
-		e.Detail = "no answer before the deadline of the mail"
+		e.Detail, e.Hint = "no answer before the deadline of the mail", slowHints[stage]
 	case err == context.Canceled:
 		e.Detail = "the mail was cancelled"
 	case errors.As(err, &busy):
 		e.Hint = "raise maxConnections if the server allows more"
+	case errors.As(err, &pace):
+		e.Kind, e.RetryAfter = RateLimited, pace.Wait
+		e.Hint = "rateLimit and rateDelta hold it back: raise them if the service allows more"
 	case errors.As(err, &size):
 		e.Kind = Content
 	case err == smtp.ErrTooLate, err == smtp.ErrClosed:
-	case err == smtp.ErrNoUTF8 && e.Stage == smtp.AtRCPT.String():
+	case err == smtp.ErrNoUTF8 && stage == smtp.AtRCPT:
 		e.Kind = Recipient
 	case err == smtp.ErrNoUTF8:
 		e.Kind, e.Hint = Configuration, "write a sender and a reply address whose part before the @ is ASCII"
@@ -400,6 +409,9 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 	case errors.As(err, &notTLS):
 		configuration("the server does not speak TLS on this port",
 			`remove "secure": true, or use the port for implicit TLS, usually 465`)
+	case errors.As(err, &hostname) && len(hostname.Certificate.DNSNames)+len(hostname.Certificate.IPAddresses) == 0:
+		configuration("the server's certificate has a common name alone, which does not count any more",
+			"renew it with its host name as a subject alternative name (SAN)")
 	case errors.As(err, &authority):
 		configuration("the server's certificate is signed by an unknown authority",
 			"put the authority's certificate into tls.ca")
@@ -410,8 +422,12 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		configuration("the server's certificate has expired or is not yet valid", "renew it, or check this machine's clock")
 	case errors.As(err, &untrusted):
 		configuration("the server's certificate cannot be verified", "check tls.ca and servername")
-	case stage == smtp.AtTLS && errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"):
-		configuration("no agreement on TLS: "+Redact(operation.Err.Error()), "check tls.minVersion")
+	case errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"):
+		hint := "check tls.minVersion, and tls.ciphers if the server is an old one"
+		if text := operation.Err.Error(); strings.Contains(text, "certificate") {
+			hint = "the server wants another certificate of its client: check tls.cert and tls.key"
+		}
+		configuration("no agreement on TLS: "+Redact(operation.Err.Error()), hint)
 	case errors.As(err, &protocol):
 		e.Detail = "the server does not answer in SMTP"
 		if stage == smtp.AtGreeting {
@@ -423,8 +439,9 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		case smtp.AtConnect, smtp.AtProxy, smtp.AtTLS:
 			e.Hint = "connectionTimeout bounds this"
 		case smtp.AtGreeting:
-			e.Hint = "greetingTimeout bounds this; a server that wants TLS first says nothing until it gets it: " +
-				`then set "secure": true`
+			e.Hint = "greetingTimeout bounds this; " + slowHints[stage]
+		case smtp.AtAUTH:
+			e.Hint = "socketTimeout bounds this; " + slowHints[stage]
 		case smtp.AtDot:
 		default:
 			e.Hint = "socketTimeout bounds this"
@@ -439,24 +456,28 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 	}
 }
 
-// explainProxy fills in what a failure at the proxy means, beyond what it would
-// mean at the server.
+// explainProxy says that a failure is about the proxy, and what it means beyond what
+// it would mean at the server.
 func (e *Error) explainProxy(err error) {
 	var (
 		refused *smtp.ProxyError
 		op      *net.OpError
 	)
+	e.Hint = "this is about the way to the proxy: check proxy"
 	switch {
 	case errors.As(err, &refused) && refused.Status != 0:
 		e.Detail = refused.Error()
-		if refused.Status < 500 {
+		if e.Hint = ""; refused.Status < 500 {
 			e.Kind, e.Hint = Configuration, proxyHint
 		}
-	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks") && socksRefuses(op.Err):
-		e.Kind, e.Hint = Configuration, proxyHint
+	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks"):
+		if e.Hint = ""; socksRefuses(op.Err) {
+			e.Kind, e.Hint = Configuration, proxyHint
+		}
 	case errors.Is(err, smtp.ErrNotHTTP):
 		e.Kind, e.Hint = Configuration, "check the scheme and the port of proxy"
-	case e.Kind == Configuration, errors.Is(err, syscall.ECONNREFUSED):
-		e.Hint = "this is about the way to the proxy: check proxy"
+	}
+	if !strings.Contains(e.Detail, "proxy") {
+		e.Detail = "proxy: " + e.Detail
 	}
 }

@@ -36,8 +36,8 @@ func TestSMTPReplies(t *testing.T) {
 	const throttling = "https://learn.microsoft.com/en-us/Exchange/mail-flow-best-practices/continuous-error-throttling-smtp-auth-submissions"
 	const postfix = "https://www.postfix.org/postconf.5.html"
 	const exim = "https://www.exim.org/exim-html-current/doc/html/spec_html/ch-access_control_lists.html"
-	const sendmail = "https://www.sendmail.org/~ca/email/relayingdenied.html"
-	const qmail = "https://cr.yp.to/qmail.html"
+	const sendmail = "https://sources.debian.org/src/sendmail/8.17.1.9-2/cf/m4/proto.m4/"
+	const qmail = "https://github.com/notqmail/notqmail/blob/main/qmail-smtpd.c"
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
 	for _, row := range []struct {
 		server string
@@ -59,11 +59,14 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exchange Online", smtp.AtDot, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", limited, "maxConnections", "https://techcommunity.microsoft.com/t5/exchange-team-blog/changes-coming-to-the-smtp-authenticated-submission-client/ba-p/607825"},
 		{"Exchange Online", smtp.AtDot, "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded", oneAddress, "", exchange},
 		{"Exchange Online", smtp.AtRCPT, "550 5.4.1 Recipient address rejected: Access denied. [DB5EUR01FT064.eop-EUR01.prod.protection.outlook.com]", recipient, "", manual},
+		{"Exchange Online", smtp.AtRCPT, "550 5.7.1 Service unavailable; client [192.0.2.7] blocked using zen.spamhaus.org", operator, "IP address", "https://github.com/nodemailer/nodemailer/issues/1089"},
+		{"a hosted Exchange", smtp.AtDATA, "550 5.1.0 Sender is not allowed to send from gmail.example (R2)", operator, "fromEmail", "https://github.com/jstedfast/MailKit/issues/1101"},
 		{"Exchange Online", smtp.AtRCPT, "550 5.7.606 Access denied, banned sending IP [192.0.2.7]. To request removal from this list please visit https://sender.office.com/", operator, "IP address", manual},
 		{"Exchange Online", smtp.AtRCPT, "451 4.7.500 Server busy. Please try again later from [192.0.2.7]. (AS77712344)", temporary, "", manual},
 		{"Exchange Online", smtp.AtRCPT, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", operator, "auth", exchange},
 
 		{"Gmail", smtp.AtMAIL, "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\r\n550 5.4.5 sending limits go to https://support.google.com/a/answer/166852 x1 - gsmtp", spent, "24 hours", gmail},
+		{"Gmail", smtp.AtEHLO, "501-5.5.4 HELO/EHLO argument \"PhpStorm 9.0.3\" invalid, closing connection.\r\n501 5.5.4 https://support.google.com/mail/", operator, "set name", "https://github.com/PHPMailer/PHPMailer/issues/1011"},
 		{"Gmail", smtp.AtGreeting, "421 4.7.0 Try again later, closing connection.", temporary, "", gmail},
 		{"Gmail", smtp.AtRCPT, "450-4.2.1 The user you are trying to contact is receiving mail too quickly.\r\n450 4.2.1 Please resend your message at a later time.", oneAddress, "", gmail},
 		{"Gmail", smtp.AtRCPT, "550-5.1.1 The email account that you tried to reach does not exist. Please try\r\n550-5.1.1 double-checking the recipient's email address for typos or\r\n550 5.1.1 unnecessary spaces.", recipient, "", gmail},
@@ -123,7 +126,9 @@ func TestSMTPReplies(t *testing.T) {
 
 		{"Brevo", smtp.AtDot, "502 5.7.0 Your SMTP account is not yet activated. Please contact us at contact@brevo.example to request activation", operator, "account", "https://github.com/supabase/agent-skills/issues/133"},
 		{"Brevo", smtp.AtAUTH, "535 5.7.0 Invalid login or password", operator, "auth.user", "https://github.com/marcpope/borgbackupserver/issues/16"},
-		{"Mailjet", smtp.AtDot, "550 5.1.1 sender address has not been validated: it is not verified", operator, "fromEmail", "https://documentation.mailjet.com/hc/en-us/articles/360042561974"},
+		{"Mailjet", smtp.AtMAIL, "550 Sender not allowed", operator, "fromEmail", "https://smtptester.org/guides/mailjet-smtp-test/"},
+		{"Mailjet", smtp.AtMAIL, "550 Sender address rejected", operator, "fromEmail", "https://smtptester.org/guides/mailjet-smtp-test/"},
+		{"SMTP2GO", smtp.AtDot, "550-From header sender domain not verified.\r\n550 On your Settings > Sender Domains page verify the sender domain to be allowed to send.", operator, "fromEmail", "https://github.com/PHPMailer/PHPMailer/issues/2683"},
 		{"Mailtrap", smtp.AtDot, "550 5.7.0 Requested action not taken: too many emails per second", limited, "rateLimit", "https://github.com/hitobito/hitobito/issues/932"},
 		{"Mailtrap", smtp.AtMAIL, "550 5.7.0 Requested action not taken: too many emails per second", limited, "rateLimit", "https://github.com/izmjs/izmjs/issues/26"},
 		{"Mailtrap", smtp.AtDATA, "550 5.7.0 Requested action not taken: too many emails per second", limited, "rateLimit", "https://github.com/izmjs/izmjs/issues/26"},
@@ -138,8 +143,10 @@ func TestSMTPReplies(t *testing.T) {
 		{"IONOS", smtp.AtRCPT, "550 Quota exceeded", recipient, "", ionos},
 		{"IONOS", smtp.AtRCPT, "550 Unknown User", recipient, "", ionos},
 		{"IONOS", smtp.AtDot, "554-Transaction failed\r\n554-Reject due to policy restrictions.\r\n554 For explanation visit https://www.ionos.com/help/index.php?id=2425&c=hd", operator, "policy", "https://github.com/homematic-community/hm_email/issues/13"},
+		{"IONOS", smtp.AtMAIL, "550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record", operator, "fromEmail", "https://github.com/nodemailer/nodemailer/issues/510"},
+		{"STRATO", smtp.AtMAIL, "550 5.7.0 Die verwendete Absenderadresse im Mail From: (no-reply@acme.example) gehoert nicht zu Ihrem authentifizierten STRATO Paket. - B-UADOM", operator, "fromEmail", "https://github.com/Peppermint-Lab/peppermint/issues/207"},
 		{"GMX", smtp.AtRCPT, "550-Requested action not taken: mailbox unavailable\r\n550 Reject due to policy restrictions.", operator, "policy", manual},
-		{"Fastmail", smtp.AtDot, "551 5.7.1 Not authorised to send from this header address", operator, "fromEmail", "https://www.fastmail.help/hc/en-us/articles/360060591073"},
+		{"Fastmail", smtp.AtDot, "551 5.7.1 Not authorised to send from this header address", operator, "fromEmail", "https://github.com/search?type=code&q=%22Not+authorised+to+send+from+this+header+address%22"},
 		{"Fastmail", smtp.AtDot, "551 5.7.1 Multiple addresses in a From header is not allowed", operator, "fromEmail", "https://github.com/mealie-recipes/mealie/issues/1887"},
 		{"Proton", smtp.AtMAIL, "451 4.0.0 backend: invalid return path: not owned by user", operator, "fromEmail", "https://github.com/ProtonMail/proton-bridge/issues/280"},
 		{"Proton", smtp.AtRCPT, "553 5.7.1 <no-reply@acme.example>: Sender address rejected: not logged in", operator, "auth", "https://github.com/home-assistant/core/issues/154774"},
@@ -147,15 +154,17 @@ func TestSMTPReplies(t *testing.T) {
 		{"Proton", smtp.AtDot, "554 5.0.0 Error: The account is not available in Bridge. Verify the outgoing server settings in your mail client and try again", operator, "account", "https://github.com/frappe/frappe/issues/41429"},
 
 		{"cPanel's Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-No Such User Here\r\n550 Sender verify failed", operator, "fromEmail", "https://www.cloudhousetechnologies.com/blog/cpanel-whm-550-sender-verify-failed-fix"},
-		{"cPanel's Exim", smtp.AtRCPT, "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", operator, "set name", "https://github.com/roundcube/roundcubemail/issues/7316"},
-		{"cPanel's Exim", smtp.AtRCPT, "550 that IP address is not allowed to send", operator, "IP address", exim},
+		{"cPanel's Exim", smtp.AtRCPT, "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", operator, "set name", "https://github.com/jhipster/generator-jhipster/issues/12377"},
+		{"cPanel's Exim", smtp.AtMAIL, "550 Access denied - Invalid HELO name (See RFC2821 4.1.3)", operator, "set name", "https://github.com/roundcube/roundcubemail/issues/7316"},
 		{"cPanel's Exim", smtp.AtRCPT, `550 "Your IP: 192.0.2.7 : Your domain acme.example is not allowed in header From"`, operator, "IP address", "https://github.com/mbreit/dokku-monit/issues/11"},
-		{"cPanel's Exim", smtp.AtRCPT, "550-Please turn on SMTP Authentication in your mail client.\r\n550-relay.acme.example [192.0.2.7]:40000 is not permitted to relay\r\n550 through this server without authentication.", operator, "auth", exim},
-		{"cPanel's Exim", smtp.AtRCPT, "550 SMTP AUTH is required for message submission on port 587", operator, "auth", exim},
+		{"Exim", smtp.AtRCPT, "550 smtp auth required", operator, "auth", "https://github.com/mailcow/mailcow/issues/318"},
+		{"a mail server", smtp.AtMAIL, "550 Authentication is required for relay", operator, "auth", "https://github.com/4IceG/luci-app-sms-tool-js/issues/45"},
 		{"cPanel's Exim", smtp.AtRCPT, "550 Domain acme.example has exceeded the max emails per hour (500/500 (100%)) allowed. Message discarded.", spent, "an hour", "https://my.ultrawebhosting.com/knowledgebase/392/cPanel-Max-Defers-Occurring-for-an-Account.html"},
 		{"cPanel's Exim", smtp.AtRCPT, "550 No Such User Here", recipient, "", "https://www.clients.paymonthlyhosting.co.uk/knowledgebase/120/I-cannot-send-or-receive-emails.html"},
 		{"Exim", smtp.AtGreeting, "421 Too many concurrent SMTP connections; please try again later.", limited, "maxConnections", exim},
-		{"Exim", smtp.AtRCPT, "550 relay not permitted", operator, "auth", exim},
+		{"Exim", smtp.AtRCPT, "550 relay not permitted", operator, "auth", "https://github.com/namshi/docker-smtp/issues/77"},
+		{"Exim", smtp.AtEHLO, "501 Syntactically invalid EHLO argument(s)", operator, "set name", "https://github.com/zammad/zammad/issues/1719"},
+		{"Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-The mail server could not deliver the email. The account or domain may not exist, they may be blacklisted.\r\n550 sender verification failed", operator, "", "https://github.com/postalserver/postal/issues/607"},
 		{"Exim", smtp.AtRCPT, "550 Unrouteable address", recipient, "", exim},
 		{"Exim", smtp.AtRCPT, "451 Temporary local problem - please try later", temporary, "", exim},
 		{"Exim", smtp.AtDot, "550 Incorrect sender header (LOCAL)", operator, "fromEmail", "https://github.com/roundcube/roundcubemail/issues/6572"},
@@ -186,14 +195,11 @@ func TestSMTPReplies(t *testing.T) {
 		{"qmail", smtp.AtRCPT, "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", operator, "auth", qmail},
 		{"qmail", smtp.AtRCPT, "553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)", operator, "fromEmail", qmail},
 		{"qmail", smtp.AtRCPT, "511 sorry, no mailbox here by that name (#5.1.1 - chkuser)", recipient, "", "https://www.interazioni.it/opensource/chkuser/"},
-		{"qmail", smtp.AtRCPT, "550 sorry, no such person here (#5.1.1)", recipient, "", qmail},
+		{"qmail", smtp.AtRCPT, "550 sorry, no mailbox here by that name (#5.1.1)", recipient, "", qmail},
 		{"OpenSMTPD", smtp.AtMAIL, "452 4.5.3 Too many recipients: Too many messages sent", limited, "rateLimit", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
 		{"OpenSMTPD", smtp.AtMAIL, "530 5.5.1 Invalid command: Must issue an AUTH command first", operator, "auth", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
 		{"OpenSMTPD", smtp.AtRCPT, "550 Invalid recipient", recipient, "", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
 		{"Stalwart", smtp.AtRCPT, "452 4.2.2 Greylisted", oneAddress, "", "https://stalw.art/docs/spamfilter/greylist"},
-		{"some relay", smtp.AtRCPT, "550 5.1.2 Relay not allowed.", operator, "auth", "https://github.com/PHPMailer/PHPMailer/issues/1187"},
-		{"some relay", smtp.AtMAIL, "501 5.5.4 You are not allowed to send from this address.", operator, "fromEmail", "https://github.com/nodemailer/nodemailer/issues/1486"},
-		{"some relay", smtp.AtRCPT, "550 5.7.9 Sender must be authenticated", operator, "auth", "https://github.com/postalserver/postal/issues/2088"},
 	} {
 		t.Run(row.server+" "+row.reply, func(t *testing.T) {
 			if !strings.HasPrefix(row.source, "http") {

@@ -34,6 +34,7 @@ type delivery struct {
 	seen       [providers.Uncertain + 1]bool // by kind
 	suppressed bool
 	uncertain  int  // sends that ended so and were not repeated
+	isLast     bool // nobody comes after the provider of the attempt under way
 	outOfTime  bool // the last send ended with the mail's time
 }
 
@@ -123,6 +124,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	defer m.release()
 
+	d.isLast = isLast
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
 	if failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime {
@@ -195,6 +197,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Locale:  rendered.Locale,
 		Type:    d.Type,
 		Payload: d.request.Payload,
+		Last:    d.isLast,
 		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},
