@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"logto-email-relay/app"
 	"logto-email-relay/mail"
@@ -39,7 +40,7 @@ func (command checkCommand) Run(s *environment) error {
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
 	var found []app.SignIn
 	if command.Connect {
-		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime)
+		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime(time.Duration(c.Server.Timeout)))
 		defer cancel()
 		found = g.SignIn(ctx, func(*relay.Provider) bool { return true })
 	}
