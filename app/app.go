@@ -98,7 +98,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	g, err := Build(loaded.Config, nil, a.providerChanged)
+	g, err := Build(loaded.Config, nil, a.providerChanged, a.logger)
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,7 @@ func defaults() *Config {
 		Server:     defaultServer(),
 		Admin:      defaultAdmin(),
 		Templates:  templates.DefaultSettings(),
+		Limits:     limits.DefaultSettings(),
 		Deliveries: deliveries.DefaultSettings(),
 		Uncertain:  Resend,
 		Log:        Log{Level: "info", Format: "json"},

@@ -25,7 +25,6 @@ var patterns = map[string]*regexp.Regexp{
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
 	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
 		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
-	"rate": regexp.MustCompile(`^[1-9][0-9]{0,8}/[0-9]`),
 }
 
 // ruleWords say what every rule asks for. %s is the rule's parameter. Rules
@@ -58,7 +57,6 @@ var ruleWords = map[string]string{
 	"urlscheme":            `write a URL scheme in lower case, such as "https"; schemes that run code are not allowed`,
 	"hostpattern":          `write a domain such as "acme.example" or "*.acme.example", and one with other letters in its xn-- form`,
 	"oneline":              "write one line, without control characters",
-	"rate":                 `write a number and a time such as "10/10m"`,
 }
 
 // checkRules applies the validate tags of all settings.
@@ -108,7 +106,7 @@ func newValidator() *validator.Validate {
 		rules[name] = pattern.MatchString
 	}
 	maps.Copy(rules, map[string]func(string) bool{
-		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "rate": isRate, "urlscheme": isLinkScheme,
+		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "urlscheme": isLinkScheme,
 	})
 	for name, rule := range rules {
 		// Registration fails for an empty name or a missing function only.
@@ -136,12 +134,6 @@ func isLinkScheme(text string) bool {
 		return false
 	}
 	return patterns["urlscheme"].MatchString(text)
-}
-
-func isRate(text string) bool {
-	_, span, _ := strings.Cut(text, "/")
-	var duration settings.Duration
-	return patterns["rate"].MatchString(text) && duration.UnmarshalText([]byte(span)) == nil && duration > 0
 }
 
 // isListenAddress takes what hostname_port does not: IPv6 addresses, and port 0

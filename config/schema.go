@@ -145,6 +145,10 @@ func durationSchema(string) *jsonschema.Schema {
 		Pattern: `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^([0-9]+d|0)$|` + referencing}
 }
 
+func rateSchema(string) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^([1-9][0-9]*/[0-9.]+[a-zµ]+.*)?$|` + referencing}
+}
+
 func millisecondsSchema(string) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0", Maximum: "86400000"}, {Type: "string"}}}
 }

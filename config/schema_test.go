@@ -85,7 +85,7 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 		"references": file("providers", `[{"type": "smtp", "host": "${RELAY_TOKEN}", "port": "${PORT}", "secure": "${SECURE}",
 			"timeout": "${TIMEOUT}", "connectionTimeout": "${TIMEOUT}"}]`, "log", `{"level": "${LEVEL}"}`),
 		"no effect": file("providers", `[{"type": "smtp", "host": "localhost", "logger": {"a": [1]}, "debug": true}]`),
-		"off": file("limits", `{"recipient": null, "ip": "", "redis": ""}`, "deliveries", `{"database": "", "retention": "1h30m"}`,
+		"off": file("limits", `{"recipient": "", "ip": "", "domain": "", "total": "", "redis": ""}`, "deliveries", `{"database": "", "retention": "1h30m"}`,
 			"providers", `[{"type": "smtp", "host": "localhost", "templates": []}]`),
 		"headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": [`+authority+`, `+authority+`]},
 			"customHeaders": {"X-One": "1", "X-Two": ["2", "3"]}}]`),
@@ -93,7 +93,8 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 			"customHeaders": [{"key": "X-One", "value": "1"}]}]`),
 		"empty optional texts": file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
 		"route": file("routes", `[{"locales": ["pt"], "providers": ["smtp"], "sender": {"from": "a@b.example"},
-			"branding": {"color": "#123456"}}]`),
+			"branding": {"color": "#123456"}, "limits": {"recipient": "", "total": "1000/1h30m"}}]`),
+		"limits": file("limits", `{"ip": "60/10m", "foldPlusTags": true, "redis": "redis://:${RELAY_TOKEN}@localhost"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Parse("config.json", []byte(text), lookup); err != nil {
@@ -156,7 +157,9 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{file("routes", `[{"domains": "qq.com"}]`), "routes[0].domains", "write a list of texts"},
 		{file("routes", `[{"domains": ["https://qq.com"]}]`), "routes[0].domains[0]", "write a domain"},
 		{file("routes", `[{"sender": {"mail": "a@b.example"}}]`), "routes[0].sender.mail", "unknown key"},
-		{file("limits", `{"recipient": "10/10m"}`), "limits.recipient", "not available in this version"},
+		{file("limits", `{"recipient": "10"}`), "limits.recipient", "a number and a time"},
+		{file("limits", `{"recipient": 10}`), "limits.recipient", "a number and a time"},
+		{file("routes", `[{"limits": {"redis": ""}}]`), "routes[0].limits.redis", "unknown key"},
 		{file("limits", `{"recipients": ""}`), "limits.recipients", `did you mean "recipient"?`},
 		{file("deliveries", `{"database": "deliveries.db"}`), "deliveries.database", "not available in this version"},
 		{file("deliveries", `{"retention": 30}`), "deliveries.retention", `such as "8s", not 30`},

@@ -203,6 +203,9 @@ func startRelayWith(t testing.TB, providers, section string) *relayProcess {
 		public: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		admin:  fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 	}
+	if !strings.Contains(section, `"limits"`) {
+		section = `"limits": {"recipient": ""}, ` + section // most tests write to one address
+	}
 	file := filepath.Join(t.TempDir(), "config.json")
 	text := fmt.Sprintf(`{
   "server": { "address": %q, "authorization": [%q] },

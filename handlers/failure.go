@@ -15,13 +15,14 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/templates"
 )
 
 // Sentences are the words for the person at the sign-in page.
 type Sentences interface {
-	// Sentence returns one line for a reason in a language; an empty or
+	// Sentence returns one line about a failure in a language; an empty or
 	// unknown locale gives the default language.
-	Sentence(locale, reason string) string
+	Sentence(locale string, f templates.Failure) string
 	// Locale returns the language of a mail of a type with this payload.
 	Locale(messageType string, payload map[string]any) string
 }
@@ -39,12 +40,13 @@ const (
 	invalid              mail.Reason = "invalid"
 )
 
-// failure is a request that is answered with an error. Only reason, locale and
-// retryAfter have a say in the answer.
+// failure is a request that is answered with an error. Only reason, locale,
+// retryAfter and suggestion have a say in the answer.
 type failure struct {
 	reason     mail.Reason
 	locale     string
 	retryAfter time.Duration
+	suggestion string
 	// detail tells the operator more. It never quotes what the caller sent.
 	detail string
 	err    error
@@ -168,7 +170,11 @@ func sentence(sentences Sentences, f *failure) (text string) {
 			text = apology
 		}
 	}()
-	return sentences.Sentence(f.locale, string(f.reason))
+	told := templates.Failure{Reason: string(f.reason), Suggestion: f.suggestion}
+	if f.reason == mail.RateLimited {
+		told.Wait = f.retryAfter
+	}
+	return sentences.Sentence(f.locale, told)
 }
 
 // maxDrain is how much of an unwanted body is read, in bytes, so that its

@@ -30,7 +30,7 @@ func (p *public) webhook(c echo.Context) error {
 	d := p.Relay.Deliver(ctx, request)
 	p.report(c, d)
 	if !d.Accepted() {
-		return &failure{reason: d.Reason, locale: d.Locale, retryAfter: d.RetryAfter}
+		return &failure{reason: d.Reason, locale: d.Locale, retryAfter: d.RetryAfter, suggestion: d.Suggestion}
 	}
 	return answerJSON(c, http.StatusOK, "application/json", acceptance{d.ProviderID, d.Provider})
 }

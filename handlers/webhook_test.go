@@ -51,11 +51,11 @@ func refuse(d mail.Delivery) deliver {
 // words are sentences that tell what was asked for.
 type words struct{}
 
-func (words) Sentence(locale, reason string) string {
+func (words) Sentence(locale string, f templates.Failure) string {
 	if locale == "" {
 		locale = "en"
 	}
-	return fmt.Sprintf("A sentence for %s in %s.", reason, locale)
+	return fmt.Sprintf("A sentence for %s in %s.", f.Reason, locale)
 }
 
 func (words) Locale(_ string, payload map[string]any) string {
@@ -343,7 +343,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 
 type brokenWords struct{ words }
 
-func (brokenWords) Sentence(string, string) string { panic("no words") }
+func (brokenWords) Sentence(string, templates.Failure) string { panic("no words") }
 
 func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 	o := testOptions()

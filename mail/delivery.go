@@ -37,6 +37,9 @@ type Delivery struct {
 	Cause string
 	// RetryAfter is when another mail makes sense; zero if nobody can say.
 	RetryAfter time.Duration
+	// Suggestion is the domain that was most likely meant, where that of To does not
+	// exist; empty if nobody knows.
+	Suggestion string
 	// Provider is the name of the provider that accepted the mail, and ProviderID
 	// its id of the message.
 	Provider, ProviderID string

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -41,7 +42,7 @@ type delivery struct {
 // delivery has a reason why not. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	d := r.begin(&request)
-	if !d.attemptAll(ctx) {
+	if !d.admit(ctx) || !d.attemptAll(ctx) {
 		d.conclude()
 	}
 	d.Duration = time.Since(d.Time)
@@ -275,7 +276,7 @@ func (d *delivery) conclude() {
 	if d.Reason == "" {
 		d.Reason = d.reason()
 	}
-	d.RetryAfter = d.retryAfter()
+	d.RetryAfter = cmp.Or(d.RetryAfter, d.retryAfter())
 	switch d.Reason {
 	case mail.Uncertain:
 		d.Status = mail.StatusUncertain

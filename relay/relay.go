@@ -1,7 +1,7 @@
-// Package relay is the straight line of one mail: route, render, send.
+// Package relay is the straight line of one mail: route, admit, render, send.
 //
-// Deliver takes what Logto asked for, decides the language and the route, and
-// makes an attempt at the route's providers in order until one accepts the mail
+// Deliver takes what Logto asked for, decides the language and the route, asks
+// whether the mail may be sent at all (admit.go), and makes an attempt at the route's providers in order until one accepts the mail
 // (deliver.go has all steps, from the first to the last). Whether a failure moves
 // on to the next provider depends on its kind alone:
 //
@@ -32,8 +32,11 @@
 package relay
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 
+	"logto-email-relay/limits"
 	"logto-email-relay/templates"
 )
 
@@ -46,6 +49,12 @@ type Renderer interface {
 	Render(r templates.Request) (templates.Mail, error)
 }
 
+// Limits count mails against abuse.
+type Limits interface {
+	// Take counts a mail, or returns why it may not be sent now.
+	Take(ctx context.Context, m limits.Mail) *limits.Refusal
+}
+
 // Options are what a Relay is made of.
 type Options struct {
 	// Renderer writes the mails of all providers without one of their own, and
@@ -56,6 +65,8 @@ type Options struct {
 	Routes   []Route
 	Sender   Sender
 	Branding templates.Branding
+	// Limits bound how many mails there are; nil for no bounds.
+	Limits Limits
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
@@ -78,6 +89,9 @@ type Request struct {
 	ID string
 	// To is the recipient as mail.ParseRecipient returns it.
 	To string
+	// IP is the address that the mail was asked for from, as far as Logto knows; the
+	// zero value if it does not.
+	IP netip.Addr
 	// Type is Logto's message type; one that the templates do not know is sent
 	// as Generic.
 	Type string
@@ -92,6 +106,7 @@ type Relay struct {
 	routes        []routed
 	unrouted      routed // for mails that no route takes
 	sender        Sender
+	limits        Limits
 	failUncertain bool
 	changed       func(Status)
 }
@@ -99,7 +114,7 @@ type Relay struct {
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
-		failUncertain: o.FailUncertain, changed: o.Changed}
+		limits: o.Limits, failUncertain: o.FailUncertain, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
@@ -614,4 +616,36 @@ func TestAProviderKeepsItsHealthAndItsPlaces(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 	})
+}
+
+// limiter is a limit made of one function.
+type limiter func(m limits.Mail) *limits.Refusal
+
+func (l limiter) Take(_ context.Context, m limits.Mail) *limits.Refusal { return l(m) }
+
+func TestAMailOverALimitIsNotTried(t *testing.T) {
+	var asked limits.Mail
+	refuses := limiter(func(m limits.Mail) *limits.Refusal {
+		asked = m
+		return &limits.Refusal{Limit: "limits.recipient", Wait: 90 * time.Second}
+	})
+	own := &limits.Rules{}
+	main := accepts("1")
+	r := newRelay(t, func(o *relay.Options) {
+		o.Limits = refuses
+		o.Routes = []relay.Route{{Types: []string{"Register"}}, {Types: []string{"OrganizationInvitation"}, Limits: own}}
+	}, main)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	ip := netip.MustParseAddr("203.0.113.9")
+	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", IP: ip, Type: "OrganizationInvitation"})
+	if d.Reason != mail.RateLimited || d.Status != mail.StatusFailed || d.RetryAfter != 90*time.Second || d.Cause != "limits.recipient" || len(d.Attempts) != 0 {
+		t.Errorf("got %+v", d)
+	}
+	if want := (limits.Mail{To: "ada@example.org", IP: ip, Invitation: true, Route: 1, Own: own}); asked != want {
+		t.Errorf("asked for %+v, want %+v", asked, want)
+	}
+	if main.calls.Load() != 0 {
+		t.Error("the mail was tried")
+	}
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"logto-email-relay/limits"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -44,4 +45,6 @@ type Route struct {
 	Sender *Sender `json:"sender"`
 	// Branding replaces the branding, key by key.
 	Branding *templates.Branding `json:"branding"`
+	// Limits replace the general ones, limit by limit.
+	Limits *limits.Rules `json:"limits"`
 }

@@ -143,7 +143,7 @@ func (m *embeddedMail) text(key string) string {
 	case "fonts":
 		return m.texts["fonts"].text
 	case "validity":
-		return m.texts.validity(m.tag, m.settings.minutes())
+		return m.texts.plural(validity, m.tag, m.settings.minutes())
 	}
 	return m.texts.of(m.messageType, key)
 }
