@@ -38,6 +38,7 @@ import (
 
 	"logto-email-relay/config"
 	"logto-email-relay/handlers"
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
 
@@ -156,6 +157,9 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		a.logger.Warn("template", "warning", warning)
 	}
 	c := g.Config
+	if to := c.Recipients.Redirected(); to != "" {
+		a.logger.Warn("recipients.redirectTo is set: every mail goes to one address", "to", mail.Mask(to))
+	}
 	g.public = handlers.NewPublic(handlers.Public{
 		Authorization:  c.Server.Authorization,
 		AllowedIPs:     c.Server.AllowedIPs,

@@ -13,6 +13,7 @@ import (
 	"logto-email-relay/config"
 	"logto-email-relay/limits"
 	"logto-email-relay/providers"
+	"logto-email-relay/recipients"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
 )
@@ -64,6 +65,10 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), logger 
 	if g.limiter, err = limits.New(c.Limits, limited, logger); err != nil {
 		return nil, errors.Join(err, g.close(earlier))
 	}
+	var domains relay.Domains
+	if !c.OnlyInbox() {
+		domains = recipients.NewDomains()
+	}
 	g.Relay, err = relay.New(relay.Options{
 		Renderer:      catalogue,
 		Members:       g.members,
@@ -71,6 +76,8 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), logger 
 		Sender:        c.Sender,
 		Branding:      c.Branding,
 		Limits:        g.limiter,
+		Recipients:    c.Recipients,
+		Domains:       domains,
 		FailUncertain: c.Uncertain == config.Fail,
 		Changed:       changed,
 	})

@@ -103,6 +103,8 @@ func TestRules(t *testing.T) {
 		"urlscheme":       {[]string{"https", "com.acme.app", "web+x"}, []string{"", "HTTPS", "https:", "javascript", "data", "1a"}},
 		"hostpattern": {[]string{"qq.com", "*.acme.example", "localhost", "xn--mller-kva.example", "192.0.2.1"},
 			[]string{"", "*", "*.", "a..b", "https://a", "a.example:80", "*.*.a", "-a.example", "müller.example", "a/b"}},
+		"recipient": {[]string{"ada@acme.example", "o'neil+1@acme.example", "acme.example", "*.acme.example"},
+			[]string{"", "*", "*@acme.example", "ada@*.acme.example", "@acme.example", "Ada <ada@acme.example>", "a@b@c"}},
 	} {
 		for _, text := range texts.good {
 			if v.Var(text, rule) != nil {

@@ -16,10 +16,13 @@
 package config
 
 import (
+	"slices"
+
 	"logto-email-relay/deliveries"
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/recipients"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -38,6 +41,7 @@ type Config struct {
 	// Providers are in order of failover. Every one has a name of its own.
 	Providers  []providers.Settings `json:"providers" validate:"dive"`
 	Routes     []relay.Route        `json:"routes" validate:"dive"`
+	Recipients recipients.Settings  `json:"recipients"`
 	Limits     limits.Settings      `json:"limits"`
 	Deliveries deliveries.Settings  `json:"deliveries"`
 	// Uncertain says what becomes of a mail that a provider took without
@@ -78,6 +82,11 @@ func defaults() *Config {
 // inboxType is the provider that shows mails instead of sending them, so that
 // nobody has to own its sender's address.
 const inboxType = "inbox"
+
+// OnlyInbox tells that no mail leaves this process.
+func (c *Config) OnlyInbox() bool {
+	return !slices.ContainsFunc(c.Providers, func(p providers.Settings) bool { return p.Shared().Type != inboxType })
+}
 
 // Development is the configuration of a relay that was started without any: it
 // listens on the loopback interface only, keeps every mail in its inbox, and

@@ -23,9 +23,11 @@ var patterns = map[string]*regexp.Regexp{
 	"placeholdername": regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),
 	"httpsurl":        regexp.MustCompile(`^https://`),
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
-	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
-		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
+	"hostpattern":     regexp.MustCompile(`^(\*\.)?` + hostName + `$`),
+	"recipient":       regexp.MustCompile(`^[^*@\s]+@` + hostName + `$|^(\*\.)?` + hostName + `$`),
 }
+
+const hostName = `([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 
 // ruleWords say what every rule asks for. %s is the rule's parameter. Rules
 // that mean something else for texts, lists and numbers have one entry each. A
@@ -51,6 +53,7 @@ var ruleWords = map[string]string{
 	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
 	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
 	"hexcolor":             `write a colour such as "#5d34f2"`,
+	"recipient":            `write an address or a domain such as "acme.example" or "*.acme.example"`,
 	"email":                `write a mail address such as "no-reply@acme.example"`,
 	"providername":         "use letters, digits, dash, underscore and dot only",
 	"placeholdername":      "use letters, digits and underscore only, and begin with a letter",

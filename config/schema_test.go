@@ -94,6 +94,8 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 		"empty optional texts": file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
 		"route": file("routes", `[{"locales": ["pt"], "providers": ["smtp"], "sender": {"from": "a@b.example"},
 			"branding": {"color": "#123456"}, "limits": {"recipient": "", "total": "1000/1h30m"}}]`),
+		"recipients": file("recipients", `{"allow": ["acme.example", "*.acme.example", "ada@example.org"], "deny": [], "redirectTo": "Staging <a@acme.example>",
+			"checkDomain": true}`, "routes", `[{"recipients": {"allow": [], "redirectTo": "", "checkDomain": false}}]`),
 		"limits": file("limits", `{"ip": "60/10m", "foldPlusTags": true, "redis": "redis://:${RELAY_TOKEN}@localhost"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,6 +161,8 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{file("routes", `[{"sender": {"mail": "a@b.example"}}]`), "routes[0].sender.mail", "unknown key"},
 		{file("limits", `{"recipient": "10"}`), "limits.recipient", "a number and a time"},
 		{file("limits", `{"recipient": 10}`), "limits.recipient", "a number and a time"},
+		{file("recipients", `{"allow": ["*@acme.example"]}`), "recipients.allow[0]", "an address or a domain"},
+		{file("recipients", `{"checkDomain": "yes"}`), "recipients.checkDomain", "true or false"},
 		{file("routes", `[{"limits": {"redis": ""}}]`), "routes[0].limits.redis", "unknown key"},
 		{file("limits", `{"recipients": ""}`), "limits.recipients", `did you mean "recipient"?`},
 		{file("deliveries", `{"database": "deliveries.db"}`), "deliveries.database", "not available in this version"},

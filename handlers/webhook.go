@@ -124,6 +124,9 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		slog.Any("attempts", attempts(d.Attempts)),
 		slog.Float64("ms", milliseconds(d.Duration)),
 	)
+	if d.RedirectedTo != "" {
+		attrs = append(attrs, slog.String("redirected_to", mail.Mask(d.RedirectedTo)))
+	}
 	if !d.Accepted() {
 		message, level = "mail failed", severity(d.Reason)
 		attrs = append(attrs, slog.String("error", string(d.Reason)))

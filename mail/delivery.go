@@ -17,6 +17,9 @@ type Delivery struct {
 	Tenant string
 	// To is the recipient, as ParseRecipient returns it.
 	To string
+	// RedirectedTo is the address that the mail went to instead; empty if it went to
+	// its recipient.
+	RedirectedTo string
 	// Type is Logto's message type.
 	Type string
 	// Locale is the language that the mail is written in, and that its reader is

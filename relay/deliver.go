@@ -219,6 +219,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 	if message.From.Name == "" {
 		message.From.Name = d.route.branding.SenderName
 	}
+	d.redirect(message)
 	message.MessageID = d.ID + "@" + mail.Domain(message.From.Address)
 	return message, nil
 }

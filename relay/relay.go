@@ -37,6 +37,7 @@ import (
 	"net/netip"
 
 	"logto-email-relay/limits"
+	"logto-email-relay/recipients"
 	"logto-email-relay/templates"
 )
 
@@ -55,6 +56,13 @@ type Limits interface {
 	Take(ctx context.Context, m limits.Mail) *limits.Refusal
 }
 
+// Domains know which domains take mail.
+type Domains interface {
+	// Refusal returns why a domain takes no mail; empty if it does, or if nobody can
+	// say.
+	Refusal(ctx context.Context, domain string) string
+}
+
 // Options are what a Relay is made of.
 type Options struct {
 	// Renderer writes the mails of all providers without one of their own, and
@@ -67,6 +75,10 @@ type Options struct {
 	Branding templates.Branding
 	// Limits bound how many mails there are; nil for no bounds.
 	Limits Limits
+	// Recipients say who may get mail.
+	Recipients recipients.Settings
+	// Domains know which domains take mail; nil for all.
+	Domains Domains
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
@@ -107,6 +119,7 @@ type Relay struct {
 	unrouted      routed // for mails that no route takes
 	sender        Sender
 	limits        Limits
+	domains       Domains
 	failUncertain bool
 	changed       func(Status)
 }
@@ -114,7 +127,7 @@ type Relay struct {
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
-		limits: o.Limits, failUncertain: o.FailUncertain, changed: o.Changed}
+		limits: o.Limits, domains: o.Domains, failUncertain: o.FailUncertain, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}
@@ -122,7 +135,7 @@ func New(o Options) (*Relay, error) {
 	for _, m := range o.Members {
 		byName[m.Name] = m
 	}
-	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding}
+	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding, recipients: o.Recipients}
 	for i, route := range o.Routes {
 		members := r.members
 		if len(route.Providers) > 0 {
@@ -135,7 +148,8 @@ func New(o Options) (*Relay, error) {
 			}
 			members = append(members, m)
 		}
-		r.routes = append(r.routes, routed{Route: route, index: i, members: members, branding: override(o.Branding, route.Branding)})
+		r.routes = append(r.routes, routed{Route: route, index: i, members: members,
+			branding: override(o.Branding, route.Branding), recipients: o.Recipients.OverriddenBy(route.Recipients)})
 	}
 	return r, nil
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/text/language"
 
 	"logto-email-relay/mail"
+	"logto-email-relay/recipients"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -17,6 +18,8 @@ type routed struct {
 	index    int // in the configuration, -1 for none
 	members  []Member
 	branding templates.Branding
+	// recipients are those of the route, laid over the general ones.
+	recipients recipients.Settings
 }
 
 // routeOf finds the route of a mail.

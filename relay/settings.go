@@ -2,6 +2,7 @@ package relay
 
 import (
 	"logto-email-relay/limits"
+	"logto-email-relay/recipients"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -47,4 +48,6 @@ type Route struct {
 	Branding *templates.Branding `json:"branding"`
 	// Limits replace the general ones, limit by limit.
 	Limits *limits.Rules `json:"limits"`
+	// Recipients replace the general ones, key by key.
+	Recipients *recipients.Settings `json:"recipients"`
 }

@@ -11,7 +11,7 @@ func Nearest(written string, words []string) string {
 	}
 	best, bestDistance := "", 1+max(1, min(3, len(written)/3))
 	for _, word := range words {
-		distance := editDistance(strings.ToLower(written), strings.ToLower(word))
+		distance := EditDistance(strings.ToLower(written), strings.ToLower(word))
 		if distance < bestDistance {
 			best, bestDistance = word, distance
 		}
@@ -19,9 +19,9 @@ func Nearest(written string, words []string) string {
 	return best
 }
 
-// editDistance counts the letters to insert, delete, replace or swap with their
+// EditDistance counts the letters to insert, delete, replace or swap with their
 // neighbour to get from one word to the other.
-func editDistance(from, to string) int {
+func EditDistance(from, to string) int {
 	a, b := []rune(from), []rune(to)
 	rows := make([][]int, len(a)+1)
 	for i := range rows {
