@@ -1,8 +1,10 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 type checkCommand struct {
 	Connect bool   `help:"Sign in at every provider too. No mail is sent."`
 	To      string `default:"ada@example.org" placeholder:"ADDRESS" help:"Whose mails' routes to show."`
+	Tenant  string `placeholder:"NAME" help:"Which tenant's mails' routes to show."`
 }
 
 // Run reads everything that serve would read, and shows what it would use.
@@ -29,6 +32,9 @@ func (command checkCommand) Run(s *environment) error {
 	}
 	defer func() { _ = g.Close() }()
 	c := loaded.Config
+	if tenants := c.Server.Tenants(); command.Tenant != "" && !slices.Contains(tenants, command.Tenant) {
+		return fmt.Errorf("%w: --tenant: server.authorization has the tenants %s", errUsage, cmp.Or(strings.Join(tenants, ", "), "none"))
+	}
 
 	for _, notice := range loaded.Notices {
 		fmt.Fprintf(s.out, "note: %s\n", notice)
@@ -58,7 +64,7 @@ func (command checkCommand) Run(s *environment) error {
 	}
 	for _, kind := range g.Catalogue.Types() {
 		route, names := g.Relay.RouteFor(relay.Request{
-			To: to, Type: kind, Payload: templates.Sample(kind, ""),
+			Tenant: command.Tenant, To: to, Type: kind, Payload: templates.Sample(kind, ""),
 		})
 		taken := "no route"
 		if route >= 0 {

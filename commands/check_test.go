@@ -119,6 +119,31 @@ func TestCheckConnect(t *testing.T) {
 	}
 }
 
+func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	text := `{"server": {"authorization": ["Bearer a-token-of-the-test", {"tenant": "eu", "value": "Bearer the-token-of-eu"}]},
+		"sender": {"from": "no-reply@acme.example"}, "providers": [{"type": "inbox", "name": "all"}, {"type": "inbox", "name": "europe"}],
+		"routes": [{"tenants": ["eu"], "providers": ["europe"]}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		arguments []string
+		code      int
+		says      string
+	}{
+		{nil, 0, "a SignIn to ada@example.org: no route, all then europe\n"},
+		{[]string{"--tenant", "eu"}, 0, "a SignIn to ada@example.org: routes[0], europe\n"},
+		{[]string{"--tenant", "us"}, 2, "--tenant: server.authorization has the tenants eu\n"},
+	} {
+		var out bytes.Buffer
+		code := commands.Run(t.Context(), append([]string{"check", "--config", file}, test.arguments...), nil, &out, &out, nil)
+		if code != test.code || !strings.Contains(out.String(), test.says) {
+			t.Errorf("%v: exit code %d and\n%s", test.arguments, code, out.String())
+		}
+	}
+}
+
 // lines collects what is logged, for a test to wait for.
 type lines struct {
 	mu   sync.Mutex

@@ -94,7 +94,7 @@ func (c *Config) OnlyInbox() bool {
 func Development(token string) *Config {
 	c := defaults()
 	c.Server.Address = "127.0.0.1:8080"
-	c.Server.Authorization = []settings.Secret{settings.NewSecret("Bearer " + token)}
+	c.Server.Authorization = []settings.Token{{Secret: settings.NewSecret("Bearer " + token)}}
 	c.Sender.From = settings.Mailbox{Address: mail.Address{Name: "Logto Email Relay", Address: "no-reply@example.com"}}
 	c.Log.Format = "text"
 	for _, kind := range providers.Types() {

@@ -30,6 +30,7 @@ const aListOfTexts = `a list of texts in brackets, such as ["one", "two"]`
 
 var forms = map[reflect.Type]form{
 	reflect.TypeFor[settings.Secret]():       {write: "a text in quotes", counts: "text", secret: true, schema: textSchema},
+	reflect.TypeFor[settings.Token]():        {write: "a text in quotes", counts: "text", secret: true, schema: tokenSchema},
 	reflect.TypeFor[settings.Mailbox]():      {write: `a mail address such as "Acme <no-reply@acme.example>"`, counts: "text", schema: textSchema},
 	reflect.TypeFor[settings.Network]():      {write: `an address range such as "10.0.0.0/8"`, counts: "text", schema: textSchema},
 	reflect.TypeFor[settings.Duration]():     {write: `a duration such as "8s"`, counts: "number", schema: durationSchema},

@@ -54,7 +54,7 @@ func (p *public) read(c echo.Context) (relay.Request, error) {
 		refused.locale = p.Sentences.Locale(request.Type, request.Payload)
 		return relay.Request{}, refused
 	}
-	request.ID = requestID(c)
+	request.ID, request.Tenant = requestID(c), authorizedCaller(c).tenant
 	return request, nil
 }
 
@@ -113,7 +113,7 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 // failure on the way here has been logged.
 func (p *public) report(c echo.Context, d *mail.Delivery) {
 	message, level := "mail accepted", slog.LevelInfo
-	attrs := append(make([]slog.Attr, 0, 11),
+	attrs := append(make([]slog.Attr, 0, 13),
 		slog.String("ref", mail.Reference(d.ID)),
 		slog.String("id", d.ID),
 		slog.String("type", d.Type),
@@ -124,6 +124,9 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		slog.Any("attempts", attempts(d.Attempts)),
 		slog.Float64("ms", milliseconds(d.Duration)),
 	)
+	if d.Tenant != "" {
+		attrs = append(attrs, slog.String("tenant", d.Tenant))
+	}
 	if d.RedirectedTo != "" {
 		attrs = append(attrs, slog.String("redirected_to", mail.Mask(d.RedirectedTo)))
 	}

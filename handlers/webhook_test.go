@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -116,7 +117,7 @@ func (l *logs) logger() *slog.Logger {
 }
 
 func testOptions() Public {
-	return Public{Authorization: []settings.Secret{settings.NewSecret(testToken)}, Timeout: 8 * time.Second}
+	return Public{Authorization: []settings.Token{{Secret: settings.NewSecret(testToken)}}, Timeout: 8 * time.Second}
 }
 
 func publicOver(o Public, d Deliverer, log *logs) http.Handler {
@@ -387,6 +388,60 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no line %s in:\n%s", want, got)
+		}
+	}
+}
+
+// The token tells whose mail it is.
+func TestTenants(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	log := new(logs)
+	var request relay.Request
+	o := testOptions()
+	o.Authorization = append(o.Authorization,
+		settings.Token{Secret: settings.NewSecret("Bearer the-token-of-eu"), Tenant: "eu"},
+		settings.Token{Secret: settings.NewSecret("Bearer the-next-token-of-eu"), Tenant: "eu"})
+	o.Relay = deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		request = r
+		d := accept(ctx, r)
+		d.Tenant = r.Tenant
+		return d
+	})
+	o.Sentences, o.Metrics, o.Logger = words{}, NewMetrics(registry, []string{"SignIn"}), log.logger()
+	h := NewPublic(o)
+	for token, tenant := range map[string]string{testToken: "", "Bearer the-token-of-eu": "eu", "Bearer the-next-token-of-eu": "eu"} {
+		r := webhookRequest(good)
+		r.Header.Set("Authorization", token)
+		serve(h, r)
+		if request.Tenant != tenant {
+			t.Errorf("%s is of tenant %q", token, request.Tenant)
+		}
+	}
+	if n := strings.Count(log.String(), `"tenant":"eu"`); n != 2 {
+		t.Errorf("%d lines name the tenant:\n%s", n, log)
+	}
+	if n := strings.Count(log.String(), `"authorization":"eu"`); n != 2 {
+		t.Errorf("%d access lines name the tenant:\n%s", n, log)
+	}
+	if got := metricsText(t, registry); !strings.Contains(got, `relay_requests_total{authorization="eu",error="",status="200"} 2`) {
+		t.Errorf("the metrics do not name the tenant:\n%s", got)
+	}
+}
+
+func TestTheAddressOfTheOneWhoAsks(t *testing.T) {
+	for written, want := range map[string]string{
+		`"203.0.113.7"`: "203.0.113.7", `"203.0.113.7:51234"`: "203.0.113.7", `"2001:db8::7:1"`: "2001:db8::7:1", `"[2001:db8::7]:443"`: "2001:db8::7",
+		`"::ffff:127.0.0.1"`: "::ffff:127.0.0.1", `"fe80::1%eth0"`: "fe80::1%eth0",
+		`""`: "", `"<script>"`: "", `"1.2.3.4, 5.6.7.8"`: "", `"1.2.3"`: "", `null`: "", `7`: "", `["203.0.113.7"]`: "",
+	} {
+		var got netip.Addr
+		h := publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+			got = r.IP
+			return accept(ctx, r)
+		}), new(logs))
+		serve(h, webhookRequest(`{"to":"ada@example.org","type":"SignIn","payload":{"code":"1"},"ip":`+written+`}`))
+		if text := got.String(); text != want && (want != "" || got.IsValid()) {
+			t.Errorf("%s is read as %s", written, text)
 		}
 	}
 }

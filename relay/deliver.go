@@ -54,6 +54,7 @@ func (r *Relay) begin(request *Request) *delivery {
 	d := &delivery{relay: r, request: request, Delivery: mail.Delivery{
 		ID:           request.ID,
 		Time:         time.Now(),
+		Tenant:       request.Tenant,
 		To:           request.To,
 		Type:         request.Type,
 		Locale:       r.renderer.Locale(request.Type, request.Payload),

@@ -99,6 +99,8 @@ type Member struct {
 type Request struct {
 	// ID is the id of the webhook and its mail (see mail.NewID).
 	ID string
+	// Tenant is whose webhook it was; empty where callers have no names.
+	Tenant string
 	// To is the recipient as mail.ParseRecipient returns it.
 	To string
 	// IP is the address that the mail was asked for from, as far as Logto knows; the

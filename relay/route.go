@@ -34,7 +34,8 @@ func (r *Relay) routeOf(d *mail.Delivery) *routed {
 
 // matches tells whether every condition that the route names holds.
 func (r *Route) matches(d *mail.Delivery) bool {
-	return holds(r.Domains, mail.Domain(d.To), settings.MatchHost) &&
+	return holds(r.Tenants, d.Tenant, equal) &&
+		holds(r.Domains, mail.Domain(d.To), settings.MatchHost) &&
 		holds(r.Types, d.Type, equal) &&
 		holds(r.Applications, d.Application, equal) &&
 		holds(r.Organizations, d.Organization, equal) &&

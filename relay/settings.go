@@ -28,6 +28,8 @@ func (s Sender) overriddenBy(other Sender) Sender {
 // Route is one entry of "routes". It matches a mail when every condition that
 // it names does; the first route that matches decides.
 type Route struct {
+	// Tenants are those whose webhooks it takes, as server.authorization names them.
+	Tenants []string `json:"tenants" validate:"dive,required"`
 	// Domains are recipient domains; "*.example.com" stands for every domain
 	// below example.com.
 	Domains []string `json:"domains" validate:"dive,hostpattern"`
