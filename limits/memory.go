@@ -18,9 +18,9 @@ const maxKeys = 1 << 20
 // timer, no pointer for the garbage collector to follow, and after an attack the
 // memory is given back.
 //
-// A library's cache takes four times the memory, for a list of all keys by their
-// last use (BenchmarkLibrary). Go's own map has 36 MB for a million keys, since it
-// grows in steps of two.
+// A library's cache takes six times the memory, for a list of all keys by their last
+// use (BenchmarkLibrary). Go's own map has 36 MB for a million keys, since it grows in
+// steps of two.
 type memory struct {
 	seed  maphash.Seed
 	most  int // keys in a table
