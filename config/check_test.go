@@ -28,7 +28,7 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"one provider without sender", file("sender", "", "providers", `[
 			{"type": "smtp", "host": "a.example", "name": "one"},
 			{"type": "smtp", "host": "a.example", "name": "two", "fromEmail": "a@b.example"}]`), "providers[0]", "set sender.from"},
-		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization", "shorter than 8"},
+		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization[0]", "shorter than 16"},
 		{"open admin", file("admin", `{"address": ":9090"}`), "admin.token", "set a token"},
 		{"a typo is told once", file("providers", `[{"type": "mailgun", "domian": "mg.acme.example", "apiKey": "0123456789"}]`),
 			"providers[0].domian", `did you mean "domain"?`},

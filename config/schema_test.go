@@ -46,7 +46,7 @@ func validate(t *testing.T, schema *jsonschema.Schema, file string) error {
 // pairs of name and JSON text; an empty text leaves a section out.
 func file(sections ...string) string {
 	texts := map[string]string{
-		"server":    `{"authorization": ["Bearer 0123456789"]}`,
+		"server":    `{"authorization": ["Bearer 0123456789abcdef"]}`,
 		"sender":    `{"from": "Acme <no-reply@acme.example>"}`,
 		"providers": `[{"type": "smtp", "host": "smtp.example.com"}]`,
 	}
@@ -76,7 +76,7 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 	authority := strconv.Quote(string(pem.EncodeToMemory(
 		&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	schema := compiledSchema(t)
-	lookup := variables("RELAY_TOKEN", "0123456789", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
+	lookup := variables("RELAY_TOKEN", "0123456789abcdef", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
 		"SMTP_PASSWORD", "secret", "PORT", "465", "LEVEL", "debug", "TIMEOUT", "5s", "SECURE", "true")
 	for name, text := range map[string]string{
 		"example":    string(example),
@@ -113,10 +113,10 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 	schema := compiledSchema(t)
 	for _, test := range []struct{ text, key, says string }{
 		{file("webhook", `{}`), "webhook", "unknown key"},
-		{file("server", `{"authorization": ["Bearer 0123456789"], "adress": ":8080"}`), "server.adress", `did you mean "address"?`},
-		{file("server", `{"authorization": "Bearer 0123456789"}`), "server.authorization", "write a list of texts"},
-		{file("server", `{"authorization": ["Bearer 0123456789"], "timeout": 8}`), "server.timeout", `such as "8s", not 8`},
-		{file("server", `{"authorization": ["Bearer 0123456789"], "timeout": "8 seconds"}`), "server.timeout", `such as "8s"`},
+		{file("server", `{"authorization": ["Bearer 0123456789abcdef"], "adress": ":8080"}`), "server.adress", `did you mean "address"?`},
+		{file("server", `{"authorization": "Bearer 0123456789abcdef"}`), "server.authorization", "write a list of texts"},
+		{file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": 8}`), "server.timeout", `such as "8s", not 8`},
+		{file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "8 seconds"}`), "server.timeout", `such as "8s"`},
 		{file("server", `{}`), "server.authorization", "add the value that Logto sends"},
 		{file("server", ``), "server.authorization", "add the value that Logto sends"},
 		{file("server", `[]`), "server", "write an object in braces, not a list"},

@@ -3,8 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"strings"
-	"unicode"
 )
 
 // maxDepth bounds how deep values may nest. Real configurations need five.
@@ -60,7 +58,11 @@ const (
 type member struct {
 	key   string
 	at    place
+	end   place // behind the key
 	value *node
+	// public keys were read as such; others that no setting has are masked,
+	// because they may be what somebody meant as a value.
+	public bool
 }
 
 // find returns the value of the first member with the key.
@@ -150,19 +152,4 @@ func (n *node) written() string {
 type syntaxError struct {
 	at   place
 	text string
-}
-
-// printable returns a text of the file on one line, of bounded length and
-// without anything that a terminal obeys.
-func printable(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:limit]) + "…"
-	}
-	return text
 }

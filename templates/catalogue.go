@@ -17,9 +17,8 @@ const (
 	generic    = "Generic"
 )
 
-// messageTypes are Logto's message types, in the order in which its console
-// lists them.
-func messageTypes() []string {
+// Types are Logto's message types, in the order in which its console lists them.
+func Types() []string {
 	return []string{"SignIn", "Register", "ForgotPassword", invitation, generic,
 		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
 }
@@ -214,7 +213,7 @@ func (c *Catalogue) Sentence(locale, reason string) string {
 }
 
 // Types returns Logto's message types.
-func (c *Catalogue) Types() []string { return messageTypes() }
+func (c *Catalogue) Types() []string { return Types() }
 
 // Locales returns the tags of all languages, sorted.
 func (c *Catalogue) Locales() []string { return slices.Sorted(maps.Keys(c.translations)) }

@@ -36,8 +36,8 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			o.warn("%s: an earlier template is of type %s already, and used", written.Key, written.Type)
 			continue
 		}
-		if !slices.Contains(messageTypes(), written.Type) {
-			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(messageTypes(), ", "))
+		if !slices.Contains(Types(), written.Type) {
+			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(Types(), ", "))
 		}
 		compiled, err := c.compileConnectorTemplate(written)
 		if err != nil {
