@@ -207,7 +207,7 @@ var (
 	variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
 	// harmlessURL has nothing but a scheme, a host and a port.
 	harmlessURL = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]*/?$`)
-	keyLike     = regexp.MustCompile(`[A-Za-z0-9+/=_-]{24,}`)
+	keyLike     = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
 )
 
 // means tells whether a name after a dollar sign is that of a variable, by its

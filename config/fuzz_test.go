@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -121,7 +120,7 @@ func FuzzExcerpts(f *testing.F) {
 	f.Fuzz(func(t *testing.T, edits []byte) {
 		for name, text := range map[string]string{"planted.yaml": planted, "planted.json": plantedJSON} {
 			// Every plant is long enough to be told from our own words when it is cut.
-			text = regexp.MustCompile("PLANT").ReplaceAllString(text, "Zq7Xw9Kv3Jy5Zq7Xw9Kv3Jy5Zq7Xw9")
+			text = strings.ReplaceAll(text, "PLANT", strings.Repeat("Zq7Xw9Kv3Jy5", 8))
 			for range 4 {
 				if len(edits) < 4 {
 					break

@@ -64,6 +64,7 @@ func Parse(name string, data []byte, lookup func(name string) (string, bool)) (L
 		d.decode(root, reflect.ValueOf(config).Elem(), "")
 		d.check(config)
 		src.hide(root)
+		src.hideComments(root.comments)
 	}
 	loaded := Loaded{config, d.notices, d.environment.files}
 	if len(d.problems) == 0 {

@@ -109,6 +109,21 @@ func (s *source) hide(n *node) {
 	}
 }
 
+// hideComments masks comments too, where values that were in use yesterday live on.
+func (s *source) hideComments(comments []span) {
+	all := append(s.hidden, comments...)
+	slices.SortFunc(all, func(a, b span) int { return a.from.compare(b.from) })
+	s.hidden = s.hidden[:0:0]
+	for _, next := range all {
+		// A comment inside of a value is no span of its own.
+		if last := len(s.hidden) - 1; last < 0 || !next.from.before(s.hidden[last].to) {
+			s.hidden = append(s.hidden, next)
+		} else if s.hidden[last].to.before(next.to) {
+			s.hidden[last].to = next.to
+		}
+	}
+}
+
 // excerptWidth is how many characters of a line are shown at most: a whole
 // configuration may stand on one line.
 const excerptWidth = 110
@@ -148,18 +163,15 @@ func (s *source) show(p *Problem) {
 			caret = len(shown)
 		}
 		r := line[column-1]
-		// Also masked is a comment behind the place, where values that were in use
-		// yesterday live on.
-		comment := !hidden && caret >= 0 && r == '#' && (column == 1 || line[column-2] == ' ')
 		switch {
-		case hidden || comment:
+		case hidden:
 			shown = append(shown, '…')
 		case r < ' ' || r == 0x7f:
 			shown = append(shown, ' ')
 		default:
 			shown = append(shown, r)
 		}
-		if comment || hidden && until.line > at.line {
+		if hidden && until.line > at.line {
 			break
 		}
 		if column++; hidden {

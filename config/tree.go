@@ -20,8 +20,10 @@ const (
 // place is a line and a column, both counted from 1, columns in characters.
 type place struct{ line, column int }
 
-func (p place) before(q place) bool {
-	return p.line < q.line || p.line == q.line && p.column < q.column
+func (p place) before(q place) bool { return p.compare(q) < 0 }
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.line, q.line), cmp.Compare(p.column, q.column))
 }
 
 func (p place) in(file string) Position { return Position{file, p.line, p.column} }
@@ -43,7 +45,8 @@ type node struct {
 	// public values may be shown in the excerpt beside a problem. Everything
 	// else is masked there: secrets, and what the loader could not place and so
 	// could not know to be none.
-	public bool
+	public   bool
+	comments []span // of the whole file, at its root
 }
 
 type kind int

@@ -59,6 +59,12 @@ func parseYAML(data []byte) (root *node, problem *syntaxError) {
 	if root == nil {
 		return nil, &syntaxError{place{1, 1}, "the file is empty"}
 	}
+	for _, t := range tokens {
+		if t.Type == token.CommentType {
+			at := placeOf(t)
+			root.comments = append(root.comments, span{at, place{at.line + 1, 1}})
+		}
+	}
 	return root, nil
 }
 

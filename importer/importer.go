@@ -8,6 +8,7 @@ package importer
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ func (i *importer) read(text []byte) error {
 // load reads sections as part of a configuration.
 func (i *importer) load(part map[string]any) (config.Loaded, error) {
 	whole := map[string]any{
-		"server":    map[string]any{"authorization": []string{"Bearer " + strings.Repeat("x", 32)}},
+		"server":    map[string]any{"authorization": []string{"Bearer " + rand.Text()}},
 		"sender":    map[string]any{"from": "no-reply@acme.example"},
 		"providers": []any{map[string]any{"type": "inbox"}},
 	}
