@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -63,8 +64,8 @@ var ruleWords = map[string]string{
 
 // checkRules applies the validate tags of all settings.
 func (d *decoder) checkRules(c *Config) {
-	err := newValidator().Struct(c)
-	failures, _ := err.(validator.ValidationErrors)
+	var failures validator.ValidationErrors
+	_ = errors.As(newValidator().Struct(c), &failures)
 	for _, failure := range failures {
 		_, path, _ := strings.Cut(strings.ReplaceAll(failure.Namespace(), embedded+".", ""), ".")
 		d.complain(path, wordsOf(failure))

@@ -35,9 +35,10 @@ func BenchmarkSMTPBuild(b *testing.B) {
 		b.Run(locale, func(b *testing.B) {
 			b.ReportAllocs()
 			var buffer []byte
+			p := new(smtpProvider)
 			for b.Loop() {
 				var err error
-				if buffer, err = appendMIME(buffer[:0], m, nil); err != nil {
+				if buffer, err = p.build(buffer[:0], m); err != nil {
 					b.Fatal(err)
 				}
 			}

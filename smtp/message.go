@@ -1,4 +1,4 @@
-package providers
+package smtp
 
 import (
 	"bytes"
@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"logto-email-relay/mail"
 )
 
 // Line lengths of RFC 5322 section 2.1.1 and RFC 2047 section 2, in bytes
@@ -22,43 +20,61 @@ const (
 	longestName = 60  // a longer display name is encoded, which can be folded
 )
 
-// appendMIME appends the message as RFC 5322 and MIME want it, 7-bit, with CRLF
-// line ends, and with no line that begins with a dot, so that nothing is left
-// to be escaped on the wire. A header of own replaces one of the same name in
-// m.Headers.
-func appendMIME(b []byte, m *mail.Message, own []mail.Header) ([]byte, error) {
-	if err := checkWords(m); err != nil {
+// Message is a mail to one recipient.
+type Message struct {
+	From, ReplyTo Mailbox // ReplyTo may be empty
+	// To is the recipient's address, as between angle brackets.
+	To      string
+	Subject string
+	Date    time.Time
+	// ID is the Message-ID without its angle brackets.
+	ID string
+	// Boundary is a printable word that no other message has.
+	Boundary string
+	// Headers are additional ones, in UTF-8.
+	Headers []Header
+	Text    Body
+	HTML    Body // nil for none
+}
+
+// Mailbox is an address, as between angle brackets (RFC 5321 section 4.1.2), and
+// an optional display name.
+type Mailbox struct{ Name, Address string }
+
+// Header is a header of a message.
+type Header struct{ Name, Value string }
+
+// Body is a text that can encode itself (RFC 2045 section 6). Both forms have
+// lines of at most 76 characters with CRLF between them, and no line of either
+// begins with a dot, so that nothing is left to be escaped on the wire.
+type Body interface {
+	QuotedLen() int // about how long it is in quoted-printable, in bytes
+	AppendQuoted([]byte) []byte
+	Base64Len() int // about how long it is in base64, in bytes
+	AppendBase64([]byte) []byte
+}
+
+// AppendTo appends the message as RFC 5322 and MIME want it, 7-bit but for its
+// addresses, with CRLF line ends. Text that would break out of a header comes out
+// encoded; its error tells what cannot be encoded.
+func (m *Message) AppendTo(b []byte) ([]byte, error) {
+	if err := m.check(); err != nil {
 		return b, err
 	}
-	b = appendDate(append(b, "Date: "...), m.Date)
-	b = append(b, "\r\nFrom:"...)
-	b, err := appendMailbox(b, m.From)
-	if err != nil {
-		return b, fmt.Errorf("the sender's address: %w", err)
-	}
+	b = m.Date.UTC().AppendFormat(append(b, "Date: "...), time.RFC1123Z)
+	b = appendMailbox(append(b, "\r\nFrom:"...), m.From)
 	if m.ReplyTo.Address != "" {
-		b = append(b, "Reply-To:"...)
-		if b, err = appendMailbox(b, m.ReplyTo); err != nil {
-			return b, fmt.Errorf("the reply address: %w", err)
-		}
+		b = appendMailbox(append(b, "Reply-To:"...), m.ReplyTo)
 	}
-	b = append(b, "To:"...)
-	if b, err = appendMailbox(b, mail.Address{Address: m.To}); err != nil {
-		return b, fmt.Errorf("the recipient's address: %w", err)
-	}
-	b = append(append(append(b, "Message-ID: <"...), m.MessageID...), ">\r\nSubject:"...)
+	b = appendMailbox(append(b, "To:"...), Mailbox{Address: m.To})
+	b = append(append(append(b, "Message-ID: <"...), m.ID...), ">\r\nSubject:"...)
 	b = appendText(b, m.Subject, strings.Contains(m.Subject, "=?"))
 	for _, header := range m.Headers {
-		if !contains(own, header.Name) {
-			b = appendText(append(append(b, header.Name...), ':'), header.Value, false)
-		}
-	}
-	for _, header := range own {
 		b = appendText(append(append(b, header.Name...), ':'), header.Value, false)
 	}
 	b = append(b, "MIME-Version: 1.0\r\n"...)
-	if m.HTML.IsEmpty() {
-		b = appendPart(b, "plain", mail.BodyOf(m.Text))
+	if m.HTML == nil {
+		b = appendPart(b, "plain", m.Text)
 		if !bytes.HasSuffix(b, []byte("\r\n")) {
 			b = append(b, "\r\n"...)
 		}
@@ -66,63 +82,55 @@ func appendMIME(b []byte, m *mail.Message, own []mail.Header) ([]byte, error) {
 	}
 	// Neither encoding of the parts can produce "=_", so the boundary cannot
 	// occur in them.
-	boundary := "=_" + m.ID
+	boundary := "=_" + m.Boundary
 	b = append(append(append(b, "Content-Type: multipart/alternative;\r\n boundary=\""...), boundary...), "\"\r\n"...)
 	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
-	b = appendPart(b, "plain", mail.BodyOf(m.Text))
+	b = appendPart(b, "plain", m.Text)
 	b = append(append(append(b, "\r\n--"...), boundary...), "\r\n"...)
 	b = appendPart(b, "html", m.HTML)
 	return append(append(append(b, "\r\n--"...), boundary...), "--\r\n"...), nil
 }
 
-// appendDate appends a date as RFC 5322 section 3.3 writes it, in UTC.
-func appendDate(b []byte, t time.Time) []byte {
-	t = t.UTC()
-	year, month, day := t.Date()
-	hour, minute, second := t.Clock()
-	two := func(before string, n int) {
-		b = append(append(b, before...), byte('0'+n/10), byte('0'+n%10))
-	}
-	b = append(b, t.Weekday().String()[:3]...)
-	two(", ", day)
-	b = append(append(b, ' '), month.String()[:3]...)
-	two(" ", year/100)
-	two("", year%100)
-	two(" ", hour)
-	two(":", minute)
-	two(":", second)
-	return append(b, " +0000"...)
-}
-
-func contains(headers []mail.Header, name string) bool {
-	for _, header := range headers {
-		if strings.EqualFold(header.Name, name) {
-			return true
-		}
-	}
-	return false
-}
-
-// checkWords refuses what becomes part of the message's frame and could break
-// out of it; Message.check has seen to the rest.
-func checkWords(m *mail.Message) error {
+// check refuses what becomes part of the message's frame and could break out of
+// it.
+func (m *Message) check() error {
 	switch {
-	case m.MessageID == "" || len(m.MessageID) > longestWord || !printable(m.MessageID):
+	case m.ID == "" || len(m.ID) > longestWord || !isWord(m.ID):
 		return errors.New("the Message-ID is not a printable word")
-	case !printable(m.ID):
-		return errors.New("the id is not a printable word")
+	case !isWord(m.Boundary):
+		return errors.New("the boundary is not a printable word")
+	case !fitsLine(m.From.Address), !fitsLine(m.ReplyTo.Address), !fitsLine(m.To):
+		return errAddress
 	}
 	for _, header := range m.Headers {
-		if header.Name == "" || !printable(header.Name) || strings.Contains(header.Name, ":") {
+		if header.Name == "" || !isWord(header.Name) || strings.Contains(header.Name, ":") {
 			return errors.New("an additional header is malformed")
 		}
 	}
 	return nil
 }
 
-// printable tells whether the text is visible ASCII without blanks, quotes and
+var errAddress = errors.New("an address is too long or holds a control character")
+
+// fitsLine tells whether an address cannot break out of its line, or of a line's
+// length.
+func fitsLine(address string) bool {
+	return len(address) <= longestWord && strings.IndexFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+}
+
+// isASCII tells whether an address needs no SMTPUTF8.
+func isASCII(address string) bool {
+	for i := range len(address) {
+		if address[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// isWord tells whether the text is visible ASCII without blanks, quotes and
 // angle brackets.
-func printable(text string) bool {
+func isWord(text string) bool {
 	for i := range len(text) {
 		switch c := text[i]; {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9': // as most are
@@ -135,11 +143,7 @@ func printable(text string) bool {
 
 // appendMailbox appends a display name, if there is one, and an address, after
 // the colon of its header.
-func appendMailbox(b []byte, box mail.Address) ([]byte, error) {
-	path, _, err := mail.Path(box.Address)
-	if err != nil {
-		return b, err
-	}
+func appendMailbox(b []byte, box Mailbox) []byte {
 	switch {
 	case box.Name == "":
 	case len(box.Name) > longestName || needsEncoding(box.Name) || strings.Contains(box.Name, "=?"):
@@ -154,10 +158,10 @@ func appendMailbox(b []byte, box mail.Address) ([]byte, error) {
 		}
 		b = append(b, '"')
 	}
-	if column(b)+len(path)+3 > foldAt && box.Name != "" {
+	if column(b)+len(box.Address)+3 > foldAt && box.Name != "" {
 		b = append(b, "\r\n"...)
 	}
-	return append(append(append(b, " <"...), path...), ">\r\n"...), nil
+	return append(append(append(b, " <"...), box.Address...), ">\r\n"...)
 }
 
 // appendText appends an unstructured header value after the colon: folded at
@@ -197,7 +201,8 @@ func needsEncoding(value string) bool {
 }
 
 // appendEncodedWords appends text as RFC 2047 encoded words, in whichever of the
-// two encodings is shorter, one word a line.
+// two encodings is shorter, one word a line. Go's mime.WordEncoder knows nothing of
+// lines, and its Q leaves characters that may not stand in a display name.
 func appendEncodedWords(b []byte, text string) []byte {
 	const overhead = len("=?utf-8?q?") + len("?=")
 	quoted := 0
@@ -238,7 +243,7 @@ func appendEncodedWords(b []byte, text string) []byte {
 				case quotedWidth(c) == 1:
 					b = append(b, c)
 				default:
-					b = appendHex(b, c)
+					b = fmt.Appendf(b, "=%02X", c)
 				}
 			}
 		}
@@ -257,24 +262,12 @@ func quotedWidth(c byte) int {
 	return 3
 }
 
-func appendHex(b []byte, c byte) []byte {
-	const digits = "0123456789ABCDEF"
-	return append(b, '=', digits[c>>4], digits[c&15])
-}
-
 // column is the length of the line under way.
-func column(b []byte) int {
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] == '\n' {
-			return len(b) - 1 - i
-		}
-	}
-	return len(b)
-}
+func column(b []byte) int { return len(b) - 1 - bytes.LastIndexByte(b, '\n') }
 
 // appendPart appends a text part with its headers, in whichever encoding is
 // shorter.
-func appendPart(b []byte, subtype string, text mail.Body) []byte {
+func appendPart(b []byte, subtype string, text Body) []byte {
 	b = append(append(append(b, "Content-Type: text/"...), subtype...), "; charset=utf-8\r\n"...)
 	quoted, inBase64 := text.QuotedLen(), text.Base64Len()
 	// Room for the part and what comes around it, at once: growing by doubling

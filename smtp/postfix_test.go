@@ -1,4 +1,4 @@
-package providers
+package smtp
 
 import (
 	"context"
@@ -134,43 +134,44 @@ func (c *flightConn) Read(b []byte) (int, error) {
 }
 
 // Postfix takes two round trips a mail, also after it has refused a recipient.
-func TestSMTPPostfix(t *testing.T) {
+func TestPostfix(t *testing.T) {
 	port := startPostfix(t)
-	provider := openSMTP(t, port)
 	var flights, connections atomic.Int32
-	dial := provider.pool.server.dial
-	provider.pool.server.dial = func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx)
-		if err != nil {
-			return nil, err
+	dialer := Dialer{Network: "tcp", Address: fmt.Sprintf("127.0.0.1:%d", port)}
+	pool := testPool(t, new(fakeServer).prepare(t), func(c *Config) {
+		c.Dial = func(ctx context.Context) (net.Conn, error) {
+			conn, err := dialer.Dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			connections.Add(1)
+			return &flightConn{TCPConn: conn.(*net.TCPConn), flights: &flights}, nil
 		}
-		connections.Add(1)
-		return &flightConn{TCPConn: conn.(*net.TCPConn), flights: &flights}, nil
-	}
-	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+	})
+	if _, err := send(t, pool, testMessage()); err != nil {
 		t.Fatal(err)
 	}
 	warm := flights.Load()
 	const mails = 50
 	for i := range mails {
-		message := smtpMessage()
+		message := testMessage()
 		if i%10 == 5 {
 			message.To = "unknown@example.net"
-			_, err := provider.Send(shortly(t), message)
-			if failure := asSMTPError(t, err); failure.Kind != Recipient || failure.Code != "550 5.1.1" {
+			_, err := send(t, pool, message)
+			if e := failed(t, err); e.Stage != AtRCPT || e.Reply.Code != 550 || e.Reply.Enhanced != "5.1.1" {
 				t.Error(err)
 			}
 			continue
 		}
 		if i%10 == 7 {
-			message.To = "foo.@docomo.ne.jp"
+			message.To = `"foo."@docomo.ne.jp`
 		}
-		receipt, err := provider.Send(shortly(t), message)
+		reply, err := send(t, pool, message)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if receipt.ID == "" || receipt.ID == message.MessageID {
-			t.Errorf("%+v", receipt)
+		if reply.QueueID() == "" {
+			t.Errorf("%+v", reply)
 		}
 	}
 	perMail := float64(flights.Load()-warm) / mails

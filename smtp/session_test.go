@@ -1,4 +1,4 @@
-package providers
+package smtp
 
 import (
 	"context"
@@ -13,13 +13,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"logto-email-relay/settings"
 )
 
 // A mail on a warm connection costs two flights where the server pipelines, and
 // four elsewhere.
-func TestSMTPRoundTrips(t *testing.T) {
+func TestRoundTrips(t *testing.T) {
 	for _, test := range []struct {
 		extensions []string
 		flights    int
@@ -29,22 +27,22 @@ func TestSMTPRoundTrips(t *testing.T) {
 		{[]string{"SIZE"}, 4, "MAIL FROM:<no-reply@acme.example> SIZE="},
 		{nil, 4, "MAIL FROM:<no-reply@acme.example>"},
 	} {
-		fake := (&fakeSMTP{extensions: test.extensions}).start(t)
-		provider := openSMTP(t, fake.port())
-		message := smtpMessage()
-		if _, err := provider.Send(shortly(t), message); err != nil {
+		fake := (&fakeServer{extensions: test.extensions}).start(t)
+		pool := testPool(t, fake)
+		message := testMessage()
+		if _, err := send(t, pool, message); err != nil {
 			t.Fatal(err)
 		}
 		_, before, _ := fake.seen()
 		warm := fake.flights()
 		const mails = 10
 		for range mails {
-			receipt, err := provider.Send(shortly(t), message)
+			reply, err := send(t, pool, message)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(receipt.ID, "FAKE1X") {
-				t.Errorf("%+v", receipt)
+			if !strings.HasPrefix(reply.QueueID(), "FAKE1X") {
+				t.Errorf("%+v", reply)
 			}
 		}
 		if got := fake.flights() - warm; got != mails*test.flights {
@@ -63,24 +61,17 @@ func TestSMTPRoundTrips(t *testing.T) {
 				t.Errorf("%v: %s", test.extensions, command)
 			}
 		}
-		built := buildMIME(t, message)
+		built, _ := message.AppendTo(nil)
 		if got[0] != strings.ReplaceAll(string(built), "\r\n", "\n") {
 			t.Errorf("what arrived is not what was built:\n%s", got[0])
 		}
 	}
 }
 
-// openPiped opens a provider that reaches the server without a network.
-func openPiped(t testing.TB, fake *fakeSMTP, change ...func(*SMTPSettings)) *smtpProvider {
-	provider := openSMTP(t, 2525, change...)
-	provider.pool.server.dial = fake.dial
-	return provider
-}
-
 // A mail that is cancelled, or whose deadline passes, ends at once, wherever it
 // waits; and so it does when a wait of the settings is over.
-func TestSMTPStalls(t *testing.T) {
-	stages := []smtpStage{atTLS, atGreeting, atEHLO, atSTARTTLS, atAUTH, atMAIL, atRCPT, atDATA, atBody, atDot}
+func TestStalls(t *testing.T) {
+	stages := []Stage{AtTLS, AtGreeting, AtEHLO, AtSTARTTLS, AtAUTH, AtMAIL, AtRCPT, AtDATA, AtBody, AtDot}
 	for _, stage := range stages {
 		for _, way := range []string{"cancelled", "deadline", "own timeout"} {
 			t.Run(stage.String()+" "+way, func(t *testing.T) {
@@ -90,23 +81,21 @@ func TestSMTPStalls(t *testing.T) {
 	}
 }
 
-func testSMTPStall(t *testing.T, stage smtpStage, way string) {
-	authority := newTestAuthority(t)
-	fake := (&fakeSMTP{
+func testSMTPStall(t *testing.T, stage Stage, way string) {
+	server, client := testCertificate(t)
+	fake := (&fakeServer{
 		extensions: []string{"PIPELINING", "STARTTLS", "AUTH PLAIN"},
-		tls:        authority.server,
-		answer: func(at smtpStage, _, _ int) string {
+		tls:        server,
+		answer: func(at Stage, _, _ int) string {
 			if at == stage {
 				return fakeStall
 			}
 			return ""
 		},
 	}).prepare(t)
-	provider := openPiped(t, fake, withLogin, func(s *SMTPSettings) {
-		s.TLS.CA = settings.Texts{authority.pem}
-		s.ConnectionTimeout = settings.Milliseconds(2 * time.Second)
-		s.GreetingTimeout = settings.Milliseconds(3 * time.Second)
-		s.SocketTimeout = settings.Milliseconds(4 * time.Second)
+	pool := testPool(t, fake, withLogin, func(c *Config) {
+		c.TLS = client
+		c.TLSTimeout, c.GreetingTimeout, c.ReplyTimeout = 2*time.Second, 3*time.Second, 4*time.Second
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -121,28 +110,24 @@ func testSMTPStall(t *testing.T, stage smtpStage, way string) {
 	default:
 		cause = nil
 		switch stage {
-		case atGreeting:
+		case AtGreeting:
 			want = 3 * time.Second
-		case atDot:
-			want = finalDotTimeout
+		case AtDot:
+			want = verdictTimeout
 		default:
 			want = 4 * time.Second
 		}
 	}
-	message := smtpMessage()
-	if stage == atBody {
+	message := testMessage()
+	if stage == AtBody {
 		message = bulkyMessage()
 	}
 	started := time.Now()
-	_, err := provider.Send(ctx, message)
+	_, err := sendWithin(ctx, pool, message)
 	took := time.Since(started)
-	failure := asSMTPError(t, err)
-	kind := Temporary
-	if stage == atDot {
-		kind = Uncertain
-	}
-	if failure.Kind != kind || failure.Stage != stage.String() {
-		t.Errorf("got %v, want %v: %s", err, kind, stage)
+	failure := failed(t, err)
+	if failure.Stage != stage || failure.Reply.Code != 0 {
+		t.Errorf("got %v, want %s", err, stage)
 	}
 	if took != want {
 		t.Errorf("took %v, want %v", took, want)
@@ -150,10 +135,10 @@ func testSMTPStall(t *testing.T, stage smtpStage, way string) {
 	if cause != nil && !errors.Is(err, cause) {
 		t.Errorf("the cause is lost: %v", err)
 	}
-	if cause == nil && stage != atDot && !strings.Contains(failure.Hint, "Timeout bounds this") {
-		t.Errorf("no setting is named: %v", err)
+	if waited := net.Error(nil); cause == nil && (!errors.As(err, &waited) || !waited.Timeout()) {
+		t.Errorf("not a time-out: %v", err)
 	}
-	if stage != atBody { // where the server does not look
+	if stage != AtBody { // where the server does not look
 		synctest.Wait()
 		if n := fake.openConnections(); n != 0 {
 			t.Errorf("%d connections are left", n)
@@ -162,42 +147,41 @@ func testSMTPStall(t *testing.T, stage smtpStage, way string) {
 }
 
 // A name server that says nothing is not waited for longer than dnsTimeout.
-func TestSMTPLookupTimeout(t *testing.T) {
-	dialer := &smtpDialer{network: "tcp", address: "relay.example:587", dnsTimeout: 50 * time.Millisecond}
+func TestLookupTimeout(t *testing.T) {
+	dialer := &Dialer{Network: "tcp", Address: "relay.example:587", LookupTimeout: 50 * time.Millisecond}
 	dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
-	_, err := dialer.dial(shortly(t))
-	failure := smtpFailure(shortly(t), atConnect, err)
-	if failure.Kind != Temporary || !strings.Contains(failure.Hint, "dnsTimeout") {
-		t.Error(failure)
+	_, err := dialer.Dial(shortly(t))
+	if slow := new(net.DNSError); !errors.As(err, &slow) || !slow.IsTimeout {
+		t.Error(err)
 	}
 }
 
 // A pooled connection that died is replaced, and the mail goes out once.
-func TestSMTPDeadConnectionIsReplaced(t *testing.T) {
-	for name, kill := range map[string]func(*fakeSMTP){
-		"closed while idle":   func(f *fakeSMTP) { f.hangUp() },
-		"421 while idle":      func(f *fakeSMTP) { f.shout("421 4.4.2 idle for too long") },
-		"421 then closed":     func(f *fakeSMTP) { f.shout("421 4.4.2 idle for too long"); f.hangUp() },
-		"an unasked for line": func(f *fakeSMTP) { f.shout("250 Ok") },
+func TestDeadConnectionIsReplaced(t *testing.T) {
+	for name, kill := range map[string]func(*fakeServer){
+		"closed while idle":   func(f *fakeServer) { f.hangUp() },
+		"421 while idle":      func(f *fakeServer) { f.shout("421 4.4.2 idle for too long") },
+		"421 then closed":     func(f *fakeServer) { f.shout("421 4.4.2 idle for too long"); f.hangUp() },
+		"an unasked for line": func(f *fakeServer) { f.shout("250 Ok") },
 	} {
 		for _, extensions := range [][]string{{"PIPELINING"}, {}} {
 			for _, looked := range []bool{true, false} {
 				t.Run(fmt.Sprint(name, " ", extensions, " looked at ", looked), func(t *testing.T) {
-					fake := (&fakeSMTP{extensions: extensions}).start(t)
-					provider := openSMTP(t, fake.port())
-					if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+					fake := (&fakeServer{extensions: extensions}).start(t)
+					pool := testPool(t, fake)
+					if _, err := send(t, pool, testMessage()); err != nil {
 						t.Fatal(err)
 					}
-					idle := idleSession(t, provider)
+					idle := idleSession(t, pool)
 					kill(fake)
-					eventually(t, "the end is noticed", func() bool { return !idle.isAlive() })
+					eventually(t, "the end is noticed", func() bool { return !idle.isQuiet() })
 					if idle.used = time.Now(); looked {
-						idle.used = idle.used.Add(-smtpWarm)
+						idle.used = idle.used.Add(-warm)
 					}
-					if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+					if _, err := send(t, pool, testMessage()); err != nil {
 						t.Fatal(err)
 					}
 					connections, commands, mails := fake.seen()
@@ -210,12 +194,12 @@ func TestSMTPDeadConnectionIsReplaced(t *testing.T) {
 	}
 	for _, extensions := range [][]string{{"PIPELINING"}, {}} {
 		for _, stunt := range []string{fakeEOF, fakeReset, fakeStall, "421 4.4.2 too late"} {
-			for _, stage := range []smtpStage{atMAIL, atRCPT, atDATA, atBody, atDot} {
-				if stage == atBody && strings.HasPrefix(stunt, "421") {
+			for _, stage := range []Stage{AtMAIL, AtRCPT, AtDATA, AtBody, AtDot} {
+				if stage == AtBody && strings.HasPrefix(stunt, "421") {
 					continue
 				}
 				t.Run(fmt.Sprint(stunt, " at ", stage, " ", extensions), func(t *testing.T) {
-					fake := &fakeSMTP{extensions: extensions, answer: func(at smtpStage, connection, mail int) string {
+					fake := &fakeServer{extensions: extensions, answer: func(at Stage, connection, mail int) string {
 						if at == stage && connection == 1 && mail == 2 {
 							return stunt
 						}
@@ -224,59 +208,59 @@ func TestSMTPDeadConnectionIsReplaced(t *testing.T) {
 					if stunt == fakeStall {
 						synctest.Test(t, func(t *testing.T) {
 							fake.prepare(t)
-							testSMTPReplacement(t, fake, openPiped(t, fake), stage, stunt)
+							testSMTPReplacement(t, fake, testPool(t, fake), stage, stunt)
 						})
 						return
 					}
 					fake.start(t)
-					testSMTPReplacement(t, fake, openSMTP(t, fake.port()), stage, stunt)
+					testSMTPReplacement(t, fake, testPool(t, fake), stage, stunt)
 				})
 			}
 		}
 	}
 }
 
-func testSMTPReplacement(t *testing.T, fake *fakeSMTP, provider *smtpProvider, stage smtpStage, stunt string) {
+func testSMTPReplacement(t *testing.T, fake *fakeServer, pool *Pool, stage Stage, stunt string) {
 	ctx := shortly(t)
-	message := smtpMessage()
-	if _, err := provider.Send(ctx, message); err != nil {
+	message := testMessage()
+	if _, err := sendWithin(ctx, pool, message); err != nil {
 		t.Fatal(err)
 	}
-	if stage == atBody {
+	if stage == AtBody {
 		message = bulkyMessage()
 	}
-	_, err := provider.Send(ctx, message)
+	_, err := sendWithin(ctx, pool, message)
 	connections, _, mails := fake.seen()
 	switch {
-	case stage != atDot:
+	case stage != AtDot:
 		if err != nil || connections != 2 || len(mails) != 2 {
 			t.Errorf("%v, %d connections, %d mails", err, connections, len(mails))
 		}
 	case strings.HasPrefix(stunt, "421"):
-		if asSMTPError(t, err).Kind != Temporary || connections != 1 {
+		if failed(t, err).Reply.Code != 421 || connections != 1 {
 			t.Errorf("%v, %d connections", err, connections)
 		}
 	default:
-		if asSMTPError(t, err).Kind != Uncertain || connections != 1 {
+		if !isUncertain(failed(t, err)) || connections != 1 {
 			t.Errorf("%v, %d connections", err, connections)
 		}
 	}
 }
 
 // A server that fails every connection gets two tries, not more.
-func TestSMTPReplacementIsTriedOnce(t *testing.T) {
-	fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, connection, mail int) string {
-		if at == atMAIL && (connection > 1 || mail > 1) {
+func TestReplacementIsTriedOnce(t *testing.T) {
+	fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, mail int) string {
+		if at == AtMAIL && (connection > 1 || mail > 1) {
 			return fakeEOF
 		}
 		return ""
 	}}).start(t)
-	provider := openSMTP(t, fake.port())
-	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+	pool := testPool(t, fake)
+	if _, err := send(t, pool, testMessage()); err != nil {
 		t.Fatal(err)
 	}
-	_, err := provider.Send(shortly(t), smtpMessage())
-	if failure := asSMTPError(t, err); failure.Kind != Temporary {
+	_, err := send(t, pool, testMessage())
+	if !isTemporary(failed(t, err)) {
 		t.Error(err)
 	}
 	if connections, _, _ := fake.seen(); connections != 2 {
@@ -284,9 +268,9 @@ func TestSMTPReplacementIsTriedOnce(t *testing.T) {
 	}
 }
 
-func idleSession(t testing.TB, p *smtpProvider) *smtpSession {
+func idleSession(t testing.TB, p *Pool) *session {
 	t.Helper()
-	idle := p.pool.seats.AcquireAllIdle()
+	idle := p.slots.AcquireAllIdle()
 	if len(idle) != 1 {
 		t.Fatalf("%d idle connections", len(idle))
 	}
@@ -305,7 +289,7 @@ func countCommands(commands []string, verb string) (n int) {
 
 // After a refusal the connection goes on with RSET, unless the server is left
 // waiting for a message that must not come.
-func TestSMTPAfterRefusal(t *testing.T) {
+func TestAfterRefusal(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		extensions  []string
@@ -319,29 +303,30 @@ func TestSMTPAfterRefusal(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var friendly atomic.Bool
-			fake := (&fakeSMTP{extensions: test.extensions, answer: func(at smtpStage, _, _ int) string {
+			fake := (&fakeServer{extensions: test.extensions, answer: func(at Stage, _, _ int) string {
 				switch {
 				case friendly.Load():
-				case at == atRCPT:
+				case at == AtRCPT:
 					return "550 5.1.1 no such user"
-				case at == atDATA:
+				case at == AtDATA:
 					return test.data
 				}
 				return ""
 			}}).start(t)
-			provider := openSMTP(t, fake.port())
-			_, err := provider.Send(shortly(t), smtpMessage())
-			if failure := asSMTPError(t, err); failure.Kind != Recipient || failure.Stage != "RCPT TO" || failure.Code != "550 5.1.1" {
+			pool := testPool(t, fake)
+			_, err := send(t, pool, testMessage())
+			if failure := failed(t, err); failure.Stage != AtRCPT || failure.Reply.Code != 550 || failure.Reply.Enhanced != "5.1.1" {
 				t.Fatal(err)
 			}
 			if _, _, mails := fake.seen(); len(mails) != 0 {
 				t.Fatalf("delivered %q", mails)
 			}
-			if kept := int(provider.pool.seats.Stat().TotalResources()); kept != 2-test.connections {
-				t.Errorf("%d connections are kept", kept)
-			}
+			eventually(t, "what the server owed has come", func() bool {
+				stat := pool.slots.Stat()
+				return stat.AcquiredResources() == 0 && int(stat.IdleResources()) == 2-test.connections
+			})
 			friendly.Store(true)
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Fatal(err)
 			}
 			connections, commands, mails := fake.seen()
@@ -353,50 +338,48 @@ func TestSMTPAfterRefusal(t *testing.T) {
 }
 
 // Trouble after the accepting 250 is no trouble of the mail's.
-func TestSMTPTroubleAfterAcceptance(t *testing.T) {
+func TestTroubleAfterAcceptance(t *testing.T) {
 	for _, stunt := range []string{fakeEOF, fakeReset} {
-		fake := &fakeSMTP{extensions: []string{"PIPELINING"}}
-		fake.answer = func(at smtpStage, _, mail int) string {
+		fake := &fakeServer{extensions: []string{"PIPELINING"}}
+		fake.answer = func(at Stage, _, mail int) string {
 			if at == 0 {
 				return stunt
 			}
 			return ""
 		}
 		fake.start(t)
-		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxMessages = 1 })
+		pool := testPool(t, fake, func(c *Config) { c.MaxMessages = 1 })
 		for range 3 {
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Error(err)
 			}
 		}
-		if err := provider.Close(); err != nil {
-			t.Error(err)
-		}
+		pool.Close()
 		if connections, commands, mails := fake.seen(); connections != 3 || len(mails) != 3 || countCommands(commands, "QUIT") != 3 {
 			t.Errorf("%d connections, %d mails, %q", connections, len(mails), commands)
 		}
 	}
 }
 
-func TestSMTPWhatTheServerSaidBefore(t *testing.T) {
+func TestWhatTheServerSaidBefore(t *testing.T) {
 	t.Run("too large", func(t *testing.T) {
-		fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
+		fake := (&fakeServer{extensions: []string{"SIZE 500"}}).start(t)
+		_, err := send(t, testPool(t, fake), testMessage())
 		_, commands, _ := fake.seen()
-		if asSMTPError(t, err).Kind != Content || countCommands(commands, "MAIL") != 0 {
+		if large := new(SizeError); !errors.As(err, &large) || failed(t, err).Stage != AtMAIL || large.Limit != 500 || countCommands(commands, "MAIL") != 0 {
 			t.Errorf("%v %q", err, commands)
 		}
 	})
 	t.Run("recipient needs SMTPUTF8", func(t *testing.T) {
-		message := smtpMessage()
+		message := testMessage()
 		message.To = "ünïcode@xn--exmple-cua.com"
-		fake := (&fakeSMTP{}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
-		if asSMTPError(t, err).Kind != Recipient || strings.Contains(err.Error(), "ünï") {
+		fake := (&fakeServer{}).start(t)
+		_, err := send(t, testPool(t, fake), message)
+		if failed(t, err).Stage != AtRCPT || !errors.Is(err, ErrNoUTF8) || strings.Contains(err.Error(), "ünï") {
 			t.Error(err)
 		}
-		fake = (&fakeSMTP{extensions: []string{"SMTPUTF8", "PIPELINING"}}).start(t)
-		if _, err := openSMTP(t, fake.port()).Send(shortly(t), message); err != nil {
+		fake = (&fakeServer{extensions: []string{"SMTPUTF8", "PIPELINING"}}).start(t)
+		if _, err := send(t, testPool(t, fake), message); err != nil {
 			t.Fatal(err)
 		}
 		_, commands, _ := fake.seen()
@@ -406,19 +389,19 @@ func TestSMTPWhatTheServerSaidBefore(t *testing.T) {
 		}
 	})
 	t.Run("sender needs SMTPUTF8", func(t *testing.T) {
-		message := smtpMessage()
+		message := testMessage()
 		message.ReplyTo.Address = "hülfe@acme.example"
-		fake := (&fakeSMTP{}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
-		if asSMTPError(t, err).Kind != Configuration {
+		fake := (&fakeServer{}).start(t)
+		_, err := send(t, testPool(t, fake), message)
+		if failed(t, err).Stage != AtMAIL || !errors.Is(err, ErrNoUTF8) {
 			t.Error(err)
 		}
 	})
 	t.Run("quoted local part", func(t *testing.T) {
-		message := smtpMessage()
-		message.To = "foo.@docomo.ne.jp"
-		fake := (&fakeSMTP{}).start(t)
-		if _, err := openSMTP(t, fake.port()).Send(shortly(t), message); err != nil {
+		message := testMessage()
+		message.To = `"foo."@docomo.ne.jp`
+		fake := (&fakeServer{}).start(t)
+		if _, err := send(t, testPool(t, fake), message); err != nil {
 			t.Fatal(err)
 		}
 		_, commands, mails := fake.seen()
@@ -426,76 +409,76 @@ func TestSMTPWhatTheServerSaidBefore(t *testing.T) {
 			t.Errorf("%q\n%s", commands, mails[0])
 		}
 	})
-	for _, to := range []string{"a@example.com\r\nRCPT TO:<eve@example.com>", "no-at", "a\r\nDATA@example.com", ""} {
-		message := smtpMessage()
+	for _, to := range []string{"a@example.com>\r\nRCPT TO:<eve@example.com", "a\r\nDATA@example.com", "a\x00@example.com"} {
+		message := testMessage()
 		message.To = to
-		fake := (&fakeSMTP{}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
-		if connections, _, _ := fake.seen(); asSMTPError(t, err).Kind != Recipient || connections != 0 {
+		fake := (&fakeServer{}).start(t)
+		_, err := send(t, testPool(t, fake), message)
+		if connections, _, _ := fake.seen(); failed(t, err).Stage != AtRCPT || connections != 0 {
 			t.Errorf("%q: %v", to, err)
 		}
 	}
 }
 
-func TestSMTPConnectionLimits(t *testing.T) {
+func TestConnectionLimits(t *testing.T) {
 	t.Run("mails a connection", func(t *testing.T) {
-		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
-		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxMessages = 3 })
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).start(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxMessages = 3 })
 		for range 7 {
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Fatal(err)
 			}
 			// One that is spent is replaced before the next mail comes.
-			eventually(t, "there is a connection", func() bool { return provider.pool.seats.Stat().IdleResources() == 1 })
+			eventually(t, "there is a connection", func() bool { return pool.slots.Stat().IdleResources() == 1 })
 		}
-		provider.Close()
+		pool.Close()
 		if connections, commands, _ := fake.seen(); connections != 3 || countCommands(commands, "QUIT") != 3 {
 			t.Errorf("%d connections, %q", connections, commands)
 		}
 	})
 	t.Run("age and idleness", func(t *testing.T) {
-		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
-		provider := openSMTP(t, fake.port())
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).start(t)
+		pool := testPool(t, fake)
 		// One that nobody used goes, one that is only old is replaced.
-		for left, grow := range []func(*smtpSession){
-			func(s *smtpSession) { s.used = s.used.Add(-2 * smtpMaxIdle) },
-			func(s *smtpSession) { s.opened = s.opened.Add(-2 * smtpMaxAge) },
+		for left, grow := range []func(*session){
+			func(s *session) { s.used = s.used.Add(-2 * maxIdle) },
+			func(s *session) { s.opened = s.opened.Add(-2 * maxAge) },
 		} {
-			if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Fatal(err)
 			}
-			provider.pool.sweep()
-			old := idleSession(t, provider)
+			pool.sweep()
+			old := idleSession(t, pool)
 			grow(old)
-			provider.pool.sweep()
+			pool.sweep()
 			eventually(t, "the connection is closed", func() bool {
-				return fake.openConnections() == left && int(provider.pool.seats.Stat().IdleResources()) == left
+				return fake.openConnections() == left && int(pool.slots.Stat().IdleResources()) == left
 			})
-			if left > 0 && idleSession(t, provider) == old {
+			if left > 0 && idleSession(t, pool) == old {
 				t.Error("an old connection stays")
 			}
 		}
 	})
 	t.Run("all busy", func(t *testing.T) {
-		fake := (&fakeSMTP{answer: func(at smtpStage, _, _ int) string {
-			if at == atDot {
+		fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+			if at == AtDot {
 				return fakeStall
 			}
 			return ""
 		}}).start(t)
-		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxConnections = 1 })
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections = 1 })
 		ctx, cancel := context.WithCancel(shortly(t))
 		first := make(chan error)
-		go func() { _, err := provider.Send(ctx, smtpMessage()); first <- err }()
+		go func() { _, err := sendWithin(ctx, pool, testMessage()); first <- err }()
 		eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return countCommands(commands, "DATA") == 1 })
 		short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancelShort()
-		_, err := provider.Send(short, smtpMessage())
-		if failure := asSMTPError(t, err); failure.Kind != Temporary || !strings.Contains(failure.Hint, "maxConnections") {
+		_, err := sendWithin(short, pool, testMessage())
+		if failure := failed(t, err); !isTemporary(failure) || !strings.Contains(err.Error(), "all 1 connections") {
 			t.Error(err)
 		}
 		cancel()
-		if failure := asSMTPError(t, <-first); failure.Kind != Uncertain {
+		if failure := failed(t, <-first); !isUncertain(failure) {
 			t.Error(failure)
 		}
 	})
@@ -503,28 +486,28 @@ func TestSMTPConnectionLimits(t *testing.T) {
 
 // Close lets mails under way end, takes leave of the server, and leaves nothing
 // behind.
-func TestSMTPClose(t *testing.T) {
+func TestClose(t *testing.T) {
 	before := runtime.NumGoroutine()
 	t.Run("", func(t *testing.T) {
 		hold := make(chan struct{})
-		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, connection, mail int) string {
-			if at == atDot && mail == 2 {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, mail int) string {
+			if at == AtDot && mail == 2 {
 				<-hold
 			}
 			return ""
 		}}).start(t)
-		provider := openSMTP(t, fake.port())
-		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		pool := testPool(t, fake)
+		if _, err := send(t, pool, testMessage()); err != nil {
 			t.Fatal(err)
 		}
 		sent := make(chan error)
-		go func() { _, err := provider.Send(shortly(t), smtpMessage()); sent <- err }()
+		go func() { _, err := send(t, pool, testMessage()); sent <- err }()
 		eventually(t, "the second is under way", func() bool { _, commands, _ := fake.seen(); return countCommands(commands, "DATA") == 2 })
 		closed := make(chan struct{})
-		go func() { provider.Close(); close(closed) }()
+		go func() { pool.Close(); close(closed) }()
 		eventually(t, "the pool is closing", func() bool {
-			_, err := provider.Send(shortly(t), smtpMessage())
-			return err != nil && asSMTPError(t, err).Kind == Temporary
+			_, err := send(t, pool, testMessage())
+			return errors.Is(err, ErrClosed)
 		})
 		select {
 		case <-closed:
@@ -536,7 +519,7 @@ func TestSMTPClose(t *testing.T) {
 			t.Error(err)
 		}
 		<-closed
-		provider.Close() // a second time does no harm
+		pool.Close() // a second time does no harm
 		_, commands, _ := fake.seen()
 		if countCommands(commands, "QUIT") != fakeConnections(fake) {
 			t.Errorf("%q", commands)
@@ -545,47 +528,47 @@ func TestSMTPClose(t *testing.T) {
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-func fakeConnections(f *fakeSMTP) int { n, _, _ := f.seen(); return n }
+func fakeConnections(f *fakeServer) int { n, _, _ := f.seen(); return n }
 
 // A connection that a cancelled mail has put its hands on is not used again.
-func TestSMTPCancelledConnectionIsSpent(t *testing.T) {
+func TestCancelledConnectionIsSpent(t *testing.T) {
 	client, server := net.Pipe()
 	defer server.Close()
-	session := &smtpSession{conn: &boundedConn{Conn: client}}
+	session := &session{conn: &boundedConn{Conn: client}}
 	ctx, cancel := context.WithCancel(t.Context())
-	session.release(session.bind(ctx))
+	session.unbind(session.bind(ctx))
 	if session.broken {
 		t.Error("nothing was cancelled")
 	}
 	stop := session.bind(ctx)
 	cancel()
-	session.release(stop)
+	session.unbind(stop)
 	if !session.broken {
 		t.Error("its deadline may still be changed from behind")
 	}
 }
 
 // A mail takes a connection that is there before it opens another.
-func TestSMTPIdleConnectionGoesFirst(t *testing.T) {
+func TestIdleConnectionGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}, answer: func(at smtpStage, connection, mail int) string {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, mail int) string {
 			switch {
-			case at == atDot && connection == 1 && mail == 1:
+			case at == AtDot && connection == 1 && mail == 1:
 				time.Sleep(time.Second)
-			case at == atGreeting && connection == 2:
+			case at == AtGreeting && connection == 2:
 				time.Sleep(2 * time.Second)
 				return "554 not you"
 			}
 			return ""
 		}}).prepare(t)
-		provider := openPiped(t, fake)
+		pool := testPool(t, fake)
 		var group sync.WaitGroup
 		for range 2 {
-			group.Go(func() { _, _ = provider.Send(shortly(t), smtpMessage()) })
+			group.Go(func() { _, _ = send(t, pool, testMessage()) })
 			synctest.Wait()
 		}
 		group.Wait()
-		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		if _, err := send(t, pool, testMessage()); err != nil {
 			t.Fatal(err)
 		}
 		if connections, _, mails := fake.seen(); connections != 2 || len(mails) != 2 {
@@ -595,19 +578,19 @@ func TestSMTPIdleConnectionGoesFirst(t *testing.T) {
 }
 
 // Nobody has to send for idle connections to be closed in the end.
-func TestSMTPIdleConnectionsAreSwept(t *testing.T) {
+func TestIdleConnectionsAreSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).prepare(t)
-		provider := openPiped(t, fake)
-		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).prepare(t)
+		pool := testPool(t, fake)
+		if _, err := send(t, pool, testMessage()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(smtpMaxIdle - time.Second)
+		time.Sleep(maxIdle - time.Second)
 		synctest.Wait()
 		if fake.openConnections() != 1 {
 			t.Error("closed too early")
 		}
-		time.Sleep(smtpSweepGap + 2*time.Second)
+		time.Sleep(sweepGap + 2*time.Second)
 		synctest.Wait()
 		if fake.openConnections() != 0 {
 			t.Error("not closed")
@@ -619,49 +602,48 @@ func TestSMTPIdleConnectionsAreSwept(t *testing.T) {
 }
 
 // A mail is not begun that could only end uncertain.
-func TestSMTPHandsOverWhatItHasTimeFor(t *testing.T) {
+func TestHandsOverWhatItHasTimeFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fake := (&fakeSMTP{extensions: []string{"PIPELINING"}}).prepare(t)
-		fake.answer = func(stage smtpStage, _, _ int) string {
-			if stage == atGreeting {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).prepare(t)
+		fake.answer = func(stage Stage, _, _ int) string {
+			if stage == AtGreeting {
 				time.Sleep(900 * time.Millisecond)
 			}
 			return ""
 		}
-		provider := openSMTP(t, 25)
-		provider.pool.server.dial = fake.dial
+		pool := testPool(t, fake)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := provider.Send(ctx, smtpMessage())
-		if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Stage != "connect" {
+		_, err := sendWithin(ctx, pool, testMessage())
+		if failure := failed(t, err); failure.Stage != AtConnect || !errors.Is(failure, ErrTooLate) {
 			t.Error(failure)
 		}
 		if _, commands, _ := fake.seen(); countCommands(commands, "MAIL") != 0 {
 			t.Errorf("the mail was begun: %q", commands)
 		}
 		// The connection serves the next one.
-		if _, err := provider.Send(t.Context(), smtpMessage()); err != nil {
+		if _, err := sendWithin(t.Context(), pool, testMessage()); err != nil {
 			t.Error(err)
 		}
 		if connections, _, mails := fake.seen(); connections != 1 || len(mails) != 1 {
 			t.Errorf("%d connections and %d mails", connections, len(mails))
 		}
-		provider.Close()
+		pool.Close()
 	})
 }
 
 // What a server says without being asked must not be taken for the answer to a
 // later command.
-func TestSMTPUnaskedReply(t *testing.T) {
-	fake := (&fakeSMTP{answer: func(stage smtpStage, _, _ int) string {
-		if stage == atEHLO {
+func TestUnaskedReply(t *testing.T) {
+	fake := (&fakeServer{answer: func(stage Stage, _, _ int) string {
+		if stage == AtEHLO {
 			return "250 fake\r\n250 2.1.0 Ok"
 		}
 		return ""
 	}}).start(t)
-	provider := openSMTP(t, fake.port())
-	_, err := provider.Send(shortly(t), smtpMessage())
-	if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Stage != atEHLO.String() {
+	pool := testPool(t, fake)
+	_, err := send(t, pool, testMessage())
+	if failure := failed(t, err); !isTemporary(failure) || failure.Stage != AtEHLO {
 		t.Errorf("%v", failure)
 	}
 	if len(fake.mails) > 0 {

@@ -1,6 +1,7 @@
-package providers
+package smtp
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,34 +12,32 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
-
-	"logto-email-relay/settings"
 )
 
-// realSMTP is a server of another make.
-type realSMTP struct {
+// otherServer is a server of another make.
+type otherServer struct {
 	mutex       sync.Mutex
 	connections int
 	mails       map[string]int // by recipient
 	raw         []string
 }
 
-type realSMTPSession struct {
-	server *realSMTP
+type otherServerSession struct {
+	server *otherServer
 	known  bool
 	to     string
 }
 
-func (r *realSMTP) NewSession(*smtp.Conn) (smtp.Session, error) {
+func (r *otherServer) NewSession(*smtp.Conn) (smtp.Session, error) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	r.connections++
-	return &realSMTPSession{server: r}, nil
+	return &otherServerSession{server: r}, nil
 }
 
-func (s *realSMTPSession) AuthMechanisms() []string { return []string{sasl.Plain} }
+func (s *otherServerSession) AuthMechanisms() []string { return []string{sasl.Plain} }
 
-func (s *realSMTPSession) Auth(string) (sasl.Server, error) {
+func (s *otherServerSession) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, user, password string) error {
 		if user != "relay" || password != "pa55-word-of-the-relay" {
 			return errors.New("no")
@@ -48,14 +47,14 @@ func (s *realSMTPSession) Auth(string) (sasl.Server, error) {
 	}), nil
 }
 
-func (s *realSMTPSession) Mail(string, *smtp.MailOptions) error {
+func (s *otherServerSession) Mail(string, *smtp.MailOptions) error {
 	if !s.known {
 		return smtp.ErrAuthRequired
 	}
 	return nil
 }
 
-func (s *realSMTPSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+func (s *otherServerSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if to == "unknown@example.net" {
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such user"}
 	}
@@ -63,7 +62,7 @@ func (s *realSMTPSession) Rcpt(to string, _ *smtp.RcptOptions) error {
 	return nil
 }
 
-func (s *realSMTPSession) Data(body io.Reader) error {
+func (s *otherServerSession) Data(body io.Reader) error {
 	raw, err := io.ReadAll(body)
 	if err != nil {
 		return err
@@ -75,14 +74,14 @@ func (s *realSMTPSession) Data(body io.Reader) error {
 	return nil
 }
 
-func (s *realSMTPSession) Reset()        { s.to = "" }
-func (s *realSMTPSession) Logout() error { return nil }
+func (s *otherServerSession) Reset()        { s.to = "" }
+func (s *otherServerSession) Logout() error { return nil }
 
-func startRealSMTP(t *testing.T, authority *testAuthority) (*realSMTP, int) {
+func startOtherServer(t *testing.T, config *tls.Config) (*otherServer, string) {
 	t.Helper()
-	backend := &realSMTP{mails: map[string]int{}}
+	backend := &otherServer{mails: map[string]int{}}
 	server := smtp.NewServer(backend)
-	server.Domain, server.TLSConfig, server.EnableSMTPUTF8 = "real.example", authority.server, true
+	server.Domain, server.TLSConfig, server.EnableSMTPUTF8 = "real.example", config, true
 	server.MaxMessageBytes = 1 << 20
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -92,42 +91,39 @@ func startRealSMTP(t *testing.T, authority *testAuthority) (*realSMTP, int) {
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Close(); <-served })
-	return backend, listener.Addr().(*net.TCPAddr).Port
+	return backend, listener.Addr().String()
 }
 
 // Many mails at a time over few connections, with STARTTLS and a login: each
 // arrives once, and the unknown recipients among them disturb nobody.
-func TestSMTPManyAtATime(t *testing.T) {
-	authority := newTestAuthority(t)
-	backend, port := startRealSMTP(t, authority)
-	provider := openSMTP(t, port, withLogin, func(s *SMTPSettings) {
-		s.TLS.CA = settings.Texts{authority.pem}
-		s.RequireTLS = true
-		s.MaxConnections = 5
-		s.MaxMessages = 0
+func TestManyAtATime(t *testing.T) {
+	config, client := testCertificate(t)
+	backend, address := startOtherServer(t, config)
+	dialer := Dialer{Network: "tcp", Address: address}
+	pool := testPool(t, new(fakeServer).prepare(t), withLogin, func(c *Config) {
+		c.Dial, c.TLS, c.TLSMode, c.ClearTextLogin = dialer.Dial, client, TLSRequired, false
+		c.MaxConnections, c.MaxMessages = 5, 0
 	})
 	const senders, each = 24, 15
 	var group sync.WaitGroup
 	for sender := range senders {
 		group.Go(func() {
 			for i := range each {
-				message := smtpMessage()
+				message := testMessage()
 				message.To = fmt.Sprintf("user-%d-%d@example.net", sender, i)
 				unknown := i%5 == 4
 				if unknown {
 					message.To = "unknown@example.net"
 				}
-				receipt, err := provider.Send(shortly(t), message)
+				_, err := send(t, pool, message)
 				if unknown {
-					if failure, ok := err.(*Error); !ok || failure.Kind != Recipient {
+					if e, ok := err.(*Error); !ok || e.Stage != AtRCPT || e.Reply.Enhanced != "5.1.1" {
 						t.Errorf("%v", err)
 					}
 					continue
 				}
 				if err != nil {
 					t.Error(err)
-				} else if receipt.ID != message.MessageID {
-					t.Errorf("%+v", receipt)
 				}
 			}
 		})
