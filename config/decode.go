@@ -280,11 +280,15 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 	d.refused(target.UnmarshalText([]byte(text)), n, path, t)
 }
 
+var digits = regexp.MustCompile(`^[0-9]{1,9}$`)
+
 // setScalar sets a text, a truth value or a number. What came out of ${…} is a
-// text at first and may stand for the others.
+// text at first and may stand for the others, and so may digits in quotes, which
+// nodemailer takes.
 func setScalar(n *node, v reflect.Value) (fits bool) {
 	value := reflect.ValueOf(n.scalar)
-	if text, isText := n.scalar.(string); isText && n.reference != "" && v.Kind() != reflect.String {
+	text, isText := n.scalar.(string)
+	if isText && v.Kind() != reflect.String && (n.reference != "" || v.CanInt() && digits.MatchString(text)) {
 		value = reflect.ValueOf(scalarOf(text))
 	}
 	switch {

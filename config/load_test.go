@@ -361,3 +361,18 @@ func TestPipesAreNotRead(t *testing.T) {
 		}
 	}
 }
+
+// A file's name may hold what a terminal would obey.
+func TestNamesOfFilesArePrintable(t *testing.T) {
+	name := "\x1b]0;x\a\u202e.json"
+	_, missing := Load(filepath.Join(t.TempDir(), name), variables())
+	_, wrong := Parse(name, []byte(file("http\x1b[2J", `1`, "providers", `[{"type": "http", "url": "https://a.example", "headers": {"a\u001b[2J": "x\n"}}]`)), variables())
+	for _, err := range []error{missing, wrong} {
+		if err == nil || strings.ContainsAny(strings.ReplaceAll(err.Error(), "\n", ""), "\x1b\a\u202e") {
+			t.Errorf("got %q", err)
+		}
+	}
+	if !errors.Is(missing, fs.ErrNotExist) {
+		t.Errorf("got %v", missing)
+	}
+}

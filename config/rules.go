@@ -26,6 +26,9 @@ var patterns = map[string]*regexp.Regexp{
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
 	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
 		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
+	// Names of containers have underscores, which DNS itself does not mind.
+	"serverhost": regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*` +
+		`[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?$`),
 	"rate": regexp.MustCompile(`^[1-9][0-9]{0,8}/[0-9]`),
 }
 
@@ -49,7 +52,7 @@ var ruleWords = map[string]string{
 	"httpsurl":             `write an address that begins with https://, such as "https://acme.example/logo.png"`,
 	"ip":                   `write an IP address such as "192.0.2.10"`,
 	"fqdn":                 `write a domain such as "mg.acme.example"`,
-	"hostname_rfc1123|ip":  `write a host name such as "smtp.example.com" or an IP address`,
+	"serverhost|ip":        `write a host name such as "smtp.example.com" or an IP address`,
 	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
 	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
 	"hexcolor":             `write a colour such as "#5d34f2"`,

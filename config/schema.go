@@ -136,7 +136,11 @@ func scalarSchema(name string) func(rules string) *jsonschema.Schema {
 				value.Maximum = json.Number(parameter)
 			}
 		}
-		return orReference(value)
+		schema := orReference(value)
+		if name == "integer" {
+			schema.AnyOf[1].Pattern += "|^[0-9]+$"
+		}
+		return schema
 	}
 }
 

@@ -91,7 +91,8 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 			"customHeaders": {"X-One": "1", "X-Two": ["2", "3"]}}]`),
 		"more headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": `+authority+`}, "connectionTimeout": 5000,
 			"customHeaders": [{"key": "X-One", "value": "1"}]}]`),
-		"empty optional texts": file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
+		"what nodemailer takes": file("providers", `[{"type": "smtp", "host": "mail_server", "port": "587"}]`),
+		"empty optional texts":  file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
 		"route": file("routes", `[{"locales": ["pt"], "providers": ["smtp"], "sender": {"from": "a@b.example"},
 			"branding": {"color": "#123456"}}]`),
 	} {
@@ -138,7 +139,8 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{file("providers", `[{"type": "smpt", "host": "smtp.example.com"}]`), "providers[0].type", `did you mean "smtp"?`},
 		{file("providers", `[{"type": "smtp"}]`), "providers[0].host", "this is needed; write a text"},
 		{smtp(`"prot": 587`), "providers[0].prot", `did you mean "port"?`},
-		{smtp(`"port": "587"`), "providers[0].port", "write a whole number, without quotes"},
+		{smtp(`"port": "587a"`), "providers[0].port", "write a whole number, without quotes"},
+		{smtp(`"port": "five"`), "providers[0].port", "write a whole number, without quotes"},
 		{smtp(`"port": 70000`), "providers[0].port", "at most 65535"},
 		{smtp(`"port": 587.5`), "providers[0].port", "write a whole number, not 587.5"},
 		{smtp(`"secure": "yes"`), "providers[0].secure", "write true or false"},
@@ -176,7 +178,7 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 // expectProblem wants one problem and no other.
 func expectProblem(t *testing.T, text, key, says string) {
 	t.Helper()
-	_, err := Parse("config.json", []byte(text), variables())
+	_, err := Parse("config.json", []byte(text), variables("key", "x"))
 	mistakes, ok := err.(*Error)
 	if !ok {
 		t.Fatalf("got %v for\n%s", err, text)

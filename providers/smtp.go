@@ -27,7 +27,7 @@ import (
 // else that is the machine's own name.
 type SMTPSettings struct {
 	Common
-	Host string `json:"host" validate:"required,hostname_rfc1123|ip"`
+	Host string `json:"host" validate:"required,serverhost|ip"`
 	// Port is 587 when not given, 465 with "secure": true.
 	Port int `json:"port" validate:"gte=0,lte=65535"`
 	// Secure means TLS from the first byte; without it the port decides.
