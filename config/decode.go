@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"fmt"
 	"math"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -42,6 +43,7 @@ type keyed struct{ key, value place }
 // included.
 type field struct {
 	key      string
+	name     string // that of the field in Go, with its package and struct
 	index    []int
 	kind     reflect.Type
 	validate string
@@ -62,7 +64,7 @@ func fieldsOf(t reflect.Type) []field {
 				fields = append(fields, inner)
 			}
 		case f.IsExported() && key != "" && key != "-":
-			fields = append(fields, field{key, []int{i}, f.Type,
+			fields = append(fields, field{key, path.Base(t.PkgPath()) + "." + t.Name() + "." + f.Name, []int{i}, f.Type,
 				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future"), f.Tag.Get("file")})
 		}
 	}

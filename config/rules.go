@@ -62,6 +62,9 @@ var ruleWords = map[string]string{
 	"urlscheme":            `write a URL scheme in lower case, such as "https"; schemes that run code are not allowed`,
 	"hostpattern":          `write a domain such as "acme.example" or "*.acme.example", and one with other letters in its xn-- form`,
 	"oneline":              "write one line, without control characters",
+	"choice":               "write one of: %s",
+	"usagetype":            "write one of Logto's message types",
+	"messagetype":          "write one of Logto's message types",
 	"rate":                 `write a number and a time such as "10/10m"`,
 }
 
@@ -112,6 +115,8 @@ func newValidator() *validator.Validate {
 		rules[name] = pattern.MatchString
 	}
 	maps.Copy(rules, map[string]func(string) bool{
+		// These are for the schema. What they mean is checked with words that help more.
+		"messagetype": anyText, "usagetype": anyText, "choice": anyText,
 		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "rate": isRate, "urlscheme": isLinkScheme,
 	})
 	for name, rule := range rules {
@@ -120,6 +125,8 @@ func newValidator() *validator.Validate {
 	}
 	return v
 }
+
+func anyText(string) bool { return true }
 
 func isHTTPS(text string) bool {
 	u, err := url.Parse(text)

@@ -2,14 +2,18 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/pem"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"logto-email-relay/providers"
 )
 
 func compiledSchema(t *testing.T) *jsonschema.Schema {
@@ -153,6 +157,8 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{smtp(`"apiKey": "from another type"`), "providers[0].apiKey", "unknown key"},
 		{smtp(`"templates": [{"usageType": "SignIn", "subject": "s", "content": "c", "type": "text/html"}]`),
 			"providers[0].templates[0].type", "unknown key"},
+		{file("routes", `[{"types": ["Signin"]}]`), "routes[0].types[0]", `did you mean "SignIn"?`},
+		{smtp(`"auth": {"user": "u", "pass": "p", "method": "NTLM"}`), "providers[0].auth.method", "PLAIN"},
 		{file("routes", `{}`), "routes", "write a list in brackets"},
 		{file("routes", `[{"domain": ["qq.com"]}]`), "routes[0].domain", `did you mean "domains"?`},
 		{file("routes", `[{"domains": "qq.com"}]`), "routes[0].domains", "write a list of texts"},
@@ -186,4 +192,53 @@ func expectProblem(t *testing.T, text, key, says string) {
 	if len(mistakes.Problems) != 1 || mistakes.Problems[0].Key != key || !strings.Contains(mistakes.Problems[0].Text, says) {
 		t.Errorf("want %s: …%s…\ngot  %v", key, says, err)
 	}
+}
+
+// Editors offer the types of providers and of messages, and say what a key is for.
+func TestTheSchemaHelpsEditors(t *testing.T) {
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct {
+		Description, Const string
+		Enum               []any
+		Items, If, Then    *schema
+		Properties         map[string]*schema
+		AllOf, AnyOf       []*schema
+	}
+	var root schema
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	entry := root.Properties["providers"].Items
+	if types := entry.Properties["type"].Enum; len(types) != len(providers.Types()) || len(entry.AllOf) != len(types) {
+		t.Errorf("types %v, and keys of %d", types, len(entry.AllOf))
+	}
+	smtp := entry.AllOf[0].Then.Properties
+	for name, enum := range map[string][]any{
+		"usageType":   smtp["templates"].Items.Properties["usageType"].AnyOf[0].Enum,
+		"types":       root.Properties["routes"].Items.Properties["types"].Items.AnyOf[0].Enum,
+		"auth.method": smtp["auth"].Properties["method"].AnyOf[0].Enum,
+	} {
+		if !slices.Contains(enum, any(map[string]string{"auth.method": "SCRAM-SHA-256"}[name])) && !slices.Contains(enum, any("MfaVerification")) {
+			t.Errorf("%s: %v", name, enum)
+		}
+	}
+	var visit func(*schema, string)
+	visit = func(s *schema, path string) {
+		for key, property := range s.Properties {
+			if property.Description == "" {
+				t.Errorf("%s.%s has no description", path, key)
+			}
+			visit(property, path+"."+key)
+		}
+		if s.Items != nil {
+			visit(s.Items, path+"[]")
+		}
+		for _, rule := range s.AllOf {
+			visit(rule.Then, path+" "+rule.If.Properties["type"].Const)
+		}
+	}
+	visit(&root, "")
 }

@@ -14,7 +14,7 @@ import (
 type Server struct {
 	// Address is where to listen, "host:port" or ":port".
 	Address string `json:"address" validate:"required,hostname_port|listen"`
-	// Authorization are the accepted values of the Authorization header, whole
+	// Authorization are the accepted values of the header of that name, whole
 	// and byte for byte. Two of them let a token be changed without an outage.
 	Authorization []settings.Secret `json:"authorization"`
 	// AllowedIPs are the callers that may use the webhook; everybody when empty.
