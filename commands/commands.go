@@ -159,7 +159,7 @@ func (s *environment) build() (config.Loaded, *app.Graph, error) {
 	if err != nil {
 		return loaded, nil, err
 	}
-	g, err := app.Build(loaded.Config, nil, nil)
+	g, err := app.Build(loaded.Config, nil, nil, nil)
 	return loaded, g, err
 }
 

@@ -67,7 +67,7 @@ func TestSearchAmongMillions(t *testing.T) {
 }
 
 func searchAmong(t *testing.T, s Settings) {
-	const step = 10_000
+	const step = 1000
 	r, all := opened(t, s), *millions*1_000_000
 	r.ready(t)
 	if r.db.file != "" {
@@ -88,7 +88,7 @@ func searchAmong(t *testing.T, s Settings) {
 		if err := r.commit(insert, rows); err != nil {
 			t.Fatal(err)
 		}
-		if (i/step)%50 == 49 {
+		if (i/step)%500 == 499 {
 			fmt.Printf("%d of %d deliveries after %v\n", i+step, all, time.Since(begin).Round(time.Second))
 		}
 	}

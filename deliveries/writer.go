@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -79,6 +80,18 @@ type State struct {
 	// that began.
 	Behind error
 	Since  time.Time
+}
+
+// String tells people how it stands.
+func (s State) String() string {
+	text := "written"
+	if s.Behind != nil {
+		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
+	}
+	if s.Lost > 0 {
+		text += fmt.Sprintf("; %d are lost", s.Lost)
+	}
+	return text
 }
 
 var errSlow = errors.New("the database takes longer than 100 ms")
