@@ -87,8 +87,12 @@ func (q *Query) sql(s *Settings) (text string, args []any, err error) {
 		conditions = append(conditions, column+" = "+value(clean(wanted)))
 	}
 	if q.To != "" {
+		to := clean(q.To)
+		if travels, err := mail.ParseRecipient(to); err == nil {
+			to = travels
+		}
 		var all []string
-		for _, recipient := range s.recipients(clean(q.To)) {
+		for _, recipient := range s.recipients(to) {
 			all = append(all, value(recipient))
 		}
 		conditions = append(conditions, "recipient IN ("+strings.Join(all, ", ")+")")
