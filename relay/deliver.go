@@ -38,13 +38,20 @@ type delivery struct {
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
-// delivery has a reason why not. The context must have a deadline.
+// delivery has a reason why not. Either way that is recorded when it returns. The
+// context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	d := r.begin(&request)
+	if r.recorder != nil {
+		r.recorder.Begin(&d.Delivery)
+	}
 	if !d.attemptAll(ctx) {
 		d.conclude()
 	}
 	d.Duration = time.Since(d.Time)
+	if r.recorder != nil {
+		r.recorder.Finish(ctx, &d.Delivery)
+	}
 	return &d.Delivery
 }
 
