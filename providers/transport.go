@@ -35,6 +35,16 @@ const (
 	// idleConnection is when a connection without use is closed. Load balancers
 	// close theirs after 60 s; being earlier avoids sending into a closed one.
 	idleConnection = 55 * time.Second
+	// maxConnections bounds the connections that net/http takes for one request,
+	// one after the other. It takes another when one is of no use before the
+	// request has left, and has no bound of its own: a server that says goodbye to
+	// each would keep it dialing up to the deadline.
+	maxConnections = 10
+	// quietTime is how long a pooled connection must have been quiet before it is
+	// used again: what a server says too much it says in one go.
+	quietTime = time.Millisecond
+	// readerDelay bounds how long that may take to come about.
+	readerDelay = 500 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
 	// out in one write, and if that fails on a dead pooled connection, net/http
 	// knows that nothing has left and takes another connection.
@@ -62,7 +72,11 @@ func newAPI(c *Common) (*api, error) {
 	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
 	base := &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, c.network(), address)
+			conn, err := dialer.DialContext(ctx, c.network(), address)
+			if err != nil {
+				return nil, err
+			}
+			return &watched{Conn: conn}, nil
 		},
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    abandonedDial,
@@ -143,28 +157,120 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, errors.New("the request is not of a mail")
 	}
 	x.begun, x.method = true, request.Method
-	request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
+	if err := replayable(request); err != nil {
+		return nil, err
+	}
+	ctx, giveUp := context.WithCancelCause(request.Context())
+	defer giveUp(nil)
+	connections := 0
+	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			connections++
+			if connections > maxConnections {
+				giveUp(errNoUse)
+			}
+			if connections > 1 && request.Header.Get("Idempotency-Key") == "" {
+				// net/http begins again only with what nobody can have taken, unless
+				// the service knows a repeated request.
+				x.handedOver.Store(false)
+			}
+			settle(info)
+		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
 				x.handedOver.Store(true)
 			}
 		},
 	}))
-	if err := replayable(request); err != nil {
-		return nil, err
-	}
 	response, err := t.base.RoundTrip(request)
 	if err != nil {
+		if context.Cause(ctx) == errNoUse {
+			err = errNoUse
+		}
 		return nil, err
 	}
-	// What could not be read is treated as what was not said: the status has
-	// arrived, and each service's rules decide what it is worth alone.
-	x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	_ = response.Body.Close()
+	handedOver := x.handedOver.Load()
 	x.status, x.header = response.StatusCode, response.Header
+	if x.status == http.StatusSwitchingProtocols {
+		// What follows is no answer, and net/http lets it go on after the deadline.
+		_ = response.Body.Close()
+	} else {
+		stop := context.AfterFunc(ctx, func() { _ = response.Body.Close() })
+		// What could not be read is treated as what was not said: the status has
+		// arrived, and each service's rules decide what it is worth alone.
+		x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		stop()
+		_ = response.Body.Close()
+	}
+	if x.status <= 299 && !handedOver {
+		x.status, x.header, x.body = 0, nil, nil
+		x.handedOver.Store(true) // the rest may have left since
+		return nil, errUnasked
+	}
 	response.Body = io.NopCloser(bytes.NewReader(x.body))
 	response.ContentLength = int64(len(x.body))
 	return response, nil
+}
+
+var (
+	errNoUse   = errors.New("the server takes no request on any connection")
+	errUnasked = errors.New("an answer came before the request was complete")
+)
+
+// watched is a connection that knows since when its reader has been waiting for
+// the server.
+type watched struct {
+	net.Conn
+	since  atomic.Pointer[time.Time] // nil while it does not wait
+	closed atomic.Bool
+}
+
+// Close marks the connection as closed.
+func (c *watched) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// Read marks the time that it takes.
+func (c *watched) Read(b []byte) (int, error) {
+	now := time.Now()
+	c.since.Store(&now)
+	defer c.since.Store(nil)
+	return c.Conn.Read(b)
+}
+
+// isQuiet tells whether the reader has been waiting for a moment, and there is
+// nothing for it.
+func (c *watched) isQuiet() bool {
+	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); time.Sleep(quietTime / 4) {
+		if since := c.since.Load(); since != nil && time.Since(*since) >= quietTime {
+			return !hasUnread(c.Conn)
+		}
+	}
+	return false
+}
+
+// settle closes a pooled HTTP/1 connection that is not quiet before anything was
+// asked, such as one with a second answer to the request before: net/http would
+// take it for the answer to this one if it came to look late. On a closed
+// connection nothing is written, so that another one is taken.
+//
+// HTTP/2 knows by itself which answer belongs to which request.
+func settle(info httptrace.GotConnInfo) {
+	conn := info.Conn
+	for {
+		secured, ok := conn.(*tls.Conn)
+		if !ok {
+			break
+		}
+		if secured.ConnectionState().NegotiatedProtocol == "h2" {
+			return
+		}
+		conn = secured.NetConn()
+	}
+	if raw, ok := conn.(*watched); ok && info.Reused && !raw.isQuiet() {
+		_ = info.Conn.Close()
+	}
 }
 
 // replayable lets net/http replace a pooled connection that turns out to be
@@ -279,6 +385,8 @@ func (x *exchange) unreadable(m *mail.Message) *Error {
 // kindOfStatus is what a status means where the service does not say more.
 func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
+	case http.StatusSwitchingProtocols: // whatever it is that answers
+		return Uncertain
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
 		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusProxyAuthRequired,
 		http.StatusUnsupportedMediaType:
