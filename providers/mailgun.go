@@ -55,7 +55,7 @@ func (s *mailgunSettings) Sender() Sender { return Sender{From: s.From} }
 
 // Open makes the provider.
 func (s *mailgunSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.APIKey)
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func (s *postmarkSettings) Mails() []mail.ConnectorTemplate {
 
 // Open makes the provider.
 func (s *postmarkSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.ServerToken)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (s *resendSettings) Sender() Sender { return Sender{From: s.FromEmail} }
 
 // Open makes the provider.
 func (s *resendSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.APIKey)
 	if err != nil {
 		return nil, err
 	}

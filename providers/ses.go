@@ -86,7 +86,7 @@ func (s *sesSettings) Sender() Sender { return Sender{From: s.EmailAddress} }
 
 // Open makes the provider. Looking for credentials is left to the first mail.
 func (s *sesSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), settings.NewSecret(s.AccessKeyID), s.AccessKeySecret)
 	if err != nil {
 		return nil, err
 	}

@@ -58,8 +58,9 @@ type api struct {
 	base   *http.Transport
 }
 
-// newAPI makes the client that a provider's settings ask for.
-func newAPI(c *Common) (*api, error) {
+// newAPI makes the client that a provider's settings ask for. Logins are what it
+// signs in with, for services that quote it.
+func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	concurrent := c.Concurrent()
 	local, err := c.localAddr()
 	if err != nil {
@@ -98,7 +99,7 @@ func newAPI(c *Common) (*api, error) {
 	return &api{
 		base: base,
 		client: &http.Client{
-			Transport: recorder{base},
+			Transport: recorder{base, logins},
 			// A redirect is answered, not followed: it would take the
 			// credentials elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -122,6 +123,7 @@ type exchange struct {
 	status     int         // zero: no answer came
 	header     http.Header
 	body       []byte // at most maxAnswer
+	logins     []settings.Secret
 }
 
 type exchangeKey struct{}
@@ -148,7 +150,10 @@ func (a *api) request(ctx context.Context, method, url string, header http.Heade
 }
 
 // recorder fills the exchange of a request's context.
-type recorder struct{ base *http.Transport }
+type recorder struct {
+	base   *http.Transport
+	logins []settings.Secret
+}
 
 // RoundTrip sends the request and reads the answer, bounded.
 func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -156,7 +161,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("the request is not of a mail")
 	}
-	x.begun, x.method = true, request.Method
+	x.begun, x.method, x.logins = true, request.Method, t.logins
 	if err := replayable(request); err != nil {
 		return nil, err
 	}
@@ -352,7 +357,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	if e.Detail == "" && isStatus(e.Code) {
 		e.Detail = http.StatusText(x.status)
 	}
-	e.Detail = redactFor(m, e.Detail)
+	e.Detail = redactFor(m, e.Detail, x.logins)
 	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
@@ -362,19 +367,6 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 
 // machineWord is a code that may stand in a log as it is.
 var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Za-z0-9._-]{1,64})?)$`)
-
-// redactFor is Redact for words that may quote this message's recipient in a
-// form that does not look like an address; m is nil where no mail was sent.
-func redactFor(m *mail.Message, text string) string {
-	if m == nil {
-		return Redact(text)
-	}
-	quoted := quotedAddress(m.To)
-	for _, form := range []string{quoted, strings.ReplaceAll(quoted, `"`, `\"`), m.To} {
-		text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(form)).ReplaceAllLiteralString(text, "[address]")
-	}
-	return Redact(text)
-}
 
 // unreadable is a 2xx without what the service documents to come with it. The
 // mail may be on its way.
