@@ -165,9 +165,16 @@ func (p *postmark) Verify(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// postmarkMailbox writes a name without what would have to be escaped in it, which
+// Postmark does not read.
+func postmarkMailbox(a mail.Address) string {
+	a.Name = strings.NewReplacer(`"`, "'", `\`, "").Replace(a.Name)
+	return quotedMailbox(a)
+}
+
 func newPostmarkMail(m *mail.Message) postmarkMail {
 	mail := postmarkMail{
-		From: mailbox(m.From), To: quotedAddress(m.To), ReplyTo: mailbox(m.ReplyTo),
+		From: postmarkMailbox(m.From), To: quotedAddress(m.To), ReplyTo: postmarkMailbox(m.ReplyTo),
 		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML.String(),
 		MessageStream: "outbound", Tag: tag(m), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",

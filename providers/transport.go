@@ -42,7 +42,7 @@ const (
 	maxConnections = 10
 	// quietTime is how long a pooled connection must have been quiet before it is
 	// used again: what a server says too much it says in one go.
-	quietTime = time.Millisecond
+	quietTime = 2 * time.Millisecond
 	// readerDelay bounds how long that may take to come about.
 	readerDelay = 500 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
@@ -303,11 +303,14 @@ func (x *exchange) refusal(m *mail.Message, err error, table func(*exchange) Err
 	if x.status == 0 {
 		return x.networkError(err)
 	}
-	if x.status >= 200 && x.status <= 299 {
+	if x.is2xx() {
 		return nil
 	}
 	return x.failure(m, err, table(x))
 }
+
+// is2xx tells whether the status is one of success.
+func (x *exchange) is2xx() bool { return x.status >= 200 && x.status <= 299 }
 
 // verdict is refusal for a request of Verify, where there is no mail that could
 // be at fault or on its way.
@@ -339,6 +342,12 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
+	}
+	if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
+		e.Kind = Configuration
+		if e.Hint == "" {
+			e.Hint = "see what it says of the sender, its domain or the account"
+		}
 	}
 	if x.status >= 300 && x.status <= 399 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}

@@ -38,7 +38,7 @@ func serveRaw(t *testing.T, listener net.Listener, serve func(net.Conn)) {
 }
 
 // answersRaw reads requests and writes what answer returns for each.
-func answersRaw(answer func(request int) []string) func(net.Conn) {
+func answersRaw(answer func(request int) []string, said ...chan bool) func(net.Conn) {
 	return func(connection net.Conn) {
 		defer func() { _ = connection.Close() }()
 		reader := bufio.NewReader(connection)
@@ -52,6 +52,9 @@ func answersRaw(answer func(request int) []string) func(net.Conn) {
 				if _, err := io.WriteString(connection, part); err != nil {
 					return
 				}
+			}
+			for _, done := range said {
+				done <- true
 			}
 		}
 	}
@@ -149,7 +152,8 @@ func TestAnAnswerBeforeTheQuestion(t *testing.T) {
 				if secured {
 					listener, address = secure(t, a, listener)
 				}
-				serveRaw(t, listener, answersRaw(func(int) []string { return parts }))
+				said := make(chan bool, 1)
+				serveRaw(t, listener, answersRaw(func(int) []string { return parts }, said))
 				for range 200 {
 					x, err := a.request(t.Context(), http.MethodPost, address, http.Header{}, []byte("{}"))
 					if e := x.refusal(plainMessage(), err, func(*exchange) Error { return Error{} }); e != nil {
@@ -158,6 +162,7 @@ func TestAnAnswerBeforeTheQuestion(t *testing.T) {
 					if x.status != 200 {
 						t.Fatalf("the answer %d was taken", x.status)
 					}
+					<-said
 				}
 			})
 		}
