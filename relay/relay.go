@@ -21,7 +21,9 @@
 // The context's deadline covers everything. An attempt gets half of the time
 // that is left while another healthy provider waits behind it, and all of it
 // otherwise, so that a provider that hangs leaves the next one its time. Nothing
-// is attempted in the last moments, when it could not finish.
+// is attempted in the last moments, when it could not finish. When all have failed
+// and one asked for a wait that fits into the time that is left, the mail waits for
+// it once.
 //
 // # Providers in trouble
 //
