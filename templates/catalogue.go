@@ -65,7 +65,7 @@ type Catalogue struct {
 	// own are the operator's templates.
 	own map[mailKey]*template
 	// embedded compile the mails made of texts and layouts, each when it is first
-	// needed: few operators send nine types in twenty languages.
+	// needed: few operators send nine types in all languages.
 	embedded map[mailKey]func() (*template, error)
 	// choosers choose the language, by type.
 	choosers map[string]*chooser
@@ -156,7 +156,7 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 func (c *Catalogue) values(r *Request, t *translation) values {
 	v := values{payload: r.Payload, links: c.settings.Links}
 	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
-	v.builtins[lifetimeBuiltin] = strconv.Itoa(c.settings.minutes())
+	v.builtins[lifetimeBuiltin] = t.digits(strconv.Itoa(c.settings.minutes()))
 	v.setLink()
 	v.setBranding(&r.Branding)
 	return v

@@ -179,6 +179,12 @@ func (m *embeddedMail) fill(file, layout string, f format) (string, error) {
 				whole = m.text(key)
 				if f == htmlFormat {
 					whole = textEscaper.Replace(whole)
+					if key != "subject" { // which stands in attributes and the title
+						whole = keepWhole(whole)
+					}
+				}
+				if strings.HasSuffix(whole, "：") { // a full-width colon brings its own blank
+					at += len(layout[at:]) - len(strings.TrimPrefix(layout[at:], " "))
 				}
 			}
 			write(whole)

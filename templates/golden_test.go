@@ -15,7 +15,7 @@ import (
 var update = flag.Bool("update", false, "write the golden mails anew")
 
 // languages are those of Logto's sign-in page.
-var languages = []string{"ar", "cs", "de", "en", "es", "fa-IR", "fr", "it", "ja", "ko", "pl-PL", "pt-BR", "pt-PT", "ru", "th",
+var languages = []string{"ar", "cs", "de", "en", "es", "es-MX", "fa-IR", "fr", "it", "ja", "ko", "pl-PL", "pt-BR", "pt-PT", "ru", "th",
 	"tr-TR", "uk-UA", "zh-CN", "zh-HK", "zh-TW"}
 
 func acme(t *testing.T) templates.Branding {

@@ -15,6 +15,7 @@ const (
 	textPlace                     // HTML text, also of title and textarea
 	commentPlace                  // an ordinary comment
 	attrPlace                     // a quoted attribute value
+	prosePlace                    // a quoted attribute value that people read
 	urlPlace                      // a quoted value that is a URL
 	imagePlace                    // a quoted value that is loaded when the mail is read
 	stylePlace                    // style="…" or <style>: only branding.color
@@ -309,6 +310,8 @@ func attributePlace(element, name string) (kind placeKind, reason string) {
 	switch name {
 	case "style":
 		return stylePlace, ""
+	case "alt", "title", "aria-label":
+		return prosePlace, ""
 	case "srcset", "imagesrcset", "srcdoc", "ping", "archive", "attributionsrc":
 		return notAllowed, "placeholders cannot stand in " + name
 	case "src", "background", "poster", "dynsrc", "lowsrc", "icon":

@@ -117,7 +117,7 @@ func TestExamineFindsFaults(t *testing.T) {
 		{"<h1 ", "<p ", "1 h1"},
 		{`lang="ar" dir="rtl"`, `lang="ar" dir="ltr"`, "dir"},
 		{`role="presentation"`, ``, "role"},
-		{`alt="Acme"`, `alt=""`, "alt"},
+		{"alt=\"\u2068Acme\u2069\"", `alt=""`, "alt"},
 		{"<strong>", "<strong><i></i>", "the code"},
 		{"<strong>", "<span>123456</span><strong>", "the code"},
 		{"<strong>", "<strong>\u2068", "isolate"},

@@ -37,6 +37,12 @@ type translation struct {
 }
 
 func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
+	for key, s := range sentences {
+		if strings.Contains(key, ".") && !strings.HasPrefix(key, "failures.") {
+			s.text = typeset(tag, s.text)
+			sentences[key] = s
+		}
+	}
 	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
 	if t.Name == "" {
 		t.Name = locale

@@ -61,6 +61,34 @@ func Names(messageType string) []string {
 	return names
 }
 
+// isName tells whether the value is in the words of the operator or of somebody
+// else, in whatever script, rather than a code, an address or a number of ours.
+func (p *path) isName() bool {
+	return p.typed && p.keys[0].name != "uiLocales" || p.builtin == senderName || p.builtin == companyInformation
+}
+
+const (
+	firstStrongIsolate    = '\u2068'
+	popDirectionalIsolate = '\u2069'
+)
+
+// turns tells whether a value could run in another direction than the mail, and
+// take dots and brackets beside it along. Mail addresses, which are copied, stay
+// as they are.
+func (v *values) turns(p *path, value string) bool {
+	if value == "" || p.mailbox && isPlainMailbox(value) {
+		return false
+	}
+	return v.builtins[dirBuiltin] == "rtl" || strings.ContainsFunc(value, isRightToLeft)
+}
+
+// isRightToLeft knows the letters of the scripts that are written from right to
+// left, by the blocks that Unicode keeps for them.
+func isRightToLeft(r rune) bool {
+	return r >= 0x590 && (r <= 0x8ff || 0xfb1d <= r && r <= 0xfdff || 0xfe70 <= r && r <= 0xfefc ||
+		0x10800 <= r && r <= 0x10fff || 0x1e800 <= r && r <= 0x1efff)
+}
+
 func rootOf(name string) string {
 	first, _, _ := strings.Cut(name, ".")
 	return first
