@@ -179,7 +179,8 @@ func (m *embeddedMail) fill(file, layout string, f format) (string, error) {
 				whole = m.text(key)
 				if f == htmlFormat {
 					whole = textEscaper.Replace(whole)
-					if key != "subject" { // which stands in attributes and the title
+					if before := layout[:t.start]; key != "subject" && key != "fonts" && // of the title and of styles
+						strings.LastIndexByte(before, '>') > strings.LastIndexByte(before, '<') {
 						whole = keepWhole(whole)
 					}
 				}

@@ -90,8 +90,8 @@ func checkMail(t *testing.T, mail templates.Mail, kind string) {
 			t.Errorf("%s: the %s has the link: %v", where, part, !link)
 		}
 	}
-	if size := mail.HTML.Len(); size < 3200 || size > 20<<10 {
-		t.Errorf("%s: the HTML has %d bytes, want 3,200 (spam filters) to 20,480", where, size)
+	if size := mail.HTML.Len(); size < 3200 || size > 12<<10 {
+		t.Errorf("%s: the HTML has %d bytes, want 3,200 (spam filters) to 12,288", where, size)
 	}
 }
 

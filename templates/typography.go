@@ -13,9 +13,9 @@ var (
 	// loneLetter is a preposition or a conjunction of one letter, such as the Czech
 	// "v" and the Russian "и". It must not end a line.
 	loneLetter = regexp.MustCompile(`(^|[^\pL\pN'’.-])(\pL) `)
-	// unbroken are the words that browsers would break: at a hyphen, and in scripts
-	// without blanks anywhere.
-	unbroken = regexp.MustCompile(`[Ee]-(?:[Mm]ail|posta)\pL*|サインイン|เพิกเฉย`)
+	// unbroken are the words that browsers would break: "e-mail" and "sign-in" at
+	// the hyphen, and in scripts without blanks anywhere.
+	unbroken = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン|เพิกเฉย`)
 )
 
 // typeset puts the blanks at which no line may break into a sentence.

@@ -22,7 +22,12 @@ const (
 	companyInformation
 	appLogo
 	appLogoDark
+	logoName         // of whom the logo is
+	logoOrganization // the organization whose logo is shown
 	brandColor
+	brandText     // what is legible on brandColor
+	darkBrand     // brandColor as it is seen on a dark ground
+	darkBrandText // what is legible on darkBrand
 	support
 	builtins // how many there are
 )
@@ -30,7 +35,8 @@ const (
 // builtinNames are their names in templates.
 func builtinNames() [builtins]string {
 	return [...]string{"", "locale", "dir", "codeLifetime", "link", "branding.senderName", "branding.companyInformation",
-		"branding.appLogo", "branding.appLogoDark", "branding.color", "branding.support"}
+		"branding.appLogo", "branding.appLogoDark", "branding.logoName", "branding.logoOrganization",
+		"branding.color", "branding.textColor", "branding.darkColor", "branding.darkTextColor", "branding.support"}
 }
 
 // path is a compiled name, such as user.name.
@@ -64,7 +70,11 @@ func Names(messageType string) []string {
 // isName tells whether the value is in the words of the operator or of somebody
 // else, in whatever script, rather than a code, an address or a number of ours.
 func (p *path) isName() bool {
-	return p.typed && p.keys[0].name != "uiLocales" || p.builtin == senderName || p.builtin == companyInformation
+	switch p.builtin {
+	case senderName, companyInformation, logoName, logoOrganization:
+		return true
+	}
+	return p.typed && p.keys[0].name != "uiLocales"
 }
 
 const (
