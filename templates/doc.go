@@ -15,8 +15,8 @@
 // have is a mistake that is told when the template is loaded.
 //
 // Names that any message may have are code, locale, uiLocales, application,
-// organization, user, branding, dir ("ltr" or "rtl") and codeLifetime (minutes);
-// invitations and Generic messages have link and inviter too. What the caller of
+// organization, user, branding, dir ("ltr" or "rtl"), codeLifetime (minutes), to,
+// ip and requestedAt; invitations and Generic messages have link and inviter too. What the caller of
 // Logto's invitation API adds has to be declared in templates.variables.
 //
 // # Safety

@@ -145,7 +145,22 @@ func (m *embeddedMail) text(key string) string {
 	case "validity":
 		return m.texts.validity(m.tag, m.settings.minutes())
 	}
+	if !m.tells(key) {
+		return ""
+	}
 	return m.texts.of(m.messageType, key)
+}
+
+// tells knows the texts that some mails leave out. Nobody asks for an invitation.
+// In a Generic mail the address would be that of the operator's own program.
+func (m *embeddedMail) tells(key string) bool {
+	switch key {
+	case "requested":
+		return m.settings.RequestDetails != detailsNone && m.messageType != invitation
+	case "address":
+		return m.settings.RequestDetails == detailsAll && m.messageType != invitation && m.messageType != generic
+	}
+	return true
 }
 
 // fill replaces the {{text.KEY}} of a layout by the language's texts, whose own

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -49,7 +50,8 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 					delete(payload, "inviter")
 					delete(payload, "user")
 				}
-				mail, err := catalogue.Render(templates.Request{Type: kind, Locale: catalogue.Locale(kind, payload), Payload: payload, Branding: branding})
+				mail, err := catalogue.Render(templates.Request{Type: kind, Locale: catalogue.Locale(kind, payload), Payload: payload, Branding: branding,
+					To: "ada@example.org", IP: "203.0.113.7", Time: time.Date(2026, time.November, 26, 3, 50, 0, 0, time.UTC)})
 				if err != nil {
 					t.Fatalf("%s %s: %v", locale, kind, err)
 				}

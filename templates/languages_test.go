@@ -129,6 +129,9 @@ func TestTheTextsKeepTheRules(t *testing.T) {
 		}
 		colon("support", l.Shared["support"])
 		colon("linkHint", l.Shared["linkHint"])
+		for _, label := range []string{"sentTo", "requested", "address"} {
+			colon(label, l.Shared[label])
+		}
 		for kind, own := range l.Types {
 			within(kind+".subject", own["subject"], 0, 50)
 			within(kind+".preheader", own["preheader"], 36, 90)
@@ -136,6 +139,7 @@ func TestTheTextsKeepTheRules(t *testing.T) {
 			within(kind+".button", own["button"], 0, 25)
 			colon(kind+".enter", own["enter"])
 			colon(kind+".invitedBy", own["invitedBy"])
+			colon(kind+".account", own["account"])
 			colon(kind+".invitationCode", own["invitationCode"])
 			for _, branch := range branches(own["subject"]) {
 				// The name is to be seen in a list of mails, which shows 40 characters.

@@ -17,6 +17,9 @@ type Settings struct {
 	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
 	// CodeLifetime is how long Logto accepts a code, as the mails say it.
 	CodeLifetime settings.Duration `json:"codeLifetime"`
+	// RequestDetails says what the mails tell of the request that they answer:
+	// "none", "time", or "time+ip".
+	RequestDetails string `json:"requestDetails" validate:"oneof=none time time+ip"`
 	// Links says which links an invitation may carry.
 	Links Links `json:"links"`
 	// Variables are the names of payload keys of the operator's own, which
@@ -33,12 +36,20 @@ type Links struct {
 	Hosts []string `json:"hosts" validate:"dive,hostpattern"`
 }
 
+// The values of Settings.RequestDetails.
+const (
+	detailsNone = "none"
+	detailsTime = "time"
+	detailsAll  = "time+ip"
+)
+
 // DefaultSettings are used where the operator writes nothing.
 func DefaultSettings() Settings {
 	return Settings{
-		DefaultLocale: "en",
-		CodeLifetime:  settings.Duration(10 * time.Minute),
-		Links:         Links{Schemes: []string{"https"}},
+		DefaultLocale:  "en",
+		CodeLifetime:   settings.Duration(10 * time.Minute),
+		RequestDetails: detailsTime,
+		Links:          Links{Schemes: []string{"https"}},
 	}
 }
 
@@ -85,4 +96,7 @@ type Branding struct {
 	Color string `json:"color" validate:"omitempty,hexcolor,len=7"`
 	// Support is the mail address that readers may turn to.
 	Support settings.Mailbox `json:"support"`
+	// ReplyToInviter makes replies to an invitation go to whoever invites, if Logto
+	// knows the address.
+	ReplyToInviter bool `json:"replyToInviter"`
 }

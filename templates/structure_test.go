@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -83,14 +84,17 @@ func variants(t *testing.T, locale string) []variant {
 
 func TestEveryMailIsSoundHTML(t *testing.T) {
 	t.Parallel()
-	catalogue, err := templates.Open(templates.DefaultSettings())
+	all := templates.DefaultSettings()
+	all.RequestDetails = "time+ip"
+	catalogue, err := templates.Open(all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	largest, count := 0, 0
 	for _, locale := range languages {
 		for _, v := range variants(t, locale) {
-			mail, err := catalogue.Render(templates.Request{Type: v.kind, Locale: catalogue.Locale(v.kind, v.payload), Payload: v.payload, Branding: v.branding})
+			mail, err := catalogue.Render(templates.Request{Type: v.kind, Locale: catalogue.Locale(v.kind, v.payload), Payload: v.payload, Branding: v.branding,
+				To: "ada@example.org", IP: "2001:db8::7", Time: time.Date(2026, time.November, 26, 3, 50, 0, 0, time.UTC)})
 			if err != nil {
 				t.Fatalf("%s: %v", v.name, err)
 			}

@@ -175,6 +175,8 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 		switch {
 		case key == "dir" && s.text != "ltr" && s.text != "rtl":
 			fault(`write "ltr" or "rtl"`)
+		case key == "months" && len(strings.Fields(s.text)) != monthsOfAYear:
+			fault("write the names of the twelve months with blanks between them")
 		case slices.Contains(known, key), messageType != "" && original.has(name):
 		default:
 			if near := settings.Nearest(key, known); near != "" {

@@ -2,9 +2,11 @@ package templates
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"logto-email-relay/settings"
 )
@@ -18,6 +20,9 @@ const (
 	dirBuiltin
 	lifetimeBuiltin
 	linkBuiltin // the payload's link if it may become one
+	toBuiltin
+	ipBuiltin
+	requestedBuiltin // made when it is asked for
 	senderName
 	companyInformation
 	appLogo
@@ -34,7 +39,8 @@ const (
 
 // builtinNames are their names in templates.
 func builtinNames() [builtins]string {
-	return [...]string{"", "locale", "dir", "codeLifetime", "link", "branding.senderName", "branding.companyInformation",
+	return [...]string{"", "locale", "dir", "codeLifetime", "link", "to", "ip", "requestedAt",
+		"branding.senderName", "branding.companyInformation",
 		"branding.appLogo", "branding.appLogoDark", "branding.logoName", "branding.logoOrganization",
 		"branding.color", "branding.textColor", "branding.darkColor", "branding.darkTextColor", "branding.support"}
 }
@@ -60,7 +66,7 @@ type key struct {
 // Names returns the names that templates of a type may use, those of
 // Settings.Variables aside. Logto puts link and inviter into invitations only.
 func Names(messageType string) []string {
-	names := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime"}
+	names := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime", "to", "ip", "requestedAt"}
 	if messageType == invitation || messageType == generic {
 		names = append(names, "link", "inviter")
 	}
@@ -145,6 +151,8 @@ func (v vocabulary) unknown(name string, known []string) string {
 // values are what one mail may say.
 type values struct {
 	payload  map[string]any
+	language *translation
+	time     time.Time
 	builtins [builtins]string
 	links    Links
 	// names are the last ones that were neutralised: a mail repeats them.
@@ -157,6 +165,31 @@ func (v *values) setLink() {
 	if link, _ := v.payload["link"].(string); link != "" && v.links.Allow(link) {
 		v.builtins[linkBuiltin] = link
 	}
+}
+
+// zone is that of the user if Logto has it, else UTC.
+func (v *values) zone() *time.Location {
+	user, _ := v.payload["user"].(map[string]any)
+	profile, _ := user["profile"].(map[string]any)
+	name, _ := profile["zoneinfo"].(string)
+	if zone, err := time.LoadLocation(name); err == nil && name != "Local" {
+		return zone
+	}
+	return time.UTC
+}
+
+// setIP takes the address of whoever asked for the mail, if it is one. Logto
+// passes on what stands in the header of a proxy.
+func (v *values) setIP(ip string) {
+	address, err := netip.ParseAddr(ip)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(ip)
+		if err != nil {
+			return
+		}
+		address = withPort.Addr()
+	}
+	v.builtins[ipBuiltin] = address.Unmap().WithZone("").String()
 }
 
 // shown returns a name as it is printed.
@@ -175,10 +208,15 @@ func (v *values) shown(name string) string {
 // raw returns a value as it came. What has no text, such as an object, has an
 // empty one.
 func (v *values) raw(p *path) string {
-	if p.builtin != noBuiltin {
-		return v.builtins[p.builtin]
+	switch p.builtin {
+	case noBuiltin:
+		return text(v.lookUp(p.keys))
+	case requestedBuiltin:
+		if v.builtins[requestedBuiltin] == "" && !v.time.IsZero() {
+			v.builtins[requestedBuiltin] = v.language.moment(v.time.In(v.zone()))
+		}
 	}
-	return text(v.lookUp(p.keys))
+	return v.builtins[p.builtin]
 }
 
 // text returns a value as people may read it.
