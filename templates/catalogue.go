@@ -13,8 +13,9 @@ import (
 
 // Logto's message types that rules name.
 const (
-	invitation = "OrganizationInvitation"
-	generic    = "Generic"
+	invitation     = "OrganizationInvitation"
+	generic        = "Generic"
+	forgotPassword = "ForgotPassword"
 )
 
 // messageTypes are Logto's message types, in the order in which its console

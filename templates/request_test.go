@@ -155,3 +155,40 @@ func TestRepliesToAnInvitation(t *testing.T) {
 		}
 	}
 }
+
+// What an inbox shows of a mail: the code only where the operator wants it to.
+func TestTheInboxLine(t *testing.T) {
+	for _, inSubject := range []bool{false, true} {
+		s := DefaultSettings()
+		s.CodeInSubject = inSubject
+		c, err := Open(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, messageType := range messageTypes() {
+			for _, locale := range c.Locales() {
+				m, err := c.Render(Request{Type: messageType, Locale: locale, Payload: Sample(messageType, locale), Branding: Branding{SenderName: "Acme"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Not where somebody who sees the locked phone could take the account.
+				want := inSubject && messageType != forgotPassword && messageType != invitation
+				if strings.HasPrefix(m.Subject, "123456 – ") != want || strings.Contains(m.Subject, "123456") != want {
+					t.Errorf("%s %s, code in subject %v: got %q", messageType, locale, inSubject, m.Subject)
+				}
+				html := m.HTML.String()
+				if title := "<title>" + m.Subject + "</title>"; !strings.Contains(html, title) {
+					t.Errorf("%s %s: there is no %s", messageType, locale, title)
+				}
+				_, body, _ := strings.Cut(html, "<body")
+				before, _, shown := strings.Cut(body, "123456")
+				if shown != (messageType != invitation) || shown && strings.Count(before, filler) != fillers {
+					t.Errorf("%s %s: the code stands behind %d fillers", messageType, locale, strings.Count(before, filler))
+				}
+				if !shown && strings.Contains(body, filler) || strings.Contains(m.Text, filler) {
+					t.Errorf("%s %s: there is filler for nothing", messageType, locale)
+				}
+			}
+		}
+	}
+}

@@ -17,6 +17,9 @@ type Settings struct {
 	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
 	// CodeLifetime is how long Logto accepts a code, as the mails say it.
 	CodeLifetime settings.Duration `json:"codeLifetime"`
+	// CodeInSubject puts the code into the subjects of the relay's own mails, but
+	// for those that reset a password.
+	CodeInSubject bool `json:"codeInSubject"`
 	// RequestDetails says what the mails tell of the request that they answer:
 	// "none", "time", or "time+ip".
 	RequestDetails string `json:"requestDetails" validate:"oneof=none time time+ip"`
@@ -85,7 +88,7 @@ func (l Links) Allow(link string) bool {
 // route and the payload's own branding override.
 type Branding struct {
 	// SenderName is the product's name as readers know it.
-	SenderName string `json:"senderName" validate:"max=64,oneline"`
+	SenderName string `json:"senderName" validate:"max=100,oneline"`
 	// CompanyInformation is the line at the mail's foot: company and address.
 	CompanyInformation string `json:"companyInformation" validate:"max=300,oneline"`
 	// AppLogo is the https address of the logo on a light ground.
