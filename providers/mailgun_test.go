@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -195,7 +196,7 @@ func TestMailgunVerifyWithSendingKey(t *testing.T) {
 func TestMailgunReplacesNothing(t *testing.T) {
 	const evil = "Eve %recipient.email% %UNSUBSCRIBE_url% %tag_unsubscribe_url%"
 	plain, stored := plainMessage(), storedMessage()
-	plain.Subject, plain.Text, plain.HTML = evil, evil+" 100% %20", mail.BodyOf("<p>", evil, "</p>")
+	plain.Subject, plain.Text, plain.HTML = evil, evil+" 100% %20", mail.Body{mail.OwnPart("<p>" + evil + "</p>")}
 	stored.Stored.Data["name"] = evil
 	stored.Subject = evil
 	for _, m := range []*mail.Message{plain, stored} {

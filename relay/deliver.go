@@ -279,6 +279,7 @@ func (d *delivery) render(m Member, keep bool) (*templates.Mail, error) {
 	}
 	rendered, err := renderer.Render(templates.Request{
 		Type: d.Type, Locale: d.Locale, Payload: d.request.Payload, Branding: d.route.branding,
+		To: d.To, IP: d.request.IP, Time: d.Time,
 	})
 	if m.Renderer == nil && err != nil {
 		d.Reason, d.Cause = mail.Internal, "render: "+providers.Redact(err.Error())

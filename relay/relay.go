@@ -97,6 +97,9 @@ type Request struct {
 	Type string
 	// Payload is the JSON object that came with it, numbers as json.Number.
 	Payload map[string]any
+	// IP is the address of whoever asked for the mail as Logto gave it, which may
+	// be any text; empty if it gave none.
+	IP string
 }
 
 // Relay sends mails. It is safe for use by many goroutines at a time.

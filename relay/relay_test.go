@@ -615,3 +615,28 @@ func TestAProviderKeepsItsHealthAndItsPlaces(t *testing.T) {
 		time.Sleep(10 * time.Second)
 	})
 }
+
+// seenRequest is a renderer that keeps what it was asked for.
+type seenRequest struct {
+	fakeRenderer
+	seen *templates.Request
+}
+
+func (s seenRequest) Render(r templates.Request) (templates.Mail, error) {
+	*s.seen = r
+	return s.fakeRenderer.Render(r)
+}
+
+func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
+	var seen templates.Request
+	r := newRelay(t, func(o *relay.Options) {
+		o.Renderer = seenRequest{seen: &seen}
+		o.Routes = []relay.Route{{Branding: &templates.Branding{ReplyToInviter: true}}}
+	}, accepts("1"))
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}, IP: "203.0.113.7"})
+	if seen.To != "ada@example.org" || seen.IP != "203.0.113.7" || seen.Time != d.Time || !seen.Branding.ReplyToInviter {
+		t.Errorf("the templates were asked for %+v", seen)
+	}
+}

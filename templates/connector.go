@@ -111,7 +111,7 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
 	}
 	v := o.catalogue.values(&r, translation)
-	m := Mail{Source: own.written.Key, ReplyTo: own.written.ReplyTo}
+	m := Mail{Source: own.written.Key, ReplyTo: r.replyTo(own.written.ReplyTo)}
 	if own.template != nil {
 		own.template.write(&m, &v)
 	}
