@@ -44,7 +44,7 @@ func (cmd importCommand) Run(s *environment) error {
 	if err == nil {
 		// Everything together, and beside what the directory held before.
 		var g *app.Graph
-		if g, err = app.Build(imported.Config, nil, nil); err == nil {
+		if g, err = app.Build(imported.Config, nil, nil, nil); err == nil {
 			notes = append(notes, g.Warnings...)
 			err = g.Close()
 		}

@@ -82,13 +82,14 @@ func defaults() *Config {
 const inboxType = "inbox"
 
 // Development is the configuration of a relay that was started without any: it
-// listens on the loopback interface only, keeps every mail in its inbox, and
-// takes webhooks that bear the token.
+// listens on the loopback interface only, keeps every mail in its inbox and the
+// record in memory, and takes webhooks that bear the token.
 func Development(token string) *Config {
 	c := defaults()
 	c.Server.Address = "127.0.0.1:8080"
 	c.Server.Authorization = []settings.Secret{settings.NewSecret("Bearer " + token)}
 	c.Sender.From = settings.Mailbox{Address: mail.Address{Name: "Logto Email Relay", Address: "no-reply@example.com"}}
+	c.Deliveries.Database = settings.NewSecret(deliveries.InMemory)
 	c.Log.Format = "text"
 	for _, kind := range providers.Types() {
 		if kind.Name == inboxType {

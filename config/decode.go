@@ -374,6 +374,12 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 		}
 		return
 	}
+	if secret, ok := v.Interface().(settings.Secret); ok {
+		if name := secret.Reveal(); !strings.Contains(name, "://") { // else it is no file
+			v.Set(reflect.ValueOf(settings.NewSecret(d.environment.path(name))))
+		}
+		return
+	}
 	switch text := v.String(); {
 	case tag == "path":
 		v.SetString(d.environment.path(text))

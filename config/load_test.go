@@ -269,7 +269,7 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 		defer server.Close()
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	}()
-	write("config.json", file("templates", `{"dir": "templates"}`, "providers", `[{"type": "smtp", "host": "${HOST}",
+	write("config.json", file("templates", `{"dir": "templates"}`, "deliveries", `{"database": "deliveries.db"}`, "providers", `[{"type": "smtp", "host": "${HOST}",
 		"auth": {"user": "relay", "pass": "${file:secrets/pass}"}, "tls": {"ca": ["ca.pem", "${file:inline.pem}"]}},
 		{"type": "resend", "apiKey": "${file:secrets/pass}"}]`))
 	write("secrets/pass", "never-print-this\n")
@@ -294,6 +294,9 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 	}
 	if got := first.Config.Templates.Dir; got != filepath.Join(folder, "templates") {
 		t.Errorf("templates.dir is %s", got)
+	}
+	if got := first.Config.Deliveries.Database.Reveal(); got != filepath.Join(folder, "deliveries.db") {
+		t.Errorf("deliveries.database is %s", got)
 	}
 
 	same := func(want ...bool) {

@@ -37,6 +37,7 @@ const (
 	notFound             mail.Reason = "not_found"
 	methodNotAllowed     mail.Reason = "method_not_allowed"
 	invalid              mail.Reason = "invalid"
+	unavailable          mail.Reason = "unavailable" // the record, for its pages
 )
 
 // failure is a request that is answered with an error. Only reason, locale and
@@ -48,6 +49,9 @@ type failure struct {
 	// detail tells the operator more. It never quotes what the caller sent.
 	detail string
 	err    error
+	// addressIsFine tells that something else than the address is invalid, so that
+	// its owner is not asked to look for typos.
+	addressIsFine bool
 }
 
 func (f *failure) Error() string { return string(f.reason) + ": " + f.detail }
@@ -77,7 +81,7 @@ func status(reason mail.Reason) int {
 		return http.StatusTooManyRequests
 	case mail.ProviderRefused:
 		return http.StatusBadGateway
-	case mail.ProviderUnavailable:
+	case mail.ProviderUnavailable, unavailable:
 		return http.StatusServiceUnavailable
 	case mail.Timeout, mail.Uncertain:
 		return http.StatusGatewayTimeout
@@ -168,7 +172,11 @@ func sentence(sentences Sentences, f *failure) (text string) {
 			text = apology
 		}
 	}()
-	return sentences.Sentence(f.locale, string(f.reason))
+	reason := f.reason
+	if f.addressIsFine {
+		reason = malformed
+	}
+	return sentences.Sentence(f.locale, string(reason))
 }
 
 // maxDrain is how much of an unwanted body is read, in bytes, so that its

@@ -167,7 +167,9 @@ func checkFailure(t *testing.T, got *http.Response, code int, word mail.Reason, 
 		t.Fatalf("X-Request-Id is %q", id)
 	}
 	want := fmt.Sprintf("A sentence for %s in %s. (ref %s)", word, locale, id[:8])
-	if body != want {
+	// Whatever else than the address is invalid, the sentence is not about typos.
+	other := fmt.Sprintf("A sentence for %s in %s. (ref %s)", malformed, locale, id[:8])
+	if body != want && (word != invalid || body != other) {
 		t.Errorf("the body is %q, want %q", body, want)
 	}
 	if contentType := got.Header.Get("Content-Type"); contentType != "text/plain; charset=utf-8" {
@@ -225,6 +227,10 @@ func TestCapturedBodies(t *testing.T) {
 			}
 			if calls != 1 || request.To == "" || request.Type == "" || request.Payload == nil {
 				t.Errorf("%d calls with %+v", calls, request)
+			}
+			var sent struct{ IP string }
+			if err := json.Unmarshal([]byte(body), &sent); err != nil || request.IP != sent.IP {
+				t.Errorf("the address is %q, want %q (%v)", request.IP, sent.IP, err)
 			}
 		})
 	}

@@ -85,7 +85,7 @@ func (s *aliyunSettings) Mails() []mail.ConnectorTemplate {
 
 // Open makes the provider.
 func (s *aliyunSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), settings.NewSecret(s.AccessKeyID), s.AccessKeySecret)
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,21 @@ func (t *inlineTemplate) mail(i int, contentType string) mail.ConnectorTemplate 
 
 func templateKey(i int) string { return fmt.Sprintf("templates[%d]", i) }
 
+// typedTemplate is one whose connector calls the content type "type".
+type typedTemplate struct {
+	inlineTemplate
+	// ContentType is text/html or text/plain.
+	ContentType string `json:"type" validate:"omitempty,oneof=text/plain text/html"`
+}
+
+func typedMails(templates []typedTemplate) []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
+	for i, t := range templates {
+		list = append(list, t.mail(i, t.ContentType))
+	}
+	return list
+}
+
 // storableTemplate is an entry of "templates" with its content, or with the name
 // of a template at the service.
 type storableTemplate struct {

@@ -63,7 +63,7 @@ func (s *postmarkSettings) Mails() []mail.ConnectorTemplate {
 
 // Open makes the provider.
 func (s *postmarkSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.ServerToken)
 	if err != nil {
 		return nil, err
 	}
@@ -169,9 +169,16 @@ func (p *postmark) Verify(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// postmarkMailbox writes a name without what would have to be escaped in it, which
+// Postmark does not read.
+func postmarkMailbox(a mail.Address) string {
+	a.Name = strings.NewReplacer(`"`, "'", `\`, "").Replace(a.Name)
+	return quotedMailbox(a)
+}
+
 func newPostmarkMail(m *mail.Message) postmarkMail {
 	mail := postmarkMail{
-		From: mailbox(m.From), To: quotedAddress(m.To), ReplyTo: mailbox(m.ReplyTo),
+		From: postmarkMailbox(m.From), To: quotedAddress(m.To), ReplyTo: postmarkMailbox(m.ReplyTo),
 		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML.String(),
 		MessageStream: "outbound", Tag: tag(m), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",

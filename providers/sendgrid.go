@@ -76,7 +76,7 @@ func (s *sendGridSettings) Sender() Sender { return Sender{From: named(s.FromEma
 
 // Open makes the provider.
 func (s *sendGridSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.APIKey)
 	if err != nil {
 		return nil, err
 	}

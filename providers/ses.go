@@ -91,7 +91,7 @@ func (s *sesSettings) Sender() Sender { return Sender{From: s.EmailAddress} }
 
 // Open makes the provider. Looking for credentials is left to the first mail.
 func (s *sesSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), settings.NewSecret(s.AccessKeyID), s.AccessKeySecret)
 	if err != nil {
 		return nil, err
 	}
@@ -343,8 +343,8 @@ var sesHints = map[string]string{
 // for more than one thing.
 func sesErrors(x *exchange, err error) Error {
 	var answer smithy.APIError
-	if !errors.As(err, &answer) {
-		return Error{}
+	if !errors.As(err, &answer) || answer.ErrorCode() == "UnknownError" {
+		return Error{} // the SDK's word for an answer that is not SES's
 	}
 	// Services behind other AWS front ends write "Type:url" or "namespace#Type".
 	name, _, _ := strings.Cut(answer.ErrorCode(), ":")

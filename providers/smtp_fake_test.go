@@ -286,7 +286,7 @@ func smtpMessage() *mail.Message {
 		To:        "ada@example.net",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is 482913.\n\nIt is valid for 10 minutes.\n",
-		HTML:      mail.BodyOf("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"),
+		HTML:      mail.Body{mail.OwnPart("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>"), mail.OwnPart("482913"), mail.OwnPart("</strong>.</p>\n</body></html>\n")},
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers: []mail.Header{
@@ -299,7 +299,7 @@ func smtpMessage() *mail.Message {
 // bulkyMessage is larger than the buffers of two sockets.
 func bulkyMessage() *mail.Message {
 	m := smtpMessage()
-	m.HTML = mail.BodyOf(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))
+	m.HTML = mail.Body{mail.OwnPart(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))}
 	return m
 }
 

@@ -127,10 +127,13 @@ func TestSMTPMessageGolden(t *testing.T) {
 	japanese.To = "foo.@docomo.ne.jp"
 	japanese.Subject = "アクメ株式会社のサインイン用確認コードをお送りします。このメールに心当たりがない場合は無視してください"
 	japanese.Text = "確認コードは 482913 です。\n\n有効期限は 10 分です。\n.\n"
-	japanese.HTML = mail.BodyOf("<!DOCTYPE html>\n<html lang=\"ja\"><head><title>確認コード</title>\n",
-		"<!--[if mso]><style>td{font-family:Arial}</style><![endif]-->\n</head>\n",
-		"<body style=\"margin:0;padding:0;background-color:#f3f4f6\">\n<p>確認コードは <strong>482913</strong> です。</p>   \n",
-		".signature { }\n</body></html>")
+	japanese.HTML = mail.Body{mail.OwnPart("<!DOCTYPE html>\n<html lang=\"ja\"><head><title>確認コード</title>\n"), mail.OwnPart(
+		"<!--[if mso]><style>td{font-family:Arial}</style><![endif]-->\n</head>\n"), mail.OwnPart(
+
+		"<body style=\"margin:0;padding:0;background-color:#f3f4f6\">\n<p>確認コードは <strong>482913</strong> です。</p>   \n"), mail.OwnPart(
+
+		".signature { }\n</body></html>")}
+
 	japanese.Locale = "ja"
 
 	plain := smtpMessage()

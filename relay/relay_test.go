@@ -60,7 +60,7 @@ func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
 	return templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
-		Text: "text", HTML: mail.BodyOf("<p>html</p>")}, f.err
+		Text: "text", HTML: mail.Body{mail.OwnPart("<p>html</p>")}}, f.err
 }
 
 func mailbox(t testing.TB, text string) settings.Mailbox {
@@ -614,4 +614,29 @@ func TestAProviderKeepsItsHealthAndItsPlaces(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 	})
+}
+
+// seenRequest is a renderer that keeps what it was asked for.
+type seenRequest struct {
+	fakeRenderer
+	seen *templates.Request
+}
+
+func (s seenRequest) Render(r templates.Request) (templates.Mail, error) {
+	*s.seen = r
+	return s.fakeRenderer.Render(r)
+}
+
+func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
+	var seen templates.Request
+	r := newRelay(t, func(o *relay.Options) {
+		o.Renderer = seenRequest{seen: &seen}
+		o.Routes = []relay.Route{{Branding: &templates.Branding{ReplyToInviter: true}}}
+	}, accepts("1"))
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}, IP: "203.0.113.7"})
+	if seen.To != "ada@example.org" || seen.IP != "203.0.113.7" || seen.Time != d.Time || !seen.Branding.ReplyToInviter {
+		t.Errorf("the templates were asked for %+v", seen)
+	}
 }

@@ -24,8 +24,9 @@
 // and nothing else does (RFC 5321 section 4.2.5). What a server says before it was
 // asked is never taken for an answer: it makes the connection out of step, and the
 // connection is given up. A connection that breaks after the final dot leaves the
-// message uncertain: its Error has the stage AtDot and no reply. A message that
-// was on a pooled connection which broke earlier takes another one, once.
+// message uncertain: its Error has the stage AtDot, and no reply or one below 400,
+// which is no verdict. A message that was on a pooled connection which broke earlier
+// takes another one, once.
 //
 // # Waiting
 //

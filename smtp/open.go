@@ -24,8 +24,9 @@ type Config struct {
 	// server on the same machine.
 	ClearTextLogin bool
 
-	// Upper bounds of single waits, zero for none: for the TLS handshake of TLSImplicit, for the
-	// greeting, and for every other reply but the one that accepts a message.
+	// Upper bounds of single waits, zero for none: for the TLS handshake of
+	// TLSImplicit, for the greeting, and for every other reply but the one that
+	// accepts a message.
 	TLSTimeout, GreetingTimeout, ReplyTimeout time.Duration
 
 	// MaxConnections is how many may be open at a time.

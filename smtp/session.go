@@ -93,7 +93,7 @@ func (s *session) enter(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// ask writes a command line and reads the reply to it. Without a command it only
+// ask writes a command line and reads the reply to it; for the greeting it only
 // reads.
 func (s *session) ask(ctx context.Context, stage Stage, command string) (Reply, *Error) {
 	limit := s.config.ReplyTimeout
@@ -213,8 +213,8 @@ func (s *session) readOwed() {
 	s.broken = s.broken || err != nil || code == 354 || code == 421
 }
 
-// settle waits for what the server owes, within its time.
-func (s *session) settle(ctx context.Context) {
+// awaitOwed waits for the replies that are owed, each within its time.
+func (s *session) awaitOwed(ctx context.Context) {
 	defer s.unbind(s.bind(ctx))
 	for s.owed > 0 && !s.broken {
 		s.enter(ctx, s.config.ReplyTimeout)
@@ -285,7 +285,7 @@ func (s *session) body(ctx context.Context, data []byte) *Error {
 // no refusal end it by themselves: on one that was idle the message has a right to
 // another.
 func (s *session) refuse(stage Stage, reply Reply) *Error {
-	s.dirty = true
+	s.dirty = stage >= AtMAIL
 	s.used = time.Now()
 	if reply.Code == 421 || reply.Code < 400 { // below 400 it is out of step, as after a line that nobody had asked for
 		s.lose(stage)

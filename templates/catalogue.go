@@ -13,8 +13,9 @@ import (
 
 // Logto's message types that rules name.
 const (
-	invitation = "OrganizationInvitation"
-	generic    = "Generic"
+	invitation     = "OrganizationInvitation"
+	generic        = "Generic"
+	forgotPassword = "ForgotPassword"
 )
 
 // Types are Logto's message types, in the order in which its console lists them.
@@ -38,6 +39,13 @@ type Request struct {
 	Payload map[string]any
 	// Branding is the operator's, a route's laid over it.
 	Branding Branding
+	// To is the recipient.
+	To string
+	// IP is the address of whoever asked for the mail as Logto gave it, which may
+	// be any text.
+	IP string
+	// Time is when the mail was asked for.
+	Time time.Time
 }
 
 // Mail is one mail as it is written.
@@ -69,7 +77,7 @@ type Catalogue struct {
 	// own are the operator's templates.
 	own map[mailKey]*template
 	// embedded compile the mails made of texts and layouts, each when it is first
-	// needed: few operators send nine types in twenty languages.
+	// needed: few operators send nine types in all languages.
 	embedded map[mailKey]func() (*template, error)
 	// choosers choose the language, by type.
 	choosers map[string]*chooser
@@ -167,7 +175,7 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 	if err != nil {
 		return Mail{}, err
 	}
-	m := Mail{Locale: r.Locale, Source: template.source}
+	m := Mail{Locale: r.Locale, Source: template.source, ReplyTo: r.replyTo(mail.Address{})}
 	v := c.values(&r, c.translations[r.Locale])
 	template.write(&m, &v)
 	return m, nil
@@ -175,12 +183,32 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 
 // values are what a mail in a language may say.
 func (c *Catalogue) values(r *Request, t *translation) values {
-	v := values{payload: r.Payload, links: c.settings.Links}
+	v := values{payload: r.Payload, links: c.settings.Links, language: t, time: r.Time}
 	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
-	v.builtins[lifetimeBuiltin] = strconv.Itoa(c.settings.minutes())
+	v.builtins[lifetimeBuiltin] = t.digits(strconv.Itoa(c.settings.minutes()))
+	v.builtins[toBuiltin] = r.To
+	if r.To != "" && !isPlainMailbox(r.To) {
+		v.builtins[toBuiltin] = neutralise(r.To)
+	}
+	if r.IP != "" {
+		v.setIP(r.IP)
+	}
 	v.setLink()
 	v.setBranding(&r.Branding)
 	return v
+}
+
+// replyTo is the inviter of an invitation if the operator wants replies to go
+// there and Logto knows an address, else what the template says.
+func (r *Request) replyTo(template mail.Address) mail.Address {
+	if r.Type != invitation || !r.Branding.ReplyToInviter {
+		return template
+	}
+	inviter, _ := r.Payload["inviter"].(map[string]any)
+	if address, _ := inviter["primaryEmail"].(string); address != "" && isPlainMailbox(address) {
+		return mail.Address{Address: address}
+	}
+	return template
 }
 
 // write fills in the parts of a mail that the template has.

@@ -78,9 +78,12 @@ type step struct {
 	escaping escaping
 	// inComment also keeps dashes from closing a comment.
 	inComment bool
-	literal   mail.Part
-	path      path
-	to        int
+	// isolated tells that the value is read as part of a sentence, whose direction
+	// it must not change.
+	isolated bool
+	literal  mail.Part
+	path     path
+	to       int
 }
 
 // compile turns a source into a program, or says everything that is wrong with it.
@@ -168,8 +171,9 @@ func (c *compiler) run() {
 		case valueTag:
 			p := c.resolve(t)
 			c.rely(t)
-			c.program.steps = append(c.program.steps,
-				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
+			isRead := c.format != htmlFormat || here.kind == textPlace || here.kind == prosePlace
+			c.program.steps = append(c.program.steps, step{action: writeValue, path: p, escaping: c.escapingAt(t, here),
+				inComment: here.inComment, isolated: isRead && p.isName()})
 		case ifTag, unlessTag:
 			jump := skipUnless
 			if t.kind == unlessTag {
@@ -235,7 +239,7 @@ func (c *compiler) escapingAt(t tag, p place) escaping {
 		return c.url.escaping(c, t, p.kind)
 	case stylePlace:
 		return color
-	case textPlace, commentPlace, attrPlace:
+	case textPlace, commentPlace, attrPlace, prosePlace:
 		if before := c.text[:t.start]; endsInReference(before) {
 			c.fault(t.start, "a placeholder cannot stand inside a character reference such as &#160;")
 		}

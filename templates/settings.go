@@ -1,11 +1,8 @@
 package templates
 
 import (
-	"fmt"
-	"math"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +17,12 @@ type Settings struct {
 	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
 	// CodeLifetime is how long Logto accepts a code, as the mails say it.
 	CodeLifetime settings.Duration `json:"codeLifetime"`
+	// CodeInSubject puts the code into the subjects of the relay's own mails, but
+	// for those that reset a password.
+	CodeInSubject bool `json:"codeInSubject"`
+	// RequestDetails says what the mails tell of the request that they answer:
+	// "none", "time", or "time+ip".
+	RequestDetails string `json:"requestDetails" validate:"oneof=none time time+ip"`
 	// Links says which links an invitation may carry.
 	Links Links `json:"links"`
 	// Variables are the names of payload keys of the operator's own, which
@@ -36,12 +39,20 @@ type Links struct {
 	Hosts []string `json:"hosts" validate:"dive,hostpattern"`
 }
 
+// The values of Settings.RequestDetails.
+const (
+	detailsNone = "none"
+	detailsTime = "time"
+	detailsAll  = "time+ip"
+)
+
 // DefaultSettings are used where the operator writes nothing.
 func DefaultSettings() Settings {
 	return Settings{
-		DefaultLocale: "en",
-		CodeLifetime:  settings.Duration(10 * time.Minute),
-		Links:         Links{Schemes: []string{"https"}},
+		DefaultLocale:  "en",
+		CodeLifetime:   settings.Duration(10 * time.Minute),
+		RequestDetails: detailsTime,
+		Links:          Links{Schemes: []string{"https"}},
 	}
 }
 
@@ -77,7 +88,7 @@ func (l Links) Allow(link string) bool {
 // route and the payload's own branding override.
 type Branding struct {
 	// SenderName is the product's name as readers know it.
-	SenderName string `json:"senderName" validate:"max=64,oneline"`
+	SenderName string `json:"senderName" validate:"max=100,oneline"`
 	// CompanyInformation is the line at the mail's foot: company and address.
 	CompanyInformation string `json:"companyInformation" validate:"max=300,oneline"`
 	// AppLogo is the https address of the logo on a light ground.
@@ -88,39 +99,19 @@ type Branding struct {
 	Color string `json:"color" validate:"omitempty,hexcolor,len=7"`
 	// Support is the mail address that readers may turn to.
 	Support settings.Mailbox `json:"support"`
+	// ReplyToInviter makes replies to an invitation go to whoever invites, if Logto
+	// knows the address.
+	ReplyToInviter bool `json:"replyToInviter"`
 }
 
-// Check tells of colours and logos that readers do not see as they are meant.
+// Check tells of logos that readers do not see.
 func (b *Branding) Check() []settings.Problem {
 	var problems []settings.Problem
-	warn := func(key, text string) {
-		problems = append(problems, settings.Problem{Key: key, Text: text, Warning: true})
-	}
-	const readable = 4.5 // WCAG 2.2, 1.4.3
-	if isColor(b.Color) && contrastWithWhite(b.Color) < readable {
-		warn("color", fmt.Sprintf("makes the white text of buttons hard to read: the contrast is %.1f to 1 and should be %.1f; choose a darker one",
-			contrastWithWhite(b.Color), readable))
-	}
 	for _, logo := range [][2]string{{"appLogo", b.AppLogo}, {"appLogoDark", b.AppLogoDark}} {
 		if u, err := url.Parse(logo[1]); err == nil && strings.HasSuffix(strings.ToLower(u.Path), ".svg") {
-			warn(logo[0], "is an SVG, which Gmail and Outlook do not show; use a PNG")
+			problems = append(problems, settings.Problem{Key: logo[0], Warning: true,
+				Text: "is an SVG, which Gmail and Outlook do not show; use a PNG"})
 		}
 	}
 	return problems
-}
-
-// contrastWithWhite is the contrast of white text on a colour "#rrggbb":
-// https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
-func contrastWithWhite(color string) float64 {
-	parts, _ := strconv.ParseUint(color[1:], 16, 32)
-	luminance := 0.0
-	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
-		part := float64(parts>>(16-8*i)&0xff) / 255
-		if part <= 0.04045 {
-			luminance += weight * part / 12.92
-		} else {
-			luminance += weight * math.Pow((part+0.055)/1.055, 2.4)
-		}
-	}
-	return 1.05 / (luminance + 0.05)
 }

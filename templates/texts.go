@@ -37,6 +37,12 @@ type translation struct {
 }
 
 func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
+	for key, s := range sentences {
+		if strings.Contains(key, ".") && !strings.HasPrefix(key, "failures.") {
+			s.text = typeset(tag, s.text)
+			sentences[key] = s
+		}
+	}
 	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
 	if t.Name == "" {
 		t.Name = locale
@@ -169,6 +175,8 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 		switch {
 		case key == "dir" && s.text != "ltr" && s.text != "rtl":
 			fault(`write "ltr" or "rtl"`)
+		case key == "months" && len(strings.Fields(s.text)) != monthsOfAYear:
+			fault("write the names of the twelve months with blanks between them")
 		case slices.Contains(known, key), messageType != "" && original.has(name):
 		default:
 			if near := settings.Nearest(key, known); near != "" {
