@@ -120,6 +120,20 @@ func TestTheImportsInTheDocumentsWork(t *testing.T) {
 	}
 }
 
+// People who read a sentence at the sign-in page find it in the page about Logto.
+func TestEverySentenceIsExplained(t *testing.T) {
+	var english struct{ Failures map[string]string }
+	if err := json.Unmarshal([]byte(read(t, "templates/locales/en.json")), &english); err != nil || len(english.Failures) == 0 {
+		t.Fatal(err)
+	}
+	page := strings.Join(strings.Fields(read(t, "docs/logto.md")), " ")
+	for reason, sentence := range english.Failures {
+		if !strings.Contains(page, sentence) || !strings.Contains(page, "`"+reason+"`") {
+			t.Errorf("docs/logto.md does not explain %s: %s", reason, sentence)
+		}
+	}
+}
+
 // Every file that the documents link to is there.
 func TestTheLinksInTheDocumentsLeadSomewhere(t *testing.T) {
 	links := regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
@@ -277,8 +291,11 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 	if shared := c.Providers[0].Shared(); shared.Name != "mailpit" || shared.Type != "smtp" {
 		t.Errorf("the relay sends through %s (%s)", shared.Name, shared.Type)
 	}
-	if _, isSet := relay.Environment["RELAY_TOKEN"]; !isSet {
-		t.Error("the relay's token is not set")
+	if token := relay.Environment["RELAY_TOKEN"]; !strings.HasPrefix(token, "${RELAY_TOKEN:?") {
+		t.Errorf("the relay's token is %s, which others know", token)
+	}
+	if file := relay.Environment["RELAY_CONFIG"] + ":ro"; file != target {
+		t.Errorf("the relay reads %s and not %s", file, target)
 	}
 }
 
@@ -286,7 +303,8 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 func TestTheDockerfileFitsTheProgram(t *testing.T) {
 	dockerfile := read(t, "Dockerfile")
 	for _, want := range []string{"FROM scratch", "CGO_ENABLED=0", "USER 65532", "ca-certificates.crt",
-		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay"} {
+		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay",
+		"ENV RELAY_CONFIG=/etc/logto-email-relay/config.json"} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}

@@ -36,12 +36,15 @@ type Config struct {
 	Branding  templates.Branding `json:"branding"`
 	Templates templates.Settings `json:"templates"`
 	// Providers are in order of failover. Every one has a name of its own.
-	Providers  []providers.Settings `json:"providers" validate:"dive"`
-	Routes     []relay.Route        `json:"routes" validate:"dive"`
-	Limits     limits.Settings      `json:"limits"`
-	Deliveries deliveries.Settings  `json:"deliveries"`
+	Providers []providers.Settings `json:"providers" validate:"dive"`
+	// Routes are tried from first to last; the first one whose conditions all hold
+	// decides.
+	Routes     []relay.Route       `json:"routes" validate:"dive"`
+	Limits     limits.Settings     `json:"limits"`
+	Deliveries deliveries.Settings `json:"deliveries"`
 	// Uncertain says what becomes of a mail that a provider took without
-	// answering: Resend or Fail.
+	// answering: "resend" offers it to the next provider, once and unchanged, "fail"
+	// answers an error.
 	Uncertain string `json:"uncertain" validate:"oneof=resend fail"`
 	Log       Log    `json:"log"`
 }

@@ -89,6 +89,21 @@ func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 	}
 }
 
+// Of the answer of GET /api/connectors, those that send mail are taken.
+func TestConnectors(t *testing.T) {
+	expect(t, `[
+		{"type": "Social", "connectorId": "github-universal", "id": "1", "config": {"clientSecret": "never-print-this"}},
+		{"type": "Email", "connectorId": "simple-mail-transfer-protocol", "id": "2", "config": {"host": "mail_server", "port": "587",
+			"auth": {"user": "relay", "pass": "never-print-this"}, "templates": []}},
+		{"type": "Email", "connectorId": "logto-email", "id": "3", "config": {"senderName": "Acme\u001b[2J"}},
+		{"type": "Email", "connectorId": "odd\u001b[2J", "id": "4", "config": {}}]`, "en", 2, `{"providers": [
+		{"type": "smtp", "name": "smtp", "host": "mail_server", "port": "587", "auth": {"user": "relay", "pass": "${SMTP_PASS}"}}]}`,
+		map[string]string{}, "logto-email: the relay has no type", "odd?[2J: the relay", "left alone: 1 of the connectors")
+	if _, err := importer.Import([]byte(`[{"type": "Social", "connectorId": "github-universal", "config": {}}]`), "DIR", "en"); err == nil {
+		t.Error("a list without email connectors was taken")
+	}
+}
+
 func TestDataSources(t *testing.T) {
 	expect(t, `{
 		"db": {"connector": "memory"},

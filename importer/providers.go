@@ -68,6 +68,39 @@ func kindOfConnector(object map[string]any) string {
 	return ""
 }
 
+// connector is one entry of the answer of Logto's GET /api/connectors:
+// https://openapi.logto.io/operation/operation-listconnectors
+type connector struct {
+	ConnectorID string         `json:"connectorId"`
+	Type        string         `json:"type"`
+	Config      map[string]any `json:"config"`
+}
+
+// readConnectors takes those that send mail.
+func (i *importer) readConnectors(list []connector) error {
+	others := 0
+	for _, c := range list {
+		kind := connectorTypes[c.ConnectorID]
+		switch {
+		case kind == "" && c.Type != "Email":
+			others++
+		case kind == "" || c.Config == nil:
+			i.lose("%s: the relay has no type of provider for this connector", c.ConnectorID)
+		default:
+			if err := i.readConnector(kind, c.Config); err != nil {
+				return err
+			}
+		}
+	}
+	if others == len(list) {
+		return errors.New("there is no email connector in this list")
+	}
+	if others > 0 {
+		i.note("left alone: %d of the connectors, which are for SMS and social sign-in", others)
+	}
+	return nil
+}
+
 // readConnector takes a connector's JSON apart: inline templates become files,
 // everything else stays in the provider.
 func (i *importer) readConnector(kind string, object map[string]any) error {

@@ -40,12 +40,15 @@ const aliyunAlias = 14
 // aliyunSettings bear the keys of Logto's Aliyun Direct Mail connector.
 type aliyunSettings struct {
 	Common
+	// AccessKeyID and AccessKeySecret are those of a RAM user.
 	AccessKeyID     string          `json:"accessKeyId" validate:"required"`
 	AccessKeySecret settings.Secret `json:"accessKeySecret" validate:"required"`
-	RegionID        string          `json:"regionId"`
+	// RegionID is where the account's sender addresses are: cn-hangzhou when not given.
+	RegionID string `json:"regionId"`
 	// AccountName is the sender address, as set up in the console.
 	AccountName settings.Mailbox `json:"accountName"`
-	FromAlias   string           `json:"fromAlias"`
+	// FromAlias is the sender's display name, of at most 14 characters.
+	FromAlias string `json:"fromAlias"`
 	// Templates are HTML.
 	Templates []inlineTemplate `json:"templates" validate:"dive"`
 }

@@ -28,7 +28,8 @@ type httpSettings struct {
 	// Authorization is the value of that header.
 	Authorization settings.Secret `json:"authorization"`
 	// URL is where a mail is posted to; endpoint when not given.
-	URL    string `json:"url" validate:"omitempty,http_url"`
+	URL string `json:"url" validate:"omitempty,http_url"`
+	// Method is that of the request.
 	Method string `json:"method" validate:"oneof=POST PUT PATCH"`
 	// Headers are those of the request, the service's key among them.
 	Headers map[string]settings.Secret `json:"headers"`

@@ -30,10 +30,12 @@ const mailgunEndpoint = "https://api.mailgun.net"
 // Common's.
 type mailgunSettings struct {
 	Common
+	// Domain is the sending domain, as set up at Mailgun.
 	Domain string `json:"domain" validate:"required,fqdn"`
 	// APIKey is best a sending key of the domain, which can do nothing else.
-	APIKey settings.Secret  `json:"apiKey" validate:"required"`
-	From   settings.Mailbox `json:"from"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// From is the sender of this provider's mails.
+	From settings.Mailbox `json:"from"`
 	// Deliveries are the mails by message type.
 	Deliveries map[string]delivery `json:"deliveries" validate:"dive"`
 	// EventSigningKey verifies the signature of delivery events.

@@ -22,8 +22,9 @@ type mailJunkySettings struct {
 	Common
 	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
 	FromEmail settings.Mailbox `json:"fromEmail"`
-	FromName  string           `json:"fromName"`
-	Templates []typedTemplate  `json:"templates" validate:"dive"`
+	// FromName is the name that readers see the mail from.
+	FromName  string          `json:"fromName"`
+	Templates []typedTemplate `json:"templates" validate:"dive"`
 }
 
 func newMailJunkySettings() *mailJunkySettings { return &mailJunkySettings{} }

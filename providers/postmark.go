@@ -24,9 +24,11 @@ const postmarkEndpoint = "https://api.postmarkapp.com"
 type postmarkSettings struct {
 	Common
 	// ServerToken is that of one server, not of the account.
-	ServerToken settings.Secret    `json:"serverToken" validate:"required"`
-	FromEmail   settings.Mailbox   `json:"fromEmail"`
-	Templates   []postmarkTemplate `json:"templates" validate:"dive"`
+	ServerToken settings.Secret `json:"serverToken" validate:"required"`
+	// FromEmail is the sender of this provider's mails.
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	// Templates name templates at Postmark.
+	Templates []postmarkTemplate `json:"templates" validate:"dive"`
 	// EventCredentials are the user and password ("user:pass") that delivery
 	// events come with.
 	EventCredentials settings.Secret `json:"eventCredentials" future:"delivery events"`
@@ -34,7 +36,9 @@ type postmarkSettings struct {
 
 // postmarkTemplate names a template at Postmark.
 type postmarkTemplate struct {
-	UsageType     string `json:"usageType" validate:"required"`
+	// UsageType is Logto's message type.
+	UsageType string `json:"usageType" validate:"required,usagetype"`
+	// TemplateAlias is the template's alias.
 	TemplateAlias string `json:"templateAlias" validate:"required"`
 }
 

@@ -25,7 +25,8 @@ const resendEndpoint = "https://api.resend.com"
 type resendSettings struct {
 	Common
 	// APIKey is best one with sending access to one domain.
-	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// FromEmail is the sender of this provider's mails.
 	FromEmail settings.Mailbox `json:"fromEmail"`
 	// EventSecret verifies the signature of delivery events.
 	EventSecret settings.Secret `json:"eventSecret" future:"delivery events"`

@@ -29,9 +29,11 @@ const sendGridEndpoint = "https://api.sendgrid.com"
 type sendGridSettings struct {
 	Common
 	// APIKey needs the permission Mail Send and no other.
-	APIKey    settings.Secret    `json:"apiKey" validate:"required"`
-	FromEmail settings.Mailbox   `json:"fromEmail"`
-	FromName  string             `json:"fromName"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// FromEmail is the sender of this provider's mails, FromName its display name.
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	FromName  string           `json:"fromName" validate:"max=128,oneline"`
+	// Templates are the mails of Logto's connector, or ids of templates at SendGrid.
 	Templates []sendGridTemplate `json:"templates" validate:"dive"`
 	// EventPublicKey verifies the signature of delivery events.
 	EventPublicKey settings.Secret `json:"eventPublicKey" future:"delivery events"`
@@ -41,7 +43,7 @@ type sendGridSettings struct {
 // of a dynamic template at SendGrid.
 type sendGridTemplate struct {
 	storableTemplate
-	// ContentType is called type in this connector.
+	// ContentType is text/html or text/plain. This connector calls it so.
 	ContentType string `json:"type" validate:"omitempty,oneof=text/plain text/html"`
 }
 

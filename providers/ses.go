@@ -28,17 +28,22 @@ type sesSettings struct {
 	Common
 	// AccessKeyID and AccessKeySecret go together. Without them the AWS default
 	// chain finds credentials: environment, shared files, container, instance.
-	AccessKeyID     string           `json:"accessKeyId"`
-	AccessKeySecret settings.Secret  `json:"accessKeySecret"`
-	Region          string           `json:"region" validate:"required"`
-	EmailAddress    settings.Mailbox `json:"emailAddress"`
+	AccessKeyID     string          `json:"accessKeyId"`
+	AccessKeySecret settings.Secret `json:"accessKeySecret"`
+	// Region is the AWS region, such as "eu-west-1".
+	Region string `json:"region" validate:"required"`
+	// EmailAddress is the sender of this provider's mails.
+	EmailAddress settings.Mailbox `json:"emailAddress"`
 	// EmailAddressIdentityARN is the identity whose policy lets us send as
 	// EmailAddress, when it belongs to another account.
 	EmailAddressIdentityARN string `json:"emailAddressIdentityArn"`
-	// FeedbackForwardingEmailAddress receives bounces and complaints as mails.
+	// FeedbackForwardingEmailAddress receives bounces and complaints as mails;
+	// FeedbackForwardingEmailAddressIdentityARN lets us use it when it belongs to another
+	// account.
 	FeedbackForwardingEmailAddress            string `json:"feedbackForwardingEmailAddress" validate:"omitempty,email"`
 	FeedbackForwardingEmailAddressIdentityARN string `json:"feedbackForwardingEmailAddressIdentityArn"`
-	ConfigurationSetName                      string `json:"configurationSetName"`
+	// ConfigurationSetName is the configuration set that mails are sent with.
+	ConfigurationSetName string `json:"configurationSetName"`
 	// Templates are HTML, or names of templates at SES.
 	Templates []storableTemplate `json:"templates" validate:"dive"`
 	// EventTopicARN is the SNS topic that delivery events are taken from.

@@ -24,8 +24,9 @@ type smtp2goSettings struct {
 	// APIKey needs the permission for /email/send and no other.
 	APIKey     settings.Secret  `json:"apiKey" validate:"required"`
 	SenderMail settings.Mailbox `json:"sender"`
-	SenderName string           `json:"senderName"`
-	Templates  []typedTemplate  `json:"templates" validate:"dive"`
+	// SenderName is the name that readers see the mail from.
+	SenderName string          `json:"senderName"`
+	Templates  []typedTemplate `json:"templates" validate:"dive"`
 }
 
 func newSMTP2GOSettings() *smtp2goSettings { return &smtp2goSettings{} }

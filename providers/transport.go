@@ -470,11 +470,12 @@ func (x *exchange) networkError(err error) *Error {
 }
 
 // networkWords says what the network said, without the addresses and URLs that
-// Go's errors are full of.
+// Go's errors are full of, but for the host that was asked.
 func networkWords(err error) string {
 	var (
 		number  syscall.Errno
 		address *url.Error
+		lookup  *net.DNSError
 	)
 	switch {
 	case err == nil:
@@ -485,10 +486,24 @@ func networkWords(err error) string {
 		return "given up by the caller"
 	case errors.As(err, &number):
 		return number.Error()
-	case errors.As(err, &address):
-		return Redact(address.Err.Error())
 	}
-	return Redact(err.Error())
+	text, host := err.Error(), ""
+	if errors.As(err, &address) {
+		text = address.Err.Error()
+		if asked, err := url.Parse(address.URL); err == nil {
+			host = asked.Hostname()
+		}
+	}
+	if errors.As(err, &lookup) {
+		host = lookup.Name
+	}
+	if host == "" {
+		return Redact(text)
+	}
+	// The service's own host is no secret, and often the clue: a wrong region makes
+	// one that does not exist.
+	const stand = "\ue000"
+	return strings.ReplaceAll(Redact(strings.ReplaceAll(text, host, stand)), stand, settings.Printable(host, 253))
 }
 
 // proxyError is a forward proxy's refusal to open a tunnel.

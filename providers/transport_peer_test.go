@@ -100,7 +100,7 @@ func TestNoTokenWithAnotherProtocol(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	_, _, e := tokens.get(ctx)
+	_, _, e := tokens.Token(ctx)
 	if e == nil || ctx.Err() != nil {
 		t.Errorf("%v, %v", e, ctx.Err())
 	}

@@ -34,7 +34,7 @@ func miniature(locales ...string) fs.FS {
 	}
 	for _, locale := range locales {
 		types := make(map[string]any)
-		for _, messageType := range messageTypes() {
+		for _, messageType := range Types() {
 			types[messageType] = map[string]string{
 				"subject": locale + " " + messageType + "{{#if branding.senderName}} – {{branding.senderName}}{{/if}}",
 				"lead":    locale + " <lead> & \"more\" {{organization.name}}",

@@ -36,10 +36,13 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			o.warn("%s: an earlier template is of type %s already, and used", written.Key, written.Type)
 			continue
 		}
-		if !slices.Contains(messageTypes(), written.Type) {
-			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(messageTypes(), ", "))
+		if !slices.Contains(Types(), written.Type) {
+			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(Types(), ", "))
 		}
 		compiled, err := c.compileConnectorTemplate(written)
+		if err == nil && compiled != nil && written.Stored == "" && needsCode(written.Type) && compiled.lacksCode(false) {
+			err = codeMissing(written.Key, written.Type)
+		}
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -48,6 +51,14 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 		if compiled != nil {
 			o.warnings = append(o.warnings, compiled.warnings(written.Type)...)
 			o.warnings = append(o.warnings, compiled.unknowns(written.Type, c.settings.Variables)...)
+		}
+	}
+	if stand := o.own[generic]; stand != nil && stand.template != nil && stand.written.Stored == "" && stand.lacksCode(false) {
+		for _, messageType := range Types() {
+			if o.own[messageType] == nil && needsCode(messageType) {
+				faults = append(faults, codeMissing(stand.written.Key, messageType))
+				break
+			}
 		}
 	}
 	return o, errors.Join(faults...)

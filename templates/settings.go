@@ -1,8 +1,11 @@
 package templates
 
 import (
+	"fmt"
+	"math"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -102,4 +105,39 @@ type Branding struct {
 	// ReplyToInviter makes replies to an invitation go to whoever invites, if Logto
 	// knows the address.
 	ReplyToInviter bool `json:"replyToInviter"`
+}
+
+// Check tells of colours and logos that readers do not see as they are meant.
+func (b *Branding) Check() []settings.Problem {
+	var problems []settings.Problem
+	warn := func(key, text string) {
+		problems = append(problems, settings.Problem{Key: key, Text: text, Warning: true})
+	}
+	const readable = 4.5 // WCAG 2.2, 1.4.3
+	if isColor(b.Color) && contrastWithWhite(b.Color) < readable {
+		warn("color", fmt.Sprintf("makes the white text of buttons hard to read: the contrast is %.1f to 1 and should be %.1f; choose a darker one",
+			contrastWithWhite(b.Color), readable))
+	}
+	for _, logo := range [][2]string{{"appLogo", b.AppLogo}, {"appLogoDark", b.AppLogoDark}} {
+		if u, err := url.Parse(logo[1]); err == nil && strings.HasSuffix(strings.ToLower(u.Path), ".svg") {
+			warn(logo[0], "is an SVG, which Gmail and Outlook do not show; use a PNG")
+		}
+	}
+	return problems
+}
+
+// contrastWithWhite is the contrast of white text on a colour "#rrggbb":
+// https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
+func contrastWithWhite(color string) float64 {
+	parts, _ := strconv.ParseUint(color[1:], 16, 32)
+	luminance := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		part := float64(parts>>(16-8*i)&0xff) / 255
+		if part <= 0.04045 {
+			luminance += weight * part / 12.92
+		} else {
+			luminance += weight * math.Pow((part+0.055)/1.055, 2.4)
+		}
+	}
+	return 1.05 / (luminance + 0.05)
 }
