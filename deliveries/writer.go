@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"logto-email-relay/mail"
@@ -21,7 +22,7 @@ const (
 	grace = 20 * time.Millisecond
 	// gathering is the least time from one transaction to the next. A mail alone does
 	// not wait for it, many at a time share one.
-	gathering = 3 * time.Millisecond
+	gathering = 2 * time.Millisecond
 	// retryAfter is how long a database that refused a transaction is left alone.
 	retryAfter = time.Second
 	// patience bounds a connection and a transaction.
@@ -45,6 +46,8 @@ type Store struct {
 	finished []*row
 	writing  int // rows that are in a transaction now
 	state    State
+	// committed tells that something was, since the last checkpoint.
+	committed atomic.Bool
 
 	wake    chan struct{} // holds a value when something waits
 	closing chan struct{}
@@ -224,6 +227,7 @@ func (s *Store) run() {
 	ctx, stop := context.WithCancel(s.ctx)
 	defer stop()
 	maintaining.Go(func() { s.maintain(ctx) })
+	maintaining.Go(func() { s.checkpoint(ctx) })
 
 	for {
 		begin, isClosing := time.Now(), s.isClosing()
@@ -342,6 +346,7 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	if _, err := insert.ExecContext(ctx, list.String()); err != nil {
 		return err
 	}
+	s.committed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing = 0
