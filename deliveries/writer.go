@@ -83,11 +83,16 @@ type State struct {
 	// that began.
 	Behind error
 	Since  time.Time
+	// Opened tells that the database has been ready once.
+	Opened bool
 }
 
 // String tells people how it stands.
 func (s State) String() string {
 	text := "written"
+	if !s.Opened {
+		text = "the database is being opened"
+	}
 	if s.Behind != nil {
 		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
 	}
@@ -261,6 +266,9 @@ func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 		begin := time.Now()
 		insert, err := s.db.prepare(s.ctx)
 		if err == nil {
+			s.mu.Lock()
+			s.state.Opened = true
+			s.mu.Unlock()
 			s.catchUp(time.Since(begin))
 			return insert, true
 		}
