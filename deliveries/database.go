@@ -43,14 +43,15 @@ func open(name string) (*database, error) {
 	if isPostgres(name) {
 		return openPostgres(name)
 	}
-	db := &database{rows: "json_each($1)", dialect: goose.DialectSQLite3}
+	db := &database{rows: "jsonb_each($1)", dialect: goose.DialectSQLite3}
 	var err error
 	if name == InMemory {
 		db.write, err = sql.Open("sqlite", name)
 		db.read = db.write
 	} else {
 		db.file = name
-		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)"))
+		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
+			"wal_autocheckpoint(16000)")) // 64 MB, which checkpoint seldom lets it come to
 		if err == nil {
 			db.read, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(1000)"))
 		}
@@ -122,6 +123,16 @@ func (db *database) prepare(ctx context.Context) (*sql.Stmt, error) {
 		return nil, err
 	}
 	return db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows))
+}
+
+// checkpoint moves what is committed from SQLite's log into the file, while others
+// write. A writer that has to do it itself keeps all mails waiting.
+func (db *database) checkpoint(ctx context.Context) error {
+	if db.file == "" {
+		return nil
+	}
+	_, err := db.read.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
 }
 
 func (db *database) close() error {

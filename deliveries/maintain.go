@@ -10,6 +10,8 @@ import (
 const (
 	// maintenance is how often old rows are looked for.
 	maintenance = time.Minute
+	// checkpointing is how often committed rows are looked for.
+	checkpointing = time.Second
 	// purged is how many rows are deleted at a time: mails may wait that long.
 	purged = 200
 )
@@ -35,6 +37,23 @@ func (s *Store) maintain(ctx context.Context) {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// checkpoint moves committed rows to where they stay, until the context ends. If it
+// cannot, SQLite's log grows until a writer does it.
+func (s *Store) checkpoint(ctx context.Context) {
+	ticker := time.NewTicker(checkpointing)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if s.committed.Swap(false) {
+			_ = s.db.checkpoint(ctx)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"logto-email-relay/mail"
@@ -21,7 +22,7 @@ const (
 	grace = 20 * time.Millisecond
 	// gathering is the least time from one transaction to the next. A mail alone does
 	// not wait for it, many at a time share one.
-	gathering = 3 * time.Millisecond
+	gathering = 2 * time.Millisecond
 	// retryAfter is how long a database that refused a transaction is left alone.
 	retryAfter = time.Second
 	// patience bounds a connection and a transaction.
@@ -45,6 +46,8 @@ type Store struct {
 	finished []*row
 	writing  int // rows that are in a transaction now
 	state    State
+	// committed tells that something was, since the last checkpoint.
+	committed atomic.Bool
 
 	wake    chan struct{} // holds a value when something waits
 	closing chan struct{}
@@ -80,11 +83,16 @@ type State struct {
 	// that began.
 	Behind error
 	Since  time.Time
+	// Opened tells that the database has been ready once.
+	Opened bool
 }
 
 // String tells people how it stands.
 func (s State) String() string {
 	text := "written"
+	if !s.Opened {
+		text = "the database is being opened"
+	}
 	if s.Behind != nil {
 		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
 	}
@@ -224,6 +232,7 @@ func (s *Store) run() {
 	ctx, stop := context.WithCancel(s.ctx)
 	defer stop()
 	maintaining.Go(func() { s.maintain(ctx) })
+	maintaining.Go(func() { s.checkpoint(ctx) })
 
 	for {
 		begin, isClosing := time.Now(), s.isClosing()
@@ -257,6 +266,9 @@ func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 		begin := time.Now()
 		insert, err := s.db.prepare(s.ctx)
 		if err == nil {
+			s.mu.Lock()
+			s.state.Opened = true
+			s.mu.Unlock()
 			s.catchUp(time.Since(begin))
 			return insert, true
 		}
@@ -342,6 +354,7 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	if _, err := insert.ExecContext(ctx, list.String()); err != nil {
 		return err
 	}
+	s.committed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing = 0
