@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 

@@ -210,8 +210,6 @@ func sendGridErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "check the template's id, and that it has an active version"
 		case sendGridSenderField.MatchString(field):
 			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
-		default:
-			e.Kind = Content
 		}
 	case http.StatusUnauthorized:
 		if strings.Contains(said, "maximum credits exceeded") {

@@ -348,13 +348,11 @@ func sesErrors(x *exchange, err error) Error {
 	e := Error{Code: name, Kind: sesKinds[name], Detail: said, Hint: sesHints[name]}
 	switch name {
 	case "MessageRejected":
-		e.Kind = Content
 		if strings.Contains(said, "not verified") {
 			e.Kind = Configuration
 			e.Hint = "verify the sender in this region; in the sandbox the recipient has to be verified too"
 		}
 	case "BadRequestException":
-		e.Kind = Content
 		if sesAddress.MatchString(said) {
 			e.Kind = Recipient
 		}

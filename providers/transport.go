@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -342,11 +343,9 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
-	}
-	if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
-		e.Kind = Configuration
-		if e.Hint == "" {
-			e.Hint = "see what it says of the sender, its domain or the account"
+		if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
+			e.Kind = Configuration
+			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
 	}
 	if x.status >= 300 && x.status <= 399 {
