@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -190,7 +189,7 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 			return Receipt{}, x.unreadable(m)
 		}
 		return Receipt{ID: id}, nil
-	case !json.Valid(x.body) && len(bytes.TrimSpace(x.body)) > 0:
+	case !x.isJSONOrEmpty():
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer is neither JSON nor empty",
 			Hint: "something in front of the service may have answered; name the place of the message's id in id"})
 	}

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"regexp"
@@ -115,10 +116,13 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the status is not the one for accepted mails"})
 	}
 	id := x.header.Get("X-Message-Id")
-	if id == "" {
-		id = m.ID
+	switch {
+	case id != "":
+		return Receipt{ID: id}, nil
+	case bytes.HasPrefix(bytes.TrimSpace(x.body), []byte("<")): // a page, of something else that answers 202
+		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: id}, nil
+	return Receipt{ID: m.ID}, nil
 }
 
 // Verify asks what the key may do.

@@ -100,6 +100,7 @@ func sesFixture() fixture {
 				{name: "local part", answer: refusal(400, "BadRequestException", "Local address contains control or whitespace"), kind: Recipient},
 				{name: "illegal address", answer: refusal(400, "BadRequestException", "Illegal address"), kind: Recipient},
 				{name: "bad request", answer: refusal(400, "BadRequestException", "Header value is too long"), kind: Content},
+				{name: "configuration set with 400", answer: refusal(400, "BadRequestException", "Configuration set <otp> does not exist."), kind: Configuration},
 				{name: "rate", answer: refusal(429, "TooManyRequestsException", "Maximum sending rate exceeded."), kind: RateLimited, code: "TooManyRequestsException"},
 				{name: "daily quota", answer: refusal(429, "TooManyRequestsException", "Daily message quota exceeded"), kind: RateLimited, quota: true},
 				{name: "limit", answer: refusal(400, "LimitExceededException", "limit exceeded"), kind: RateLimited, quota: true},

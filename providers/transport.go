@@ -78,7 +78,12 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &watched{Conn: conn}, nil
+			if proxy != nil {
+				// A mail's deadline ends the wait for the proxy, too, but Go lets it
+				// go on for a minute in the background.
+				_ = conn.SetReadDeadline(time.Now().Add(abandonedDial))
+			}
+			return &watched{Conn: conn, bounded: proxy != nil}, nil
 		},
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    abandonedDial,
@@ -205,6 +210,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		// What could not be read is treated as what was not said: the status has
 		// arrived, and each service's rules decide what it is worth alone.
 		x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
 		stop()
 		_ = response.Body.Close()
 	}
@@ -227,8 +233,9 @@ var (
 // the server.
 type watched struct {
 	net.Conn
-	since  atomic.Pointer[time.Time] // nil while it does not wait
-	closed atomic.Bool
+	since   atomic.Pointer[time.Time] // nil while it does not wait
+	closed  atomic.Bool
+	bounded bool // the first read has a deadline of its own
 }
 
 // Close marks the connection as closed.
@@ -242,7 +249,12 @@ func (c *watched) Read(b []byte) (int, error) {
 	now := time.Now()
 	c.since.Store(&now)
 	defer c.since.Store(nil)
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if c.bounded && err == nil {
+		c.bounded = false
+		err = c.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // isQuiet tells whether the reader has been waiting for a moment, and there is
@@ -359,7 +371,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 // what a log must not hold.
 func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
-	if e.Code == "" || !machineWord.MatchString(e.Code) {
+	if e.Code == "" || !machineWord.MatchString(e.Code) || m != nil && quotes(m, e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
 	if e.Detail == "" && isStatus(e.Code) {
@@ -412,6 +424,12 @@ func (x *exchange) kindOfStatus() Kind {
 func (x *exchange) isObject() bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(x.body, &object) == nil && object != nil
+}
+
+// isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
+// the pages of proxies and portals are neither.
+func (x *exchange) isJSONOrEmpty() bool {
+	return json.Valid(x.body) || len(bytes.TrimSpace(x.body)) == 0
 }
 
 // read decodes the answer; what is not JSON leaves the target as it is.
