@@ -46,6 +46,8 @@ const (
 	quietTime = 2 * time.Millisecond
 	// readerDelay bounds how long that may take to come about.
 	readerDelay = 500 * time.Millisecond
+	// writtenDelay bounds how late it may become known that a request was written.
+	writtenDelay = 100 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
 	// out in one write, and if that fails on a dead pooled connection, net/http
 	// knows that nothing has left and takes another connection.
@@ -200,7 +202,6 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	handedOver := x.handedOver.Load()
 	x.status, x.header = response.StatusCode, response.Header
 	if x.status == http.StatusSwitchingProtocols {
 		// What follows is no answer, and net/http lets it go on after the deadline.
@@ -214,7 +215,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		stop()
 		_ = response.Body.Close()
 	}
-	if x.status <= 299 && !handedOver {
+	if x.status <= 299 && !x.hasBeenWritten() {
 		x.status, x.header, x.body = 0, nil, nil
 		x.handedOver.Store(true) // the rest may have left since
 		return nil, errUnasked
@@ -222,6 +223,17 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	response.Body = io.NopCloser(bytes.NewReader(x.body))
 	response.ContentLength = int64(len(x.body))
 	return response, nil
+}
+
+// hasBeenWritten tells whether the whole request has left. The news of that may
+// come a moment after the answer.
+func (x *exchange) hasBeenWritten() bool {
+	for began := time.Now(); !x.handedOver.Load(); time.Sleep(quietTime) {
+		if time.Since(began) > writtenDelay {
+			return false
+		}
+	}
+	return true
 }
 
 var (
