@@ -41,6 +41,8 @@ var connectorTypes = map[string]string{
 	"aws-ses-mail":                  "ses",
 	"postmark-mail":                 "postmark",
 	"aliyun-direct-mail":            "aliyun",
+	"smtp2go-email-service":         "smtp2go",
+	"mailjunky-email-service":       "mailjunky",
 	"http-email":                    "http",
 }
 
@@ -54,6 +56,10 @@ func kindOfConnector(object map[string]any) string {
 		return "smtp"
 	case has("domain", "apiKey"):
 		return "mailgun"
+	case has("apiKey", "sender"):
+		return "smtp2go"
+	case has("apiKey") && strings.HasPrefix(textOf(object, "apiKey"), "mj_"): // else the same keys as SendGrid's
+		return "mailjunky"
 	case has("apiKey"):
 		return "sendgrid"
 	case has("serverToken"):

@@ -95,6 +95,9 @@ func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) 
 func (e *Error) About(m *mail.Message) *Error {
 	about := *e
 	about.Detail = RedactFor(m, e.Detail)
+	if quotes(m, e.Code) {
+		about.Code = ""
+	}
 	return &about
 }
 

@@ -202,11 +202,16 @@ func FitID(m *mail.Message, id string) string {
 	return id
 }
 
-// quotes tells whether an id holds the recipient, the code or the link of a mail.
+// quotes tells whether a machine's word holds the recipient, the code or the link
+// of a mail.
 func quotes(m *mail.Message, id string) bool {
 	id = visible(plain(id))
 	link, _ := m.Payload["link"].(string)
-	for _, form := range append(partsOfLink(link), quotedAddress(m.To), m.To) {
+	forms := append(partsOfLink(link), quotedAddress(m.To), m.To)
+	if local := m.To[:max(strings.LastIndexByte(m.To, '@'), 0)]; len(local) >= shortestSecret {
+		forms = append(forms, local)
+	}
+	for _, form := range forms {
 		if form != "" && regexp.MustCompile("(?i)"+spelled(form, blanks)).MatchString(id) {
 			return true
 		}

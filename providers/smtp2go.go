@@ -16,7 +16,7 @@ import (
 //	request and answer   https://developers.smtp2go.com/reference/send-standard-email
 //	errors               https://developers.smtp2go.com/docs/response-codes
 //	permissions          https://developers.smtp2go.com/reference/view-api-key-permissions
-const smtp2goEndpoint = "https://api.smtp2go.com/v3"
+const smtp2goEndpoint = "https://api.smtp2go.com"
 
 // smtp2goSettings bear the keys of Logto's SMTP2GO connector.
 type smtp2goSettings struct {
@@ -49,7 +49,9 @@ func (s *smtp2goSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &smtp2go{api, s.APIKey, s.endpointOr(smtp2goEndpoint)}, nil
+	// The service's pages give the addresses of its regions with the version.
+	base := strings.TrimSuffix(s.endpointOr(smtp2goEndpoint), "/v3") + "/v3"
+	return &smtp2go{api, s.APIKey, base}, nil
 }
 
 var _ Verifier = (*smtp2go)(nil)
