@@ -54,10 +54,14 @@ type httpSettings struct {
 // httpAuth is a client of OAuth2 that acts for itself (RFC 6749, 4.4). The keys are
 // those of the provider smtp.
 type httpAuth struct {
-	ClientID     string          `json:"clientId" validate:"required"`
+	// ClientID is the application at the service.
+	ClientID string `json:"clientId" validate:"required"`
+	// ClientSecret is the application's secret.
 	ClientSecret settings.Secret `json:"clientSecret" validate:"required"`
-	AccessURL    string          `json:"accessUrl" validate:"required,http_url"`
-	Scope        string          `json:"scope"`
+	// AccessURL is where tokens are issued.
+	AccessURL string `json:"accessUrl" validate:"required,http_url"`
+	// Scope is what the token is for, with blanks between several.
+	Scope string `json:"scope"`
 }
 
 func newHTTPSettings() *httpSettings { return &httpSettings{Method: http.MethodPost} }
@@ -202,8 +206,9 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte) (*exchange, error) {
 	address := cmp.Or(p.settings.URL, p.settings.Endpoint)
 	for p.tokens != nil {
-		token, fresh, failure := p.tokens.get(ctx)
-		if failure != nil {
+		token, fresh, err := p.tokens.Token(ctx)
+		if err != nil {
+			failure := AsError(err)
 			if failure.Code == "unauthorized_client" || failure.Code == "access_denied" {
 				failure.Hint = "allow this client to send; at Microsoft this takes the consent of an administrator"
 			}
@@ -214,7 +219,7 @@ func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte
 		if x.status != http.StatusUnauthorized || fresh {
 			return x, err
 		}
-		p.tokens.drop(ctx, token)
+		p.tokens.Drop(ctx, token)
 		if ctx.Err() != nil {
 			return x, err
 		}

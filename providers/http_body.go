@@ -162,7 +162,7 @@ func (t jsonTemplate) filled(m *mail.Message) map[string]any {
 	used := placeholders(map[string]any(t))
 	if m.HTML.IsEmpty() && used["html"] && !used["text"] {
 		alone := *m
-		alone.HTML = mail.BodyOf(`<pre style="white-space: pre-wrap">`, html.EscapeString(m.Text), "</pre>")
+		alone.HTML = mail.Body{mail.OwnPart(`<pre style="white-space: pre-wrap">` + html.EscapeString(m.Text) + "</pre>")}
 		m = &alone
 	}
 	filled, _ := fill(map[string]any(t), m)
