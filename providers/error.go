@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"logto-email-relay/mail"
 )
 
 // Kind says whose fault a failed send is, and so what may be done about it.
@@ -92,10 +90,10 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
 
 // About returns the error without anything of the mail that it is about.
-func (e *Error) About(m *mail.Message) *Error {
+func (e *Error) About(p *Private) *Error {
 	about := *e
-	about.Detail = RedactFor(m, e.Detail)
-	if quotes(m, e.Code) {
+	about.Detail = p.Redact(e.Detail)
+	if p.isQuotedIn(e.Code) {
 		about.Code = ""
 	}
 	return &about

@@ -152,13 +152,16 @@ func (a *httpAuth) tokens(api *api) *smtpTokens {
 	return &smtpTokens{turn: make(chan struct{}, 1), client: api, issue: app.Token}
 }
 
-var _ Provider = (*httpProvider)(nil)
+var _ Composer = (*httpProvider)(nil)
 
 type httpProvider struct {
 	*api
 	settings *httpSettings
 	tokens   *smtpTokens // nil where the settings hold what to sign in with
 }
+
+// Composes tells that the operator's body may hold anything of the payload.
+func (p *httpProvider) Composes() {}
 
 // Send posts the message. What is accepted is the operator's word.
 func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
