@@ -40,9 +40,9 @@ type Graph struct {
 // Build makes a graph from a checked configuration. It connects to nothing, and
 // takes over the providers of an earlier graph, if there is one, whose settings are
 // the same: their connections, their health and the sends under way. changed is
-// told of providers in trouble, if it is not nil, and the logger of a Redis in
-// trouble.
-func Build(c *config.Config, earlier *Graph, changed func(relay.Status), logger *slog.Logger) (*Graph, error) {
+// told of providers in trouble, and recorder of mails, unless they are nil; the logger
+// hears of a Redis in trouble.
+func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorder relay.Recorder, logger *slog.Logger) (*Graph, error) {
 	catalogue, err := templates.Open(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
@@ -79,6 +79,7 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), logger 
 		Recipients:    c.Recipients,
 		Domains:       domains,
 		FailUncertain: c.Uncertain == config.Fail,
+		Recorder:      recorder,
 		Changed:       changed,
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"logto-email-relay/templates"
 )
 
-var everyLanguage = strings.Fields("ar cs de en es fa-IR fr it ja ko pl-PL pt-BR pt-PT ru th tr-TR uk-UA zh-CN zh-HK zh-TW")
+var everyLanguage = strings.Fields("ar cs de en es es-MX fa-IR fr it ja ko pl-PL pt-BR pt-PT ru th tr-TR uk-UA zh-CN zh-HK zh-TW")
 
 // Debian's SpamAssassin, local rules only, on mails as a recipient's server gets
 // them. It calls a mail spam from 5 points on.

@@ -51,13 +51,13 @@ func TestThreeTenants(t *testing.T) {
 	}
 	cmd := exec.Command(program, "--config", file)
 	for _, tenant := range []string{"acme", "bluebird", "cedar"} {
-		cmd.Env = append(cmd.Env, strings.ToUpper(tenant)+"_TOKEN=token-of-"+tenant)
+		cmd.Env = append(cmd.Env, strings.ToUpper(tenant)+"_TOKEN=long-and-random-for-"+tenant)
 	}
 	relay.process = start(t, cmd)
 	relay.waitReady(t)
 
 	ask := func(tenant, to string) answer {
-		return post(t, relay.webhook(), "application/json", "Bearer token-of-"+tenant,
+		return post(t, relay.webhook(), "application/json", "Bearer long-and-random-for-"+tenant,
 			strings.NewReader(fmt.Sprintf(`{"to":%q,"type":"SignIn","payload":{"code":"482913"}}`, to)))
 	}
 	for _, want := range []struct{ tenant, provider, from, to, subject string }{

@@ -4,8 +4,8 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"reflect"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -30,7 +30,7 @@ type email struct {
 	To      string         `key:"to" validate:"required"`
 	Type    string         `key:"type" validate:"required,messagetype"`
 	Payload map[string]any `key:"payload" validate:"required"`
-	IP      string         `key:"ip"`
+	IP      string         // whatever it holds
 	// Code and Link are the payload's. They may be absent, null or empty.
 	Code any `key:"payload.code" validate:"omitnil,code"`
 	Link any `key:"payload.link" validate:"omitnil,link"`
@@ -80,25 +80,15 @@ func (d *decoder) decode(body []byte) (relay.Request, *failure) {
 	if err != nil {
 		return relay.Request{}, &failure{reason: malformed, detail: err.Error()}
 	}
-	request := relay.Request{Type: asked.Type, Payload: asked.Payload, IP: clientIP(asked.IP)}
+	request := relay.Request{Type: asked.Type, Payload: asked.Payload, IP: asked.IP}
 	if err := d.validate.Struct(asked); err != nil {
-		return request, &failure{reason: invalid, detail: firstInvalid(err)}
+		field := firstInvalid(err)
+		return request, &failure{reason: invalid, detail: field, addressIsFine: !strings.HasPrefix(field, "to:")}
 	}
 	if request.To, err = mail.ParseRecipient(asked.To); err != nil {
 		return request, &failure{reason: invalid, detail: "to: not one mailbox", err: err}
 	}
 	return request, nil
-}
-
-// clientIP reads the address of the person at the sign-in page, perhaps with a port
-// behind it. Logto may pass on any text that the person wrote: what is no address is
-// none.
-func clientIP(text string) netip.Addr {
-	if withPort, err := netip.ParseAddrPort(text); err == nil {
-		return withPort.Addr()
-	}
-	address, _ := netip.ParseAddr(text)
-	return address
 }
 
 // firstInvalid names a field and the rule that it breaks.
@@ -162,8 +152,8 @@ func parse(body []byte) (email, error) {
 	var asked email
 	asked.To, _ = object["to"].(string)
 	asked.Type, _ = object["type"].(string)
-	asked.Payload, _ = object["payload"].(map[string]any)
 	asked.IP, _ = object["ip"].(string)
+	asked.Payload, _ = object["payload"].(map[string]any)
 	asked.Code, asked.Link = asked.Payload["code"], asked.Payload["link"]
 	return asked, nil
 }

@@ -38,6 +38,7 @@ const (
 	notFound             mail.Reason = "not_found"
 	methodNotAllowed     mail.Reason = "method_not_allowed"
 	invalid              mail.Reason = "invalid"
+	unavailable          mail.Reason = "unavailable" // the record, for its pages
 )
 
 // failure is a request that is answered with an error. Only reason, locale,
@@ -50,6 +51,9 @@ type failure struct {
 	// detail tells the operator more. It never quotes what the caller sent.
 	detail string
 	err    error
+	// addressIsFine tells that something else than the address is invalid, so that
+	// its owner is not asked to look for typos.
+	addressIsFine bool
 }
 
 func (f *failure) Error() string { return string(f.reason) + ": " + f.detail }
@@ -79,7 +83,7 @@ func status(reason mail.Reason) int {
 		return http.StatusTooManyRequests
 	case mail.ProviderRefused:
 		return http.StatusBadGateway
-	case mail.ProviderUnavailable:
+	case mail.ProviderUnavailable, unavailable:
 		return http.StatusServiceUnavailable
 	case mail.Timeout, mail.Uncertain:
 		return http.StatusGatewayTimeout
@@ -171,7 +175,10 @@ func sentence(sentences Sentences, f *failure) (text string) {
 		}
 	}()
 	told := templates.Failure{Reason: string(f.reason), Suggestion: f.suggestion}
-	if f.reason == mail.RateLimited {
+	switch {
+	case f.addressIsFine:
+		told.Reason = string(malformed)
+	case f.reason == mail.RateLimited:
 		told.Wait = f.retryAfter
 	}
 	return sentences.Sentence(f.locale, told)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -163,6 +164,8 @@ func TestInput(t *testing.T) {
 			if test.locale == "" {
 				test.locale = "en"
 			}
+			body := bodyOf(t, got)
+			got.Body = io.NopCloser(strings.NewReader(body))
 			checkFailure(t, got, test.code, test.word, test.locale)
 			if calls != 0 {
 				t.Error("a refused webhook became a mail")
@@ -170,6 +173,11 @@ func TestInput(t *testing.T) {
 			line := log.line(t, "request")
 			if line["level"] != "WARN" || line["error"] != string(test.word) || line["detail"] == nil {
 				t.Errorf("the access line is %v", line)
+			}
+			// A link, a type or a code that is refused does not blame the address.
+			detail, _ := line["detail"].(string)
+			if aboutAddress := strings.Contains(body, "for invalid"); test.word == invalid && aboutAddress != strings.HasPrefix(detail, "to:") {
+				t.Errorf("%s is answered by %q", detail, body)
 			}
 		})
 	}

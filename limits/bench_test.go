@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"net/netip"
 	"runtime"
 	"sync"
 	"testing"
@@ -20,7 +19,7 @@ func many() []limits.Mail {
 	mails := make([]limits.Mail, 1_000_000)
 	for i := range mails {
 		mails[i] = limits.Mail{To: fmt.Sprintf("person.%d@example%d.org", i, i%1000),
-			IP: netip.AddrFrom4([4]byte{198, byte(i >> 16), byte(i >> 8), byte(i)})}
+			IP: fmt.Sprintf("198.%d.%d.%d", i>>16, i>>8&255, i&255)}
 	}
 	return mails
 }

@@ -31,9 +31,15 @@ func mailbox(address string, foldTags bool) string {
 // (RFC 6598).
 var sharedAddresses = netip.MustParsePrefix("100.64.0.0/10")
 
-// network returns a client's address, of IPv6 the network that one client has for
-// itself; empty where it does not tell who that is.
-func network(ip netip.Addr) string {
+// network returns the address of a client, of IPv6 the network that one client has
+// for itself; empty where it does not tell who that is. Proxies may have added a
+// port, and people may have written anything.
+func network(text string) string {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		withPort, _ := netip.ParseAddrPort(text)
+		ip = withPort.Addr()
+	}
 	ip = ip.Unmap().WithZone("")
 	switch {
 	case !ip.IsGlobalUnicast(), ip.IsPrivate(), sharedAddresses.Contains(ip):

@@ -21,7 +21,6 @@ package limits
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +32,9 @@ import (
 type Mail struct {
 	// To is the recipient, as mail.ParseRecipient returns it.
 	To string
-	// IP is who asked for the mail, if that is known.
-	IP netip.Addr
+	// IP is the address of whoever asked for the mail as Logto gave it, which may be
+	// any text.
+	IP string
 	// Invitation tells that the mail was sent on behalf of somebody else than its
 	// reader, by a server of the operator's, whose address says nothing.
 	Invitation bool
@@ -125,7 +125,7 @@ func (l *Limiter) Take(ctx context.Context, m Mail) *Refusal {
 	}
 	r := &Refusal{Limit: counts[refused].scope, Wait: wait}
 	if strings.HasSuffix(r.Limit, byIP) {
-		l.warnOfProxy(m.IP)
+		l.warnOfProxy(counts[refused].of)
 	}
 	return r
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -129,7 +128,7 @@ func TestAMailCountsForAllLimitsOrForNone(t *testing.T) {
 }
 
 func TestWhoseMailsCountTogether(t *testing.T) {
-	ip := func(text string) limits.Mail { return limits.Mail{To: "x@example.org", IP: netip.MustParseAddr(text)} }
+	ip := func(text string) limits.Mail { return limits.Mail{To: "x@example.org", IP: text} }
 	invitation := ip("198.51.100.7")
 	invitation.Invitation = true
 	byRecipient := limits.Settings{Rules: limits.Rules{Recipient: rate(t, "1/1h")}}
@@ -163,6 +162,11 @@ func TestWhoseMailsCountTogether(t *testing.T) {
 		"a link-local address":        {byIP, ip("fe80::1%eth0"), ip("fe80::1%eth0"), false},
 		"the loopback address":        {byIP, ip("127.0.0.1"), ip("127.0.0.1"), false},
 		"no address":                  {byIP, to("x@example.org"), to("x@example.org"), false},
+		"a port":                      {byIP, ip("198.51.100.7:51234"), ip("198.51.100.7"), true},
+		"a port behind IPv6":          {byIP, ip("[2001:db8:1:2::7]:443"), ip("2001:db8:1:2::7"), true},
+		"markup":                      {byIP, ip("<script>"), ip("<script>"), false},
+		"two addresses":               {byIP, ip("198.51.100.7, 198.51.100.8"), ip("198.51.100.7, 198.51.100.8"), false},
+		"half an address":             {byIP, ip("198.51.100"), ip("198.51.100"), false},
 		"invitations":                 {byIP, invitation, invitation, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -269,7 +273,7 @@ func TestMostRefusalsOfOneAddressAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		refuse := func(times int, ip string) {
-			passed(t, l, times+1, limits.Mail{To: "x@example.org", IP: netip.MustParseAddr(ip)})
+			passed(t, l, times+1, limits.Mail{To: "x@example.org", IP: ip})
 		}
 		const words = "more than all others together"
 		for i := range 30 { // an attack from many addresses
@@ -283,7 +287,7 @@ func TestMostRefusalsOfOneAddressAreTold(t *testing.T) {
 			t.Errorf("told %d times:\n%s", told.count(words), &told.text)
 		}
 		time.Sleep(2 * time.Hour)
-		passed(t, l, 19, limits.Mail{To: "x@example.org", IP: netip.MustParseAddr("203.0.113.9")})
+		passed(t, l, 19, limits.Mail{To: "x@example.org", IP: "203.0.113.9"})
 		if told.count(words) != 1 {
 			t.Error("told of a few refusals")
 		}
@@ -326,4 +330,11 @@ func FuzzRate(f *testing.F) {
 			t.Errorf("%q is %+v", text, r)
 		}
 	})
+}
+
+func FuzzMail(f *testing.F) {
+	f.Add("a.d.a+1@gmail.com", "203.0.113.7:51234")
+	f.Add("@", "[fe80::1%eth0]:1")
+	l := limiter(f, limits.Settings{Rules: rules(f, "1000000/1s", "1000000/1s", "1000000/1s", ""), FoldPlusTags: true})
+	f.Fuzz(func(t *testing.T, to, ip string) { l.Take(t.Context(), limits.Mail{To: to, IP: ip}) })
 }

@@ -1,7 +1,6 @@
 package limits
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -14,7 +13,7 @@ type refusals struct {
 	since time.Time
 	// suspect is the address that a majority must be of (Boyer and Moore's vote),
 	// lead its lead, and own how often it was refused since it leads.
-	suspect          netip.Addr
+	suspect          string
 	lead, own, total int
 	told             bool
 }
@@ -26,7 +25,7 @@ const (
 )
 
 // add notes a refusal, and tells once in a window that most are of this address.
-func (r *refusals) add(ip netip.Addr) (most bool) {
+func (r *refusals) add(address string) (most bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now := time.Now(); now.Sub(r.since) > window {
@@ -35,21 +34,21 @@ func (r *refusals) add(ip netip.Addr) (most bool) {
 	r.total++
 	switch {
 	case r.lead == 0:
-		r.suspect, r.lead, r.own = ip, 1, 1
-	case r.suspect == ip:
+		r.suspect, r.lead, r.own = address, 1, 1
+	case r.suspect == address:
 		r.lead++
 		r.own++
 	default:
 		r.lead--
 	}
-	most = !r.told && r.suspect == ip && r.total >= enough && 2*r.own > r.total
+	most = !r.told && r.suspect == address && r.total >= enough && 2*r.own > r.total
 	r.told = r.told || most
 	return most
 }
 
-func (l *Limiter) warnOfProxy(ip netip.Addr) {
-	if l.refusals.add(ip) {
+func (l *Limiter) warnOfProxy(address string) {
+	if l.refusals.add(address) {
 		l.logger.Warn("limits.ip refuses one address more than all others together; if it is your proxy's, Logto takes it for everybody's",
-			"address", ip.String(), "hint", "set TRUST_PROXY_HEADER=1 for Logto, or turn limits.ip off")
+			"address", address, "hint", "set TRUST_PROXY_HEADER=1 for Logto, or turn limits.ip off")
 	}
 }

@@ -13,10 +13,8 @@
 //
 // # Adding a service
 //
-// Write one file: links to the service's own pages, a settings struct that
-// embeds Common and bears the keys of Logto's connector, its Open, its Send,
-// and its error table. Add one line to Types and one fixture to the conformance
-// suite, which then checks the rest.
+// docs/adding-a-provider.md goes through it, file by file. The conformance suite
+// checks what all services have in common.
 package providers
 
 import (
@@ -59,6 +57,14 @@ type Connected interface {
 type Repeatable interface {
 	Provider
 	Repeatable()
+}
+
+// Composer marks a Provider that writes mails itself, from the payload. It is given
+// one in which other people's words are harmless; whoever is none must show nothing
+// of a payload.
+type Composer interface {
+	Provider
+	Composes()
 }
 
 // Receipt is what a service said when it accepted a message.

@@ -3,7 +3,7 @@ package recipients
 import (
 	"strings"
 
-	"logto-email-relay/settings"
+	"github.com/hbollon/go-edlib"
 )
 
 // wellKnown are the domains of mail providers that many people have an address at,
@@ -43,7 +43,7 @@ func distance(domain, known string) (sum int) {
 		return far
 	}
 	for i, part := range parts {
-		d := settings.EditDistance(part, knownParts[i])
+		d := edlib.OSADamerauLevenshteinDistance(part, knownParts[i])
 		isName := i == 0
 		if d > 1 || d == 1 && isName && len(knownParts[i]) < 3 { // any two letters are near qq
 			return far

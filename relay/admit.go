@@ -4,6 +4,7 @@ import (
 	"context"
 	"html"
 	"regexp"
+	"time"
 
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
@@ -13,44 +14,40 @@ import (
 // invitation is the one type that is not asked for by its reader.
 const invitation = "OrganizationInvitation"
 
-// admit tells whether the mail may be sent at all, before anything is.
-func (d *delivery) admit(ctx context.Context) bool {
-	d.refuseOverLimit(ctx)
-	if d.Reason == "" {
-		d.refuseRecipient(ctx)
-	}
-	if d.Reason != "" {
-		return false
-	}
-	d.RedirectedTo = d.route.recipients.Redirected()
-	return true
-}
-
-func (d *delivery) refuseOverLimit(ctx context.Context) {
+// withinLimits counts the mail, and ends the delivery if there are too many.
+func (d *delivery) withinLimits(ctx context.Context) bool {
 	if d.relay.limits == nil {
-		return
+		return true
 	}
 	refusal := d.relay.limits.Take(ctx, limits.Mail{
 		To: d.To, IP: d.request.IP, Invitation: d.Type == invitation, Route: d.Route, Own: d.route.Limits,
 	})
-	if refusal != nil {
-		d.Reason, d.Cause, d.RetryAfter = mail.RateLimited, refusal.Limit, refusal.Wait
+	if refusal == nil {
+		return true
 	}
+	d.Status, d.Reason, d.Cause, d.RetryAfter = mail.StatusFailed, mail.RateLimited, refusal.Limit, refusal.Wait
+	d.Duration = time.Since(d.Time)
+	return false
 }
 
-func (d *delivery) refuseRecipient(ctx context.Context) {
+// mayReceive tells whether the recipient may be sent mail at all, or gives the
+// delivery the reason why not.
+func (d *delivery) mayReceive(ctx context.Context) bool {
 	policy := &d.route.recipients
+	d.RedirectedTo = policy.Redirected()
 	if list := policy.Refuses(d.To); list != "" {
 		d.Reason, d.Cause = mail.RecipientRefused, list
-		return
+		return false
 	}
 	if d.relay.domains == nil || !policy.ChecksDomain() {
-		return
+		return true
 	}
 	domain := mail.Domain(d.To)
 	if refusal := d.relay.domains.Refusal(ctx, domain); refusal != "" {
 		d.Reason, d.Cause, d.Suggestion = mail.RecipientRefused, "recipients.checkDomain: "+refusal, recipients.Suggest(domain)
+		return false
 	}
+	return true
 }
 
 var bodyTag = regexp.MustCompile(`(?i)<body\b[^>]*>`)
@@ -73,6 +70,6 @@ func (d *delivery) redirect(m *mail.Message) {
 		if body := bodyTag.FindStringIndex(text); body != nil {
 			at = body[1]
 		}
-		m.HTML = mail.BodyOf(text[:at], "<p>"+html.EscapeString(line)+"</p>", text[at:])
+		m.HTML = mail.Body{mail.OwnPart(text[:at] + "<p>" + html.EscapeString(line) + "</p>" + text[at:])}
 	}
 }

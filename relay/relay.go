@@ -1,8 +1,9 @@
-// Package relay is the straight line of one mail: route, admit, render, send.
+// Package relay is the straight line of one mail: route, admit, render, send, record.
 //
 // Deliver takes what Logto asked for, decides the language and the route, asks
-// whether the mail may be sent at all (admit.go), and makes an attempt at the route's providers in order until one accepts the mail
-// (deliver.go has all steps, from the first to the last). Whether a failure moves
+// whether the mail may be sent at all (admit.go), and makes an attempt at the route's
+// providers in order until one accepts the mail (deliver.go has all steps, from the
+// first to the last). Whether a failure moves
 // on to the next provider depends on its kind alone:
 //
 //	configuration, rate-limited, temporary   next provider
@@ -21,7 +22,9 @@
 // The context's deadline covers everything. An attempt gets half of the time
 // that is left while another healthy provider waits behind it, and all of it
 // otherwise, so that a provider that hangs leaves the next one its time. Nothing
-// is attempted in the last moments, when it could not finish.
+// is attempted in the last moments, when it could not finish. When all have failed
+// and one asked for a wait that fits into the time that is left, the mail waits for
+// it once.
 //
 // # Providers in trouble
 //
@@ -34,9 +37,9 @@ package relay
 import (
 	"context"
 	"fmt"
-	"net/netip"
 
 	"logto-email-relay/limits"
+	"logto-email-relay/mail"
 	"logto-email-relay/recipients"
 	"logto-email-relay/templates"
 )
@@ -63,6 +66,14 @@ type Domains interface {
 	Refusal(ctx context.Context, domain string) string
 }
 
+// Recorder keeps what becomes of each mail.
+type Recorder interface {
+	// Begin is told of a mail before its first attempt, and waits for nothing.
+	Begin(d *mail.Delivery)
+	// Finish is told of the verdict, and returns when that is safe, or cannot be soon.
+	Finish(ctx context.Context, d *mail.Delivery)
+}
+
 // Options are what a Relay is made of.
 type Options struct {
 	// Renderer writes the mails of all providers without one of their own, and
@@ -82,6 +93,8 @@ type Options struct {
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
+	// Recorder keeps what becomes of the mails; nil if nobody does.
+	Recorder Recorder
 	// Changed is told when a provider begins to rest and when it is well again;
 	// nil if nobody wants to know. It must not wait for anything.
 	Changed func(Status)
@@ -103,14 +116,14 @@ type Request struct {
 	Tenant string
 	// To is the recipient as mail.ParseRecipient returns it.
 	To string
-	// IP is the address that the mail was asked for from, as far as Logto knows; the
-	// zero value if it does not.
-	IP netip.Addr
 	// Type is Logto's message type; one that the templates do not know is sent
 	// as Generic.
 	Type string
 	// Payload is the JSON object that came with it, numbers as json.Number.
 	Payload map[string]any
+	// IP is the address of whoever asked for the mail as Logto gave it, which may
+	// be any text; empty if it gave none.
+	IP string
 }
 
 // Relay sends mails. It is safe for use by many goroutines at a time.
@@ -123,13 +136,14 @@ type Relay struct {
 	limits        Limits
 	domains       Domains
 	failUncertain bool
+	recorder      Recorder
 	changed       func(Status)
 }
 
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
-		limits: o.Limits, domains: o.Domains, failUncertain: o.FailUncertain, changed: o.Changed}
+		limits: o.Limits, domains: o.Domains, failUncertain: o.FailUncertain, recorder: o.Recorder, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}

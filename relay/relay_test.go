@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -63,7 +62,7 @@ func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
 	return templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
-		Text: "text", HTML: mail.BodyOf("<p>html</p>")}, f.err
+		Text: "text", HTML: mail.Body{mail.OwnPart("<p>html</p>")}}, f.err
 }
 
 func mailbox(t testing.TB, text string) settings.Mailbox {
@@ -638,7 +637,7 @@ func TestAMailOverALimitIsNotTried(t *testing.T) {
 	}, main)
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
-	ip := netip.MustParseAddr("203.0.113.9")
+	const ip = "203.0.113.9"
 	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", IP: ip, Type: "OrganizationInvitation"})
 	if d.Reason != mail.RateLimited || d.Status != mail.StatusFailed || d.RetryAfter != 90*time.Second || d.Cause != "limits.recipient" || len(d.Attempts) != 0 {
 		t.Errorf("got %+v", d)
@@ -736,5 +735,34 @@ type htmlRenderer string
 func (htmlRenderer) Locale(string, map[string]any) string { return "en" }
 
 func (r htmlRenderer) Render(templates.Request) (templates.Mail, error) {
-	return templates.Mail{Subject: "subject", Text: "text", HTML: mail.BodyOf(string(r))}, nil
+	m := templates.Mail{Subject: "subject", Text: "text"}
+	if r != "" {
+		m.HTML = mail.Body{mail.OwnPart(string(r))}
+	}
+	return m, nil
+}
+
+// seenRequest is a renderer that keeps what it was asked for.
+type seenRequest struct {
+	fakeRenderer
+	seen *templates.Request
+}
+
+func (s seenRequest) Render(r templates.Request) (templates.Mail, error) {
+	*s.seen = r
+	return s.fakeRenderer.Render(r)
+}
+
+func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
+	var seen templates.Request
+	r := newRelay(t, func(o *relay.Options) {
+		o.Renderer = seenRequest{seen: &seen}
+		o.Routes = []relay.Route{{Branding: &templates.Branding{ReplyToInviter: true}}}
+	}, accepts("1"))
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}, IP: "203.0.113.7"})
+	if seen.To != "ada@example.org" || seen.IP != "203.0.113.7" || seen.Time != d.Time || !seen.Branding.ReplyToInviter {
+		t.Errorf("the templates were asked for %+v", seen)
+	}
 }

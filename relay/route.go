@@ -61,6 +61,7 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 	if !by.Support.IsZero() {
 		branding.Support = by.Support
 	}
+	branding.ReplyToInviter = branding.ReplyToInviter || by.ReplyToInviter
 	return branding
 }
 

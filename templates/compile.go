@@ -37,6 +37,8 @@ type program struct {
 	// relies are the places where it prints a name whose root no block around
 	// asks for, the first one of each root, with the name for a text.
 	relies []*Error
+	// unknown are the fields that Logto does not send, where they are no mistakes.
+	unknown []*Error
 }
 
 const (
@@ -76,9 +78,12 @@ type step struct {
 	escaping escaping
 	// inComment also keeps dashes from closing a comment.
 	inComment bool
-	literal   mail.Part
-	path      path
-	to        int
+	// isolated tells that the value is read as part of a sentence, whose direction
+	// it must not change.
+	isolated bool
+	literal  mail.Part
+	path     path
+	to       int
 }
 
 // compile turns a source into a program, or says everything that is wrong with it.
@@ -127,6 +132,17 @@ func (p *program) measure() {
 	p.pieces, p.own = from[0].afterShared, from[0].own
 }
 
+// codes counts the places where the code can be seen in what the program makes.
+func (p *program) codes() (count int) {
+	for i := range p.steps {
+		s := &p.steps[i]
+		if s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code" {
+			count++
+		}
+	}
+	return count
+}
+
 type compiler struct {
 	*source
 	vocabulary
@@ -155,8 +171,9 @@ func (c *compiler) run() {
 		case valueTag:
 			p := c.resolve(t)
 			c.rely(t)
-			c.program.steps = append(c.program.steps,
-				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
+			isRead := c.format != htmlFormat || here.kind == textPlace || here.kind == prosePlace
+			c.program.steps = append(c.program.steps, step{action: writeValue, path: p, escaping: c.escapingAt(t, here),
+				inComment: here.inComment, isolated: isRead && p.isName()})
 		case ifTag, unlessTag:
 			jump := skipUnless
 			if t.kind == unlessTag {
@@ -197,6 +214,9 @@ func (c *compiler) literal(start, end int) {
 // about context that Logto may leave out.
 func (c *compiler) rely(t tag) {
 	root := rootOf(t.path)
+	if reason := unknownField(t.path, root, c.messageType); reason != "" && c.anyName && !slices.Contains(c.variables, root) {
+		c.program.unknown = append(c.program.unknown, c.errorAt(t.start, reason))
+	}
 	known := slices.ContainsFunc(c.program.relies, func(e *Error) bool { return rootOf(e.Text) == root })
 	if !known && !slices.Contains(c.asked, root) {
 		c.program.relies = append(c.program.relies, c.errorAt(t.start, t.path))
@@ -219,7 +239,7 @@ func (c *compiler) escapingAt(t tag, p place) escaping {
 		return c.url.escaping(c, t, p.kind)
 	case stylePlace:
 		return color
-	case textPlace, commentPlace, attrPlace:
+	case textPlace, commentPlace, attrPlace, prosePlace:
 		if before := c.text[:t.start]; endsInReference(before) {
 			c.fault(t.start, "a placeholder cannot stand inside a character reference such as &#160;")
 		}

@@ -146,7 +146,7 @@ var decimal = regexp.MustCompile(`(^| )[0-9]+\.[0-9]+( |…|$)`)
 // checkNeutral fails unless a text is what neutralise promises.
 func checkNeutral(t *testing.T, in, out string) {
 	t.Helper()
-	if n := utf8.RuneCountInString(out); n > 64 {
+	if n := utf8.RuneCountInString(out); n > 100 {
 		t.Errorf("%q has %d characters", out, n)
 	}
 	if again := neutralise(out); again != out {

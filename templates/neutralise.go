@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxNameRunes bounds what a person typed.
-	maxNameRunes = 64
+	maxNameRunes = 100
 	// maxMarks bounds the marks on one letter; no writing system needs more.
 	maxMarks = 4
 )
@@ -26,7 +26,7 @@ const (
 //     a blank: evil.com → "evil. com", a@b.c → "a @ b. c", mailto:x →
 //     "mailto: x", while J.R. and 10:30 stay legible; doubled slashes and
 //     backslashes become single;
-//   - at most 64 characters are left, the last one an ellipsis if any are lost.
+//   - at most 100 characters are left, whole words and an ellipsis if any are lost.
 //
 // It is idempotent.
 func neutralise(name string) string {
@@ -239,7 +239,11 @@ func isSlash(r rune) bool {
 	return false
 }
 
-// truncate cuts at maxNameRunes, between two characters as people see them.
+// maxLostRunes bounds the part of a word that is given up for a cut between words.
+const maxLostRunes = 24
+
+// truncate cuts at maxNameRunes, behind a word if there is one that ends shortly
+// before, else between two characters as people see them.
 func truncate(runes []rune) []rune {
 	if len(runes) <= maxNameRunes {
 		return runes
@@ -248,7 +252,23 @@ func truncate(runes []rune) []rune {
 	for end > 1 && isContinuation(runes, end) {
 		end--
 	}
-	return append(trimRight(runes[:end:end]), '…')
+	if last := lastBlank(runes[:end+1]); last > end-maxLostRunes {
+		end = last
+	}
+	kept := runes[:end:end]
+	for len(kept) > 1 && (unicode.IsPunct(kept[len(kept)-1]) || len(trimRight(kept)) < len(kept)) {
+		kept = kept[:len(kept)-1]
+	}
+	return append(kept, '…')
+}
+
+func lastBlank(runes []rune) int {
+	for i := len(runes) - 1; i >= 0; i-- {
+		if runes[i] == ' ' {
+			return i
+		}
+	}
+	return -1
 }
 
 // isContinuation tells whether the character at i belongs to the one before.

@@ -32,12 +32,17 @@ func TestNeutralise(t *testing.T) {
 		{"a\U000E0041b", "ab"}, {"a\ue000b\ufffeb", "abb"}, {"bad\xffutf", "badutf"}, {"a\u200db", "ab"}, {"\u0301a", "a"}, {".\u0301com", ". com"},
 		{"z\u0301\u0302\u0303\u0304\u0305\u0306!", "z\u0301\u0302\u0303\u0304!"},
 		// Long ones.
-		{strings.Repeat("a", 64), strings.Repeat("a", 64)}, {strings.Repeat("a", 65), strings.Repeat("a", 63) + "…"},
-		{strings.Repeat("a", 62) + "e\u0301xyz", strings.Repeat("a", 62) + "…"},
-		{strings.Repeat("a", 62) + "👩\u200d🚀xyz", strings.Repeat("a", 62) + "…"},
-		{strings.Repeat("a", 62) + "🇩🇪xyz", strings.Repeat("a", 62) + "…"},
-		{strings.Repeat("a", 62) + " xyz", strings.Repeat("a", 62) + "…"},
-		{strings.Repeat("\u200b", 600) + "evil", ""},
+		{strings.Repeat("a", 100), strings.Repeat("a", 100)}, {strings.Repeat("a", 101), strings.Repeat("a", 99) + "…"},
+		{strings.Repeat("a", 98) + "e\u0301xyz", strings.Repeat("a", 98) + "…"},
+		{strings.Repeat("a", 98) + "👩\u200d🚀xyz", strings.Repeat("a", 98) + "…"},
+		{strings.Repeat("a", 98) + "🇩🇪xyz", strings.Repeat("a", 98) + "…"},
+		{strings.Repeat("a", 98) + " xyz", strings.Repeat("a", 98) + "…"},
+		{"The " + strings.Repeat("very ", 19) + "long name", "The" + strings.Repeat(" very", 19) + "…"},
+		{strings.Repeat("a", 80) + ", " + strings.Repeat("b", 80), strings.Repeat("a", 80) + "…"},
+		{strings.Repeat("a", 60) + " " + strings.Repeat("b", 80), strings.Repeat("a", 60) + " " + strings.Repeat("b", 38) + "…"},
+		{strings.Repeat("word… ", 30), strings.TrimSuffix(strings.Repeat("word… ", 16), "… ") + "…"},
+		{strings.Repeat(".", 200), ".…"},
+		{strings.Repeat("\u200b", 900) + "evil", ""},
 	} {
 		got := neutralise(test.in)
 		if got != test.want {

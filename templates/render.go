@@ -73,10 +73,16 @@ func (s *step) write(b *strings.Builder, v *values) {
 		return
 	}
 	switch s.escaping {
-	case plain:
-		writeText(b, v.text(&s.path), false, false)
-	case escaped:
-		writeText(b, v.text(&s.path), true, s.inComment)
+	case plain, escaped:
+		value := v.text(&s.path)
+		isolated := s.isolated && v.turns(&s.path, value)
+		if isolated {
+			b.WriteRune(firstStrongIsolate)
+		}
+		writeText(b, value, s.escaping == escaped, s.inComment)
+		if isolated {
+			b.WriteRune(popDirectionalIsolate)
+		}
 	case color:
 		if value := v.raw(&s.path); isColor(value) {
 			b.WriteString(value)

@@ -37,6 +37,12 @@ type translation struct {
 }
 
 func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
+	for key, s := range sentences {
+		if strings.Contains(key, ".") && !strings.HasPrefix(key, "failures.") {
+			s.text = typeset(tag, s.text)
+			sentences[key] = s
+		}
+	}
 	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
 	if t.Name == "" {
 		t.Name = locale
@@ -197,6 +203,8 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 		switch {
 		case key == "dir" && s.text != "ltr" && s.text != "rtl":
 			fault(`write "ltr" or "rtl"`)
+		case key == "months" && len(strings.Fields(s.text)) != monthsOfAYear:
+			fault("write the names of the twelve months with blanks between them")
 		case slices.Contains(known, key), messageType != "" && original.has(name):
 		default:
 			if near := settings.Nearest(key, known); near != "" {
@@ -235,7 +243,7 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 // typeOfKey splits types.SignIn.subject.
 func typeOfKey(key string) (messageType, name string) {
 	parts := strings.Split(key, ".")
-	if len(parts) == 3 && parts[0] == "types" && slices.Contains(messageTypes(), parts[1]) {
+	if len(parts) == 3 && parts[0] == "types" && slices.Contains(Types(), parts[1]) {
 		return parts[1], parts[2]
 	}
 	return "", ""
@@ -246,7 +254,7 @@ func (t texts) has(name string) bool {
 	if _, shared := t["shared."+name]; shared {
 		return true
 	}
-	return slices.ContainsFunc(messageTypes(), func(messageType string) bool {
+	return slices.ContainsFunc(Types(), func(messageType string) bool {
 		_, own := t["types."+messageType+"."+name]
 		return own
 	})
