@@ -2,6 +2,8 @@ package commands
 
 import (
 	"crypto/rand"
+	"os/signal"
+	"syscall"
 
 	"logto-email-relay/app"
 	"logto-email-relay/config"
@@ -15,6 +17,11 @@ func (serveCommand) Run(s *environment) error {
 	if _, chosen := s.env("GOGC"); !chosen {
 		app.TuneGarbageCollector()
 	}
+	if _, chosen := s.env("GOMEMLIMIT"); !chosen {
+		app.LimitMemory("/")
+	}
+	// A reader of the log that dies must not take the process with it.
+	signal.Ignore(syscall.SIGPIPE)
 	o := app.Options{
 		Load:             s.load,
 		Hangups:          s.hangups,
@@ -25,9 +32,8 @@ func (serveCommand) Run(s *environment) error {
 	}
 	if s.configFile() == "" {
 		token := rand.Text()
-		o.Development = "Bearer " + token
 		o.Load = func() (config.Loaded, error) { return config.Loaded{Config: config.Development(token)}, nil }
-		o.Listening = func(public, admin string) { welcome(s.out, public, admin, o.Development) }
+		o.Listening = func(public, admin string) { welcome(s.out, public, admin, "Bearer "+token) }
 	}
 	return app.Run(s.ctx, o)
 }

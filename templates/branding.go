@@ -23,13 +23,10 @@ func (v *values) setBranding(b *Branding) {
 	organization, _ := v.payload["organization"].(map[string]any)
 	for _, owner := range []map[string]any{application, organization} {
 		own, _ := owner["branding"].(map[string]any)
-		logo, _ := own["logoUrl"].(string)
-		if !isHTTPS(logo) {
-			continue
-		}
-		fields[appLogo], fields[appLogoDark] = logo, ""
-		if dark, _ := own["darkLogoUrl"].(string); isHTTPS(dark) {
-			fields[appLogoDark] = dark
+		light, _ := own["logoUrl"].(string)
+		dark, _ := own["darkLogoUrl"].(string)
+		if light = httpsURL(light); light != "" {
+			fields[appLogo], fields[appLogoDark] = light, httpsURL(dark)
 		}
 	}
 	if name, _ := application["displayName"].(string); strings.TrimSpace(name) != "" {

@@ -216,6 +216,11 @@ func (c *Catalogue) Sentence(locale, reason string) string {
 // Types returns Logto's message types.
 func (c *Catalogue) Types() []string { return messageTypes() }
 
+// NeedsCode tells whether a mail of this type is of no use without a code.
+func NeedsCode(messageType string) bool {
+	return messageType != invitation && messageType != generic && slices.Contains(messageTypes(), messageType)
+}
+
 // Locales returns the tags of all languages, sorted.
 func (c *Catalogue) Locales() []string { return slices.Sorted(maps.Keys(c.translations)) }
 

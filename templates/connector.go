@@ -157,10 +157,7 @@ func harmless(name string, value any) any {
 		return list
 	case string:
 		if isAddress(name) {
-			if isHTTPS(value) {
-				return value
-			}
-			return ""
+			return httpsURL(value)
 		}
 		if name == "primaryEmail" && isPlainMailbox(value) {
 			return value
