@@ -59,24 +59,24 @@ func (v *values) nameIn(object map[string]any, key string) string {
 // takeLogo takes the logo that Logto has of somebody, if mails can show it.
 func (v *values) takeLogo(owner map[string]any) bool {
 	own, _ := owner["branding"].(map[string]any)
-	logo, _ := own["logoUrl"].(string)
-	if !isShownInMail(logo) {
+	light, _ := own["logoUrl"].(string)
+	dark, _ := own["darkLogoUrl"].(string)
+	if light = shownInMail(light); light == "" {
 		return false
 	}
-	v.builtins[appLogo], v.builtins[appLogoDark] = logo, ""
-	if dark, _ := own["darkLogoUrl"].(string); isShownInMail(dark) {
-		v.builtins[appLogoDark] = dark
-	}
+	v.builtins[appLogo], v.builtins[appLogoDark] = light, shownInMail(dark)
 	return true
 }
 
-// isShownInMail tells whether mail programs show a picture. Gmail shows no SVG,
-// which is what Logto's console asks for.
-func isShownInMail(picture string) bool {
-	if end := strings.IndexAny(picture, "?#"); end >= 0 && hasSuffixFold(picture[:end], ".svg") {
-		return false
+// shownInMail returns the address of a picture if mail programs show it. Gmail
+// shows no SVG, which is what Logto's console asks for.
+func shownInMail(picture string) string {
+	path, _, _ := strings.Cut(picture, "#")
+	path, _, _ = strings.Cut(path, "?")
+	if hasSuffixFold(path, ".svg") || hasSuffixFold(picture, ".svg") {
+		return ""
 	}
-	return isHTTPS(picture) && !hasSuffixFold(picture, ".svg")
+	return httpsURL(picture)
 }
 
 func hasSuffixFold(text, suffix string) bool {

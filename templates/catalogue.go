@@ -24,8 +24,8 @@ func Types() []string {
 		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
 }
 
-// needsCode tells whether mails of a type are sent for their code.
-func needsCode(messageType string) bool {
+// NeedsCode tells whether mails of a type are sent for their code.
+func NeedsCode(messageType string) bool {
 	return messageType != invitation && messageType != generic && slices.Contains(Types(), messageType)
 }
 

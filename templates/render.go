@@ -88,20 +88,22 @@ func (s *step) write(b *strings.Builder, v *values) {
 			b.WriteString(value)
 		}
 	case wholeURL:
-		if value := v.raw(&s.path); s.path.builtin == linkBuiltin || v.links.Allow(value) {
-			writeText(b, value, true, s.inComment)
+		value := v.raw(&s.path)
+		if s.path.builtin != linkBuiltin { // which has been parsed
+			value, _ = v.links.Parse(value)
 		}
+		writeText(b, value, true, s.inComment)
 	case wholeImage:
-		if value := v.raw(&s.path); isHTTPS(value) {
-			writeText(b, value, true, s.inComment)
-		}
+		writeText(b, httpsURL(v.raw(&s.path)), true, s.inComment)
 	case partOfURL, mailboxURL:
 		writePercentEncoded(b, v.raw(&s.path), s.escaping == mailboxURL, s.inComment)
 	}
 }
 
-func isHTTPS(url string) bool {
-	return url != "" && Links{Schemes: []string{"https"}}.Allow(url)
+// httpsURL returns a URL as Links.Parse does, and nothing if it has another scheme.
+func httpsURL(url string) string {
+	parsed, _ := Links{Schemes: []string{"https"}}.Parse(url)
+	return parsed
 }
 
 func isColor(text string) bool {

@@ -209,8 +209,8 @@ type values struct {
 
 // setLink takes the payload's link if it may become one.
 func (v *values) setLink() {
-	if link, _ := v.payload["link"].(string); link != "" && v.links.Allow(link) {
-		v.builtins[linkBuiltin] = link
+	if link, _ := v.payload["link"].(string); link != "" {
+		v.builtins[linkBuiltin], _ = v.links.Parse(link)
 	}
 }
 
@@ -271,15 +271,15 @@ func (v *values) text(p *path) string {
 	if !p.typed {
 		return v.raw(p)
 	}
-	switch value := v.lookUp(p.keys).(type) {
-	case string:
-		if p.mailbox && isPlainMailbox(value) {
-			return value
-		}
-		return v.shown(value)
-	default:
-		return text(value) // numbers and truth values are harmless
+	value := v.lookUp(p.keys)
+	written := text(value)
+	if _, typed := value.(string); !typed && len(written) <= maxNameRunes {
+		return written // numbers and truth values are harmless
 	}
+	if p.mailbox && isPlainMailbox(written) {
+		return written
+	}
+	return v.shown(written)
 }
 
 // truth tells whether a block's value is there: not missing, null, false, 0,
