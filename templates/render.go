@@ -92,7 +92,7 @@ func (s *step) write(b *strings.Builder, v *values) {
 			writeText(b, value, true, s.inComment)
 		}
 	case wholeImage:
-		if value := v.raw(&s.path); isHTTPS(value) {
+		if value := v.raw(&s.path); s.path.builtin != noBuiltin || isHTTPS(value) { // a logo was looked at before
 			writeText(b, value, true, s.inComment)
 		}
 	case partOfURL, mailboxURL:
