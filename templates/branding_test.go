@@ -32,10 +32,8 @@ func TestEveryBrandIsLegible(t *testing.T) {
 		{"#0b57d0", "#ffffff", "#296cd5", "#ffffff"}, {"#6b3fa0", "#ffffff", "#8663b1", "#ffffff"}, {"#ffd400", "#000000", "#ffd400", "#000000"},
 		{"#000000", "#ffffff", "#cfcfcf", "#000000"}, {"#FFFFFF", "#000000", "#FFFFFF", "#000000"}, {"red", "#ffffff", "#296cd5", "#ffffff"},
 	} {
-		var v values
-		v.setColors(test.color)
-		b := v.builtins
-		if got := [...]string{b[brandText], b[darkBrand], b[darkBrandText]}; got != [...]string{test.text, test.dark, test.darkText} {
+		p := newPalette(test.color)
+		if got := [...]string{p.text, p.dark, p.darkText}; got != [...]string{test.text, test.dark, test.darkText} {
 			t.Errorf("%s: got %q", test.color, got)
 		}
 	}

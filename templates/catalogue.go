@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"logto-email-relay/mail"
@@ -80,6 +81,8 @@ type Catalogue struct {
 	// anyType chooses among all languages.
 	anyType  *chooser
 	warnings []string
+	// palette is that of the last mail.
+	palette atomic.Pointer[palette]
 }
 
 type mailKey struct{ messageType, locale string }
@@ -174,6 +177,7 @@ func (c *Catalogue) values(r *Request, t *translation) values {
 	}
 	v.setLink()
 	v.setBranding(&r.Branding)
+	v.setColors(c.paletteOf(r.Branding.Color))
 	return v
 }
 

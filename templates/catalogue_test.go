@@ -155,6 +155,7 @@ func TestEffectiveBranding(t *testing.T) {
 	} {
 		v := values{payload: payload(t, test.data)}
 		v.setBranding(&test.branding)
+		v.setColors(newPalette(test.branding.Color))
 		b := v.builtins
 		if got := [...]string{b[senderName], b[companyInformation], b[appLogo], b[appLogoDark], b[brandColor], b[support]}; got != test.want {
 			t.Errorf("%s: got %q, want %q", test.data, got, test.want)

@@ -79,9 +79,12 @@ type step struct {
 	// isolated tells that the value is read as part of a sentence, whose direction
 	// it must not change.
 	isolated bool
-	literal  mail.Part
-	path     path
-	to       int
+	// ends tells that the sentence ends behind the value. That of "Acme Inc." has one
+	// full stop all the same.
+	ends    bool
+	literal mail.Part
+	path    path
+	to      int
 }
 
 // compile turns a source into a program, or says everything that is wrong with it.
@@ -190,6 +193,9 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
+		if last := len(c.program.steps) - 1; last >= 0 && text[0] == '.' && (len(text) == 1 || strings.ContainsRune(" \n<", rune(text[1]))) {
+			c.program.steps[last].ends = true
+		}
 		literal := mail.OwnPart(text)
 		if c.format == htmlFormat && len(text) > shortLiteral {
 			literal = mail.SharedPart(text)

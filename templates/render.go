@@ -75,6 +75,9 @@ func (s *step) write(b *strings.Builder, v *values) {
 	switch s.escaping {
 	case plain, escaped:
 		value := v.text(&s.path)
+		if s.ends && s.isolated {
+			value = strings.TrimSuffix(value, ".")
+		}
 		isolated := s.isolated && v.turns(&s.path, value)
 		if isolated {
 			b.WriteRune(firstStrongIsolate)
