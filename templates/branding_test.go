@@ -61,3 +61,24 @@ func TestTheLogoIsSomebodys(t *testing.T) {
 		}
 	}
 }
+
+// Whose logo it is is written too, for those who do not know it by its looks.
+func TestTheOrganizationIsNamedBelowItsLogo(t *testing.T) {
+	c, err := Open(DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const data = `{"code":"123456","organization":{"name":"Rowing Club","branding":{"logoUrl":"https://a.example/club.png"}}}`
+	m, err := c.Render(Request{Type: "SignIn", Locale: "en", Payload: payload(t, data), Branding: Branding{SenderName: "Acme", AppLogo: "https://a.example/own.png"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`src="https://a.example/club.png" alt="Rowing Club"`, ">Rowing Club</p>", `<td class="plate"`} {
+		if !strings.Contains(m.HTML.String(), want) {
+			t.Errorf("the HTML lacks %s", want)
+		}
+	}
+	if !strings.HasPrefix(m.Text, "Acme\nRowing Club\n\nSign in to Acme\n") {
+		t.Errorf("the text is %s", m.Text)
+	}
+}
