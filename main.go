@@ -5,6 +5,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,6 +15,9 @@ import (
 )
 
 func main() {
+	// Go's HTTP client quotes there what a server sends unasked, which may be a
+	// mail. Our own log is another.
+	log.SetOutput(io.Discard)
 	// Before anything else, because a signal that nobody waits for ends the process.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)

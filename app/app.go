@@ -37,6 +37,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"logto-email-relay/config"
+	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers"
 	"logto-email-relay/relay"
 )
@@ -44,6 +45,9 @@ import (
 // stopTimeout bounds a clean stop. It takes the 6 s after which Logto has let go
 // of its idle connections, and the time of the mails under way.
 const stopTimeout = 30 * time.Second
+
+// flushTimeout bounds how long a stop waits for a database to take what is left.
+const flushTimeout = 5 * time.Second
 
 // Options are what a process is made of.
 type Options struct {
@@ -84,6 +88,8 @@ type App struct {
 	// refused is why the last change was not taken, nil if it was.
 	refused atomic.Pointer[error]
 
+	// record is nil where nothing is recorded.
+	record        *deliveries.Store
 	public, admin *handlers.Server
 	// signedIn are the providers that were signed in at.
 	signedIn map[*relay.Provider]bool
@@ -98,7 +104,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	g, err := Build(loaded.Config, nil, a.providerChanged)
+	if err := a.openRecord(loaded.Config); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.closeRecord()) }()
+	g, err := Build(loaded.Config, nil, a.providerChanged, a.recorder())
 	if err != nil {
 		return err
 	}
@@ -145,6 +155,33 @@ func (a *App) loadWatched(ctx context.Context) (config.Loaded, error) {
 	return a.Load()
 }
 
+// openRecord begins the record, if there is to be one. It lives as long as the
+// process, whatever becomes of its database.
+func (a *App) openRecord(c *config.Config) (err error) {
+	if c.Deliveries.Database.Reveal() == "" {
+		return nil
+	}
+	a.record, err = deliveries.Open(c.Deliveries, time.Duration(c.Server.Timeout), a.logger)
+	return err
+}
+
+func (a *App) closeRecord() error {
+	if a.record == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	return a.record.Close(ctx)
+}
+
+// recorder is what the relay tells of mails; nil where nothing is recorded.
+func (a *App) recorder() relay.Recorder {
+	if a.record == nil {
+		return nil
+	}
+	return a.record
+}
+
 // use puts a graph in place of the current one, and tells what the operator may
 // want to know of its configuration.
 func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
@@ -179,6 +216,9 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 	}
 	if g.inbox != nil {
 		admin.Inbox = g.inbox
+	}
+	if a.record != nil {
+		admin.Deliveries = a.record
 	}
 	g.admin = handlers.NewAdmin(admin)
 	return a.current.swap(g)
@@ -236,6 +276,9 @@ func (a *App) ready() (bool, map[string]string) {
 		}
 		usable = usable || !p.Resting || time.Now().After(p.Until)
 		details["provider "+p.Name] = state
+	}
+	if a.record != nil {
+		details["deliveries"] = a.record.State().String()
 	}
 	if err := a.problem(); err != nil {
 		details["configuration"] = "the last change is refused: " + err.Error()

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,6 +47,8 @@ type mailServer struct {
 	logins atomic.Int32
 	// hold, if it is not nil, keeps mails waiting for the reply to their final dot.
 	hold chan struct{}
+	// reply is what mails are answered with, if they are not taken.
+	reply string
 
 	mu    sync.Mutex
 	mails []string
@@ -108,7 +111,7 @@ func (m *mailServer) serve(conn net.Conn) {
 			m.mu.Lock()
 			m.mails = append(m.mails, text.String())
 			m.mu.Unlock()
-			_, _ = io.WriteString(conn, "250 2.0.0 queued as 1\r\n")
+			_, _ = io.WriteString(conn, cmp.Or(m.reply, "250 2.0.0 queued as 1\r\n"))
 		case "QUIT":
 			_, _ = io.WriteString(conn, "221 bye\r\n")
 			return

@@ -36,8 +36,8 @@ type Graph struct {
 // Build makes a graph from a checked configuration. It connects to nothing, and
 // takes over the providers of an earlier graph, if there is one, whose settings are
 // the same: their connections, their health and the sends under way. changed is
-// told of providers in trouble, if it is not nil.
-func Build(c *config.Config, earlier *Graph, changed func(relay.Status)) (*Graph, error) {
+// told of providers in trouble, and recorder of mails, unless they are nil.
+func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorder relay.Recorder) (*Graph, error) {
 	catalogue, err := templates.Open(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
@@ -60,6 +60,7 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status)) (*Graph
 		Sender:        c.Sender,
 		Branding:      c.Branding,
 		FailUncertain: c.Uncertain == config.Fail,
+		Recorder:      recorder,
 		Changed:       changed,
 	})
 	if err != nil {

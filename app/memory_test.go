@@ -29,10 +29,11 @@ func TestGarbageCollectorIsTuned(t *testing.T) {
 		return now
 	}
 	TuneGarbageCollector()
-	held := make([]byte, 64<<20)
-	wait(t, "a slow growth", func() bool { return pace() == leastGrowth })
-	runtime.KeepAlive(held)
-	held = nil
+	func() {
+		held := make([]byte, 64<<20)
+		wait(t, "a slow growth", func() bool { return pace() == leastGrowth })
+		runtime.KeepAlive(held)
+	}()
 	wait(t, "a fast growth", func() bool { return pace() > 100 })
 }
 

@@ -2,6 +2,8 @@ package app
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"logto-email-relay/deliveries"
 )
 
 // collector shows the state of the providers and of the configuration as metrics,
@@ -12,6 +14,8 @@ var (
 	restingDesc  = prometheus.NewDesc("relay_provider_resting", "1 while the provider is put behind all others.", []string{"provider"}, nil)
 	inFlightDesc = prometheus.NewDesc("relay_provider_in_flight", "Sends under way at the provider.", []string{"provider"}, nil)
 	reloadDesc   = prometheus.NewDesc("relay_config_last_reload_successful", "1 while the last change of the configuration or of the templates is in use, 0 while it is refused.", nil, nil)
+	lostDesc     = prometheus.NewDesc("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.", nil, nil)
+	queueDesc    = prometheus.NewDesc("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.", nil, nil)
 	boundDesc    = prometheus.NewDesc("relay_provider_max_concurrent", "Sends that may be under way at the provider.", []string{"provider"}, nil)
 )
 
@@ -21,11 +25,19 @@ func (collector) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- inFlightDesc
 	descriptions <- boundDesc
 	descriptions <- reloadDesc
+	descriptions <- lostDesc
+	descriptions <- queueDesc
 }
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- prometheus.MustNewConstMetric(reloadDesc, prometheus.GaugeValue, number(c.app.problem() == nil))
+	var record deliveries.State
+	if c.app.record != nil {
+		record = c.app.record.State()
+	}
+	metrics <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(record.Lost))
+	metrics <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(record.Waiting))
 	for _, p := range c.app.current.get().Relay.Status() {
 		metrics <- prometheus.MustNewConstMetric(restingDesc, prometheus.GaugeValue, number(p.Resting), p.Name)
 		metrics <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(p.InFlight), p.Name)

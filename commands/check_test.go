@@ -87,7 +87,7 @@ func TestCheckConnect(t *testing.T) {
 			[]string{"limited (resend): signs in; this key may only send", "other (http): only a mail can show"}, ""},
 		{"failures", []string{sendgrid("wrong", bad), sendgrid("main", good), hung}, []string{"--connect"}, 1,
 			[]string{"provider 1: wrong (sendgrid): cannot send: configuration: GET: 401: authorization required: check apiKey",
-				"provider 2: main (sendgrid): signs in\n", "provider 3: hung (smtp): cannot send: temporary: greeting", "a SignIn to"},
+				"provider 2: main (sendgrid): signs in\n", "provider 3: hung (smtp): cannot send: temporary: greeting", "TYPE "},
 			"2 of 3 providers could not send"},
 		{"without", []string{sendgrid("wrong", bad), hung}, nil, 0, []string{"provider 1: wrong (sendgrid)\n", "provider 2: hung (smtp)\n"}, ""},
 	} {
@@ -129,6 +129,12 @@ func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // warnings are the messages of the log at that level, by provider.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -117,6 +118,23 @@ func TestTheImportsInTheDocumentsWork(t *testing.T) {
 	for _, example := range found {
 		i := runImport(t, example[1])
 		i.expect(t, exitOK, example[2], map[string]string{})
+	}
+}
+
+// People who read a sentence at the sign-in page find it in the page about Logto.
+func TestEverySentenceIsExplained(t *testing.T) {
+	var english struct{ Failures map[string]string }
+	if err := json.Unmarshal([]byte(read(t, "templates/locales/en.json")), &english); err != nil || len(english.Failures) == 0 {
+		t.Fatal(err)
+	}
+	explained := make(map[string]string) // by reason
+	for _, row := range regexp.MustCompile("(?m)^\\| (.+) \\| .+ \\| (`.+`) \\|$").FindAllStringSubmatch(read(t, "docs/logto.md"), -1) {
+		for reason := range strings.FieldsSeq(row[2]) {
+			explained[strings.Trim(reason, "`")] = row[1]
+		}
+	}
+	if !maps.Equal(explained, english.Failures) {
+		t.Errorf("docs/logto.md explains %q, and there is %q", explained, english.Failures)
 	}
 }
 
@@ -277,8 +295,11 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 	if shared := c.Providers[0].Shared(); shared.Name != "mailpit" || shared.Type != "smtp" {
 		t.Errorf("the relay sends through %s (%s)", shared.Name, shared.Type)
 	}
-	if _, isSet := relay.Environment["RELAY_TOKEN"]; !isSet {
-		t.Error("the relay's token is not set")
+	if token := relay.Environment["RELAY_TOKEN"]; !strings.HasPrefix(token, "${RELAY_TOKEN:?") {
+		t.Errorf("the relay's token is %s, which others know", token)
+	}
+	if file := relay.Environment["RELAY_CONFIG"] + ":ro"; file != target {
+		t.Errorf("the relay reads %s and not %s", file, target)
 	}
 }
 
@@ -286,7 +307,8 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 func TestTheDockerfileFitsTheProgram(t *testing.T) {
 	dockerfile := read(t, "Dockerfile")
 	for _, want := range []string{"FROM scratch", "CGO_ENABLED=0", "USER 65532", "ca-certificates.crt",
-		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay"} {
+		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay",
+		"ENV RELAY_CONFIG=/etc/logto-email-relay/config.json"} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -28,7 +29,30 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"one provider without sender", file("sender", "", "providers", `[
 			{"type": "smtp", "host": "a.example", "name": "one"},
 			{"type": "smtp", "host": "a.example", "name": "two", "fromEmail": "a@b.example"}]`), "providers[0]", "set sender.from"},
-		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization", "shorter than 8"},
+		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization[0]", "shorter than 16"},
+		{"a word", file("server", `{"authorization": ["token"]}`), "server.authorization[0]", "openssl rand -hex 32"},
+		{"a letter", file("server", `{"authorization": ["Bearer 0123456789abcdef", "Bearer x"]}`), "server.authorization[1]", "shorter than 16"},
+		{"one letter again and again", file("server", `{"authorization": ["Bearer xxxxxxxxxxxxxxxxxxxxxxxx"]}`), "server.authorization[0]", "can be guessed"},
+		{"a word again and again", file("server", `{"authorization": ["Bearer tokentokentokentoken"]}`), "server.authorization[0]", "can be guessed"},
+		{"to be changed", file("server", `{"authorization": ["Bearer Change-Me-to-something-long"]}`), "server.authorization[0]", "can be guessed"},
+		{"common words", file("server", `{"authorization": ["Bearer my-secret-token-1"]}`), "server.authorization[0]", "can be guessed"},
+		{"a line break within", file("server", `{"authorization": ["Bearer 0123456789\n0123456789"]}`), "server.authorization[0]", "a line break"},
+		{"letters beyond ASCII", file("server", `{"authorization": ["Bearer 0123456789äöü0123456789"]}`), "server.authorization[0]", "cannot be sent"},
+		{"a timeout beyond Logto's", file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "10s"}`), "server.timeout", `"9s"`},
+		{"one port", file("server", `{"authorization": ["Bearer 0123456789abcdef"], "address": ":9090"}`), "admin.address", "the port of server.address"},
+		{"one port everywhere", file("admin", `{"address": "127.0.0.1:8080"}`), "admin.address", "the port of server.address"},
+		{"a route for all", file("routes", `[{"providers": ["smtp"]}, {"domains": ["qq.com"]}]`), "routes[0]", "put it last"},
+		{"an unknown type", file("routes", `[{"types": ["SignIn", "Signin"]}]`), "routes[0].types[1]", `did you mean "SignIn"?`},
+		{"a typo in a route", file("routes", `[{"domain": ["qq.com"]}, {}]`), "routes[0].domain", `did you mean "domains"?`},
+		{"a variable without braces", file("server", `{"authorization": ["Bearer $RELAY_TOKEN"]}`), "server.authorization[0]", "write ${RELAY_TOKEN}, in braces"},
+		{"a variable that is set", file("providers", `[{"type": "sendgrid", "apiKey": "$key"}]`), "providers[0].apiKey", "write ${key}, in braces"},
+		{"a variable in a body", file("providers", `[{"type": "http", "url": "https://a.example", "body": {"to": "{{to}}", "text": "{{text}}", "key": "$KEY"}}]`),
+			"providers[0].body.key", "write ${KEY}, in braces"},
+		{"curly quotes", file("providers", `[{"type": "sendgrid", "apiKey": "“0123456789abcdef”"}]`), "providers[0].apiKey", "curly quotes"},
+		{"curly quotes, no secret", file("log", `{"level": "‘info’"}`), "log.level", "curly quotes"},
+		{"a name with a comma", file("sender", `{"from": "Acme, Inc. <a@acme.example>"}`), "sender.from", "put the name in quotes"},
+		{"a long sender", file("sender", `{"from": "`+strings.Repeat("Acme ", 300)+`<a@acme.example>"}`), "sender.from", "at most 128 characters"},
+		{"a sender beyond ASCII", file("sender", `{"from": "grüße@acme.example"}`), "sender.from", "ASCII"},
 		{"open admin", file("admin", `{"address": ":9090"}`), "admin.token", "set a token"},
 		{"a typo is told once", file("providers", `[{"type": "mailgun", "domian": "mg.acme.example", "apiKey": "0123456789"}]`),
 			"providers[0].domian", `did you mean "domain"?`},
@@ -40,10 +64,16 @@ func TestRulesBetweenSections(t *testing.T) {
 		"a sender of its own": file("sender", "", "providers", `[{"type": "smtp", "host": "a.example", "fromEmail": "a@b.example"}]`),
 		"a sender of every route": file("sender", "", "providers", two, "routes", `[
 			{"domains": ["a.example"], "sender": {"from": "a@b.example"}}, {"sender": {"from": "c@d.example"}}]`),
+		"two ports":                  file("server", `{"authorization": ["Bearer 0123456789abcdef"], "address": "127.0.0.1:0"}`, "admin", `{"address": "127.0.0.1:0"}`),
+		"two addresses":              file("server", `{"authorization": ["Bearer 0123456789abcdef"], "address": "127.0.0.2:9090"}`),
+		"nine seconds":               file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "9s"}`),
+		"dollars in a password":      file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "$unset"}}]`),
+		"a name in quotes":           file("sender", `{"from": "\"Acme, Inc.\" <a@acme.example>"}`),
+		"curly quotes within":        file("branding", `{"senderName": "Acme “X” Inc."}`),
 		"an inbox":                   file("sender", "", "providers", `[{"type": "inbox"}]`),
 		"a route without conditions": file("routes", `[{"providers": ["smtp"]}]`),
 	} {
-		if _, err := Parse("config.json", []byte(text), nil); err != nil {
+		if _, err := Parse("config.json", []byte(text), variables()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -127,6 +157,21 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := settings.Nearest(written, words); got != want {
 			t.Errorf("%.20q: got %q, want %q", written, got, want)
+		}
+	}
+}
+
+// What works and is probably not meant is told, and nothing keeps the relay from starting.
+func TestWarnings(t *testing.T) {
+	for key, text := range map[string]string{
+		"routes[0].branding.appLogoDark is an SVG":   file("routes", `[{"domains": ["a.example"], "branding": {"appLogoDark": "https://acme.example/dark.svg"}}]`),
+		"branding.appLogo is an SVG":                 file("branding", `{"appLogo": "https://acme.example/Logo.SVG?v=2"}`),
+		"admin.token begins or ends with a blank":    file("admin", `{"token": "0123456789 "}`),
+		"providers[0].auth.pass begins or ends with": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),
+	} {
+		loaded, err := Parse("config.json", []byte(text), variables("PASS", "never-print-this\n"))
+		if told := fmt.Sprint(loaded.Notices); err != nil || len(loaded.Notices) != 1 || !strings.Contains(told, key) || strings.Contains(told, "never-print") {
+			t.Errorf("%s: got %v, %s", key, err, told)
 		}
 	}
 }

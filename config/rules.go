@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -25,6 +26,9 @@ var patterns = map[string]*regexp.Regexp{
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
 	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
 		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
+	// Names of containers have underscores, which DNS itself does not mind.
+	"serverhost": regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*` +
+		`[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?$`),
 	"rate": regexp.MustCompile(`^[1-9][0-9]{0,8}/[0-9]`),
 }
 
@@ -48,7 +52,7 @@ var ruleWords = map[string]string{
 	"httpsurl":             `write an address that begins with https://, such as "https://acme.example/logo.png"`,
 	"ip":                   `write an IP address such as "192.0.2.10"`,
 	"fqdn":                 `write a domain such as "mg.acme.example"`,
-	"hostname_rfc1123|ip":  `write a host name such as "smtp.example.com" or an IP address`,
+	"serverhost|ip":        `write a host name such as "smtp.example.com" or an IP address`,
 	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
 	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
 	"hexcolor":             `write a colour such as "#5d34f2"`,
@@ -58,13 +62,16 @@ var ruleWords = map[string]string{
 	"urlscheme":            `write a URL scheme in lower case, such as "https"; schemes that run code are not allowed`,
 	"hostpattern":          `write a domain such as "acme.example" or "*.acme.example", and one with other letters in its xn-- form`,
 	"oneline":              "write one line, without control characters",
+	"choice":               "write one of: %s",
+	"usagetype":            "write one of Logto's message types",
+	"messagetype":          "write one of Logto's message types",
 	"rate":                 `write a number and a time such as "10/10m"`,
 }
 
 // checkRules applies the validate tags of all settings.
 func (d *decoder) checkRules(c *Config) {
-	err := newValidator().Struct(c)
-	failures, _ := err.(validator.ValidationErrors)
+	var failures validator.ValidationErrors
+	_ = errors.As(newValidator().Struct(c), &failures)
 	for _, failure := range failures {
 		_, path, _ := strings.Cut(strings.ReplaceAll(failure.Namespace(), embedded+".", ""), ".")
 		d.complain(path, wordsOf(failure))
@@ -108,6 +115,8 @@ func newValidator() *validator.Validate {
 		rules[name] = pattern.MatchString
 	}
 	maps.Copy(rules, map[string]func(string) bool{
+		// These are for the schema. What they mean is checked with words that help more.
+		"messagetype": anyText, "usagetype": anyText, "choice": anyText,
 		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "rate": isRate, "urlscheme": isLinkScheme,
 	})
 	for name, rule := range rules {
@@ -116,6 +125,8 @@ func newValidator() *validator.Validate {
 	}
 	return v
 }
+
+func anyText(string) bool { return true }
 
 func isHTTPS(text string) bool {
 	u, err := url.Parse(text)

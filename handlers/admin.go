@@ -43,6 +43,8 @@ type Admin struct {
 	Branding templates.Branding
 	// Inbox is nil where no provider keeps its mails to look at.
 	Inbox Inbox
+	// Deliveries is nil where nothing is recorded.
+	Deliveries Deliveries
 	// Authorization is the value that webhooks must bear, for those who try
 	// development mode by hand; empty everywhere else.
 	Authorization string
@@ -80,6 +82,11 @@ func NewAdmin(o Admin) http.Handler {
 		server.GET(inboxPath, inbox.list)
 		server.GET(inboxPath+"/:id", inbox.mail)
 		server.GET(inboxPath+"/:id/html", inbox.html)
+	}
+	if o.Deliveries != nil {
+		record := recordPages{o.Deliveries}
+		server.GET(deliveriesPath, record.list)
+		server.GET(deliveriesPath+"/:id", record.one)
 	}
 	return server
 }

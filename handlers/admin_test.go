@@ -37,7 +37,7 @@ func testBox() box {
 			Message: &mail.Message{
 				ID: "0newest0000000000000000000", Subject: `Code for <b>Acme</b> & "friends"`, To: "alice@example.com",
 				From: mail.Address{Name: "Acme", Address: "no-reply@acme.example"}, ReplyTo: mail.Address{Address: "help@acme.example"},
-				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: mail.BodyOf(mailHTML), Type: "SignIn", Locale: "en",
+				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: mail.Body{mail.OwnPart(mailHTML)}, Type: "SignIn", Locale: "en",
 			},
 			Received: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
 			Headers:  []mail.Header{{Name: "X-Entity-Ref-ID", Value: "0newest"}, {Name: "X-Markup", Value: "<i>"}},

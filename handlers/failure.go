@@ -37,6 +37,7 @@ const (
 	notFound             mail.Reason = "not_found"
 	methodNotAllowed     mail.Reason = "method_not_allowed"
 	invalid              mail.Reason = "invalid"
+	unavailable          mail.Reason = "unavailable" // the record, for its pages
 )
 
 // failure is a request that is answered with an error. Only reason, locale and
@@ -80,7 +81,7 @@ func status(reason mail.Reason) int {
 		return http.StatusTooManyRequests
 	case mail.ProviderRefused:
 		return http.StatusBadGateway
-	case mail.ProviderUnavailable:
+	case mail.ProviderUnavailable, unavailable:
 		return http.StatusServiceUnavailable
 	case mail.Timeout, mail.Uncertain:
 		return http.StatusGatewayTimeout

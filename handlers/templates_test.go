@@ -163,7 +163,7 @@ func TestTheGalleryMarksTheOperatorsTemplates(t *testing.T) {
 	if got := get(h, "/templates/SignIn/en/html"); got.StatusCode != 404 {
 		t.Errorf("the HTML of a mail of text alone: got %d", got.StatusCode)
 	}
-	embedded := adminWithGallery(edited{mail: templates.Mail{Locale: "en", HTML: mail.BodyOf("x"), Source: templates.Embedded}}, "")
+	embedded := adminWithGallery(edited{mail: templates.Mail{Locale: "en", HTML: mail.Body{mail.OwnPart("x")}, Source: templates.Embedded}}, "")
 	if body := bodyOf(t, get(embedded, "/templates/SignIn/en")); !strings.Contains(body, "built in") || strings.Contains(body, "yours") {
 		t.Errorf("got\n%s", body)
 	}

@@ -112,7 +112,6 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 // report writes the one line of a mail and counts it. This is the edge: no
 // failure on the way here has been logged.
 func (p *public) report(c echo.Context, d *mail.Delivery) {
-	message, level := "mail accepted", slog.LevelInfo
 	attrs := append(make([]slog.Attr, 0, 11),
 		slog.String("ref", mail.Reference(d.ID)),
 		slog.String("id", d.ID),
@@ -124,14 +123,16 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		slog.Any("attempts", attempts(d.Attempts)),
 		slog.Float64("ms", milliseconds(d.Duration)),
 	)
-	if !d.Accepted() {
-		message, level = "mail failed", severity(d.Reason)
+	ctx := c.Request().Context()
+	if d.Accepted() {
+		p.Logger.LogAttrs(ctx, slog.LevelInfo, "mail accepted", attrs...)
+	} else {
 		attrs = append(attrs, slog.String("error", string(d.Reason)))
 		if d.Cause != "" {
 			attrs = append(attrs, slog.String("cause", d.Cause))
 		}
+		p.Logger.LogAttrs(ctx, severity(d.Reason), "mail failed", attrs...)
 	}
-	p.Logger.LogAttrs(c.Request().Context(), level, message, attrs...)
 	p.Metrics.mail(d)
 }
 

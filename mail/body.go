@@ -58,16 +58,6 @@ func (p Part) IsShared() bool { return p.shared != nil }
 // String returns the part as it is.
 func (p Part) String() string { return p.text }
 
-// BodyOf returns the body of some parts that are its own.
-func BodyOf(parts ...string) (body Body) {
-	for _, part := range parts {
-		if part != "" {
-			body = append(body, OwnPart(part))
-		}
-	}
-	return body
-}
-
 // String puts the parts together.
 func (body Body) String() string {
 	var b strings.Builder

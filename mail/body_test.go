@@ -25,7 +25,7 @@ func cuts(text string) map[string]Body {
 			words = append(words, SharedPart(word))
 		}
 	}
-	return map[string]Body{"one": BodyOf(text), "shared": {SharedPart(text)}, "characters": characters, "words": words}
+	return map[string]Body{"one": bodyOf(text), "shared": {SharedPart(text)}, "characters": characters, "words": words}
 }
 
 // check wants every cut to be the same text, to travel in lines that are fit for
@@ -33,7 +33,7 @@ func cuts(text string) map[string]Body {
 // before which a line may be broken, it travels as the same lines too.
 func check(t *testing.T, text string) {
 	t.Helper()
-	want := string(BodyOf(text).AppendQuoted(nil))
+	want := string(bodyOf(text).AppendQuoted(nil))
 	lines := strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n")
 	for name, cut := range cuts(text) {
 		if cut.String() != text || cut.Len() != len(text) || cut.IsEmpty() {
@@ -142,11 +142,21 @@ func BenchmarkAppendBase64(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	text := BodyOf(string(mail))
+	text := bodyOf(string(mail))
 	b.SetBytes(int64(text.Len()))
 	b.ReportAllocs()
 	var buffer []byte
 	for b.Loop() {
 		buffer = text.AppendBase64(buffer[:0])
 	}
+}
+
+// bodyOf returns the body of some parts that are its own.
+func bodyOf(parts ...string) (body Body) {
+	for _, part := range parts {
+		if part != "" {
+			body = append(body, OwnPart(part))
+		}
+	}
+	return body
 }

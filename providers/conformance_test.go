@@ -26,15 +26,17 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // A service with an HTTP API fills fixture.http, and the suite plays the
 // service. Any other service fills fixture.serve, which starts a fake of it.
 var fixtures = map[string]func() fixture{
-	"smtp":     smtpFixture,
-	"sendgrid": sendGridFixture,
-	"mailgun":  mailgunFixture,
-	"ses":      sesFixture,
-	"postmark": postmarkFixture,
-	"aliyun":   aliyunFixture,
-	"resend":   resendFixture,
-	"http":     httpProviderFixture,
-	"inbox":    inboxFixture,
+	"smtp":      smtpFixture,
+	"sendgrid":  sendGridFixture,
+	"mailgun":   mailgunFixture,
+	"ses":       sesFixture,
+	"postmark":  postmarkFixture,
+	"aliyun":    aliyunFixture,
+	"resend":    resendFixture,
+	"smtp2go":   smtp2goFixture,
+	"mailjunky": mailJunkyFixture,
+	"http":      httpProviderFixture,
+	"inbox":     inboxFixture,
 }
 
 // fixture is what the suite has to know of one type of provider.
@@ -124,7 +126,7 @@ func plainMessage() *mail.Message {
 		To:        "ada.lovelace@example.org",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is " + testCode + ".\n",
-		HTML:      mail.BodyOf("<p>Your code is <b>", testCode, "</b>.</p>\n"),
+		HTML:      mail.Body{mail.OwnPart("<p>Your code is <b>"), mail.OwnPart(testCode), mail.OwnPart("</b>.</p>\n")},
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers:   []mail.Header{{Name: "Auto-Submitted", Value: "auto-generated"}},
@@ -493,7 +495,7 @@ func BenchmarkSend(b *testing.B) {
 		b.Run(kind.Name, func(b *testing.B) {
 			provider, _ := openHonest(b, makeFixture())
 			m := plainMessage()
-			m.HTML = mail.BodyOf(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))
+			m.HTML = mail.Body{mail.OwnPart(strings.Repeat("<p>Your code is <b>"+testCode+"</b>.</p>\n", 150))}
 			b.ReportAllocs()
 			b.SetParallelism(8)
 			b.RunParallel(func(pb *testing.PB) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"logto-email-relay/smtp"
 )
 
 // verifyCase is an answer to Verify and what it means.
@@ -159,9 +161,9 @@ func TestSMTPVerify(t *testing.T) {
 		t.Errorf("%d connections, want a new one in place of the dead", connections)
 	}
 
-	for stage, answer := range map[smtpStage]string{atGreeting: "554 no", atEHLO: "550 no", atAUTH: "535 5.7.8 no"} {
+	for stage, answer := range map[smtp.Stage]string{smtp.AtGreeting: "554 no", smtp.AtEHLO: "550 no", smtp.AtAUTH: "535 5.7.8 no"} {
 		fake := &fakeSMTP{extensions: []string{"AUTH PLAIN"}}
-		fake.answer = func(at smtpStage, _, _ int) string {
+		fake.answer = func(at smtp.Stage, _, _ int) string {
 			if at == stage {
 				return answer
 			}

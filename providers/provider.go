@@ -13,10 +13,8 @@
 //
 // # Adding a service
 //
-// Write one file: links to the service's own pages, a settings struct that
-// embeds Common and bears the keys of Logto's connector, its Open, its Send,
-// and its error table. Add one line to Types and one fixture to the conformance
-// suite, which then checks the rest.
+// docs/adding-a-provider.md goes through it, file by file. The conformance suite
+// checks what all services have in common.
 package providers
 
 import (

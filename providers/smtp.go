@@ -1,21 +1,23 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	gomail "github.com/wneessen/go-mail"
-
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 // SMTPSettings are the keys of Logto's SMTP connector, which are those of
@@ -25,39 +27,46 @@ import (
 // else that is the machine's own name.
 type SMTPSettings struct {
 	Common
-	Host string `json:"host" validate:"required,hostname_rfc1123|ip"`
+	// Host is the server's name or address.
+	Host string `json:"host" validate:"required,serverhost|ip"`
 	// Port is 587 when not given, 465 with "secure": true.
 	Port int `json:"port" validate:"gte=0,lte=65535"`
 	// Secure means TLS from the first byte; without it the port decides.
 	Secure *bool `json:"secure"`
 	// RequireTLS refuses to go on without STARTTLS, IgnoreTLS never uses it.
-	RequireTLS bool    `json:"requireTLS"`
-	IgnoreTLS  bool    `json:"ignoreTLS"`
-	TLS        SMTPTLS `json:"tls"`
+	RequireTLS bool `json:"requireTLS"`
+	IgnoreTLS  bool `json:"ignoreTLS"`
+	// TLS says how the server's certificate is checked.
+	TLS SMTPTLS `json:"tls"`
 	// ServerName is the name that the certificate must have; host when not given.
 	ServerName string    `json:"servername"`
 	Auth       *SMTPAuth `json:"auth"`
 	// AuthMethod is another place for auth.method.
-	AuthMethod string `json:"authMethod"`
+	AuthMethod string `json:"authMethod" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"`
 
-	// Upper bounds, in milliseconds; the mail's own deadline may end a wait
-	// earlier. SocketTimeout bounds the wait for each reply, except for the one
-	// that accepts the message: giving up there would only mean not to know.
+	// Upper bounds, in milliseconds, ConnectionTimeout for a connection, GreetingTimeout
+	// for the server's first words, DNSTimeout for the look-up of its name; the mail's own
+	// deadline may end a wait earlier. SocketTimeout bounds the wait for each reply, except
+	// for the one that accepts the message: giving up there would only mean not to know.
 	ConnectionTimeout settings.Milliseconds `json:"connectionTimeout"`
 	GreetingTimeout   settings.Milliseconds `json:"greetingTimeout"`
 	SocketTimeout     settings.Milliseconds `json:"socketTimeout"`
 	DNSTimeout        settings.Milliseconds `json:"dnsTimeout"`
 
-	FromEmail     settings.Mailbox `json:"fromEmail"`
-	ReplyTo       settings.Mailbox `json:"replyTo"`
+	// FromEmail is the sender of this provider's mails, ReplyTo where answers go.
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	ReplyTo   settings.Mailbox `json:"replyTo"`
+	// CustomHeaders are additional headers of the mails.
 	CustomHeaders settings.Headers `json:"customHeaders"`
-	DKIM          *SMTPDKIM        `json:"dkim"`
+	// DKIM signs every mail.
+	DKIM *SMTPDKIM `json:"dkim"`
 
 	// MaxConnections bounds the pool; maxConcurrent when not given.
 	MaxConnections int `json:"maxConnections" validate:"gte=0,lte=10000"`
 	// MaxMessages is how many mails go through one connection; 0 is unbounded.
 	MaxMessages int `json:"maxMessages" validate:"gte=0"`
 
+	// Templates are the mails of Logto's connector.
 	Templates []smtpTemplate `json:"templates" validate:"dive"`
 
 	Pool             any `json:"pool" noeffect:"connections are always pooled"`
@@ -74,6 +83,7 @@ type SMTPSettings struct {
 // smtpTemplate is one mail of Logto's SMTP connector.
 type smtpTemplate struct {
 	inlineTemplate
+	// ContentType is text/html or text/plain.
 	ContentType string `json:"contentType" validate:"omitempty,oneof=text/plain text/html"`
 }
 
@@ -83,19 +93,25 @@ type SMTPTLS struct {
 	RejectUnauthorized *bool `json:"rejectUnauthorized"`
 	// CA holds certificates in PEM or names of files with them; they replace
 	// the system's own.
-	CA         settings.Texts `json:"ca" file:"content"`
-	ServerName string         `json:"servername"`
+	CA settings.Texts `json:"ca" file:"content"`
+	// ServerName is the name that the certificate must have; host when not given.
+	ServerName string `json:"servername"`
 	// MinVersion is TLSv1.2 when not given.
 	MinVersion string `json:"minVersion" validate:"omitempty,oneof=TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"`
 	Ciphers    any    `json:"ciphers" noeffect:"the cipher is chosen by Go's crypto/tls"`
 }
 
-// SMTPDKIM signs every mail (RFC 6376). The private key is RSA or Ed25519, in
-// PEM.
+// SMTPDKIM signs every mail (RFC 6376).
 type SMTPDKIM struct {
+	// Domain and Selector say where the public key stands in DNS. PrivateKey is RSA or
+	// Ed25519, in PEM.
 	Domain     string          `json:"domain" validate:"required,fqdn"`
 	Selector   string          `json:"selector" validate:"required"`
 	PrivateKey settings.Secret `json:"privateKey" validate:"required"`
+}
+
+func (d *SMTPDKIM) signer() (*smtp.DKIM, error) {
+	return smtp.NewDKIM(d.Domain, d.Selector, d.PrivateKey.Reveal())
 }
 
 func newSMTPSettings() *SMTPSettings {
@@ -141,7 +157,7 @@ func (s *SMTPSettings) Check() []settings.Problem {
 		report("tls.ca", err.Error())
 	}
 	if s.DKIM != nil && s.DKIM.PrivateKey.Reveal() != "" {
-		if _, err := gomail.PrivKeyFromPEM([]byte(s.DKIM.PrivateKey.Reveal())); err != nil {
+		if _, err := s.DKIM.signer(); err != nil {
 			report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")
 		}
 	}
@@ -167,9 +183,9 @@ func (s *SMTPSettings) checkMode(report func(key, text string)) {
 		switch {
 		case s.RequireTLS:
 			report("ignoreTLS", "it contradicts requireTLS; remove one of them")
-		case s.mode() == tlsImplicit:
+		case s.mode() == smtp.TLSImplicit:
 			report("ignoreTLS", "it contradicts TLS from the first byte; remove it, or secure")
-		case s.login().user != "" && !settings.IsLoopback(s.host()):
+		case s.logsIn() && !settings.IsLoopback(s.host()):
 			report("ignoreTLS", "a password goes out in clear text to this machine alone; remove ignoreTLS, or auth")
 		}
 	}
@@ -190,16 +206,16 @@ func (s *SMTPSettings) port() int {
 // mode is what was written, else what the port means. With a password on the
 // way to another machine TLS is never left to the server's offer, which anybody
 // in between could strike out.
-func (s *SMTPSettings) mode() tlsMode {
+func (s *SMTPSettings) mode() smtp.TLSMode {
 	switch {
 	case s.Secure != nil && *s.Secure, s.Secure == nil && slices.Contains(implicitTLSPorts, s.Port):
-		return tlsImplicit
+		return smtp.TLSImplicit
 	case s.IgnoreTLS:
-		return tlsOff
-	case s.RequireTLS, s.login().user != "" && !settings.IsLoopback(s.host()):
-		return tlsRequired
+		return smtp.TLSOff
+	case s.RequireTLS, s.logsIn() && !settings.IsLoopback(s.host()):
+		return smtp.TLSRequired
 	}
-	return tlsOffered
+	return smtp.TLSOffered
 }
 
 // authorities returns the certificates of tls.ca, nil for the system's own.
@@ -267,90 +283,87 @@ func (s *SMTPSettings) ehloName() string {
 	return "localhost"
 }
 
-// Open makes the provider.
-func (s *SMTPSettings) Open() (Provider, error) {
+// server is what the pool is made of; tokens are nil for a login by password.
+func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
+	local, err := s.localAddr()
+	if err != nil {
+		return smtp.Config{}, err
+	}
+	proxy, err := s.proxyURL()
+	if err != nil {
+		return smtp.Config{}, err
+	}
 	config, err := s.tlsConfig()
 	if err != nil {
-		return nil, err
+		return smtp.Config{}, err
 	}
-	dialer, err := s.dialer()
-	if err != nil {
-		return nil, err
+	dialer := &smtp.Dialer{
+		Network: s.network(), Address: net.JoinHostPort(s.host(), strconv.Itoa(s.port())), LocalAddr: local, Proxy: proxy,
+		Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout),
 	}
-	server := &smtpServer{
-		host: s.host(), dial: dialer.dial, mode: s.mode(), tls: config, ehlo: s.ehloName(), login: s.login(),
-		tlsTimeout:      time.Duration(s.ConnectionTimeout),
-		greetingTimeout: time.Duration(s.GreetingTimeout),
-		replyTimeout:    time.Duration(s.SocketTimeout),
-		opening:         make(chan struct{}, maxOpening),
+	return smtp.Config{
+		Dial: dialer.Dial, TLS: config, TLSMode: s.mode(), Name: s.ehloName(),
+		Login: s.login(tokens), ClearTextLogin: settings.IsLoopback(s.host()),
+		TLSTimeout:      time.Duration(s.ConnectionTimeout),
+		GreetingTimeout: time.Duration(s.GreetingTimeout),
+		ReplyTimeout:    time.Duration(s.SocketTimeout),
+		MaxConnections:  cmp.Or(s.MaxConnections, s.Concurrent()), MaxMessages: s.MaxMessages,
+	}, nil
+}
+
+// Open makes the provider.
+func (s *SMTPSettings) Open() (Provider, error) {
+	p := &smtpProvider{headers: s.CustomHeaders}
+	var err error
+	if s.DKIM != nil {
+		if p.signer, err = s.DKIM.signer(); err != nil {
+			return nil, errors.New("dkim.privateKey: not an RSA or Ed25519 private key in PEM")
+		}
 	}
 	if s.Auth.usesOAuth2() {
-		if server.login.tokens, err = s.tokenSource(); err != nil {
+		if p.tokens, err = s.tokenSource(); err != nil {
 			return nil, err
 		}
 	}
-	connections := s.MaxConnections
-	if connections == 0 {
-		connections = s.Concurrent()
-	}
-	pool, err := newSMTPPool(server, connections, s.MaxMessages)
+	server, err := s.server(p.tokens)
 	if err != nil {
 		return nil, err
 	}
-	p := &smtpProvider{pool: pool, headers: s.CustomHeaders}
-	if s.DKIM != nil {
-		key, err := gomail.PrivKeyFromPEM([]byte(s.DKIM.PrivateKey.Reveal()))
-		if err != nil {
-			return nil, errors.New("dkim.privateKey: not an RSA or Ed25519 private key in PEM")
-		}
-		p.signer = &dkimSigner{s.DKIM.Domain, s.DKIM.Selector, key}
+	if p.pool, err = smtp.NewPool(server); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
 
-// smtpProvider hands mails to one SMTP server (RFC 5321).
+// smtpProvider hands mails to one SMTP server.
 //
 // A mail is checked before a connection is asked for, and built when there is
-// one, so that those that wait hold nothing. Accepted means the 250 after the
-// final dot and nothing earlier; whatever the connection does after that is no
-// matter. A connection lost before the dot has delivered nothing; one lost after
-// it leaves the mail uncertain.
+// one, so that those that wait hold nothing.
 type smtpProvider struct {
-	pool    *smtpPool
+	pool    *smtp.Pool
 	headers []mail.Header
-	signer  *dkimSigner // nil when mails are not signed
-	buffers sync.Pool   // of *[]byte
+	signer  *smtp.DKIM  // nil when mails are not signed
+	tokens  *smtpTokens // nil when the login is by password, or there is none
+	drafts  sync.Pool   // of *smtpDraft
 }
 
 var _ Verifier = (*smtpProvider)(nil)
 
-// smtpMail is a mail on its way to the wire.
-type smtpMail struct {
-	from, to         string        // between the angle brackets of MAIL and RCPT
-	fromUTF8, toUTF8 bool          // the sender's side or the recipient is not ASCII
-	message          *mail.Message // until it is built
-	provider         *smtpProvider
-	data             *[]byte // the message with the final dot, once it is built
-	size             int     // the message alone
-}
-
 // Send hands over one message.
 func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
-	mail, failure := p.address(m)
+	envelope, failure := smtpEnvelope(m)
 	if failure != nil {
 		return Receipt{}, failure
 	}
 	messageID := m.MessageID // of m nothing else is needed once the mail is built
-	defer mail.written()
-	answer, failure := p.pool.send(ctx, &mail)
-	if failure != nil {
-		return Receipt{}, failure
+	reply, err := p.pool.Send(ctx, envelope, func(b []byte) ([]byte, error) { return p.build(b, m) })
+	if err != nil {
+		return Receipt{}, p.failure(err)
 	}
-	id := queueID(answer)
-	if id == "" {
-		id = messageID
+	if id := reply.QueueID(); id != "" {
+		return Receipt{ID: id}, nil
 	}
-	return Receipt{ID: id}, nil
+	return Receipt{ID: messageID}, nil
 }
 
 // Connected tells that Verify warms the pool.
@@ -359,107 +372,89 @@ func (p *smtpProvider) Connected() {}
 // Verify opens a connection, TLS and login included, unless one is open. It stays
 // open for the first mail.
 func (p *smtpProvider) Verify(ctx context.Context) (string, error) {
-	if failure := p.pool.verify(ctx); failure != nil {
-		return "", failure
+	if err := p.pool.Verify(ctx); err != nil {
+		return "", p.failure(err)
 	}
 	return "", nil
 }
 
 // Close waits for the mails under way and closes the connections.
 func (p *smtpProvider) Close() error {
-	p.pool.close()
-	if tokens := p.pool.server.login.tokens; tokens != nil {
-		return tokens.client.Close()
+	p.pool.Close()
+	if p.tokens != nil {
+		return p.tokens.client.Close()
 	}
 	return nil
 }
 
-// address checks the message and finds its envelope.
-func (p *smtpProvider) address(m *mail.Message) (smtpMail, *Error) {
-	refuse := func(kind Kind, stage smtpStage, err error) (smtpMail, *Error) {
-		return smtpMail{}, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
+// smtpEnvelope checks the message and finds its envelope.
+func smtpEnvelope(m *mail.Message) (smtp.Envelope, *Error) {
+	refuse := func(kind Kind, stage smtp.Stage, err error) (smtp.Envelope, *Error) {
+		return smtp.Envelope{}, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
 	}
 	if failure := checkMessage(m); failure != nil {
-		return smtpMail{}, failure
+		return smtp.Envelope{}, failure
 	}
-	found := smtpMail{message: m, provider: p}
-	ascii := true
-	var err error
-	if found.to, ascii, err = mail.Path(m.To); err != nil {
-		return refuse(Recipient, atRCPT, err)
+	var (
+		envelope smtp.Envelope
+		err      error
+	)
+	if envelope.To, _, err = mail.Path(m.To); err != nil {
+		return refuse(Recipient, smtp.AtRCPT, err)
 	}
-	found.toUTF8 = !ascii
-	if found.from, ascii, err = mail.Path(m.From.Address); err != nil {
-		return refuse(Configuration, atMAIL, err)
+	if envelope.From, _, err = mail.Path(m.From.Address); err != nil {
+		return refuse(Configuration, smtp.AtMAIL, err)
 	}
-	found.fromUTF8 = !ascii
 	if m.ReplyTo.Address != "" {
-		if _, ascii, err = mail.Path(m.ReplyTo.Address); err != nil {
-			return refuse(Configuration, atMAIL, err)
+		_, ascii, err := mail.Path(m.ReplyTo.Address)
+		if err != nil {
+			return refuse(Configuration, smtp.AtMAIL, err)
 		}
-		found.fromUTF8 = found.fromUTF8 || !ascii
+		envelope.UTF8Header = !ascii
 	}
-	return found, nil
+	return envelope, nil
 }
 
-// build makes the data, once.
-func (mail *smtpMail) build() *Error {
-	if mail.message == nil {
-		return nil
+// smtpDraft is a message with room for what it points to. Used again and again, it
+// saves four allocations a mail.
+type smtpDraft struct {
+	smtp.Message
+	text, html mail.Body
+}
+
+// build appends the mail as it goes to the server. A custom header replaces one of
+// the same name.
+func (p *smtpProvider) build(b []byte, m *mail.Message) ([]byte, error) {
+	d, ok := p.drafts.Get().(*smtpDraft)
+	if !ok {
+		d = new(smtpDraft)
 	}
-	p := mail.provider
-	buffer := p.buffer()
-	data, err := appendMIME(*buffer, mail.message, p.headers)
+	defer p.drafts.Put(d)
+	d.From = smtp.Mailbox{Name: m.From.Name, Address: quotedAddress(m.From.Address)}
+	d.ReplyTo = smtp.Mailbox{Name: m.ReplyTo.Name, Address: quotedAddress(m.ReplyTo.Address)}
+	d.To = quotedAddress(m.To)
+	d.Subject, d.Date, d.ID, d.Boundary = m.Subject, m.Date, m.MessageID, m.ID
+	d.text, d.html = append(d.text[:0], mail.OwnPart(m.Text)), m.HTML
+	d.Text, d.HTML, d.Headers = &d.text, nil, d.Headers[:0]
+	if !m.HTML.IsEmpty() {
+		d.HTML = &d.html
+	}
+	for _, header := range m.Headers {
+		if !slices.ContainsFunc(p.headers, func(own mail.Header) bool { return strings.EqualFold(own.Name, header.Name) }) {
+			d.Headers = append(d.Headers, smtp.Header(header))
+		}
+	}
+	for _, header := range p.headers {
+		d.Headers = append(d.Headers, smtp.Header(header))
+	}
+	b, err := d.AppendTo(b)
 	if err != nil {
-		return &Error{Kind: Content, Stage: atBody.String(), Detail: err.Error(), Err: err}
+		return b, &Error{Kind: Content, Stage: smtp.AtBody.String(), Detail: err.Error(), Err: err}
 	}
 	if p.signer != nil {
-		if data, err = p.signer.sign(data); err != nil {
-			return &Error{Kind: Configuration, Stage: atBody.String(), Detail: err.Error(), Err: err}
+		if b, err = p.signer.Sign(b); err != nil {
+			return b, &Error{Kind: Configuration, Stage: smtp.AtBody.String(), Detail: err.Error(), Err: err}
 		}
 	}
-	*buffer = append(data, ".\r\n"...)
-	mail.size, mail.data, mail.message = len(data), buffer, nil
-	return nil
-}
-
-// written says that the data is out, or that nobody wants it any more. From here
-// on a mail only waits for a verdict, and should hold little meanwhile.
-func (mail *smtpMail) written() {
-	if mail.data != nil {
-		mail.provider.buffers.Put(mail.data)
-		mail.data = nil
-	}
-}
-
-// buffer returns an empty one, which has been used before if there is one.
-func (p *smtpProvider) buffer() *[]byte {
-	if used, ok := p.buffers.Get().(*[]byte); ok {
-		*used = (*used)[:0]
-		return used
-	}
-	return new([]byte)
-}
-
-// queueID finds the id in the text of an accepting reply, for the servers whose
-// form is known: Postfix and SendGrid, Exim, Amazon SES.
-func queueID(answer string) string {
-	if _, rest, found := strings.Cut(answer, "queued as "); found {
-		return firstWord(rest)
-	}
-	if _, rest, found := strings.Cut(answer, "id="); found {
-		return firstWord(rest)
-	}
-	if rest, found := strings.CutPrefix(answer, "Ok "); found && !strings.Contains(strings.TrimSpace(rest), " ") {
-		return firstWord(rest)
-	}
-	return ""
-}
-
-func firstWord(text string) string {
-	word, _, _ := strings.Cut(strings.TrimSpace(text), " ")
-	if len(word) > 128 || !printable(word) {
-		return ""
-	}
-	return word
+	return b, nil
 }

@@ -24,7 +24,7 @@ func benchMessage(locale string) *mail.Message {
 		text = "Ваш код: 482913. Он действует 10 минут, и никто из нас никогда его у вас не спросит.\n"
 	}
 	m.Text = strings.Repeat(text, 5)
-	m.HTML = mail.BodyOf("<!DOCTYPE html>\n<html><body><table>\n", strings.Repeat(strings.Replace(row, "%", text, 1), 36), "</table></body></html>\n")
+	m.HTML = mail.Body{mail.OwnPart("<!DOCTYPE html>\n<html><body><table>\n"), mail.OwnPart(strings.Repeat(strings.Replace(row, "%", text, 1), 36)), mail.OwnPart("</table></body></html>\n")}
 	m.Locale = locale
 	return m
 }
@@ -35,9 +35,10 @@ func BenchmarkSMTPBuild(b *testing.B) {
 		b.Run(locale, func(b *testing.B) {
 			b.ReportAllocs()
 			var buffer []byte
+			p := new(smtpProvider)
 			for b.Loop() {
 				var err error
-				if buffer, err = appendMIME(buffer[:0], m, nil); err != nil {
+				if buffer, err = p.build(buffer[:0], m); err != nil {
 					b.Fatal(err)
 				}
 			}

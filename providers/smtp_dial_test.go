@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,73 +105,6 @@ func socksProxy(p *testProxy, conn net.Conn, reader *bufio.Reader) bool {
 	p.asked.Store(fmt.Sprintf("SOCKS %s:%d", name, int(port[0])<<8|int(port[1])))
 	_, _ = conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	return true
-}
-
-// Mails go through a proxy to a host that only the proxy can find, in TLS that
-// ends at the server.
-func TestSMTPProxy(t *testing.T) {
-	authority := newTestAuthority(t)
-	const login = "relay:pr0xy-pa55word"
-	for _, test := range []struct {
-		scheme    string
-		login     string
-		handshake func(*testProxy, net.Conn, *bufio.Reader) bool
-		asked     string
-	}{
-		{"http", "", connectProxy, "CONNECT mail.example:"},
-		{"http", login, connectProxy, "CONNECT mail.example:"},
-		{"https", login, connectProxy, "CONNECT mail.example:"},
-		{"socks5", "", socksProxy, "SOCKS mail.example:"},
-		{"socks5", login, socksProxy, "SOCKS mail.example:"},
-	} {
-		for _, implicit := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s login=%v implicit=%v", test.scheme, test.login != "", implicit), func(t *testing.T) {
-				fake := &fakeSMTP{extensions: []string{"STARTTLS", "PIPELINING", "AUTH PLAIN"}, tls: authority.server, implicit: implicit}
-				fake.start(t)
-				var config *tls.Config
-				if test.scheme == "https" {
-					config = authority.server
-				}
-				proxy := startProxy(t, config, &testProxy{target: fake.listener.Addr().String(), login: test.login}, test.handshake)
-				url := test.scheme + "://" + proxy.listener.Addr().String()
-				if test.login != "" {
-					url = strings.Replace(url, "://", "://"+test.login+"@", 1)
-				}
-				var used *SMTPSettings
-				provider := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) {
-					used = s
-					s.Host, s.TLS.CA, s.Secure = "mail.example", settings.Texts{authority.pem}, &implicit
-					s.Proxy = settings.NewSecret(url)
-				})
-				trustProxy(t, provider, used)
-				for range 3 {
-					if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				connections, _, mails := fake.seen()
-				if connections != 1 || len(mails) != 3 {
-					t.Errorf("%d mails over %d connections", len(mails), connections)
-				}
-				if want := test.asked + strconv.Itoa(fake.port()); proxy.asked.Load() != want {
-					t.Errorf("the proxy was asked for %q, want %q", proxy.asked.Load(), want)
-				}
-			})
-		}
-	}
-}
-
-// trustProxy makes the provider take a proxy's certificate of the test's own.
-func trustProxy(t *testing.T, provider *smtpProvider, s *SMTPSettings) {
-	t.Helper()
-	dialer, err := s.dialer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if dialer.proxyTLS.RootCAs, err = s.authorities(); err != nil {
-		t.Fatal(err)
-	}
-	provider.pool.server.dial = dialer.dial
 }
 
 func TestSMTPProxyFailures(t *testing.T) {

@@ -11,62 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"logto-email-relay/smtp"
 )
-
-// smtpStage is a step on the way of a mail through a connection.
-type smtpStage uint16
-
-const (
-	atConnect smtpStage = 1 << iota
-	atTLS
-	atGreeting
-	atEHLO
-	atSTARTTLS
-	atAUTH
-	atMAIL
-	atRCPT
-	atDATA
-	atBody
-	atDot
-)
-
-var smtpStageNames = map[smtpStage]string{
-	atConnect: "connect", atTLS: "TLS", atGreeting: "greeting", atEHLO: "EHLO", atSTARTTLS: "STARTTLS", atAUTH: "AUTH",
-	atMAIL: "MAIL FROM", atRCPT: "RCPT TO", atDATA: "DATA", atBody: "body", atDot: "final dot",
-}
-
-// String returns the name that errors use.
-func (s smtpStage) String() string { return smtpStageNames[s] }
-
-// smtpReply is an answer of the server, taken apart.
-type smtpReply struct {
-	code     int
-	enhanced string // the code of RFC 3463, such as "5.1.1"; empty when there is none
-	text     string // all lines, without the enhanced code of the first
-}
-
-func parseSMTPReply(code int, message string) smtpReply {
-	word, rest, _ := strings.Cut(message, " ")
-	if isEnhancedCode(word) {
-		return smtpReply{code, word, rest}
-	}
-	return smtpReply{code, "", message}
-}
-
-func isEnhancedCode(word string) bool {
-	class, rest, ok := strings.Cut(word, ".")
-	subject, detail, ok2 := strings.Cut(rest, ".")
-	isNumber := func(text string) bool {
-		for i := range len(text) {
-			if text[i] < '0' || text[i] > '9' {
-				return false
-			}
-		}
-		return text != "" && len(text) <= 3
-	}
-	return ok && ok2 && (class == "2" || class == "4" || class == "5") && isNumber(subject) && isNumber(detail)
-}
 
 // verdict is what a refusal means.
 type verdict struct {
@@ -79,7 +26,7 @@ type verdict struct {
 // smtpRule gives replies a meaning. A rule fits when all its conditions do; an
 // empty one always does.
 type smtpRule struct {
-	at       smtpStage
+	at       smtp.Stage
 	codes    string // basic codes; "4" and "5" stand for a whole class
 	enhanced string // enhanced codes; one that ends in a dot stands for all that begin with it
 	words    string // parts of the text in lower case, separated by |
@@ -107,7 +54,7 @@ const (
 //   - enhanced codes: RFC 3463, RFC 5248, RFC 7372, RFC 7505
 var smtpRules = []smtpRule{
 	// Full mailboxes, before the words of quotas, which are about ours.
-	{at: atRCPT | atDATA | atDot, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
+	{at: smtp.AtRCPT | smtp.AtDATA | smtp.AtDot, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
 
 	// Quotas and throttling.
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true}}, // Gmail
@@ -138,9 +85,9 @@ var smtpRules = []smtpRule{
 	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{enhanced: "5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{codes: "504", verdict: verdict{kind: Configuration}},
-	{at: atAUTH, codes: "432", verdict: verdict{kind: Configuration, hint: checkLogin}},
-	{at: atAUTH, codes: "5", verdict: verdict{kind: Configuration, hint: checkLogin}},
-	{at: atGreeting | atEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
+	{at: smtp.AtAUTH, codes: "432", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	{at: smtp.AtAUTH, codes: "5", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{codes: "5", words: "verified sender identity|address is not verified|sender address rejected|dmarc|spf|dkim",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
@@ -154,31 +101,31 @@ var smtpRules = []smtpRule{
 		hint: "the server wants a full host name in EHLO: set name to one, such as relay.example.com"}},
 
 	// The recipient.
-	{at: atRCPT | atDATA | atDot, enhanced: "5.1.0 5.1.1 5.1.2 5.1.3 5.1.4 5.1.6 5.1.10 5.2.1 5.2.3 5.6.7",
+	{at: smtp.AtRCPT | smtp.AtDATA | smtp.AtDot, enhanced: "5.1.0 5.1.1 5.1.2 5.1.3 5.1.4 5.1.6 5.1.10 5.2.1 5.2.3 5.6.7",
 		verdict: verdict{kind: Recipient}},
-	{at: atRCPT, codes: "5", words: "relay|not authorized", verdict: verdict{kind: Configuration, hint: needLogin}},
-	{at: atRCPT, codes: "551 556", verdict: verdict{kind: Recipient}},
+	{at: smtp.AtRCPT, codes: "5", words: "relay|not authorized", verdict: verdict{kind: Configuration, hint: needLogin}},
+	{at: smtp.AtRCPT, codes: "551 556", verdict: verdict{kind: Recipient}},
 
 	// The message.
 	{enhanced: "5.3.4", verdict: verdict{kind: Content}},
-	{at: atMAIL | atDATA | atDot, codes: "552", verdict: verdict{kind: Content}},
+	{at: smtp.AtMAIL | smtp.AtDATA | smtp.AtDot, codes: "552", verdict: verdict{kind: Content}},
 	{enhanced: "5.6.", verdict: verdict{kind: Content}},
-	{at: atMAIL | atRCPT | atDATA | atDot, enhanced: "5.5.1 5.5.2 5.5.4", verdict: verdict{kind: Content}},
+	{at: smtp.AtMAIL | smtp.AtRCPT | smtp.AtDATA | smtp.AtDot, enhanced: "5.5.1 5.5.2 5.5.4", verdict: verdict{kind: Content}},
 
 	// The server's own trouble, though it calls it permanent.
 	{enhanced: "5.3.1 5.3.2 5.3.5 5.4.", verdict: verdict{kind: Temporary}},
 
 	// What is left goes by the first digit and the stage.
 	{codes: "4", verdict: verdict{kind: Temporary}},
-	{at: atDot, codes: "5", verdict: verdict{kind: Content}},
-	{at: atRCPT, codes: "5", verdict: verdict{kind: Recipient}},
-	{at: atMAIL, codes: "5", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: smtp.AtDot, codes: "5", verdict: verdict{kind: Content}},
+	{at: smtp.AtRCPT, codes: "5", verdict: verdict{kind: Recipient}},
+	{at: smtp.AtMAIL, codes: "5", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", verdict: verdict{kind: Configuration}},
 }
 
 // fits tells whether the rule is about this reply; text is in lower case and
 // without addresses.
-func (r *smtpRule) fits(stage smtpStage, code, enhanced, text string) bool {
+func (r *smtpRule) fits(stage smtp.Stage, code, enhanced, text string) bool {
 	if r.at != 0 && r.at&stage == 0 {
 		return false
 	}
@@ -198,70 +145,125 @@ func anyOf(list, separator string, fits func(string) bool) bool {
 	return false
 }
 
-// refusal makes the error for a reply that was not the one asked for.
-func refusal(stage smtpStage, reply smtpReply) *Error {
-	code := strconv.Itoa(reply.code)
-	e := &Error{Stage: stage.String(), Code: code, Detail: Redact(reply.text)}
-	if reply.enhanced != "" {
-		e.Code += " " + reply.enhanced
+// failure judges an error of the pool.
+func (p *smtpProvider) failure(err error) *Error {
+	e := smtpFailure(err)
+	var failed *smtp.Error
+	if !errors.As(err, &failed) || failed.Stage != smtp.AtAUTH || failed.Reply.Code == 0 || e.Kind != Configuration {
+		return e
 	}
-	// Addresses are taken out first, so that an address at relay.example.com
-	// does not look like a word about relaying.
-	text := strings.ToLower(addresses.ReplaceAllString(reply.text, ""))
-	for i := range smtpRules {
-		if rule := &smtpRules[i]; rule.fits(stage, code, reply.enhanced, text) {
-			e.Kind, e.Quota, e.Suppressed, e.Hint = rule.kind, rule.quota, rule.suppressed, rule.hint
-			return e
-		}
+	switch {
+	case failed.Reply.RefusesMechanism():
+		e.Hint = "the server does not take this way to log in: set auth.method to another, or remove it"
+	case p.tokens != nil:
+		e.Hint = "the server refuses the access token: check auth.user, and that this client may use SMTP for this mailbox"
 	}
-	// An answer of another class: the two sides no longer understand each other.
-	e.Kind = Temporary
-	if stage == atDot {
-		e.Kind = Uncertain
-	}
-	e.Hint = "the server's answer makes no sense at this stage"
 	return e
 }
 
-// smtpFailure makes the error for a stage that ended without the wanted reply.
-// Before the final dot has left, a server must not deliver; after it, nobody
-// can know.
-func smtpFailure(ctx context.Context, stage smtpStage, err error) *Error {
-	var said *textproto.Error
-	if errors.As(err, &said) {
-		return refusal(stage, parseSMTPReply(said.Code, said.Msg))
+// smtpFailure judges an error of a pool by itself. Before the final dot has left, a
+// server must not deliver; after it, nobody can know.
+func smtpFailure(err error) *Error {
+	var (
+		failed *smtp.Error
+		own    *Error // of the access token, or of the mail before it was sent
+	)
+	switch {
+	case errors.As(err, &own), !errors.As(err, &failed):
+		return AsError(err)
+	case failed.Reply.Code != 0:
+		return refusal(failed.Stage, failed.Reply)
 	}
-	e := &Error{Kind: Temporary, Stage: stage.String(), Err: err}
-	if stage == atDot {
+	e := &Error{Kind: Temporary, Stage: failed.Stage.String(), Err: failed.Err}
+	if failed.Stage == smtp.AtDot {
 		e.Kind = Uncertain
 	}
-	if ended := contextEnd(ctx); ended != nil {
-		e.Err, e.Detail = ended, "no answer before the deadline of the mail"
-		if errors.Is(ended, context.Canceled) {
-			e.Detail = "the mail was cancelled"
+	if e.explainOwn(failed.Err) {
+		return e
+	}
+	e.explain(failed.Stage, failed.Err)
+	if failed.Stage == smtp.AtProxy {
+		e.explainProxy(failed.Err)
+	}
+	return e
+}
+
+// explainOwn fills in what a cause that package smtp knows by name means to an
+// operator, if it is one.
+func (e *Error) explainOwn(err error) bool {
+	var (
+		busy      *smtp.BusyError
+		size      *smtp.SizeError
+		mechanism *smtp.MechanismError
+		login     *smtp.AuthError
+	)
+	e.Detail = Redact(err.Error())
+	switch {
+	case err == context.DeadlineExceeded: // a dialler's own time-out says so too, but not like this
+		e.Detail = "no answer before the deadline of the mail"
+	case err == context.Canceled:
+		e.Detail = "the mail was cancelled"
+	case errors.As(err, &busy):
+		e.Hint = "raise maxConnections if the server allows more"
+	case errors.As(err, &size):
+		e.Kind = Content
+	case err == smtp.ErrTooLate, err == smtp.ErrClosed:
+	case err == smtp.ErrNoUTF8 && e.Stage == smtp.AtRCPT.String():
+		e.Kind = Recipient
+	case err == smtp.ErrNoUTF8:
+		e.Kind, e.Hint = Configuration, "write a sender and a reply address whose part before the @ is ASCII"
+	case err == smtp.ErrNoTLS:
+		e.Kind = Configuration
+		e.Hint = `use the port for implicit TLS with "secure": true; a password never goes out in clear text`
+	case err == smtp.ErrClearText:
+		e.Kind, e.Hint = Configuration, `set "requireTLS": true, or "secure": true with port 465`
+	case errors.As(err, &login):
+		e.Kind, e.Hint = Configuration, "the server does not keep to this way to log in: check host, or set auth.method to another"
+	case errors.As(err, &mechanism):
+		e.Kind = Configuration
+		switch {
+		case len(mechanism.Offered) == 0:
+			e.Hint = "remove auth, or use the port for submission, usually 587 or 465"
+		case mechanism.Wanted == "XOAUTH2":
+			e.Hint = `log in with a password: remove "type": "oauth2"`
+		case mechanism.Wanted != "":
+			e.Hint = "remove auth.method, and the best one is taken"
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// refusal makes the error for a reply that was not the one asked for.
+func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
+	code := strconv.Itoa(reply.Code)
+	e := &Error{Stage: stage.String(), Code: code, Detail: Redact(reply.Text)}
+	if reply.Enhanced != "" {
+		e.Code += " " + reply.Enhanced
+	}
+	if reply.Code < 400 {
+		// An answer of another class: the two sides no longer understand each other.
+		e.Kind, e.Hint = Temporary, "the server's answer makes no sense at this stage"
+		if stage == smtp.AtDot {
+			e.Kind = Uncertain
 		}
 		return e
 	}
-	explain(e, stage, err)
-	explainProxy(e, err)
+	// Addresses are taken out first, so that an address at relay.example.com
+	// does not look like a word about relaying.
+	text := strings.ToLower(addresses.ReplaceAllString(reply.Text, ""))
+	for i := range smtpRules {
+		if rule := &smtpRules[i]; rule.fits(stage, code, reply.Enhanced, text) {
+			e.Kind, e.Quota, e.Suppressed, e.Hint = rule.kind, rule.quota, rule.suppressed, rule.hint
+			break
+		}
+	}
 	return e
 }
 
-// contextEnd returns why the context is over, also in the moment when its
-// deadline has passed and its own timer has not yet fired.
-func contextEnd(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
 // explain fills in what a network, TLS or protocol error means to an operator.
-func explain(e *Error, stage smtpStage, err error) {
-	e.Detail = Redact(err.Error())
+func (e *Error) explain(stage smtp.Stage, err error) {
 	var (
 		lookup    *net.DNSError
 		operation *net.OpError
@@ -302,22 +304,22 @@ func explain(e *Error, stage smtpStage, err error) {
 		configuration("the server's certificate has expired or is not yet valid", "renew it, or check this machine's clock")
 	case errors.As(err, &untrusted):
 		configuration("the server's certificate cannot be verified", "check tls.ca and servername")
-	case stage == atTLS && errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"):
+	case stage == smtp.AtTLS && errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"):
 		configuration("no agreement on TLS: "+Redact(operation.Err.Error()), "check tls.minVersion")
-	case errors.As(err, &protocol), errors.Is(err, errReplyTooLong):
+	case errors.As(err, &protocol):
 		e.Detail = "the server does not answer in SMTP"
-		if stage == atGreeting {
+		if stage == smtp.AtGreeting {
 			configuration(e.Detail, "check host and port")
 		}
 	case errors.As(err, &waited) && waited.Timeout():
 		e.Detail = "no answer in time"
 		switch stage {
-		case atConnect, atTLS:
+		case smtp.AtConnect, smtp.AtProxy, smtp.AtTLS:
 			e.Hint = "connectionTimeout bounds this"
-		case atGreeting:
+		case smtp.AtGreeting:
 			e.Hint = "greetingTimeout bounds this; a server that wants TLS first says nothing until it gets it: " +
 				`then set "secure": true`
-		case atDot:
+		case smtp.AtDot:
 		default:
 			e.Hint = "socketTimeout bounds this"
 		}
@@ -328,5 +330,27 @@ func explain(e *Error, stage smtpStage, err error) {
 		e.Detail = "the server closed the connection"
 	case errors.As(err, &operation):
 		e.Detail = Redact(operation.Err.Error())
+	}
+}
+
+// explainProxy fills in what a failure at the proxy means, beyond what it would
+// mean at the server.
+func (e *Error) explainProxy(err error) {
+	var (
+		refused *smtp.ProxyError
+		op      *net.OpError
+	)
+	switch {
+	case errors.As(err, &refused) && refused.Status != 0:
+		e.Detail = refused.Error()
+		if refused.Status < 500 {
+			e.Kind, e.Hint = Configuration, proxyHint
+		}
+	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks") && socksRefuses(op.Err):
+		e.Kind, e.Hint = Configuration, proxyHint
+	case errors.Is(err, smtp.ErrNotHTTP):
+		e.Kind, e.Hint = Configuration, "check the scheme and the port of proxy"
+	case e.Kind == Configuration, errors.Is(err, syscall.ECONNREFUSED):
+		e.Hint = "this is about the way to the proxy: check proxy"
 	}
 }

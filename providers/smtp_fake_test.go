@@ -16,6 +16,7 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 // What a fake server does at a stage instead of answering.
@@ -34,7 +35,7 @@ type fakeSMTP struct {
 	// answer returns the reply to a stage, one of the stunts above, or an empty
 	// text for the usual reply. It is told the number of the connection and of
 	// the mail on it, both from 1.
-	answer func(stage smtpStage, connection, mail int) string
+	answer func(stage smtp.Stage, connection, mail int) string
 	// converse takes over after "AUTH …" and returns the last reply.
 	converse func(command string, ask func(challenge string) string) string
 
@@ -46,7 +47,7 @@ type fakeSMTP struct {
 	open        map[net.Conn]bool
 	connections int
 	peers       []string
-	reads       int // reads that returned something: one a flight of the client
+	secured     int // mails that came in TLS
 	commands    []string
 	mails       []string
 }
@@ -59,7 +60,13 @@ func (f *fakeSMTP) start(t testing.TB) *fakeSMTP {
 		t.Fatal(err)
 	}
 	f.listener = listener
-	f.prepare(t)
+	f.open, f.gone = map[net.Conn]bool{}, make(chan struct{})
+	t.Cleanup(func() {
+		listener.Close()
+		close(f.gone)
+		f.hangUp()
+		f.wait.Wait()
+	})
 	f.wait.Go(func() {
 		for {
 			conn, err := listener.Accept()
@@ -70,27 +77,6 @@ func (f *fakeSMTP) start(t testing.TB) *fakeSMTP {
 		}
 	})
 	return f
-}
-
-// prepare readies a server that connections are handed to by dial.
-func (f *fakeSMTP) prepare(t testing.TB) *fakeSMTP {
-	f.open, f.gone = map[net.Conn]bool{}, make(chan struct{})
-	t.Cleanup(func() {
-		if f.listener != nil {
-			f.listener.Close()
-		}
-		close(f.gone)
-		f.hangUp()
-		f.wait.Wait()
-	})
-	return f
-}
-
-// dial connects to the server without a network, which lets time be fake.
-func (f *fakeSMTP) dial(context.Context) (net.Conn, error) {
-	client, server := net.Pipe()
-	f.take(server)
-	return client, nil
 }
 
 func (f *fakeSMTP) take(conn net.Conn) {
@@ -118,27 +104,12 @@ func (f *fakeSMTP) hangUp() {
 	}
 }
 
-// shout writes a line to all connections, unasked.
-func (f *fakeSMTP) shout(line string) {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	for conn := range f.open {
-		_, _ = io.WriteString(conn, line+"\r\n")
-	}
-}
-
 func (f *fakeSMTP) port() int { return f.listener.Addr().(*net.TCPAddr).Port }
 
 func (f *fakeSMTP) seen() (connections int, commands, mails []string) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	return f.connections, slices.Clone(f.commands), slices.Clone(f.mails)
-}
-
-func (f *fakeSMTP) flights() int {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	return f.reads
 }
 
 // openConnections is how many clients are still there.
@@ -148,32 +119,17 @@ func (f *fakeSMTP) openConnections() int {
 	return len(f.open)
 }
 
-type countingReader struct {
-	io.Reader
-	f *fakeSMTP
-}
-
-func (c countingReader) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	if n > 0 {
-		c.f.mutex.Lock()
-		c.f.reads++
-		c.f.mutex.Unlock()
-	}
-	return n, err
-}
-
 func (f *fakeSMTP) serve(raw net.Conn, number int) {
 	conn, extensions := raw, f.extensions
 	mails := 1
-	perform := func(stage smtpStage, usual string) bool {
+	perform := func(stage smtp.Stage, usual string) bool {
 		reply := ""
 		if f.answer != nil {
 			reply = f.answer(stage, number, mails)
 		}
 		switch reply {
 		case fakeStall:
-			if stage == atBody { // reading on would take the message
+			if stage == smtp.AtBody { // reading on would take the message
 				<-f.gone
 				return false
 			}
@@ -192,16 +148,16 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 	}
 	if f.implicit {
 		if f.answer != nil {
-			if stunt := f.answer(atTLS, number, mails); stunt != "" && !perform(atTLS, "") {
+			if stunt := f.answer(smtp.AtTLS, number, mails); stunt != "" && !perform(smtp.AtTLS, "") {
 				return
 			}
 		}
 		conn = tls.Server(raw, f.tls)
 	}
-	if !perform(atGreeting, "220 fake.example ESMTP") {
+	if !perform(smtp.AtGreeting, "220 fake.example ESMTP") {
 		return
 	}
-	reader := bufio.NewReaderSize(countingReader{conn, f}, 64<<10)
+	reader := bufio.NewReaderSize(conn, 64<<10)
 	readLine := func() (string, bool) {
 		line, err := reader.ReadString('\n')
 		return strings.TrimRight(line, "\r\n"), err == nil
@@ -227,18 +183,18 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 				}
 				lines[i] = "250" + separator + lines[i]
 			}
-			going = perform(atEHLO, strings.Join(lines, "\r\n"))
+			going = perform(smtp.AtEHLO, strings.Join(lines, "\r\n"))
 		case "STARTTLS":
-			going = perform(atSTARTTLS, "220 go ahead")
-			if going && f.tls != nil && (f.answer == nil || f.answer(atSTARTTLS, number, mails) == "") {
+			going = perform(smtp.AtSTARTTLS, "220 go ahead")
+			if going && f.tls != nil && (f.answer == nil || f.answer(smtp.AtSTARTTLS, number, mails) == "") {
 				if f.answer != nil {
-					if stunt := f.answer(atTLS, number, mails); stunt != "" && !perform(atTLS, "") {
+					if stunt := f.answer(smtp.AtTLS, number, mails); stunt != "" && !perform(smtp.AtTLS, "") {
 						return
 					}
 				}
 				secured := tls.Server(raw, f.tls)
 				conn = secured
-				reader = bufio.NewReaderSize(countingReader{conn, f}, 64<<10)
+				reader = bufio.NewReaderSize(conn, 64<<10)
 				extensions = slices.DeleteFunc(slices.Clone(extensions), func(e string) bool { return e == "STARTTLS" })
 			}
 		case "AUTH":
@@ -250,24 +206,24 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 					return answer
 				})
 			}
-			going = perform(atAUTH, last)
+			going = perform(smtp.AtAUTH, last)
 		case "MAIL":
-			going = perform(atMAIL, "250 2.1.0 Ok")
+			going = perform(smtp.AtMAIL, "250 2.1.0 Ok")
 		case "RCPT":
-			going = perform(atRCPT, "250 2.1.5 Ok")
+			going = perform(smtp.AtRCPT, "250 2.1.5 Ok")
 		case "RSET":
 			going = perform(0, "250 2.0.0 Ok")
 		case "DATA":
 			reply := ""
 			if f.answer != nil {
-				reply = f.answer(atDATA, number, mails)
+				reply = f.answer(smtp.AtDATA, number, mails)
 			}
-			if going = perform(atDATA, "354 go ahead"); !going || reply != "" && !strings.HasPrefix(reply, "354") {
+			if going = perform(smtp.AtDATA, "354 go ahead"); !going || reply != "" && !strings.HasPrefix(reply, "354") {
 				break
 			}
 			if f.answer != nil {
-				if stunt := f.answer(atBody, number, mails); stunt != "" {
-					if _, ok := readLine(); !ok || !perform(atBody, "") {
+				if stunt := f.answer(smtp.AtBody, number, mails); stunt != "" {
+					if _, ok := readLine(); !ok || !perform(smtp.AtBody, "") {
 						return
 					}
 				}
@@ -278,8 +234,11 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 			}
 			f.mutex.Lock()
 			f.mails = append(f.mails, string(body))
+			if _, ok := conn.(*tls.Conn); ok {
+				f.secured++
+			}
 			f.mutex.Unlock()
-			going = perform(atDot, "250 2.0.0 Ok: queued as FAKE"+strconv.Itoa(number)+"X"+strconv.Itoa(mails))
+			going = perform(smtp.AtDot, "250 2.0.0 Ok: queued as FAKE"+strconv.Itoa(number)+"X"+strconv.Itoa(mails))
 			mails++
 		case "QUIT":
 			perform(0, "221 2.0.0 bye")
@@ -327,7 +286,7 @@ func smtpMessage() *mail.Message {
 		To:        "ada@example.net",
 		Subject:   "Your sign-in code",
 		Text:      "Your code is 482913.\n\nIt is valid for 10 minutes.\n",
-		HTML:      mail.BodyOf("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>", "482913", "</strong>.</p>\n</body></html>\n"),
+		HTML:      mail.Body{mail.OwnPart("<!DOCTYPE html>\n<html lang=\"en\"><body>\n<p>Your code is <strong>"), mail.OwnPart("482913"), mail.OwnPart("</strong>.</p>\n</body></html>\n")},
 		Locale:    "en",
 		Type:      "SignIn",
 		Headers: []mail.Header{
@@ -340,7 +299,7 @@ func smtpMessage() *mail.Message {
 // bulkyMessage is larger than the buffers of two sockets.
 func bulkyMessage() *mail.Message {
 	m := smtpMessage()
-	m.HTML = mail.BodyOf(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))
+	m.HTML = mail.Body{mail.OwnPart(strings.Repeat("<p>This paragraph is one of many, and they all are the same.</p>\n", 100_000))}
 	return m
 }
 

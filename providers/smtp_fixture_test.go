@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 func smtpFixture() fixture {
@@ -33,8 +34,8 @@ func smtpFixture() fixture {
 		anyAddress:   true,
 		serve: func(t testing.TB, treat treatment) *fake {
 			server := &fakeSMTP{extensions: []string{"PIPELINING", "SMTPUTF8", "SIZE 10000000", "AUTH PLAIN LOGIN"}}
-			server.answer = func(stage smtpStage, _, _ int) string {
-				if stage != atDot {
+			server.answer = func(stage smtp.Stage, _, _ int) string {
+				if stage != smtp.AtDot {
 					return ""
 				}
 				return map[treatment]string{breaksOff: fakeEOF, cuts: fakeReset, stalls: fakeStall}[treat]

@@ -5,21 +5,24 @@ import (
 	"strings"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 // SMTPAuth is how to log in.
 type SMTPAuth struct {
 	// Type is "login" or "oauth2"; the former when not given.
-	Type string          `json:"type"`
+	Type string `json:"type" validate:"omitempty,choice=login oauth2 OAuth2"`
+	// User and Pass are the login.
 	User string          `json:"user"`
 	Pass settings.Secret `json:"pass"`
 	// Method is PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 or SCRAM-SHA-256; the best
 	// that the server offers when not given.
-	Method string `json:"method"`
+	Method string `json:"method" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2"`
 
 	// With the type "oauth2" there is no password but an access token, which the
-	// relay gets by a refresh token, by client credentials (ClientID and
-	// ClientSecret alone), by the key of a service account, or is given once.
+	// relay gets by a RefreshToken, by client credentials (ClientID and
+	// ClientSecret alone), by the key of a service account, or is given once as
+	// AccessToken.
 	ClientID     string          `json:"clientId"`
 	ClientSecret settings.Secret `json:"clientSecret"`
 	RefreshToken settings.Secret `json:"refreshToken"`
@@ -54,25 +57,33 @@ func (s *SMTPSettings) checkAuth(report func(key, text string)) {
 	case strings.ContainsRune(user+pass, 0):
 		report("auth", "user and password must not hold NUL")
 	}
-	if method := s.login().method; method != "" && !slices.Contains(smtpMethods, method) {
+	methods := smtp.Mechanisms()
+	if method := s.method(); method != "" && !slices.Contains(methods, method) {
 		key := "authMethod"
 		if s.Auth.Method != "" {
 			key = "auth.method"
 		}
-		report(key, "write one of "+strings.Join(smtpMethods, ", ")+", or nothing to take the best that is offered")
+		report(key, "write one of "+strings.Join(methods, ", ")+", or nothing to take the best that is offered")
 	}
 }
 
-func (s *SMTPSettings) login() smtpLogin {
-	if s.Auth == nil {
-		return smtpLogin{}
+// method is the way to log in that was written; empty for none.
+func (s *SMTPSettings) method() string {
+	if s.Auth.Method != "" {
+		return strings.ToUpper(s.Auth.Method)
 	}
-	method := s.Auth.Method
-	if method == "" {
-		method = s.AuthMethod
+	return strings.ToUpper(s.AuthMethod)
+}
+
+func (s *SMTPSettings) logsIn() bool { return s.Auth != nil && s.Auth.User != "" }
+
+// login is how to log in, by access tokens if there are any; nil for no login.
+func (s *SMTPSettings) login(tokens *smtpTokens) *smtp.Login {
+	switch {
+	case !s.logsIn():
+		return nil
+	case tokens != nil:
+		return &smtp.Login{User: s.Auth.User, Tokens: tokens}
 	}
-	if s.Auth.usesOAuth2() {
-		method = methodXOAUTH2
-	}
-	return smtpLogin{user: s.Auth.User, password: s.Auth.Pass.Reveal(), method: strings.ToUpper(method)}
+	return &smtp.Login{User: s.Auth.User, Password: s.Auth.Pass.Reveal(), Mechanism: s.method()}
 }

@@ -2,24 +2,30 @@ package providers
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
+	"net"
 	netmail "net/mail"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"logto-email-relay/mail"
+	"logto-email-relay/smtp"
 )
 
 func buildMIME(t testing.TB, m *mail.Message, own ...mail.Header) []byte {
 	t.Helper()
-	built, err := appendMIME(nil, m, own)
+	built, err := (&smtpProvider{headers: own}).build(nil, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,10 +127,13 @@ func TestSMTPMessageGolden(t *testing.T) {
 	japanese.To = "foo.@docomo.ne.jp"
 	japanese.Subject = "アクメ株式会社のサインイン用確認コードをお送りします。このメールに心当たりがない場合は無視してください"
 	japanese.Text = "確認コードは 482913 です。\n\n有効期限は 10 分です。\n.\n"
-	japanese.HTML = mail.BodyOf("<!DOCTYPE html>\n<html lang=\"ja\"><head><title>確認コード</title>\n",
-		"<!--[if mso]><style>td{font-family:Arial}</style><![endif]-->\n</head>\n",
-		"<body style=\"margin:0;padding:0;background-color:#f3f4f6\">\n<p>確認コードは <strong>482913</strong> です。</p>   \n",
-		".signature { }\n</body></html>")
+	japanese.HTML = mail.Body{mail.OwnPart("<!DOCTYPE html>\n<html lang=\"ja\"><head><title>確認コード</title>\n"), mail.OwnPart(
+		"<!--[if mso]><style>td{font-family:Arial}</style><![endif]-->\n</head>\n"), mail.OwnPart(
+
+		"<body style=\"margin:0;padding:0;background-color:#f3f4f6\">\n<p>確認コードは <strong>482913</strong> です。</p>   \n"), mail.OwnPart(
+
+		".signature { }\n</body></html>")}
+
 	japanese.Locale = "ja"
 
 	plain := smtpMessage()
@@ -177,87 +186,12 @@ func TestSMTPMessageGolden(t *testing.T) {
 	}
 }
 
-// Each part takes the encoding that is shorter.
-func TestSMTPPartEncoding(t *testing.T) {
-	for text, want := range map[string]string{
-		strings.Repeat("Your code is 482913.\n", 40):                                                     "quoted-printable",
-		strings.Repeat("Ihr Code lautet 482913, Grüße.\n", 40):                                           "quoted-printable",
-		strings.Repeat("Ваш код подтверждения: 482913.\n", 40):                                           "base64",
-		strings.Repeat("您的验证码是 482913。\n", 40):                                                           "base64",
-		strings.Repeat("<p class=\"lead dim\">Код</p>\n<!-- and the markup around it is long -->\n", 99): "quoted-printable",
-	} {
-		built := string(appendPart(nil, "plain", mail.BodyOf(text)))
-		if !strings.Contains(built, "Content-Transfer-Encoding: "+want+"\r\n") {
-			t.Errorf("%.30q: not in %s", text, want)
-		}
-		_, body, _ := strings.Cut(built, "\r\n\r\n")
-		for name, other := range map[string]string{
-			"quoted-printable": string(mail.BodyOf(text).AppendQuoted(nil)),
-			"base64":           string(mail.BodyOf(text).AppendBase64(nil)),
-		} {
-			if len(other) < len(body) {
-				t.Errorf("%.30q: %d bytes, but %d in %s", text, len(body), len(other), name)
-			}
-		}
-	}
-}
-
 // inPieces cuts a text into as many pieces as it has characters.
 func inPieces(text string) (list mail.Body) {
 	for _, r := range text {
 		list = append(list, mail.OwnPart(string(r)))
 	}
 	return list
-}
-
-func TestSMTPHeaderFolding(t *testing.T) {
-	for _, subject := range []string{
-		"",
-		"Hello",
-		"  blanks  inside   and around  ",
-		strings.Repeat("word ", 60) + "end",
-		strings.Repeat("x", 1500),
-		strings.Repeat("длинное ", 60),
-		strings.Repeat("長い件名", 80),
-		strings.Repeat("👩‍👩‍👧", 40),
-		"tab\tinside",
-		"=?utf-8?q?not_encoded?=",
-		"Привет " + strings.Repeat("plain words between ", 20) + "мир",
-	} {
-		m := smtpMessage()
-		m.Subject = subject
-		built := buildMIME(t, m)
-		header, _ := readMIME(t, built)
-		got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
-		if err != nil || got != strings.Trim(subject, " ") {
-			t.Errorf("%q arrives as %q: %v", subject, got, err)
-		}
-		for line := range strings.SplitSeq(string(built), "\r\n") {
-			if len(line) > 78 {
-				t.Errorf("%.20q: a line of %d: %q", subject, len(line), line)
-			}
-			if line != "" && strings.Trim(line, " \t") == "" {
-				t.Errorf("%.20q: a blank line within the header", subject)
-			}
-		}
-	}
-}
-
-func TestSMTPDisplayNames(t *testing.T) {
-	for _, name := range []string{
-		"", "Acme", "Acme, Inc.", `The "Acme" \ Co.`, "Ünïcode GmbH", "アクメ株式会社", "=?utf-8?q?x?=",
-		strings.Repeat("A rather long company name ", 5), strings.Repeat("ї", 200), "a@b <c>", "О'Коннор (Acme)",
-	} {
-		m := smtpMessage()
-		m.From.Name, m.ReplyTo.Name = name, name
-		header, _ := readMIME(t, buildMIME(t, m))
-		for _, key := range []string{"From", "Reply-To"} {
-			list, err := header.AddressList(key)
-			if err != nil || len(list) != 1 || list[0].Name != strings.TrimRight(name, " ") && list[0].Name != name {
-				t.Errorf("%s of %q: %v %v", key, name, list, err)
-			}
-		}
-	}
 }
 
 // A header must say the same address to others as the envelope.
@@ -291,12 +225,12 @@ func TestSMTPMessageRefusesBreaks(t *testing.T) {
 	} {
 		m := smtpMessage()
 		spoil(m)
-		built, failure := new(smtpProvider).address(m)
-		if failure == nil {
-			failure = built.build()
+		_, failure := smtpEnvelope(m)
+		if failure != nil {
+			continue
 		}
-		if failure == nil {
-			t.Errorf("%s: built\n%s", name, built.data)
+		if built, err := new(smtpProvider).build(nil, m); err == nil || AsError(err).Kind != Content {
+			t.Errorf("%s: %v, built\n%s", name, err, built)
 		}
 	}
 }
@@ -333,10 +267,10 @@ func FuzzSMTPMessage(f *testing.F) {
 		m.Subject, m.From.Name, m.To, m.Text = subject, name, to, text
 		m.HTML = inPieces(html)
 		m.Headers = []mail.Header{{Name: "X-Value", Value: value}}
-		built, err := appendMIME(nil, m, nil)
-		if err != nil {
+		if _, failure := smtpEnvelope(m); failure != nil {
 			return
 		}
+		built := buildMIME(t, m)
 		header, parts := readMIME(t, built)
 		if got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject")); err != nil || got != strings.Trim(subject, " ") {
 			t.Errorf("subject %q arrives as %q: %v", subject, got, err)
@@ -349,4 +283,106 @@ func FuzzSMTPMessage(f *testing.F) {
 			t.Errorf("HTML %q arrives as %q", html, got)
 		}
 	})
+}
+
+// The envelope has the address as the server wants it, and none that could break
+// out of it.
+func TestSMTPEnvelope(t *testing.T) {
+	message := smtpMessage()
+	message.To = "foo.@docomo.ne.jp"
+	fake := (&fakeSMTP{}).start(t)
+	if _, err := openSMTP(t, fake.port()).Send(shortly(t), message); err != nil {
+		t.Fatal(err)
+	}
+	_, commands, mails := fake.seen()
+	if !slices.Contains(commands, `RCPT TO:<"foo."@docomo.ne.jp>`) || !strings.Contains(mails[0], "\nTo: <\"foo.\"@docomo.ne.jp>\n") {
+		t.Errorf("%q\n%s", commands, mails[0])
+	}
+	for _, to := range []string{"a@example.com\r\nRCPT TO:<eve@example.com>", "no-at", "a\r\nDATA@example.com", ""} {
+		message := smtpMessage()
+		message.To = to
+		fake := (&fakeSMTP{}).start(t)
+		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+		if connections, _, _ := fake.seen(); asSMTPError(t, err).Kind != Recipient || connections != 0 {
+			t.Errorf("%q: %v", to, err)
+		}
+	}
+	for _, test := range []struct {
+		change func(*mail.Message)
+		kind   Kind
+	}{
+		{func(m *mail.Message) { m.To = "ünïcode@xn--exmple-cua.com" }, Recipient},
+		{func(m *mail.Message) { m.From.Address = "hülfe@acme.example" }, Configuration},
+		{func(m *mail.Message) { m.ReplyTo.Address = "hülfe@acme.example" }, Configuration},
+	} {
+		message := smtpMessage()
+		test.change(message)
+		_, err := openSMTP(t, (&fakeSMTP{}).start(t).port()).Send(shortly(t), message)
+		if asSMTPError(t, err).Kind != test.kind || strings.Contains(err.Error(), "ü") {
+			t.Error(err)
+		}
+	}
+}
+
+// A message that the server is known not to take is not begun.
+func TestSMTPTooLarge(t *testing.T) {
+	fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
+	_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
+	_, commands, _ := fake.seen()
+	if failure := asSMTPError(t, err); failure.Kind != Content || failure.Stage != "MAIL FROM" || len(commands) != 1 {
+		t.Errorf("%v %q", err, commands)
+	}
+}
+
+// All connections busy is no fault of the server's.
+func TestSMTPAllBusy(t *testing.T) {
+	fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+		if at == smtp.AtDot {
+			return fakeStall
+		}
+		return ""
+	}}).start(t)
+	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxConnections = 1 })
+	ctx, cancel := context.WithCancel(shortly(t))
+	first := make(chan error)
+	go func() { _, err := provider.Send(ctx, smtpMessage()); first <- err }()
+	eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return slices.Contains(commands, "DATA") })
+	short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancelShort()
+	_, err := provider.Send(short, smtpMessage())
+	if failure := asSMTPError(t, err); failure.Kind != Temporary || !strings.Contains(failure.Hint, "maxConnections") {
+		t.Error(err)
+	}
+	cancel()
+	if failure := asSMTPError(t, <-first); failure.Kind != Uncertain || failure.Detail != "the mail was cancelled" {
+		t.Error(failure)
+	}
+	provider.Close()
+	_, err = provider.Send(shortly(t), smtpMessage())
+	if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Detail != "the pool is closed" {
+		t.Error(failure)
+	}
+}
+
+// A time-out names the setting that bounds it.
+func TestSMTPTimeouts(t *testing.T) {
+	timeout := &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	for stage, words := range map[smtp.Stage]string{
+		smtp.AtConnect: "connectionTimeout", smtp.AtTLS: "connectionTimeout", smtp.AtGreeting: "greetingTimeout",
+		smtp.AtEHLO: "socketTimeout", smtp.AtBody: "socketTimeout", smtp.AtDot: "",
+	} {
+		failure := smtpFailure(&smtp.Error{Stage: stage, Err: timeout})
+		if want := stage == smtp.AtDot; (failure.Kind == Uncertain) != want || !strings.Contains(failure.Hint, words) ||
+			failure.Detail != "no answer in time" {
+			t.Error(failure)
+		}
+	}
+	failure := smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: &net.DNSError{Err: "timeout", IsTimeout: true}})
+	if failure.Kind != Temporary || !strings.Contains(failure.Hint, "dnsTimeout") {
+		t.Error(failure)
+	}
+	failure = smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: smtp.ErrTooLate})
+	if failure.Kind != Temporary || failure.Stage != "connect" || !errors.Is(failure, context.DeadlineExceeded) {
+		t.Error(failure)
+	}
 }

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto/rsa"
 	"crypto/x509"
@@ -51,7 +52,7 @@ func (a *SMTPAuth) checkOAuth2(report func(key, text string)) {
 	if a.Pass.Reveal() != "" {
 		report("auth.pass", `with "type": "oauth2" there is no password; remove it`)
 	}
-	if a.Method != "" && !strings.EqualFold(a.Method, methodXOAUTH2) {
+	if a.Method != "" && !strings.EqualFold(a.Method, "XOAUTH2") {
 		report("auth.method", `remove it; "type": "oauth2" always logs in by XOAUTH2`)
 	}
 	for _, problem := range checkURL("auth.accessUrl", a.AccessURL) {
@@ -94,21 +95,15 @@ func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
 		tokens.expiry = time.UnixMilli(a.Expires)
 		tokens.renewal = tokens.expiry
 	}
-	or := func(text, usual string) string {
-		if text == "" {
-			return usual
-		}
-		return text
-	}
-	scopes := func(usual string) []string { return strings.Fields(or(a.Scope, usual)) }
+	scopes := func(usual string) []string { return strings.Fields(cmp.Or(a.Scope, usual)) }
 	secret := a.ClientSecret.Reveal()
 	switch refresh := a.RefreshToken.Reveal(); {
 	case a.PrivateKey.Reveal() != "":
 		account := &jwt.Config{Email: a.ServiceClient, PrivateKey: []byte(a.PrivateKey.Reveal()), Subject: a.User,
-			Scopes: scopes(googleScope), TokenURL: or(a.AccessURL, googleTokenURL)}
+			Scopes: scopes(googleScope), TokenURL: cmp.Or(a.AccessURL, googleTokenURL)}
 		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) { return account.TokenSource(ctx).Token() }
 	case refresh != "":
-		endpoint := oauth2.Endpoint{TokenURL: or(a.AccessURL, googleTokenURL), AuthStyle: oauth2.AuthStyleInParams}
+		endpoint := oauth2.Endpoint{TokenURL: cmp.Or(a.AccessURL, googleTokenURL), AuthStyle: oauth2.AuthStyleInParams}
 		app := &oauth2.Config{ClientID: a.ClientID, ClientSecret: secret, Endpoint: endpoint}
 		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) {
 			token, err := app.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
@@ -137,8 +132,9 @@ type smtpTokens struct {
 	renewal, expiry time.Time // zero for never
 }
 
-// get returns the access token and whether it was issued just now.
-func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure *Error) {
+// Token returns the access token, and whether it is as new as one can be: issued
+// just now, or the only one there is. Its error is an *Error.
+func (t *smtpTokens) Token(ctx context.Context) (token string, isNew bool, err error) {
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
@@ -147,14 +143,14 @@ func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure
 	}
 	now := time.Now()
 	if t.token != "" && (t.renewal.IsZero() || now.Before(t.renewal)) {
-		return t.token, false, nil
+		return t.token, t.issue == nil, nil
 	}
 	if t.issue == nil {
 		return "", false, &Error{Kind: Configuration, Stage: atOAuth2, Detail: "the access token has expired or is refused",
 			Hint: "write a new auth.accessToken, or let the relay get tokens: write auth.refreshToken, " +
 				"auth.clientSecret or auth.privateKey"}
 	}
-	failure = t.renew(ctx)
+	failure := t.renew(ctx)
 	if failure == nil {
 		return t.token, true, nil
 	}
@@ -164,8 +160,8 @@ func (t *smtpTokens) get(ctx context.Context) (token string, fresh bool, failure
 	return "", false, failure
 }
 
-// drop forgets a token that the server refuses.
-func (t *smtpTokens) drop(ctx context.Context, token string) {
+// Drop forgets a token that the server refuses.
+func (t *smtpTokens) Drop(ctx context.Context, token string) {
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 const (
@@ -399,7 +400,7 @@ func TestSMTPTokenIsRenewedAhead(t *testing.T) {
 			})
 			want := func(token string) {
 				t.Helper()
-				if got, _, failure := tokens.get(t.Context()); failure != nil || got != token {
+				if got, _, failure := tokens.Token(t.Context()); failure != nil || got != token {
 					t.Errorf("token %q, %v, want %q", got, failure, token)
 				}
 			}
@@ -412,7 +413,7 @@ func TestSMTPTokenIsRenewedAhead(t *testing.T) {
 			broken = true
 			want("2") // it is good until it expires
 			time.Sleep(test.lifetime - test.renewal)
-			if got, _, failure := tokens.get(t.Context()); failure == nil {
+			if got, _, failure := tokens.Token(t.Context()); failure == nil {
 				t.Errorf("token %q although it has expired", got)
 			}
 			broken = false
@@ -437,7 +438,7 @@ func TestSMTPTokenIsRenewedOnceForAll(t *testing.T) {
 		group.Go(func() { // the first mail gives up, and leaves the renewal to the next
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if _, _, failure := tokens.get(ctx); failure == nil || !errors.Is(failure, context.DeadlineExceeded) {
+			if _, _, failure := tokens.Token(ctx); failure == nil || !errors.Is(failure, context.DeadlineExceeded) {
 				t.Errorf("%v", failure)
 			}
 		})
@@ -445,13 +446,13 @@ func TestSMTPTokenIsRenewedOnceForAll(t *testing.T) {
 		group.Go(func() { // this one does not even get its turn
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			if _, _, failure := tokens.get(ctx); failure == nil || failure.Kind != Temporary {
+			if _, _, failure := tokens.Token(ctx); AsError(failure).Kind != Temporary {
 				t.Errorf("%v", failure)
 			}
 		})
 		for range 20 {
 			group.Go(func() {
-				if token, _, failure := tokens.get(t.Context()); failure != nil || token != "2" {
+				if token, _, failure := tokens.Token(t.Context()); failure != nil || token != "2" {
 					t.Errorf("token %q, %v", token, failure)
 				}
 			})
@@ -529,7 +530,7 @@ func TestSMTPOAuth2Settings(t *testing.T) {
 		if got := strings.Join(keys, " "); got != test.keys {
 			t.Errorf("%s: problems at %q, want %q", test.name, got, test.keys)
 		}
-		if s.Auth.User != "" && s.mode() != tlsRequired {
+		if s.Auth.User != "" && s.mode() != smtp.TLSRequired {
 			t.Errorf("%s: a token may go out in clear text", test.name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 func TestSMTPMode(t *testing.T) {
@@ -18,22 +19,22 @@ func TestSMTPMode(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		SMTPSettings
-		mode tlsMode
+		mode smtp.TLSMode
 		port int
 	}{
-		{"nothing written", SMTPSettings{}, tlsOffered, 587},
-		{"25", SMTPSettings{Port: 25}, tlsOffered, 25},
-		{"465", SMTPSettings{Port: 465}, tlsImplicit, 465},
-		{"Amazon's 2465", SMTPSettings{Port: 2465}, tlsImplicit, 2465},
-		{"secure alone", SMTPSettings{Secure: &yes}, tlsImplicit, 465},
-		{"secure elsewhere", SMTPSettings{Secure: &yes, Port: 8465}, tlsImplicit, 8465},
-		{"a login", SMTPSettings{Auth: login}, tlsRequired, 587},
-		{"a login at 25", SMTPSettings{Auth: login, Port: 25}, tlsRequired, 25},
-		{"a login at 465", SMTPSettings{Auth: login, Port: 465}, tlsImplicit, 465},
-		{"a login, secure false", SMTPSettings{Auth: login, Secure: &no, Port: 587}, tlsRequired, 587},
-		{"an empty login", SMTPSettings{Auth: &SMTPAuth{Type: "login"}}, tlsOffered, 587},
-		{"required", SMTPSettings{RequireTLS: true, Port: 25}, tlsRequired, 25},
-		{"ignored", SMTPSettings{IgnoreTLS: true}, tlsOff, 587},
+		{"nothing written", SMTPSettings{}, smtp.TLSOffered, 587},
+		{"25", SMTPSettings{Port: 25}, smtp.TLSOffered, 25},
+		{"465", SMTPSettings{Port: 465}, smtp.TLSImplicit, 465},
+		{"Amazon's 2465", SMTPSettings{Port: 2465}, smtp.TLSImplicit, 2465},
+		{"secure alone", SMTPSettings{Secure: &yes}, smtp.TLSImplicit, 465},
+		{"secure elsewhere", SMTPSettings{Secure: &yes, Port: 8465}, smtp.TLSImplicit, 8465},
+		{"a login", SMTPSettings{Auth: login}, smtp.TLSRequired, 587},
+		{"a login at 25", SMTPSettings{Auth: login, Port: 25}, smtp.TLSRequired, 25},
+		{"a login at 465", SMTPSettings{Auth: login, Port: 465}, smtp.TLSImplicit, 465},
+		{"a login, secure false", SMTPSettings{Auth: login, Secure: &no, Port: 587}, smtp.TLSRequired, 587},
+		{"an empty login", SMTPSettings{Auth: &SMTPAuth{Type: "login"}}, smtp.TLSOffered, 587},
+		{"required", SMTPSettings{RequireTLS: true, Port: 25}, smtp.TLSRequired, 25},
+		{"ignored", SMTPSettings{IgnoreTLS: true}, smtp.TLSOff, 587},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := test.SMTPSettings
@@ -48,7 +49,7 @@ func TestSMTPMode(t *testing.T) {
 	}
 	for _, host := range []string{"localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1"} {
 		s := SMTPSettings{Host: host, Auth: login}
-		if s.mode() != tlsOffered {
+		if s.mode() != smtp.TLSOffered {
 			t.Errorf("%s: a login on this machine needs no TLS", host)
 		}
 	}
@@ -150,20 +151,11 @@ func TestSMTPDefaults(t *testing.T) {
 	if problems := s.Check(); len(problems) > 0 {
 		t.Error(problems)
 	}
-	provider, err := s.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := provider.(*smtpProvider)
-	defer p.Close()
-	if got := p.pool.seats.Stat().MaxResources(); got != 50 {
-		t.Errorf("%d connections", got)
-	}
-	s.MaxConcurrent = 7
-	provider, _ = s.Open()
-	defer provider.(*smtpProvider).Close()
-	if got := provider.(*smtpProvider).pool.seats.Stat().MaxResources(); got != 7 {
-		t.Errorf("%d connections", got)
+	for given, want := range map[int]int{0: 50, 7: 7} {
+		s.MaxConcurrent = given
+		if server, err := s.server(nil); err != nil || server.MaxConnections != want {
+			t.Errorf("%d connections: %v", server.MaxConnections, err)
+		}
 	}
 	if err := s.FromEmail.UnmarshalText([]byte("Acme <no-reply@acme.example>")); err != nil {
 		t.Fatal(err)
@@ -234,27 +226,6 @@ func TestSMTPSecretsDoNotPrint(t *testing.T) {
 	for _, format := range []string{"%v", "%+v", "%#v"} {
 		if text := fmt.Sprintf(format, s) + fmt.Sprintf(format, *s.Auth) + fmt.Sprintf(format, *s.DKIM); strings.Contains(text, "pa55") {
 			t.Errorf("%s prints a secret: %s", format, text)
-		}
-	}
-}
-
-func TestSMTPQueueID(t *testing.T) {
-	for answer, want := range map[string]string{
-		"Ok 0100018f3c2a7b1e-6a2b4c1d-5e7f-4a3b-9c8d-1e2f3a4b5c6d-000000": "0100018f3c2a7b1e-6a2b4c1d-5e7f-4a3b-9c8d-1e2f3a4b5c6d-000000",
-		"Ok: queued as bdT3qXyZSfa-1":                                     "bdT3qXyZSfa-1",
-		"Ok: queued as 4B1C2D3E4F":                                        "4B1C2D3E4F",
-		"OK id=1rXyZ-0004ab-3C":                                           "1rXyZ-0004ab-3C",
-		"OK  1712345678 x1-20020a.12 - gsmtp":                             "",
-		"OK: queued":                                                      "",
-		"Ok":                                                              "",
-		"Ok queued":                                                       "queued",
-		"Ok well done":                                                    "",
-		"queued as ":                                                      "",
-		"queued as <a@b>":                                                 "",
-		"queued as " + strings.Repeat("x", 500):                           "",
-	} {
-		if got := queueID(answer); got != want {
-			t.Errorf("%q: %q, want %q", answer, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"logto-email-relay/mail"
@@ -16,6 +17,9 @@ const (
 	// longestWait bounds the wait for one of a provider's places. A longer queue
 	// would only turn a quick refusal into a slow one.
 	longestWait = 250 * time.Millisecond
+	// timeToAnswer is what has to be left of a mail's time after a wait for a
+	// throttled provider.
+	timeToAnswer = time.Second
 	// defaultRetryAfter is what we ask Logto's side to wait when no provider
 	// says how long.
 	defaultRetryAfter = 10 * time.Second
@@ -27,6 +31,8 @@ type delivery struct {
 	relay   *Relay
 	request *Request
 	route   *routed
+	// payload is what services that write mails themselves are given: harmless.
+	payload map[string]any
 	// rendered is the mail of the relay's own renderer, kept while a later attempt
 	// may want it.
 	rendered *templates.Mail
@@ -35,16 +41,29 @@ type delivery struct {
 	suppressed bool
 	uncertain  int  // sends that ended so and were not repeated
 	outOfTime  bool // the last send ended with the mail's time
+	// throttled is the provider that asked for the shortest wait.
+	throttled Member
+	wait      time.Duration // zero if none did
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
-// delivery has a reason why not. The context must have a deadline.
+// delivery has a reason why not. Either way that is recorded when it returns. The
+// context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	d := r.begin(&request)
-	if !d.attemptAll(ctx) {
+	if r.recorder != nil {
+		r.recorder.Begin(&d.Delivery)
+	}
+	if ended := d.attemptAll(ctx); !ended {
+		d.attemptLater(ctx)
+	}
+	if !d.Accepted() {
 		d.conclude()
 	}
 	d.Duration = time.Since(d.Time)
+	if r.recorder != nil {
+		r.recorder.Finish(ctx, &d.Delivery)
+	}
 	return &d.Delivery
 }
 
@@ -71,8 +90,8 @@ func idOf(context any) string {
 }
 
 // attemptAll makes an attempt at the providers in order, those that rest after all
-// others, and tells whether one accepted the mail.
-func (d *delivery) attemptAll(ctx context.Context) bool {
+// others, and tells whether one of them was the end of the delivery.
+func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	var resting []Member
 	for i, m := range d.route.members {
 		if !m.health.admit(time.Now()) {
@@ -81,16 +100,35 @@ func (d *delivery) attemptAll(ctx context.Context) bool {
 		}
 		later := d.route.members[i+1:]
 		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyWell(later)); ends {
-			return d.Accepted()
+			return true
 		}
 	}
 	for i, m := range resting {
 		isLast := i == len(resting)-1
 		if ends := d.attempt(ctx, m, isLast, !isLast); ends {
-			return d.Accepted()
+			return true
 		}
 	}
 	return false
+}
+
+// attemptLater waits once for a provider that asked for a moment, when nobody else
+// could take the mail: a sign-in that takes a second longer is better than one that
+// fails.
+func (d *delivery) attemptLater(ctx context.Context) {
+	deadline, _ := ctx.Deadline()
+	spare := time.Until(deadline) - d.wait - timeToAnswer
+	if d.wait == 0 || spare < 0 || d.seen[providers.Uncertain] {
+		return
+	}
+	// Those who were sent away together do not come back together.
+	timer := time.NewTimer(d.wait + rand.N(min(d.wait/4, spare)+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		d.attempt(ctx, d.throttled, true, false)
+	case <-ctx.Done():
+	}
 }
 
 func anyWell(members []Member) bool {
@@ -162,9 +200,12 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 	}
 	receipt, err := m.Service.Send(ctx, message)
 	if err == nil {
-		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, receipt.ID
+		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, providers.FitID(message, receipt.ID)
 	} else {
-		failure = providers.AsError(err)
+		failure = providers.AsError(err).About(message)
+	}
+	if failure != nil && failure.RetryAfter > 0 && !failure.Quota && (d.wait == 0 || failure.RetryAfter < d.wait) {
+		d.throttled, d.wait = m, failure.RetryAfter
 	}
 	end := time.Now()
 	d.note(m.Name, end.Sub(start), failure)
@@ -184,6 +225,9 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		return nil, &providers.Error{Kind: providers.Configuration, Stage: "render",
 			Detail: providers.Redact(err.Error()), Err: err}
 	}
+	if d.payload == nil {
+		d.payload = templates.Harmless(d.request.Payload)
+	}
 	message := &mail.Message{
 		ID:      d.ID,
 		Date:    d.Time,
@@ -194,7 +238,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Stored:  rendered.Stored,
 		Locale:  rendered.Locale,
 		Type:    d.Type,
-		Payload: d.request.Payload,
+		Payload: d.payload,
 		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},

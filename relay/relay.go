@@ -1,4 +1,4 @@
-// Package relay is the straight line of one mail: route, render, send.
+// Package relay is the straight line of one mail: route, render, send, record.
 //
 // Deliver takes what Logto asked for, decides the language and the route, and
 // makes an attempt at the route's providers in order until one accepts the mail
@@ -21,7 +21,9 @@
 // The context's deadline covers everything. An attempt gets half of the time
 // that is left while another healthy provider waits behind it, and all of it
 // otherwise, so that a provider that hangs leaves the next one its time. Nothing
-// is attempted in the last moments, when it could not finish.
+// is attempted in the last moments, when it could not finish. When all have failed
+// and one asked for a wait that fits into the time that is left, the mail waits for
+// it once.
 //
 // # Providers in trouble
 //
@@ -32,8 +34,10 @@
 package relay
 
 import (
+	"context"
 	"fmt"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/templates"
 )
 
@@ -44,6 +48,14 @@ type Renderer interface {
 	Locale(messageType string, payload map[string]any) string
 	// Render writes one mail in the language that the request names.
 	Render(r templates.Request) (templates.Mail, error)
+}
+
+// Recorder keeps what becomes of each mail.
+type Recorder interface {
+	// Begin is told of a mail before its first attempt, and waits for nothing.
+	Begin(d *mail.Delivery)
+	// Finish is told of the verdict, and returns when that is safe, or cannot be soon.
+	Finish(ctx context.Context, d *mail.Delivery)
 }
 
 // Options are what a Relay is made of.
@@ -59,6 +71,8 @@ type Options struct {
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
+	// Recorder keeps what becomes of the mails; nil if nobody does.
+	Recorder Recorder
 	// Changed is told when a provider begins to rest and when it is well again;
 	// nil if nobody wants to know. It must not wait for anything.
 	Changed func(Status)
@@ -96,13 +110,14 @@ type Relay struct {
 	unrouted      routed // for mails that no route takes
 	sender        Sender
 	failUncertain bool
+	recorder      Recorder
 	changed       func(Status)
 }
 
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
-		failUncertain: o.FailUncertain, changed: o.Changed}
+		failUncertain: o.FailUncertain, recorder: o.Recorder, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}

@@ -60,7 +60,7 @@ func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 
 func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
 	return templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
-		Text: "text", HTML: mail.BodyOf("<p>html</p>")}, f.err
+		Text: "text", HTML: mail.Body{mail.OwnPart("<p>html</p>")}}, f.err
 }
 
 func mailbox(t testing.TB, text string) settings.Mailbox {

@@ -8,7 +8,10 @@ import (
 // Sender is the "sender" section: who the mails are from, unless a route or the
 // provider says otherwise.
 type Sender struct {
-	From    settings.Mailbox `json:"from"`
+	// From is the address, with a display name or without:
+	// "Acme <no-reply@acme.example>".
+	From settings.Mailbox `json:"from"`
+	// ReplyTo is where answers go.
 	ReplyTo settings.Mailbox `json:"replyTo"`
 }
 
@@ -30,7 +33,7 @@ type Route struct {
 	// below example.com.
 	Domains []string `json:"domains" validate:"dive,hostpattern"`
 	// Types are Logto's message types.
-	Types []string `json:"types" validate:"dive,required"`
+	Types []string `json:"types" validate:"dive,required,messagetype"`
 	// Applications and Organizations are Logto's ids.
 	Applications  []string `json:"applications" validate:"dive,required"`
 	Organizations []string `json:"organizations" validate:"dive,required"`

@@ -19,11 +19,15 @@ const (
 	forgotPassword = "ForgotPassword"
 )
 
-// messageTypes are Logto's message types, in the order in which its console
-// lists them.
-func messageTypes() []string {
+// Types are Logto's message types, in the order in which its console lists them.
+func Types() []string {
 	return []string{"SignIn", "Register", "ForgotPassword", invitation, generic,
 		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
+}
+
+// needsCode tells whether mails of a type are sent for their code.
+func needsCode(messageType string) bool {
+	return messageType != invitation && messageType != generic && slices.Contains(Types(), messageType)
 }
 
 // Request is one mail to write.
@@ -94,6 +98,23 @@ type template struct {
 	// blank lines where blocks are left out.
 	derived bool
 	source  string
+}
+
+// lacksCode tells whether a part that readers may be shown does not print the code.
+// A text that is made of the HTML says what that does. The subject of a file is its
+// title, which is a part of the HTML that nobody sees there.
+func (t *template) lacksCode(titled bool) bool {
+	unseen := 0
+	if titled {
+		unseen = t.subject.codes()
+	}
+	return t.html != nil && t.html.codes() <= unseen || t.text != nil && !t.derived && t.text.codes() == 0
+}
+
+// codeMissing is the mistake of a file that has none.
+func codeMissing(file, messageType string) error {
+	return (&source{file: file}).errorAt(0, messageType+" mails are sent for their code, and without it their readers are locked out: "+
+		"write {{code}} where it belongs, into the text too if there is one beside the HTML")
 }
 
 // Open loads the embedded templates and those of the operator. Its error joins
@@ -246,7 +267,7 @@ func (c *Catalogue) Sentence(locale, reason string) string {
 }
 
 // Types returns Logto's message types.
-func (c *Catalogue) Types() []string { return messageTypes() }
+func (c *Catalogue) Types() []string { return Types() }
 
 // Locales returns the tags of all languages, sorted.
 func (c *Catalogue) Locales() []string { return slices.Sorted(maps.Keys(c.translations)) }

@@ -34,7 +34,7 @@ func miniature(locales ...string) fs.FS {
 	}
 	for _, locale := range locales {
 		types := make(map[string]any)
-		for _, messageType := range messageTypes() {
+		for _, messageType := range Types() {
 			types[messageType] = map[string]string{
 				"subject": locale + " " + messageType + "{{#if branding.senderName}} – {{branding.senderName}}{{/if}}",
 				"lead":    locale + " <lead> & \"more\" {{organization.name}}",
@@ -99,10 +99,11 @@ func TestRenderFromTexts(t *testing.T) {
 	c := openMiniature(t, nil, "en", "ar")
 	got := render(t, c, "SignIn", `{"code":"012345","locale":"ar","organization":{"name":"A<B"}}`)
 	want := Mail{Locale: "ar", Source: "embedded", Subject: "ar SignIn – \u2068Acme\u2069",
-		HTML: mail.BodyOf("<html lang=\"ar\" dir=\"rtl\"><title>ar SignIn – \u2068Acme\u2069</title>" + `<style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
-			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; ` + "\u2068A&lt;B\u2069" + `</p><![endif]--><p>ar 10` + "\u00a0few</p></html>"),
+		HTML: mail.Body{mail.OwnPart("<html lang=\"ar\" dir=\"rtl\"><title>ar SignIn – \u2068Acme\u2069</title>" + `<style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
+			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; ` + "\u2068A&lt;B\u2069" + `</p><![endif]--><p>ar 10` + "\u00a0few</p></html>")},
+
 		Text: "ar <lead> & \"more\" \u2068A<B\u2069\n\n012345\n\nar 10\u00a0few ar sign-in footer\n"}
-	got.HTML = mail.BodyOf(got.HTML.String())
+	got.HTML = mail.Body{mail.OwnPart(got.HTML.String())}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

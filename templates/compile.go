@@ -37,6 +37,8 @@ type program struct {
 	// relies are the places where it prints a name whose root no block around
 	// asks for, the first one of each root, with the name for a text.
 	relies []*Error
+	// unknown are the fields that Logto does not send, where they are no mistakes.
+	unknown []*Error
 }
 
 const (
@@ -134,6 +136,17 @@ func (p *program) measure() {
 	p.pieces, p.own = from[0].afterShared, from[0].own*2/3
 }
 
+// codes counts the places where the code can be seen in what the program makes.
+func (p *program) codes() (count int) {
+	for i := range p.steps {
+		s := &p.steps[i]
+		if s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code" {
+			count++
+		}
+	}
+	return count
+}
+
 type compiler struct {
 	*source
 	vocabulary
@@ -208,6 +221,9 @@ func (c *compiler) literal(start, end int) {
 // about context that Logto may leave out.
 func (c *compiler) rely(t tag) {
 	root := rootOf(t.path)
+	if reason := unknownField(t.path, root, c.messageType); reason != "" && c.anyName && !slices.Contains(c.variables, root) {
+		c.program.unknown = append(c.program.unknown, c.errorAt(t.start, reason))
+	}
 	known := slices.ContainsFunc(c.program.relies, func(e *Error) bool { return rootOf(e.Text) == root })
 	if !known && !slices.Contains(c.asked, root) {
 		c.program.relies = append(c.program.relies, c.errorAt(t.start, t.path))

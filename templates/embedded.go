@@ -78,7 +78,7 @@ func (o *originals) open(s Settings) (*Catalogue, error) {
 		if t.texts == nil {
 			continue
 		}
-		for _, messageType := range messageTypes() {
+		for _, messageType := range Types() {
 			m := embeddedMail{translation: t, messageType: messageType, settings: &c.settings}
 			c.embedded[mailKey{messageType, t.Locale}] = sync.OnceValues(func() (*template, error) { return m.compile(o.layouts) })
 		}

@@ -165,7 +165,7 @@ func TestTheInboxLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, messageType := range messageTypes() {
+		for _, messageType := range Types() {
 			for _, locale := range c.Locales() {
 				m, err := c.Render(Request{Type: messageType, Locale: locale, Payload: Sample(messageType, locale), Branding: Branding{SenderName: "Acme"}})
 				if err != nil {

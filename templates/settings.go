@@ -103,3 +103,15 @@ type Branding struct {
 	// knows the address.
 	ReplyToInviter bool `json:"replyToInviter"`
 }
+
+// Check tells of logos that readers do not see.
+func (b *Branding) Check() []settings.Problem {
+	var problems []settings.Problem
+	for _, logo := range [][2]string{{"appLogo", b.AppLogo}, {"appLogoDark", b.AppLogoDark}} {
+		if u, err := url.Parse(logo[1]); err == nil && strings.HasSuffix(strings.ToLower(u.Path), ".svg") {
+			problems = append(problems, settings.Problem{Key: logo[0], Warning: true,
+				Text: "is an SVG, which Gmail and Outlook do not show; use a PNG"})
+		}
+	}
+	return problems
+}

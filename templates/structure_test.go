@@ -141,7 +141,7 @@ func TestExamineFindsFaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		written.HTML = mail.BodyOf(strings.ReplaceAll(written.HTML.String(), test.old, test.new))
+		written.HTML = mail.Body{mail.OwnPart(strings.ReplaceAll(written.HTML.String(), test.old, test.new))}
 		if faults := examine(written, "123456"); !strings.Contains(strings.Join(faults, "\n"), test.fault) {
 			t.Errorf("%s instead of %s: found %q, want %s", test.new, test.old, faults, test.fault)
 		}

@@ -210,7 +210,7 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 // typeOfKey splits types.SignIn.subject.
 func typeOfKey(key string) (messageType, name string) {
 	parts := strings.Split(key, ".")
-	if len(parts) == 3 && parts[0] == "types" && slices.Contains(messageTypes(), parts[1]) {
+	if len(parts) == 3 && parts[0] == "types" && slices.Contains(Types(), parts[1]) {
 		return parts[1], parts[2]
 	}
 	return "", ""
@@ -221,7 +221,7 @@ func (t texts) has(name string) bool {
 	if _, shared := t["shared."+name]; shared {
 		return true
 	}
-	return slices.ContainsFunc(messageTypes(), func(messageType string) bool {
+	return slices.ContainsFunc(Types(), func(messageType string) bool {
 		_, own := t["types."+messageType+"."+name]
 		return own
 	})

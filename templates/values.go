@@ -73,6 +73,50 @@ func Names(messageType string) []string {
 	return names
 }
 
+// fields are the names below one that Logto fills in, separated by blanks:
+// https://docs.logto.io/connectors/email-connectors/email-templates
+func fields(root string) []string {
+	var below string
+	switch root {
+	case "application":
+		below = "id name displayName branding branding.logoUrl branding.darkLogoUrl branding.favicon branding.darkFavicon"
+	case "organization":
+		below = "id name branding branding.logoUrl branding.darkLogoUrl branding.favicon branding.darkFavicon"
+	case "user", "inviter":
+		// What is in a profile: https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims
+		below = "id name username primaryEmail primaryPhone avatar profile profile.familyName profile.givenName " +
+			"profile.middleName profile.nickname profile.preferredUsername profile.profile profile.website profile.gender " +
+			"profile.birthdate profile.zoneinfo profile.locale profile.address profile.address.formatted profile.address.streetAddress " +
+			"profile.address.locality profile.address.region profile.address.postalCode profile.address.country"
+	}
+	names := strings.Fields(below)
+	for i := range names {
+		names[i] = root + "." + names[i]
+	}
+	return names
+}
+
+// unknownField says that no message of the type has the name, if that is so. Who
+// invites people may add fields of his own, and Generic stands in for all types, so
+// that there only what looks like a typing mistake is one.
+func unknownField(name, root, messageType string) string {
+	known := fields(root)
+	switch {
+	case name == root || slices.Contains(known, name) || !slices.Contains(Names(invitation), root):
+		return ""
+	case len(known) == 0:
+		return root + " is a text: write {{" + root + "}}"
+	}
+	near := settings.Nearest(name, known)
+	switch {
+	case near != "":
+		return "Logto sends no " + name + "; did you mean " + near + "? To use it all the same, name " + root + " in templates.variables"
+	case messageType == invitation || messageType == generic:
+		return ""
+	}
+	return "Logto sends no " + name + "; to use it all the same, name " + root + " in templates.variables"
+}
+
 // isName tells whether the value is in the words of the operator or of somebody
 // else, in whatever script, rather than a code, an address or a number of ours.
 func (p *path) isName() bool {
@@ -135,6 +179,9 @@ func (v vocabulary) path(name string) (p path, reason string) {
 	}
 	if parts[0] == "branding" {
 		return path{}, "there is no " + name + ": write one of " + strings.Join(names[senderName:], ", ")
+	}
+	if reason := unknownField(name, parts[0], v.messageType); reason != "" && !declared && !v.anyName {
+		return path{}, reason
 	}
 	for _, part := range parts {
 		index, err := strconv.Atoi(part)

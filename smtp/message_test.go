@@ -1,0 +1,291 @@
+package smtp
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	netmail "net/mail"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func build(t testing.TB, m *Message) []byte {
+	t.Helper()
+	built, err := m.AppendTo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return built
+}
+
+// readMIME reads a message with the standard library, and checks what every
+// message must keep to. It returns the header and the decoded parts by type.
+func readMIME(t testing.TB, raw []byte) (netmail.Header, map[string]string) {
+	t.Helper()
+	if !bytes.HasSuffix(raw, []byte("\r\n")) {
+		t.Fatalf("does not end with a line end: %q", raw[max(0, len(raw)-20):])
+	}
+	header := true
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(raw, []byte("\r\n")), []byte("\r\n")) {
+		limit := 76
+		if len(line) == 0 {
+			header = false
+		}
+		if header && !bytes.Contains(line, []byte("=?utf-8?")) {
+			limit = 998
+		}
+		if len(line) > limit {
+			t.Errorf("a line of %d bytes: %q", len(line), line)
+		}
+		if bytes.HasPrefix(line, []byte(".")) {
+			t.Errorf("a line begins with a dot: %q", line)
+		}
+		if bytes.ContainsAny(line, "\r\n\x00") {
+			t.Errorf("a bare line end: %q", line)
+		}
+	}
+	message, err := netmail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, raw)
+	}
+	if got := message.Header.Get("MIME-Version"); got != "1.0" {
+		t.Errorf("MIME-Version %q", got)
+	}
+	if len(message.Header["X-Mailer"])+len(message.Header["User-Agent"]) > 0 {
+		t.Error("the message names its library")
+	}
+	parts := map[string]string{}
+	read := func(header interface{ Get(string) string }, body io.Reader) string {
+		kind, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
+		if err != nil || parameters["charset"] != "utf-8" {
+			t.Errorf("Content-Type %q: %v", header.Get("Content-Type"), err)
+		}
+		switch encoding := header.Get("Content-Transfer-Encoding"); encoding {
+		case "quoted-printable":
+			body = quotedprintable.NewReader(body)
+		case "base64":
+			body = base64.NewDecoder(base64.StdEncoding, body)
+		default:
+			t.Errorf("Content-Transfer-Encoding %q", encoding)
+		}
+		text, err := io.ReadAll(body)
+		if err != nil {
+			t.Error(err)
+		}
+		parts[kind] = strings.ReplaceAll(string(text), "\r\n", "\n")
+		return kind
+	}
+	kind, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind != "multipart/alternative" {
+		read(message.Header, message.Body)
+		return message.Header, parts
+	}
+	var order []string
+	reader := multipart.NewReader(message.Body, parameters["boundary"])
+	for {
+		part, err := reader.NextRawPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		order = append(order, read(part.Header, part))
+	}
+	if got := strings.Join(order, " "); got != "text/plain text/html" {
+		t.Errorf("the parts are %s", got)
+	}
+	return message.Header, parts
+}
+
+// Each part takes the encoding that is shorter.
+func TestPartEncoding(t *testing.T) {
+	for text, want := range map[string]string{
+		strings.Repeat("Your code is 482913.\n", 40):                                                     "quoted-printable",
+		strings.Repeat("Ihr Code lautet 482913, Grüße.\n", 40):                                           "quoted-printable",
+		strings.Repeat("Ваш код подтверждения: 482913.\n", 40):                                           "base64",
+		strings.Repeat("您的验证码是 482913。\n", 40):                                                           "base64",
+		strings.Repeat("<p class=\"lead dim\">Код</p>\n<!-- and the markup around it is long -->\n", 99): "quoted-printable",
+	} {
+		built := string(appendPart(nil, "plain", testText(text)))
+		if !strings.Contains(built, "Content-Transfer-Encoding: "+want+"\r\n") {
+			t.Errorf("%.30q: not in %s", text, want)
+		}
+		_, body, _ := strings.Cut(built, "\r\n\r\n")
+		for name, other := range map[string]string{
+			"quoted-printable": string(testText(text).AppendQuoted(nil)),
+			"base64":           string(testText(text).AppendBase64(nil)),
+		} {
+			if len(other) < len(body) {
+				t.Errorf("%.30q: %d bytes, but %d in %s", text, len(body), len(other), name)
+			}
+		}
+	}
+}
+
+func TestHeaderFolding(t *testing.T) {
+	for _, subject := range []string{
+		"",
+		"Hello",
+		"  blanks  inside   and around  ",
+		strings.Repeat("word ", 60) + "end",
+		strings.Repeat("x", 1500),
+		strings.Repeat("длинное ", 60),
+		strings.Repeat("長い件名", 80),
+		strings.Repeat("👩‍👩‍👧", 40),
+		"tab\tinside",
+		"=?utf-8?q?not_encoded?=",
+		"Привет " + strings.Repeat("plain words between ", 20) + "мир",
+	} {
+		m := testMessage()
+		m.Subject = subject
+		built := build(t, m)
+		header, _ := readMIME(t, built)
+		got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
+		if err != nil || got != strings.Trim(subject, " ") {
+			t.Errorf("%q arrives as %q: %v", subject, got, err)
+		}
+		for line := range strings.SplitSeq(string(built), "\r\n") {
+			if len(line) > 78 {
+				t.Errorf("%.20q: a line of %d: %q", subject, len(line), line)
+			}
+			if line != "" && strings.Trim(line, " \t") == "" {
+				t.Errorf("%.20q: a blank line within the header", subject)
+			}
+		}
+	}
+}
+
+func TestDisplayNames(t *testing.T) {
+	for _, name := range []string{
+		"", "Acme", "Acme, Inc.", `The "Acme" \ Co.`, "Ünïcode GmbH", "アクメ株式会社", "=?utf-8?q?x?=",
+		strings.Repeat("A rather long company name ", 5), strings.Repeat("ї", 200), "a@b <c>", "О'Коннор (Acme)",
+	} {
+		m := testMessage()
+		m.From.Name, m.ReplyTo.Name = name, name
+		header, _ := readMIME(t, build(t, m))
+		for _, key := range []string{"From", "Reply-To"} {
+			list, err := header.AddressList(key)
+			if err != nil || len(list) != 1 || list[0].Name != strings.TrimRight(name, " ") && list[0].Name != name {
+				t.Errorf("%s of %q: %v %v", key, name, list, err)
+			}
+		}
+	}
+}
+
+func TestMessageRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(*Message){
+		"message id":    func(m *Message) { m.ID = "a>\r\nb" },
+		"long id":       func(m *Message) { m.ID = strings.Repeat("x", longestWord+1) },
+		"no id":         func(m *Message) { m.ID = "" },
+		"boundary":      func(m *Message) { m.Boundary = "a\"b" },
+		"to":            func(m *Message) { m.To = "a\r\nBcc: eve@example.com" },
+		"from":          func(m *Message) { m.From.Address = "a\nb@example.com" },
+		"reply address": func(m *Message) { m.ReplyTo.Address = "a\x00b@example.com" },
+		"name":          func(m *Message) { m.Headers = []Header{{"X A", "a"}} },
+		"no name":       func(m *Message) { m.Headers = []Header{{"", "a"}} },
+		"colon":         func(m *Message) { m.Headers = []Header{{"X:A", "a"}} },
+	} {
+		m := testMessage()
+		spoil(m)
+		if built, err := m.AppendTo(nil); err == nil {
+			t.Errorf("%s: built\n%s", name, built)
+		}
+	}
+}
+
+// A text that would break out of its header is encoded.
+func TestMessageEncodesBreaks(t *testing.T) {
+	m := testMessage()
+	m.Subject, m.From.Name, m.Headers = "a\r\nBcc: eve@example.com", "a\r\nb", []Header{{"X-A", "a\n\x00b"}}
+	header, _ := readMIME(t, build(t, m))
+	for name, want := range map[string]string{"Subject": m.Subject, "X-A": "a\n\x00b", "Bcc": ""} {
+		if got, err := new(mime.WordDecoder).DecodeHeader(header.Get(name)); err != nil || got != want {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
+	}
+}
+
+// The message says what it was given, and in UTC.
+func TestMessageHeader(t *testing.T) {
+	m := testMessage()
+	m.To = `"foo."@docomo.ne.jp`
+	header, parts := readMIME(t, build(t, m))
+	for name, want := range map[string]string{
+		"Date": "Fri, 20 Nov 2026 08:30:15 +0000", "From": `"Acme" <no-reply@acme.example>`, "Reply-To": "<help@acme.example>",
+		"To": `<"foo."@docomo.ne.jp>`, "Message-ID": "<" + m.ID + ">", "Auto-Submitted": "auto-generated", "Content-Language": "en",
+	} {
+		if got := header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if parts["text/plain"] != string(m.Text.(testText)) || parts["text/html"] != string(m.HTML.(testText)) {
+		t.Errorf("%q", parts)
+	}
+	m.HTML, m.ReplyTo, m.Text = nil, Mailbox{}, testText("no line end")
+	header, parts = readMIME(t, build(t, m))
+	if header["Reply-To"] != nil || parts["text/plain"] != "no line end\n" {
+		t.Errorf("%q %q", header, parts)
+	}
+}
+
+// constantText costs nothing to append, so that the frame alone is measured.
+type constantText string
+
+func (text constantText) QuotedLen() int               { return len(text) }
+func (text constantText) Base64Len() int               { return 2 * len(text) }
+func (text constantText) AppendQuoted(b []byte) []byte { return append(b, text...) }
+func (text constantText) AppendBase64(b []byte) []byte { return append(b, text...) }
+
+func BenchmarkMessage(b *testing.B) {
+	for name, subject := range map[string]string{"en": "Your sign-in code", "ru": "Ваш код для входа в систему"} {
+		b.Run(name, func(b *testing.B) {
+			m := testMessage()
+			m.Subject, m.Text, m.HTML = subject, constantText("text\r\n"), constantText("<p>HTML</p>\r\n")
+			var buffer []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buffer, _ = m.AppendTo(buffer[:0])
+			}
+		})
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add("Your code", "Acme", "ada@example.net", "Your code is 1.\n.\n", "<p>=</p>\r\n  \n", "x")
+	f.Add("код", `A "B"`, "foo.@docomo.ne.jp", "код \r\n", "", "значение")
+	f.Add(strings.Repeat("長", 99), "ї", "ü@example.net", strings.Repeat(". ", 200), strings.Repeat("é.", 99), "a b")
+	f.Fuzz(func(t *testing.T, subject, name, to, text, html, value string) {
+		for _, s := range []string{subject, name, text, html, value} {
+			if !utf8.ValidString(s) || len(s) > 5000 {
+				return
+			}
+		}
+		m := testMessage()
+		m.Subject, m.From.Name, m.To = subject, name, to
+		m.Text, m.HTML = testText(text), testText(html)
+		m.Headers = []Header{{"X-Value", value}}
+		built, err := m.AppendTo(nil)
+		if err != nil {
+			return
+		}
+		header, parts := readMIME(t, built)
+		if got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject")); err != nil || got != strings.Trim(subject, " ") {
+			t.Errorf("subject %q arrives as %q: %v", subject, got, err)
+		}
+		lines := strings.NewReplacer("\r\n", "\n") // as readMIME does
+		if got := parts["text/plain"]; strings.TrimSuffix(got, "\n") != strings.TrimSuffix(lines.Replace(text), "\n") {
+			t.Errorf("text %q arrives as %q", text, got)
+		}
+		if got := parts["text/html"]; got != lines.Replace(html) {
+			t.Errorf("HTML %q arrives as %q", html, got)
+		}
+	})
+}

@@ -1,0 +1,188 @@
+package smtp
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// Config is a server and how connections to it are made.
+type Config struct {
+	// Dial makes a bare connection, such as Dialer.Dial.
+	Dial func(context.Context) (net.Conn, error)
+	// TLS is used as TLSMode says. A ClientSessionCache makes later connections
+	// cheaper.
+	TLS     *tls.Config
+	TLSMode TLSMode
+	// Name is how the client introduces itself in EHLO.
+	Name string
+	// Login is nil for none.
+	Login *Login
+	// ClearTextLogin allows a login over a connection without TLS. It is for a
+	// server on the same machine.
+	ClearTextLogin bool
+
+	// Upper bounds of single waits, zero for none: for the TLS handshake of
+	// TLSImplicit, for the greeting, and for every other reply but the one that
+	// accepts a message.
+	TLSTimeout, GreetingTimeout, ReplyTimeout time.Duration
+
+	// MaxConnections is how many may be open at a time.
+	MaxConnections int
+	// MaxMessages is how many go through one connection; 0 is without bound.
+	MaxMessages int
+}
+
+// TLSMode is how a connection gets its encryption.
+type TLSMode int
+
+// The modes.
+const (
+	TLSOffered  TLSMode = iota // STARTTLS if the server offers it
+	TLSRequired                // STARTTLS or nothing
+	TLSImplicit                // TLS from the first byte
+	TLSOff
+)
+
+// maxOpening is how many connections to a server are opened at a time. To be
+// greeted, encrypted and logged in takes much memory and work on both sides, so
+// that messages that come all at once take turns.
+const maxOpening = 64
+
+// open connects, encrypts and logs in. A server that refuses an access token
+// which was good before gets a new one, once.
+func (p *Pool) open(ctx context.Context) (*session, *Error) {
+	select {
+	case p.opening <- struct{}{}:
+		defer func() { <-p.opening }()
+	case <-ctx.Done():
+		return nil, failure(ctx, AtConnect, ctx.Err())
+	}
+	s, e := p.config.connect(ctx)
+	if e != nil && s != nil && s.staleToken && contextEnd(ctx) == nil {
+		s, e = p.config.connect(ctx)
+	}
+	if e != nil {
+		return nil, e
+	}
+	return s, nil
+}
+
+// connect opens a session. On failure the session, if there is one, is good for
+// nothing but to tell what happened.
+func (c *Config) connect(ctx context.Context) (*session, *Error) {
+	conn, err := c.Dial(ctx)
+	if err != nil {
+		stage := AtConnect
+		if _, ok := err.(*ProxyError); ok {
+			stage = AtProxy
+		}
+		return nil, failure(ctx, stage, err)
+	}
+	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: quietness(conn), opened: time.Now()}
+	s.used = s.opened
+	stop := s.bind(ctx)
+	e := s.begin(ctx)
+	s.unbind(stop)
+	if e != nil {
+		s.drop()
+	}
+	return s, e
+}
+
+// begin takes a fresh connection through greeting, TLS, EHLO and AUTH.
+func (s *session) begin(ctx context.Context) *Error {
+	s.carry(s.conn)
+	if s.config.TLSMode == TLSImplicit {
+		if e := s.handshake(ctx, s.config.TLSTimeout); e != nil {
+			return e
+		}
+	}
+	if reply, e := s.ask(ctx, AtGreeting, ""); e != nil {
+		return e
+	} else if reply.Code != 220 {
+		return s.refuse(AtGreeting, reply)
+	}
+	if e := s.hello(ctx); e != nil {
+		return e
+	}
+	if e := s.startTLS(ctx); e != nil {
+		return e
+	}
+	if e := s.authenticate(ctx); e != nil {
+		return e
+	}
+	if s.in.Buffered() > 0 {
+		return s.fail(ctx, AtEHLO, errUnasked)
+	}
+	return nil
+}
+
+// replyBuffer holds the replies of one flight; a longer one only takes several
+// reads. A thousand connections that wait for a verdict hold one each.
+const replyBuffer = 512
+
+// carry makes the session speak over a connection.
+func (s *session) carry(wire net.Conn) {
+	s.wire = wire
+	s.in.Reader = bufio.NewReaderSize(wire, replyBuffer)
+}
+
+// handshake puts TLS over the connection.
+func (s *session) handshake(ctx context.Context, limit time.Duration) *Error {
+	s.enter(ctx, limit)
+	secured := tls.Client(s.conn, s.config.TLS)
+	if err := secured.Handshake(); err != nil {
+		return s.fail(ctx, AtTLS, err)
+	}
+	s.carry(secured)
+	s.secure = true
+	return nil
+}
+
+// hello introduces the client and learns what the server offers. A server that
+// does not know EHLO offers nothing (RFC 5321 section 3.2).
+func (s *session) hello(ctx context.Context) *Error {
+	reply, e := s.ask(ctx, AtEHLO, "EHLO "+s.config.Name)
+	if e == nil && 500 <= reply.Code && reply.Code <= 504 {
+		reply, e = s.ask(ctx, AtEHLO, "HELO "+s.config.Name)
+		reply.Text = ""
+	}
+	switch {
+	case e != nil:
+		return e
+	case reply.Code != 250:
+		return s.refuse(AtEHLO, reply)
+	}
+	s.extensions = parseExtensions(reply.Text)
+	return nil
+}
+
+// startTLS changes to TLS by STARTTLS if that is wanted. What the server offered
+// in clear text does not count any more (RFC 3207 section 4.2).
+func (s *session) startTLS(ctx context.Context) *Error {
+	if s.secure || s.config.TLSMode == TLSOff {
+		return nil
+	}
+	if !s.extensions.startTLS {
+		if s.config.TLSMode == TLSOffered {
+			return nil
+		}
+		return &Error{Stage: AtSTARTTLS, Err: ErrNoTLS}
+	}
+	reply, e := s.ask(ctx, AtSTARTTLS, "STARTTLS")
+	switch {
+	case e != nil:
+		return e
+	case reply.Code != 220:
+		return s.refuse(AtSTARTTLS, reply)
+	case s.in.Buffered() > 0: // somebody in between may have put it there
+		return s.fail(ctx, AtSTARTTLS, errUnasked)
+	}
+	if e := s.handshake(ctx, s.config.ReplyTimeout); e != nil {
+		return e
+	}
+	return s.hello(ctx)
+}
