@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"logto-email-relay/mail"
@@ -84,6 +85,8 @@ type Catalogue struct {
 	// anyType chooses among all languages.
 	anyType  *chooser
 	warnings []string
+	// palette is that of the last mail.
+	palette atomic.Pointer[palette]
 }
 
 type mailKey struct{ messageType, locale string }
@@ -195,6 +198,7 @@ func (c *Catalogue) values(r *Request, t *translation) values {
 	}
 	v.setLink()
 	v.setBranding(&r.Branding)
+	v.setColors(c.paletteOf(r.Branding.Color))
 	return v
 }
 

@@ -33,7 +33,8 @@ func write(t testing.TB, f format, template, data string, variables ...string) s
 func valuesFor(p map[string]any) *values {
 	v := &values{payload: p, links: httpsOnly(), builtins: [builtins]string{localeBuiltin: "en", dirBuiltin: "ltr", lifetimeBuiltin: "10"}}
 	v.setLink()
-	v.setBranding(&Branding{SenderName: "Acme", Color: "#112233"})
+	v.setBranding(&Branding{SenderName: "Acme"})
+	v.setColors(newPalette("#112233"))
 	return v
 }
 

@@ -75,6 +75,9 @@ func (s *step) write(b *strings.Builder, v *values) {
 	switch s.escaping {
 	case plain, escaped:
 		value := v.text(&s.path)
+		if s.ends && s.isolated {
+			value = strings.TrimSuffix(value, ".")
+		}
 		isolated := s.isolated && v.turns(&s.path, value)
 		if isolated {
 			b.WriteRune(firstStrongIsolate)
@@ -94,7 +97,11 @@ func (s *step) write(b *strings.Builder, v *values) {
 		}
 		writeText(b, value, true, s.inComment)
 	case wholeImage:
-		writeText(b, httpsURL(v.raw(&s.path)), true, s.inComment)
+		value := v.raw(&s.path)
+		if s.path.builtin == noBuiltin { // a logo has been parsed
+			value = httpsURL(value)
+		}
+		writeText(b, value, true, s.inComment)
 	case partOfURL, mailboxURL:
 		writePercentEncoded(b, v.raw(&s.path), s.escaping == mailboxURL, s.inComment)
 	}

@@ -139,7 +139,18 @@ func (v *values) turns(p *path, value string) bool {
 	if value == "" || p.mailbox && isPlainMailbox(value) {
 		return false
 	}
-	return v.builtins[dirBuiltin] == "rtl" || strings.ContainsFunc(value, isRightToLeft)
+	return v.builtins[dirBuiltin] == "rtl" || hasRightToLeft(value)
+}
+
+// hasRightToLeft tells whether a letter of a text is written from right to left.
+// None of those has a lower first byte in UTF-8 than U+0590.
+func hasRightToLeft(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0xd6 {
+			return strings.ContainsFunc(text[i:], isRightToLeft)
+		}
+	}
+	return false
 }
 
 // isRightToLeft knows the letters of the scripts that are written from right to
