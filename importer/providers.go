@@ -283,7 +283,7 @@ func (i *importer) hideSecrets(name string, object map[string]any) {
 		case map[string]any:
 			i.hideSecrets(name, value)
 		case string:
-			if value != "" && !strings.Contains(value, "${") && slices.Contains(secretKeys, key) {
+			if value != "" && !strings.Contains(value, "${") && (slices.Contains(secretKeys, key) || strings.Contains(value, "PRIVATE KEY-----")) {
 				variable := innerCapital.ReplaceAllString(name+"_"+key, "${1}_$2")
 				variable = strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(variable, "_"))
 				i.secrets[variable] = value

@@ -59,6 +59,12 @@ type Error struct {
 	Quota bool
 	// Suppressed marks a Recipient that the service has on its own list.
 	Suppressed bool
+	// AboutAddress marks a Temporary that is about this recipient alone, such as
+	// greylisting, and says nothing of the service.
+	AboutAddress bool
+	// Filtered marks a Content that a filter of the service took offence at; the
+	// next provider's may not.
+	Filtered bool
 	// Err is the cause for errors.Is and errors.As. Its text is never printed.
 	Err error
 }

@@ -38,6 +38,7 @@ type delivery struct {
 	seen       [providers.Uncertain + 1]bool // by kind
 	suppressed bool
 	uncertain  int  // sends that ended so and were not repeated
+	isLast     bool // nobody comes after the provider of the attempt under way
 	outOfTime  bool // the last send ended with the mail's time
 	// throttled is the provider that asked for the shortest wait.
 	throttled Member
@@ -166,6 +167,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	defer m.release()
 
+	d.isLast = isLast
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
 	if failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime {
@@ -246,6 +248,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Locale:  rendered.Locale,
 		Type:    d.Type,
 		Payload: payload,
+		Last:    d.isLast,
 		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},
@@ -314,8 +317,10 @@ func (d *delivery) note(provider string, took time.Duration, failure *providers.
 // endsWith tells whether a failure is the end of the delivery.
 func (d *delivery) endsWith(failure *providers.Error) bool {
 	switch failure.Kind {
-	case providers.Recipient, providers.Content:
+	case providers.Recipient:
 		return true
+	case providers.Content:
+		return !failure.Filtered
 	case providers.Uncertain:
 		d.uncertain++
 		return d.relay.failUncertain || d.uncertain > 1

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,26 +61,6 @@ func (s *Settings) Check() []settings.Problem {
 		return []settings.Problem{{Key: "codeLifetime", Text: `write a time from "1m" to "24h", such as "10m"`}}
 	}
 	return nil
-}
-
-// Allow tells whether a URL from a payload may become a link: absolute, one of
-// the schemes, one of the hosts, and without user information, which only
-// serves to disguise the host.
-func (l Links) Allow(link string) bool {
-	if len(link) > 2048 || strings.ContainsFunc(link, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
-		return false
-	}
-	u, err := url.Parse(link)
-	if err != nil || u.Opaque != "" || u.User != nil || !slices.Contains(l.Schemes, strings.ToLower(u.Scheme)) {
-		return false
-	}
-	host := strings.ToLower(u.Hostname())
-	if host == "" && (u.Scheme == "https" || u.Scheme == "http") {
-		return false
-	}
-	return len(l.Hosts) == 0 || slices.ContainsFunc(l.Hosts, func(written string) bool {
-		return settings.MatchHost(written, host)
-	})
 }
 
 // Branding is what makes a mail the operator's: the "branding" section, which a

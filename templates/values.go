@@ -139,7 +139,18 @@ func (v *values) turns(p *path, value string) bool {
 	if value == "" || p.mailbox && isPlainMailbox(value) {
 		return false
 	}
-	return v.builtins[dirBuiltin] == "rtl" || strings.ContainsFunc(value, isRightToLeft)
+	return v.builtins[dirBuiltin] == "rtl" || hasRightToLeft(value)
+}
+
+// hasRightToLeft tells whether a letter of a text is written from right to left.
+// None of those has a lower first byte in UTF-8 than U+0590.
+func hasRightToLeft(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0xd6 {
+			return strings.ContainsFunc(text[i:], isRightToLeft)
+		}
+	}
+	return false
 }
 
 // isRightToLeft knows the letters of the scripts that are written from right to
@@ -209,8 +220,8 @@ type values struct {
 
 // setLink takes the payload's link if it may become one.
 func (v *values) setLink() {
-	if link, _ := v.payload["link"].(string); link != "" && v.links.Allow(link) {
-		v.builtins[linkBuiltin] = link
+	if link, _ := v.payload["link"].(string); link != "" {
+		v.builtins[linkBuiltin], _ = v.links.Parse(link)
 	}
 }
 
@@ -271,15 +282,15 @@ func (v *values) text(p *path) string {
 	if !p.typed {
 		return v.raw(p)
 	}
-	switch value := v.lookUp(p.keys).(type) {
-	case string:
-		if p.mailbox && isPlainMailbox(value) {
-			return value
-		}
-		return v.shown(value)
-	default:
-		return text(value) // numbers and truth values are harmless
+	value := v.lookUp(p.keys)
+	written := text(value)
+	if _, typed := value.(string); !typed && len(written) <= maxNameRunes {
+		return written // numbers and truth values are harmless
 	}
+	if p.mailbox && isPlainMailbox(written) {
+		return written
+	}
+	return v.shown(written)
 }
 
 // truth tells whether a block's value is there: not missing, null, false, 0,
