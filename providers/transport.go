@@ -203,18 +203,18 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.status, x.header = response.StatusCode, response.Header
-	if x.status == http.StatusSwitchingProtocols {
-		// What follows is no answer, and net/http lets it go on after the deadline.
-		_ = response.Body.Close()
-	} else {
-		stop := context.AfterFunc(ctx, func() { _ = response.Body.Close() })
+	body := response.Body
+	// What follows a switch of protocols is no answer, and net/http lets it go on
+	// after the deadline.
+	if x.status != http.StatusSwitchingProtocols {
+		stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 		// What could not be read is treated as what was not said: the status has
 		// arrived, and each service's rules decide what it is worth alone.
-		x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		x.body, _ = io.ReadAll(io.LimitReader(body, maxAnswer))
 		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
 		stop()
-		_ = response.Body.Close()
 	}
+	_ = body.Close()
 	if x.status <= 299 && !x.hasBeenWritten() {
 		x.status, x.header, x.body = 0, nil, nil
 		x.handedOver.Store(true) // the rest may have left since
