@@ -45,7 +45,7 @@ const (
 	// used again: what a server says too much it says in one go.
 	quietTime = 2 * time.Millisecond
 	// readerDelay bounds how long that may take to come about.
-	readerDelay = 500 * time.Millisecond
+	readerDelay = 2 * time.Second
 	// writtenDelay bounds how late it may become known that a request was written.
 	writtenDelay = 100 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
@@ -272,10 +272,15 @@ func (c *watched) Read(b []byte) (int, error) {
 // isQuiet tells whether the reader has been waiting for a moment, and there is
 // nothing for it.
 func (c *watched) isQuiet() bool {
-	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); time.Sleep(quietTime / 4) {
-		if since := c.since.Load(); since != nil && time.Since(*since) >= quietTime {
+	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); {
+		missing := quietTime
+		if since := c.since.Load(); since != nil {
+			missing -= time.Since(*since)
+		}
+		if missing <= 0 {
 			return !hasUnread(c.Conn)
 		}
+		time.Sleep(missing)
 	}
 	return false
 }
