@@ -59,10 +59,12 @@ type Store struct {
 
 // row waits to be written.
 type row struct {
-	json  []byte
-	since time.Time
-	// committed is closed when it is; nil for a row "sending".
+	// json is a verdict; committed is closed when it is.
+	json      []byte
 	committed chan struct{}
+	// sending is a mail that has none yet. Most of these are never written.
+	sending *mail.Delivery
+	since   time.Time
 }
 
 func (r *row) isCommitted() bool {
@@ -136,14 +138,13 @@ func (s *Store) State() State {
 func (s *Store) Begin(d *mail.Delivery) {
 	sending := *d
 	sending.Status = mail.StatusSending
-	encoded := s.settings.Load().encode(&sending)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Memory tells nobody of a relay that is killed; it is for the verdicts.
 	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
 		return
 	}
-	s.begun[d.ID] = &row{json: encoded, since: time.Now()}
+	s.begun[d.ID] = &row{sending: &sending, since: time.Now()}
 	if len(s.begun) == 1 {
 		s.wakeUp()
 	}
@@ -346,6 +347,9 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	var list bytes.Buffer
 	for i, r := range rows {
 		list.WriteByte("[,"[min(i, 1)])
+		if r.sending != nil {
+			list.Write(s.settings.Load().encode(r.sending))
+		}
 		list.Write(r.json)
 	}
 	list.WriteByte(']')
