@@ -46,6 +46,8 @@ type Store struct {
 	finished []*row
 	writing  int // rows that are in a transaction now
 	state    State
+	// touched are the hours that have to be counted anew, and how often.
+	touched map[int64]int
 	// committed tells that something was, since the last checkpoint.
 	committed atomic.Bool
 
@@ -59,6 +61,7 @@ type Store struct {
 
 // row waits to be written.
 type row struct {
+	hour int64 // of its mail
 	// json is a verdict; committed is closed when it is.
 	json      []byte
 	committed chan struct{}
@@ -114,7 +117,7 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row),
+	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	store.Use(s)
 	store.ctx, store.giveUp = context.WithCancel(context.Background())
@@ -144,7 +147,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
 		return
 	}
-	s.begun[d.ID] = &row{sending: &sending, since: time.Now()}
+	s.begun[d.ID] = &row{hour: hourOf(d.Time), sending: &sending, since: time.Now()}
 	if len(s.begun) == 1 {
 		s.wakeUp()
 	}
@@ -153,7 +156,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 // Finish records what became of a mail. It returns when that is committed, or has
 // been waited for long enough, or the context ends.
 func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
-	r := &row{json: s.settings.Load().encode(d), committed: make(chan struct{})}
+	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{})}
 	s.mu.Lock()
 	delete(s.begun, d.ID)
 	if len(s.finished)+s.writing >= maxWaiting {
@@ -363,6 +366,7 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	defer s.mu.Unlock()
 	s.writing = 0
 	for _, r := range rows {
+		s.touched[r.hour] = rounds
 		if r.committed != nil {
 			close(r.committed)
 		}
