@@ -209,12 +209,13 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 	}
 }
 
-// catchUp takes how long the database has just taken. If that was quick and nothing
-// is left in memory, mails wait again.
+// catchUp takes how long the database has just taken. If that was quick, and one more
+// transaction takes all that is left in memory, mails wait again: under load that is
+// what keeps them from coming faster than they can be written.
 func (s *Store) catchUp(took time.Duration) {
 	s.mu.Lock()
 	state := s.state
-	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing == 0
+	caughtUp := state.Behind != nil && took < longestWait && s.writing == 0 && len(s.finished) <= maxRows
 	if caughtUp {
 		s.state.Behind = nil
 	}
