@@ -82,7 +82,7 @@ func searchAmong(t *testing.T, s Settings) {
 	for i := 0; i < all; i += step {
 		rows := make([]*row, step)
 		for j := range rows {
-			last = random(begin.Add(month * time.Duration(i+j-all) / time.Duration(all)))
+			last = random(begin.Add(time.Duration(float64(month) * float64(i+j-all) / float64(all))))
 			rows[j] = &row{hour: hourOf(last.Time), json: r.settings.Load().encode(&last)}
 		}
 		if err := r.commit(insert, rows); err != nil {
