@@ -44,7 +44,7 @@ type Store struct {
 	// verdict, in order.
 	begun    map[string]*row
 	finished []*row
-	writing  int // rows that are in a transaction now
+	writing  int // rows that are in transactions now
 	state    State
 	// touched are the hours that have to be counted anew, and how often.
 	touched map[int64]int
@@ -215,7 +215,7 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 func (s *Store) catchUp(took time.Duration) {
 	s.mu.Lock()
 	state := s.state
-	caughtUp := state.Behind != nil && took < longestWait && s.writing == 0 && len(s.finished) <= maxRows
+	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= maxRows
 	if caughtUp {
 		s.state.Behind = nil
 	}
@@ -238,7 +238,15 @@ func (s *Store) run() {
 	defer stop()
 	maintaining.Go(func() { s.maintain(ctx) })
 	maintaining.Go(func() { s.checkpoint(ctx) })
+	var working sync.WaitGroup
+	for range s.db.writers {
+		working.Go(func() { s.work(insert) })
+	}
+	working.Wait()
+}
 
+// work writes what waits, one transaction after the other.
+func (s *Store) work(insert *sql.Stmt) {
 	for {
 		begin, isClosing := time.Now(), s.isClosing()
 		rows, later := s.take(isClosing)
@@ -329,7 +337,7 @@ func (s *Store) take(all bool) (rows []*row, later bool) {
 			delete(s.begun, id)
 		}
 	}
-	s.writing = len(rows)
+	s.writing += len(rows)
 	return rows, len(s.begun) > 0
 }
 
@@ -343,7 +351,7 @@ func (s *Store) putBack(rows []*row) {
 			finished = append(finished, r)
 		}
 	}
-	s.finished, s.writing = append(finished, s.finished...), 0
+	s.finished, s.writing = append(finished, s.finished...), s.writing-len(rows)
 }
 
 // commit writes rows in one transaction, which is one statement.
@@ -365,7 +373,7 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	s.committed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writing = 0
+	s.writing -= len(rows)
 	for _, r := range rows {
 		s.touched[r.hour] = rounds
 		if r.committed != nil {
