@@ -30,8 +30,11 @@ type database struct {
 	rows    string
 	dialect goose.Dialect
 	options []goose.ProviderOption
-	// write has one connection, for SQLite can have one writer only and the rows of
-	// a mail keep their order. read has a few.
+	// writers is how many transactions there are at a time. Rows may come in any
+	// order, and so may those of one mail.
+	writers int
+	// write has a connection for each writer, which SQLite can have one of. read has a
+	// few.
 	write, read *sql.DB
 }
 
@@ -43,7 +46,7 @@ func open(name string) (*database, error) {
 	if isPostgres(name) {
 		return openPostgres(name)
 	}
-	db := &database{rows: "jsonb_each($1)", dialect: goose.DialectSQLite3}
+	db := &database{writers: 1, rows: "jsonb_each($1)", dialect: goose.DialectSQLite3}
 	var err error
 	if name == InMemory {
 		db.write, err = sql.Open("sqlite", name)
@@ -60,7 +63,7 @@ func open(name string) (*database, error) {
 		return nil, err
 	}
 	db.read.SetMaxOpenConns(readers)
-	db.write.SetMaxOpenConns(1)
+	db.write.SetMaxOpenConns(db.writers)
 	db.read.SetMaxIdleConns(1)
 	return db, nil
 }
@@ -88,12 +91,12 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &database{rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
+	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)
-	db.write.SetMaxOpenConns(1)
+	db.write.SetMaxOpenConns(db.writers)
 	return db, nil
 }
 

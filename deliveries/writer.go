@@ -44,8 +44,10 @@ type Store struct {
 	// verdict, in order.
 	begun    map[string]*row
 	finished []*row
-	writing  int // rows that are in a transaction now
+	writing  int // rows that are in transactions now
 	state    State
+	// touched are the hours that have to be counted anew, and how often.
+	touched map[int64]int
 	// committed tells that something was, since the last checkpoint.
 	committed atomic.Bool
 
@@ -59,10 +61,13 @@ type Store struct {
 
 // row waits to be written.
 type row struct {
-	json  []byte
-	since time.Time
-	// committed is closed when it is; nil for a row "sending".
+	hour int64 // of its mail
+	// json is a verdict; committed is closed when it is.
+	json      []byte
 	committed chan struct{}
+	// sending is a mail that has none yet. Most of these are never written.
+	sending *mail.Delivery
+	since   time.Time
 }
 
 func (r *row) isCommitted() bool {
@@ -112,7 +117,7 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row),
+	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	store.Use(s)
 	store.ctx, store.giveUp = context.WithCancel(context.Background())
@@ -136,14 +141,13 @@ func (s *Store) State() State {
 func (s *Store) Begin(d *mail.Delivery) {
 	sending := *d
 	sending.Status = mail.StatusSending
-	encoded := s.settings.Load().encode(&sending)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Memory tells nobody of a relay that is killed; it is for the verdicts.
 	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
 		return
 	}
-	s.begun[d.ID] = &row{json: encoded, since: time.Now()}
+	s.begun[d.ID] = &row{hour: hourOf(d.Time), sending: &sending, since: time.Now()}
 	if len(s.begun) == 1 {
 		s.wakeUp()
 	}
@@ -152,7 +156,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 // Finish records what became of a mail. It returns when that is committed, or has
 // been waited for long enough, or the context ends.
 func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
-	r := &row{json: s.settings.Load().encode(d), committed: make(chan struct{})}
+	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{})}
 	s.mu.Lock()
 	delete(s.begun, d.ID)
 	if len(s.finished)+s.writing >= maxWaiting {
@@ -205,12 +209,13 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 	}
 }
 
-// catchUp takes how long the database has just taken. If that was quick and nothing
-// is left in memory, mails wait again.
+// catchUp takes how long the database has just taken. If that was quick, and one more
+// transaction takes all that is left in memory, mails wait again: under load that is
+// what keeps them from coming faster than they can be written.
 func (s *Store) catchUp(took time.Duration) {
 	s.mu.Lock()
 	state := s.state
-	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing == 0
+	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= maxRows
 	if caughtUp {
 		s.state.Behind = nil
 	}
@@ -233,7 +238,15 @@ func (s *Store) run() {
 	defer stop()
 	maintaining.Go(func() { s.maintain(ctx) })
 	maintaining.Go(func() { s.checkpoint(ctx) })
+	var working sync.WaitGroup
+	for range s.db.writers {
+		working.Go(func() { s.work(insert) })
+	}
+	working.Wait()
+}
 
+// work writes what waits, one transaction after the other.
+func (s *Store) work(insert *sql.Stmt) {
 	for {
 		begin, isClosing := time.Now(), s.isClosing()
 		rows, later := s.take(isClosing)
@@ -324,7 +337,7 @@ func (s *Store) take(all bool) (rows []*row, later bool) {
 			delete(s.begun, id)
 		}
 	}
-	s.writing = len(rows)
+	s.writing += len(rows)
 	return rows, len(s.begun) > 0
 }
 
@@ -338,7 +351,7 @@ func (s *Store) putBack(rows []*row) {
 			finished = append(finished, r)
 		}
 	}
-	s.finished, s.writing = append(finished, s.finished...), 0
+	s.finished, s.writing = append(finished, s.finished...), s.writing-len(rows)
 }
 
 // commit writes rows in one transaction, which is one statement.
@@ -346,6 +359,9 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	var list bytes.Buffer
 	for i, r := range rows {
 		list.WriteByte("[,"[min(i, 1)])
+		if r.sending != nil {
+			list.Write(s.settings.Load().encode(r.sending))
+		}
 		list.Write(r.json)
 	}
 	list.WriteByte(']')
@@ -357,8 +373,9 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	s.committed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writing = 0
+	s.writing -= len(rows)
 	for _, r := range rows {
+		s.touched[r.hour] = rounds
 		if r.committed != nil {
 			close(r.committed)
 		}

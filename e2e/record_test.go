@@ -190,12 +190,13 @@ func TestAKilledRelayLeavesItsRecord(t *testing.T) {
 				enough := calls.answered() + 200
 				stop := calls.call(t, relay, 20)
 				until(t, "some mails are accepted", func() bool { return calls.answered() >= enough })
-				if text := readiness(t, relay); text != "written" {
-					t.Skipf("this machine is too slow for a verdict to be committed in 100 ms: %s", text)
-				}
+				until(t, "verdicts are committed in time", func() bool { return readiness(t, relay) == "written" })
 				_ = relay.cmd.Process.Kill()
 				<-relay.exited
 				stop()
+				if strings.Count(relay.log(), "kept in memory") > strings.Count(relay.log(), "written again") {
+					t.Skip("this machine takes longer than 100 ms for a commit")
+				}
 			}
 			judgeRecord(t, startRelayWith(t, smtpTo(s), section), calls, s.take())
 		})
@@ -245,10 +246,10 @@ func TestTheDatabaseStopsInBetween(t *testing.T) {
 	s, calls := startSink(t), &webhookCaller{others: make(map[int]int)}
 	relay := startRelayWith(t, smtpTo(s), fmt.Sprintf(`"deliveries": {"database": %q}, "limits": {"recipient": ""}`, server.Database(t)))
 	until(t, "the record is ready", func() bool { return readiness(t, relay) == "written" })
-	stop := calls.call(t, relay, 5)
 	more := func(what string) {
 		t.Helper()
 		enough := calls.answered() + 200
+		defer calls.call(t, relay, 5)()
 		until(t, what, func() bool { return calls.answered() >= enough })
 	}
 	for range 2 {
@@ -260,7 +261,6 @@ func TestTheDatabaseStopsInBetween(t *testing.T) {
 		}
 		server.Start(t)
 	}
-	stop()
 	waitForRecord(t, relay)
 	if lost := metric(t, relay, "relay_deliveries_lost_total"); lost != "0" || len(calls.others) > 0 {
 		t.Errorf("%s lost, other answers %v", lost, calls.others)

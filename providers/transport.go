@@ -45,7 +45,7 @@ const (
 	// used again: what a server says too much it says in one go.
 	quietTime = 2 * time.Millisecond
 	// readerDelay bounds how long that may take to come about.
-	readerDelay = 500 * time.Millisecond
+	readerDelay = 2 * time.Second
 	// writtenDelay bounds how late it may become known that a request was written.
 	writtenDelay = 100 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
@@ -203,18 +203,18 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	x.status, x.header = response.StatusCode, response.Header
-	if x.status == http.StatusSwitchingProtocols {
-		// What follows is no answer, and net/http lets it go on after the deadline.
-		_ = response.Body.Close()
-	} else {
-		stop := context.AfterFunc(ctx, func() { _ = response.Body.Close() })
+	body := response.Body
+	// What follows a switch of protocols is no answer, and net/http lets it go on
+	// after the deadline.
+	if x.status != http.StatusSwitchingProtocols {
+		stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 		// What could not be read is treated as what was not said: the status has
 		// arrived, and each service's rules decide what it is worth alone.
-		x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		x.body, _ = io.ReadAll(io.LimitReader(body, maxAnswer))
 		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
 		stop()
-		_ = response.Body.Close()
 	}
+	_ = body.Close()
 	if x.status <= 299 && !x.hasBeenWritten() {
 		x.status, x.header, x.body = 0, nil, nil
 		x.handedOver.Store(true) // the rest may have left since
@@ -272,10 +272,15 @@ func (c *watched) Read(b []byte) (int, error) {
 // isQuiet tells whether the reader has been waiting for a moment, and there is
 // nothing for it.
 func (c *watched) isQuiet() bool {
-	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); time.Sleep(quietTime / 4) {
-		if since := c.since.Load(); since != nil && time.Since(*since) >= quietTime {
+	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); {
+		missing := quietTime
+		if since := c.since.Load(); since != nil {
+			missing -= time.Since(*since)
+		}
+		if missing <= 0 {
 			return !hasUnread(c.Conn)
 		}
+		time.Sleep(missing)
 	}
 	return false
 }

@@ -46,12 +46,12 @@ type delivery struct {
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
-// delivery has a reason why not. Either way that is recorded when it returns. The
-// context must have a deadline.
+// delivery has a reason why not. Either way that is recorded when it returns, but for
+// what a limit refuses. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	d := r.begin(&request)
 	if !d.withinLimits(ctx) {
-		return &d.Delivery // and unrecorded: a flood must not fill the record either
+		return &d.Delivery // unrecorded, since a flood must not fill the record
 	}
 	if r.recorder != nil {
 		r.recorder.Begin(&d.Delivery)
