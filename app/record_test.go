@@ -67,7 +67,9 @@ func TestADatabaseThatCannotBeStopsNoMail(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(r.dir, "no", "such", "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "they are written", func() bool { return strings.Contains(r.page("/readyz"), `"deliveries":"written"`) })
+	eventually(t, "they are written", func() bool {
+		return strings.Contains(r.page("/readyz"), `"deliveries":"written"`) && strings.Contains(r.page("/metrics"), "\nrelay_deliveries_queue_length 0\n")
+	})
 	if found := r.recordOf(""); len(found) != 3 {
 		t.Errorf("found %v", found)
 	}
