@@ -12,8 +12,9 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /logto-email-relay /logto-email-relay
 USER 65532:65532
 WORKDIR /etc/logto-email-relay
+# Without the file it does not start: development mode is not for containers.
+ENV RELAY_CONFIG=/etc/logto-email-relay/config.json
 EXPOSE 8080
-# The program looks for config.json in its working directory.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/logto-email-relay", "healthcheck"]
 # Longer than the clean stop takes: see docs/operations.md.
 STOPSIGNAL SIGTERM

@@ -3,14 +3,17 @@ package app_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +49,8 @@ type mailServer struct {
 	logins atomic.Int32
 	// hold, if it is not nil, keeps mails waiting for the reply to their final dot.
 	hold chan struct{}
+	// reply is what mails are answered with, if they are not taken.
+	reply string
 
 	mu    sync.Mutex
 	mails []string
@@ -108,7 +113,7 @@ func (m *mailServer) serve(conn net.Conn) {
 			m.mu.Lock()
 			m.mails = append(m.mails, text.String())
 			m.mu.Unlock()
-			_, _ = io.WriteString(conn, "250 2.0.0 queued as 1\r\n")
+			_, _ = io.WriteString(conn, cmp.Or(m.reply, "250 2.0.0 queued as 1\r\n"))
 		case "QUIT":
 			_, _ = io.WriteString(conn, "221 bye\r\n")
 			return
@@ -159,6 +164,7 @@ type settings struct {
 	tokens    []string
 	providers []string
 	templates string // a directory
+	limits    string
 	more      string
 }
 
@@ -169,9 +175,12 @@ func (s settings) json() string {
 		s.tokens = []string{token}
 	}
 	tokens, _ := json.Marshal(s.tokens)
+	if s.limits == "" {
+		s.limits = `{"recipient": ""}` // all mails are to one address
+	}
 	return fmt.Sprintf(`{"server": {"address": "127.0.0.1:0", "authorization": %s}, "admin": {"address": "127.0.0.1:0"},
-		"sender": {"from": "Acme <no-reply@acme.example>"}, "templates": {"dir": %q}, "providers": [%s]%s}`,
-		tokens, s.templates, strings.Join(s.providers, ","), s.more)
+		"sender": {"from": "Acme <no-reply@acme.example>"}, "templates": {"dir": %q}, "providers": [%s], "limits": %s%s}`,
+		tokens, s.templates, strings.Join(s.providers, ","), s.limits, s.more)
 }
 
 func smtp(name string, m *mailServer) string {
@@ -297,9 +306,9 @@ func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
 	if got := r.webhook(token); got != 200 {
 		t.Errorf("the old token gets %d", got)
 	}
-	if text := r.log.String(); !strings.Contains(text, `"authorization":"1"`) || !strings.Contains(text, `"authorization":"0"`) {
-		t.Errorf("the log does not tell the tokens apart")
-	}
+	eventually(t, "the log tells the tokens apart", func() bool {
+		return strings.Contains(r.log.String(), `"authorization":"1"`) && strings.Contains(r.log.String(), `"authorization":"0"`)
+	})
 	if text := r.page("/metrics"); !strings.Contains(text, `relay_requests_total{authorization="1",error="",status="200"}`) {
 		t.Errorf("the metrics do not tell the tokens apart:\n%s", text)
 	}
@@ -452,6 +461,24 @@ func TestATakenPortIsAnErrorAtOnce(t *testing.T) {
 
 // Templates are a part of what is read again: files written, renamed, removed, and
 // a whole directory that takes the place of another.
+// What was counted before a reload counts after it.
+func TestCountsGoOver(t *testing.T) {
+	mails := startMailServer(t)
+	s := settings{providers: []string{smtp("main", mails)}, limits: `{"recipient": "3/1h"}`}
+	r := run(t, s)
+	for range 2 {
+		if got := r.webhook(token); got != 200 {
+			t.Fatalf("got %d", got)
+		}
+	}
+	s.more = `, "log": {"level": "debug"}`
+	r.write("config.json", s.json())
+	eventually(t, "the change is in use", func() bool { return strings.Contains(r.log.String(), `"reloaded"`) })
+	if first, second := r.webhook(token), r.webhook(token); first != 200 || second != 429 {
+		t.Errorf("got %d and %d", first, second)
+	}
+}
+
 func TestTemplatesAreReadAgain(t *testing.T) {
 	mails := startMailServer(t)
 	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
@@ -534,4 +561,33 @@ func TestAMountOfKubernetesIsReadAgain(t *testing.T) {
 	eventually(t, "the next generation is in use", func() bool {
 		return r.webhook(next) == 200 && strings.Contains(mails.last(), "Subject: two")
 	})
+}
+
+// docs/operations.md lists every metric with its labels, and no other.
+func TestTheMetricsAreDocumented(t *testing.T) {
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
+	if got := r.webhook(token); got != 200 {
+		t.Fatal(got)
+	}
+	actual := make(map[string]string)
+	for _, line := range regexp.MustCompile(`(?m)^(relay_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? `).FindAllStringSubmatch(r.page("/metrics"), -1) {
+		var labels []string
+		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(line[2], -1) {
+			if label[1] != "le" {
+				labels = append(labels, "`"+label[1]+"`")
+			}
+		}
+		actual[line[1]] = strings.Join(labels, ", ")
+	}
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string]string)
+	for _, row := range regexp.MustCompile("(?m)^\\| `(relay_\\w+)` \\| ([^|]*?) ?\\|").FindAllStringSubmatch(string(page), -1) {
+		documented[row[1]] = row[2]
+	}
+	if !maps.Equal(actual, documented) {
+		t.Errorf("there are\n%v\nand documented are\n%v", actual, documented)
+	}
 }

@@ -56,7 +56,7 @@ func (a *App) reload() (earlier *Graph) {
 	var next *Graph
 	if err == nil {
 		needRestart := keepAddresses(loaded.Config, now.Config)
-		if next, err = Build(loaded.Config, now, a.providerChanged); err == nil {
+		if next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger); err == nil {
 			for _, key := range needRestart {
 				a.logger.Warn("a change needs a restart", "key", key)
 			}
@@ -72,12 +72,15 @@ func (a *App) reload() (earlier *Graph) {
 	a.files = loaded.Files
 	a.watch(a.files, next.Config.Templates.Dir)
 	earlier = a.use(next, loaded)
+	if a.record != nil {
+		a.record.Use(next.Config.Deliveries)
+	}
 	a.logger.Info("reloaded", "providers_kept", next.kept, "ms", time.Since(begin).Milliseconds())
 	return earlier
 }
 
-// keepAddresses leaves the addresses of the listeners as they are, and returns the
-// keys of those that would be others after a restart.
+// keepAddresses leaves the addresses of the listeners and of the record as they are,
+// and returns the keys of those that would be others after a restart.
 func keepAddresses(next, now *config.Config) (needRestart []string) {
 	for _, address := range []struct {
 		key       string
@@ -90,6 +93,10 @@ func keepAddresses(next, now *config.Config) (needRestart []string) {
 			needRestart = append(needRestart, address.key)
 			*address.next = *address.now
 		}
+	}
+	if now := now.Deliveries.Database; next.Deliveries.Database.Reveal() != now.Reveal() {
+		needRestart = append(needRestart, "deliveries.database")
+		next.Deliveries.Database = now
 	}
 	return needRestart
 }

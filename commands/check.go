@@ -1,20 +1,34 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"logto-email-relay/app"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
+	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
 
 type checkCommand struct {
-	Connect bool   `help:"Sign in at every provider too. No mail is sent."`
-	To      string `default:"ada@example.org" placeholder:"ADDRESS" help:"Whose mails' routes to show."`
+	Connect bool `help:"Sign in at every provider too. No mail is sent."`
+	mailFlags
+}
+
+// mailFlags describe the mails whose way check shows.
+type mailFlags struct {
+	To           string `default:"ada@example.org" placeholder:"ADDRESS" help:"Show the way of mails to this address."`
+	Tenant       string `placeholder:"NAME" help:"Of this tenant, as server.authorization names it."`
+	Type         string `help:"Of this one of Logto's message types; of all otherwise."`
+	Locale       string `help:"For readers of this language, a BCP 47 tag."`
+	Organization string `placeholder:"ID" help:"From this organization."`
+	Application  string `placeholder:"ID" help:"From this application."`
 }
 
 // Run reads everything that serve would read, and shows what it would use.
@@ -23,12 +37,22 @@ func (command checkCommand) Run(s *environment) error {
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}
+	types := templates.Types()
+	if command.Type != "" {
+		if err := knownType(command.Type); err != nil {
+			return err
+		}
+		types = []string{command.Type}
+	}
 	loaded, g, err := s.build()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = g.Close() }()
 	c := loaded.Config
+	if tenants := c.Server.Tenants(); command.Tenant != "" && !slices.Contains(tenants, command.Tenant) {
+		return fmt.Errorf("%w: --tenant: server.authorization has the tenants %s", errUsage, cmp.Or(strings.Join(tenants, ", "), "none"))
+	}
 
 	for _, notice := range loaded.Notices {
 		fmt.Fprintf(s.out, "note: %s\n", notice)
@@ -36,7 +60,7 @@ func (command checkCommand) Run(s *environment) error {
 	for _, warning := range g.Warnings {
 		fmt.Fprintf(s.out, "warning: %s\n", warning)
 	}
-	fmt.Fprintf(s.out, "configuration: %s is fine\n", s.configFile())
+	fmt.Fprintf(s.out, "configuration: %s is fine\n", settings.Printable(s.configFile(), 200))
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
 	var found []app.SignIn
 	if command.Connect {
@@ -56,20 +80,61 @@ func (command checkCommand) Run(s *environment) error {
 		}
 		fmt.Fprintln(s.out)
 	}
-	for _, kind := range g.Catalogue.Types() {
-		route, names := g.Relay.RouteFor(relay.Request{
-			To: to, Type: kind, Payload: templates.Sample(kind, ""),
-		})
-		taken := "no route"
-		if route >= 0 {
-			taken = fmt.Sprintf("routes[%d]", route)
-		}
-		fmt.Fprintf(s.out, "a %s to %s: %s, %s\n", kind, to, taken, strings.Join(names, " then "))
+	fmt.Fprintf(s.out, "\nmails to %s:\n\n", to)
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TYPE\tROUTE\tSENDER\tBRAND\tLANGUAGE\tPROVIDERS")
+	for _, messageType := range types {
+		fmt.Fprintln(table, strings.Join(command.way(g, to, messageType), "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d providers could not send", failed, len(found))
 	}
 	return nil
+}
+
+// way tells what one mail would be sent as and through, column by column.
+func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
+	c, payload := g.Config, g.Catalogue.Sample(messageType, f.Locale)
+	for key, id := range map[string]string{"organization": f.Organization, "application": f.Application} {
+		if id != "" {
+			payload[key] = map[string]any{"id": id}
+		}
+	}
+	index, names := g.Relay.RouteFor(relay.Request{Tenant: f.Tenant, To: to, Type: messageType, Payload: payload})
+	taken, route := "none", relay.Route{}
+	if index >= 0 {
+		taken, route = fmt.Sprintf("routes[%d]", index), c.Routes[index]
+	}
+	brand := c.Branding.SenderName
+	if route.Branding != nil {
+		brand = cmp.Or(route.Branding.SenderName, brand)
+	}
+	own := make(map[string]settings.Mailbox)
+	for _, p := range c.Providers {
+		own[p.Shared().Name] = p.Sender().From
+	}
+	var senders []string
+	for _, name := range names {
+		from := c.Sender.From
+		if !own[name].IsZero() {
+			from = own[name]
+		}
+		if route.Sender != nil && !route.Sender.From.IsZero() {
+			from = route.Sender.From
+		}
+		text := from.Address.Address
+		if name := cmp.Or(from.Name, brand); name != "" {
+			text = settings.Printable(name, 128) + " <" + text + ">"
+		}
+		if !slices.Contains(senders, text) {
+			senders = append(senders, text)
+		}
+	}
+	return []string{messageType, taken, strings.Join(senders, ", then "), cmp.Or(settings.Printable(brand, 64), "-"),
+		g.Catalogue.Locale(messageType, payload), strings.Join(names, ", then ")}
 }
 
 // describe tells the operator how signing in went.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,7 +88,7 @@ func TestCheckConnect(t *testing.T) {
 			[]string{"limited (resend): signs in; this key may only send", "other (http): only a mail can show"}, ""},
 		{"failures", []string{sendgrid("wrong", bad), sendgrid("main", good), hung}, []string{"--connect"}, 1,
 			[]string{"provider 1: wrong (sendgrid): cannot send: configuration: GET: 401: authorization required: check apiKey",
-				"provider 2: main (sendgrid): signs in\n", "provider 3: hung (smtp): cannot send: temporary: greeting", "a SignIn to"},
+				"provider 2: main (sendgrid): signs in\n", "provider 3: hung (smtp): cannot send: temporary: greeting", "TYPE "},
 			"2 of 3 providers could not send"},
 		{"without", []string{sendgrid("wrong", bad), hung}, nil, 0, []string{"provider 1: wrong (sendgrid)\n", "provider 2: hung (smtp)\n"}, ""},
 	} {
@@ -119,6 +120,31 @@ func TestCheckConnect(t *testing.T) {
 	}
 }
 
+func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	text := `{"server": {"authorization": ["Bearer a-token-of-the-test", {"tenant": "eu", "value": "Bearer the-words-of-europe"}]},
+		"sender": {"from": "no-reply@acme.example"}, "providers": [{"type": "inbox", "name": "all"}, {"type": "inbox", "name": "europe"}],
+		"routes": [{"tenants": ["eu"], "providers": ["europe"]}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		arguments []string
+		code      int
+		says      string
+	}{
+		{nil, 0, `SignIn +none .* all, then europe\n`},
+		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[0\] .* europe\n`},
+		{[]string{"--tenant", "us"}, 2, `--tenant: server.authorization has the tenants eu\n`},
+	} {
+		var out bytes.Buffer
+		code := commands.Run(t.Context(), append([]string{"check", "--config", file}, test.arguments...), nil, &out, &out, nil)
+		if code != test.code || !regexp.MustCompile(test.says).MatchString(out.String()) {
+			t.Errorf("%v: exit code %d and\n%s", test.arguments, code, out.String())
+		}
+	}
+}
+
 // lines collects what is logged, for a test to wait for.
 type lines struct {
 	mu   sync.Mutex
@@ -129,6 +155,12 @@ func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // warnings are the messages of the log at that level, by provider.

@@ -1,5 +1,5 @@
 // Package commands is what the program can be told to do, a short file each:
-// serve, check, send, import, schema and healthcheck.
+// serve, check, send, find, import, schema and healthcheck.
 //
 // It parses, calls and prints; what a command does is another package's. Nothing in
 // here decides anything about a mail.
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -32,9 +33,10 @@ type commandLine struct {
 	Config  string           `short:"c" placeholder:"FILE" help:"The configuration: JSON or YAML. Default: $$RELAY_CONFIG, else config.json, config.yaml or config.yml here, else development mode."`
 	Version kong.VersionFlag `help:"Print the version and stop."`
 
-	Serve       serveCommand       `cmd:"" default:"1" help:"Take Logto's webhooks and send the mails (the default)."`
+	Serve       serveCommand       `cmd:"" default:"withargs" help:"Take Logto's webhooks and send the mails (the default)."`
 	Check       checkCommand       `cmd:"" help:"Check the configuration and the templates, and show what would be used; with --connect, sign in at the providers."`
 	Send        sendCommand        `cmd:"" help:"Send a sample mail through the production path."`
+	Find        findCommand        `cmd:"" help:"Tell what was sent to an address and what became of it, from the record of deliveries."`
 	Import      importCommand      `cmd:"" help:"Turn a connector of Logto's, its email templates or LoopBack's data sources into our files."`
 	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of the configuration."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the running relay whether it is alive (for container health checks)."`
@@ -147,8 +149,11 @@ func (s *environment) load() (config.Loaded, error) {
 	}
 	loaded, err := config.Load(file, s.env)
 	var wrong *config.Error
-	if err != nil && !errors.As(err, &wrong) {
-		return loaded, fmt.Errorf("%w: %w", errUsage, err) // there is no such file
+	if err != nil && !errors.As(err, &wrong) { // there is no such file
+		err = fmt.Errorf("%w: %w", errUsage, err)
+		if s.file == "" {
+			err = fmt.Errorf("%w (RELAY_CONFIG names it)", err)
+		}
 	}
 	return loaded, err
 }
@@ -159,7 +164,7 @@ func (s *environment) build() (config.Loaded, *app.Graph, error) {
 	if err != nil {
 		return loaded, nil, err
 	}
-	g, err := app.Build(loaded.Config, nil, nil)
+	g, err := app.Build(loaded.Config, nil, nil, nil, slog.New(slog.NewTextHandler(s.errOut, nil)))
 	return loaded, g, err
 }
 
@@ -170,9 +175,13 @@ func (s *environment) runtimeDirectory() string {
 	return directory
 }
 
+// unreleased is the version of a build that nothing else is known of, such as one
+// without .git beside it.
+const unreleased = "v0.1.0-unreleased"
+
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
 		return info.Main.Version
 	}
-	return "(devel)"
+	return unreleased
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,7 +21,7 @@ import (
 )
 
 // anyVariable answers for every environment variable of an example.
-func anyVariable(string) (string, bool) { return "a-value-of-the-test", true }
+func anyVariable(name string) (string, bool) { return "a-value-of-the-test-" + name, true }
 
 func read(t *testing.T, file string) string {
 	t.Helper()
@@ -117,6 +118,41 @@ func TestTheImportsInTheDocumentsWork(t *testing.T) {
 	for _, example := range found {
 		i := runImport(t, example[1])
 		i.expect(t, exitOK, example[2], map[string]string{})
+	}
+}
+
+// People who read a sentence at the sign-in page find it in the page about Logto.
+func TestEverySentenceIsExplained(t *testing.T) {
+	var english struct{ Failures map[string]any }
+	if err := json.Unmarshal([]byte(read(t, "templates/locales/en.json")), &english); err != nil || len(english.Failures) == 0 {
+		t.Fatal(err)
+	}
+	wanted, explained := make(map[string][]string), make(map[string][]string) // by reason
+	for reason, text := range english.Failures {
+		if forms, isPlural := text.(map[string]any); isPlural {
+			text = forms["other"]
+		}
+		switch reason { // those that say more than the sentence of the reason
+		case "wait_minutes", "wait_hours":
+			reason = "rate_limited"
+		case "did_you_mean":
+			reason = "recipient_refused"
+		}
+		wanted[reason] = append(wanted[reason], text.(string))
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (.+) \\| .+ \\| (`.+`) \\|$").FindAllStringSubmatch(read(t, "docs/logto.md"), -1) {
+		for reason := range strings.FieldsSeq(row[2]) {
+			reason = strings.Trim(reason, "`")
+			explained[reason] = append(explained[reason], row[1])
+		}
+	}
+	for _, sentences := range []map[string][]string{wanted, explained} {
+		for _, list := range sentences {
+			slices.Sort(list)
+		}
+	}
+	if !maps.EqualFunc(explained, wanted, slices.Equal) {
+		t.Errorf("docs/logto.md explains %q, and there is %q", explained, wanted)
 	}
 }
 
@@ -277,8 +313,11 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 	if shared := c.Providers[0].Shared(); shared.Name != "mailpit" || shared.Type != "smtp" {
 		t.Errorf("the relay sends through %s (%s)", shared.Name, shared.Type)
 	}
-	if _, isSet := relay.Environment["RELAY_TOKEN"]; !isSet {
-		t.Error("the relay's token is not set")
+	if token := relay.Environment["RELAY_TOKEN"]; !strings.HasPrefix(token, "${RELAY_TOKEN:?") {
+		t.Errorf("the relay's token is %s, which others know", token)
+	}
+	if file := relay.Environment["RELAY_CONFIG"] + ":ro"; file != target {
+		t.Errorf("the relay reads %s and not %s", file, target)
 	}
 }
 
@@ -286,7 +325,8 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 func TestTheDockerfileFitsTheProgram(t *testing.T) {
 	dockerfile := read(t, "Dockerfile")
 	for _, want := range []string{"FROM scratch", "CGO_ENABLED=0", "USER 65532", "ca-certificates.crt",
-		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay"} {
+		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay",
+		"ENV RELAY_CONFIG=/etc/logto-email-relay/config.json"} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}

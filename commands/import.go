@@ -3,17 +3,22 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"logto-email-relay/app"
+	"logto-email-relay/config"
 	"logto-email-relay/importer"
+	"logto-email-relay/settings"
 )
 
 type importCommand struct {
-	File   string `arg:"" placeholder:"FILE" help:"The JSON of a connector from Logto's console, the answer of Logto's GET /api/email-templates, or LoopBack's datasources.json."`
+	File   string `arg:"" placeholder:"FILE" help:"The JSON of a connector from Logto's console, the answer of Logto's GET /api/connectors or GET /api/email-templates, or LoopBack's datasources.json."`
 	Dir    string `default:"templates" placeholder:"DIR" help:"Where templates are written: <locale>/<Type>.html or .txt."`
 	Locale string `default:"en" help:"The language of a connector's templates, which Logto keeps without one."`
 }
@@ -22,23 +27,25 @@ type importCommand struct {
 // printed, and into templates, which are written. What was done and what could
 // not be carried over goes to standard error.
 func (cmd importCommand) Run(s *environment) error {
-	text, err := os.ReadFile(cmd.File)
+	const largest = 16 << 20 // nine templates in twenty languages, and more
+	name := settings.Printable(cmd.File, 200)
+	text, err := config.ReadFile(cmd.File, largest)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return fmt.Errorf("%w: cannot read %s: %w", errUsage, name, err)
 	}
 	imported, err := importer.Import(text, cmd.Dir, cmd.Locale)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errUsage, cmd.File, err)
+		return fmt.Errorf("%w: %s: %w", errUsage, name, err)
 	}
 	written, err := cmd.write(imported.Files)
 	for _, file := range written {
-		fmt.Fprintf(s.errOut, "wrote %s\n", file)
+		fmt.Fprintf(s.errOut, "wrote %s\n", settings.Printable(filepath.Join(cmd.Dir, filepath.FromSlash(file)), 200))
 	}
 	notes := imported.Notes
 	if err == nil {
 		// Everything together, and beside what the directory held before.
 		var g *app.Graph
-		if g, err = app.Build(imported.Config, nil, nil); err == nil {
+		if g, err = app.Build(imported.Config, nil, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
 			notes = append(notes, g.Warnings...)
 			err = g.Close()
 		}
@@ -49,8 +56,8 @@ func (cmd importCommand) Run(s *environment) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range imported.Secrets {
-		fmt.Fprintf(s.errOut, "note: set %s in the environment; its value stands in %s\n", name, cmd.File)
+	for _, variable := range imported.Secrets {
+		fmt.Fprintf(s.errOut, "note: set %s in the environment; its value stands in %s\n", variable, name)
 	}
 	if _, err := s.out.Write(imported.Snippet); err != nil {
 		return err
@@ -62,19 +69,30 @@ func (cmd importCommand) Run(s *environment) error {
 }
 
 // write writes the templates, unless a file is there already that says something
-// else.
+// else. Nothing outside of the directory is read or written, and no link in it is
+// followed.
 func (cmd importCommand) write(files []importer.File) (written []string, err error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	if err := os.MkdirAll(cmd.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(cmd.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
 	var missing []importer.File
 	var different []string
 	for _, file := range files {
-		path := filepath.Join(cmd.Dir, filepath.FromSlash(file.Path))
-		switch present, err := os.ReadFile(path); {
+		switch same, err := holds(root, file); {
 		case errors.Is(err, fs.ErrNotExist):
-			missing = append(missing, importer.File{Path: path, Content: file.Content})
+			missing = append(missing, file)
 		case err != nil:
 			return nil, err
-		case string(present) != file.Content:
-			different = append(different, path)
+		case !same:
+			different = append(different, settings.Printable(filepath.Join(cmd.Dir, filepath.FromSlash(file.Path)), 200))
 		}
 	}
 	if len(different) > 0 {
@@ -82,13 +100,41 @@ func (cmd importCommand) write(files []importer.File) (written []string, err err
 			strings.Join(different, ", "))
 	}
 	for _, file := range missing {
-		if err := os.MkdirAll(filepath.Dir(file.Path), 0o755); err != nil {
+		if err := root.MkdirAll(path.Dir(file.Path), 0o755); err != nil {
 			return written, err
 		}
-		if err := os.WriteFile(file.Path, []byte(file.Content), 0o644); err != nil {
+		if err := create(root, file); err != nil {
 			return written, err
 		}
 		written = append(written, file.Path)
 	}
 	return written, nil
+}
+
+// holds tells whether a file is there that says the same.
+func holds(root *os.Root, file importer.File) (bool, error) {
+	for _, name := range []string{path.Dir(file.Path), file.Path} {
+		info, err := root.Lstat(name)
+		if err != nil {
+			return false, err
+		}
+		if info.IsDir() != (name != file.Path) || !info.IsDir() && !info.Mode().IsRegular() {
+			return false, fmt.Errorf("nothing was written, because %s is a link or another special file", filepath.Join(root.Name(), name))
+		}
+		if !info.IsDir() && info.Size() != int64(len(file.Content)) {
+			return false, nil
+		}
+	}
+	present, err := root.ReadFile(file.Path)
+	return string(present) == file.Content, err
+}
+
+// create writes a file that is not there yet.
+func create(root *os.Root, file importer.File) error {
+	created, err := root.OpenFile(file.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(created, file.Content)
+	return errors.Join(err, created.Close())
 }

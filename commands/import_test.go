@@ -2,8 +2,10 @@ package commands
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -148,5 +150,55 @@ func TestImportOfSomethingElse(t *testing.T) {
 	var out, errOut strings.Builder
 	if code := Run(t.Context(), []string{"import", filepath.Join(t.TempDir(), "missing.json")}, nil, &out, &errOut, nil); code != exitConfiguration {
 		t.Errorf("exit code %d for a missing file: %s", code, errOut.String())
+	}
+}
+
+// Nothing is read or written outside of the directory, whatever links are in it.
+func TestImportFollowsNoLinks(t *testing.T) {
+	const connector = `[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "s", "content": "{{code}}"}}]`
+	for name, link := range map[string]func(directory, outside string) error{
+		"the language": func(directory, outside string) error { return os.Symlink(outside, filepath.Join(directory, "en")) },
+		"another language": func(directory, _ string) error {
+			return errors.Join(os.Mkdir(filepath.Join(directory, "de"), 0o700), os.Symlink("de", filepath.Join(directory, "en")))
+		},
+		"the file": func(directory, outside string) error {
+			return errors.Join(os.Mkdir(filepath.Join(directory, "en"), 0o700),
+				os.Symlink(filepath.Join(outside, "x.html"), filepath.Join(directory, "en", "SignIn.html")))
+		},
+		"a pipe": func(directory, _ string) error {
+			return errors.Join(os.Mkdir(filepath.Join(directory, "en"), 0o700),
+				exec.Command("mkfifo", filepath.Join(directory, "en", "SignIn.html")).Run())
+		},
+	} {
+		i := imported{directory: t.TempDir(), input: filepath.Join(t.TempDir(), "input.json")}
+		outside := t.TempDir()
+		if err := errors.Join(os.WriteFile(i.input, []byte(connector), 0o600), link(i.directory, outside)); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		code := Run(t.Context(), []string{"import", i.input, "--dir", i.directory}, nil, &out, &out, nil)
+		if code != exitFailed || !strings.Contains(out.String(), "nothing was written, because") {
+			t.Errorf("%s: exit code %d\n%s", name, code, out.String())
+		}
+		for _, directory := range []string{outside, filepath.Join(i.directory, "de")} {
+			if entries, _ := os.ReadDir(directory); len(entries) > 0 {
+				t.Errorf("%s: %v was written", name, entries)
+			}
+		}
+	}
+}
+
+// What cannot be a file to import is not read for ever, and its name is printable.
+func TestImportReadsFilesOnly(t *testing.T) {
+	large := filepath.Join(t.TempDir(), "large\x1b[2J.json")
+	if err := errors.Join(os.WriteFile(large, nil, 0o600), os.Truncate(large, 17<<20)); err != nil {
+		t.Fatal(err)
+	}
+	for file, says := range map[string]string{"/dev/zero": "not a regular file", large: "larger than 16384 KiB", large + "x": "no such file"} {
+		var out strings.Builder
+		if code := Run(t.Context(), []string{"import", file}, nil, &out, &out, nil); code != exitConfiguration ||
+			!strings.Contains(out.String(), says) || strings.Contains(out.String(), "\x1b") {
+			t.Errorf("exit code %d: %q", code, out.String())
+		}
 	}
 }

@@ -4,11 +4,26 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
+	"logto-email-relay/settings"
+	"logto-email-relay/templates"
 )
+
+// knownType refuses what is no message type of Logto's.
+func knownType(written string) error {
+	if slices.Contains(templates.Types(), written) {
+		return nil
+	}
+	if near := settings.Nearest(written, templates.Types()); near != "" {
+		return fmt.Errorf("%w: --type: Logto has no message type %q, did you mean %s?", errUsage, written, near)
+	}
+	return fmt.Errorf("%w: --type: Logto has no message type %q; it has %s", errUsage, written, strings.Join(templates.Types(), ", "))
+}
 
 type sendCommand struct {
 	To     string `required:"" placeholder:"ADDRESS" help:"Who gets the mail."`
@@ -22,6 +37,9 @@ func (cmd sendCommand) Run(s *environment) error {
 	to, err := mail.ParseRecipient(cmd.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
+	}
+	if err := knownType(cmd.Type); err != nil {
+		return err
 	}
 	loaded, g, err := s.build()
 	if err != nil {

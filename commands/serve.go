@@ -1,20 +1,35 @@
 package commands
 
 import (
+	"cmp"
 	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os/signal"
+	"syscall"
 
 	"logto-email-relay/app"
 	"logto-email-relay/config"
+	"logto-email-relay/settings"
 )
 
-type serveCommand struct{}
+type serveCommand struct {
+	Listen string `placeholder:"ADDRESS" help:"Development mode: where webhooks come in, 127.0.0.1:8080 by default."`
+	Admin  string `placeholder:"ADDRESS" help:"Development mode: where the pages are, 127.0.0.1:9090 by default. Loopback only."`
+}
 
 // Run serves until the context ends, and then stops cleanly. Without a
 // configuration that is development mode.
-func (serveCommand) Run(s *environment) error {
+func (cmd serveCommand) Run(s *environment) error {
 	if _, chosen := s.env("GOGC"); !chosen {
 		app.TuneGarbageCollector()
 	}
+	if _, chosen := s.env("GOMEMLIMIT"); !chosen {
+		app.LimitMemory("/")
+	}
+	// A reader of the log that dies must not take the process with it.
+	signal.Ignore(syscall.SIGPIPE)
 	o := app.Options{
 		Load:             s.load,
 		Hangups:          s.hangups,
@@ -23,11 +38,41 @@ func (serveCommand) Run(s *environment) error {
 		RuntimeDirectory: s.runtimeDirectory(),
 		Listening:        func(string, string) {},
 	}
+	advice := "write another port into server.address or admin.address"
 	if s.configFile() == "" {
 		token := rand.Text()
-		o.Development = "Bearer " + token
-		o.Load = func() (config.Loaded, error) { return config.Loaded{Config: config.Development(token)}, nil }
-		o.Listening = func(public, admin string) { welcome(s.out, public, admin, o.Development) }
+		development, err := cmd.development(token)
+		if err != nil {
+			return err
+		}
+		o.Load = func() (config.Loaded, error) { return config.Loaded{Config: development}, nil }
+		o.Listening = func(public, admin string) { welcome(s.out, public, admin, "Bearer "+token) }
+		advice = "choose other ports, such as: logto-email-relay --listen 127.0.0.1:8081 --admin 127.0.0.1:9091"
+	} else if cmd.Listen+cmd.Admin != "" {
+		return fmt.Errorf("%w: --listen and --admin are for development mode; write server.address and admin.address into %s",
+			errUsage, settings.Printable(s.configFile(), 200))
 	}
-	return app.Run(s.ctx, o)
+	err := app.Run(s.ctx, o)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: stop the other program, or %s", err, advice)
+	}
+	return err
+}
+
+// development is the configuration of development mode. Its pages show every mail,
+// so that only this machine may see them.
+func (cmd serveCommand) development(token string) (*config.Config, error) {
+	c := config.Development(token)
+	c.Server.Address = cmp.Or(cmd.Listen, c.Server.Address)
+	c.Admin.Address = cmp.Or(cmd.Admin, c.Admin.Address)
+	for flag, address := range map[string]string{"listen": c.Server.Address, "admin": c.Admin.Address} {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --%s: write a host and a port, such as 127.0.0.1:8081", errUsage, flag)
+		}
+		if flag == "admin" && !settings.IsLoopback(host) {
+			return nil, fmt.Errorf("%w: --admin: write an address of this machine alone, such as 127.0.0.1:9091", errUsage)
+		}
+	}
+	return c, nil
 }

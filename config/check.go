@@ -2,18 +2,21 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"reflect"
 	"slices"
 	"strings"
 
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
+	"logto-email-relay/templates"
 )
 
 // check applies every rule to a configuration that was laid over its defaults.
 func (d *decoder) check(c *Config) {
 	d.checkRules(c)
 	d.checkStruct(reflect.ValueOf(c).Elem(), "")
+	d.checkListeners(c)
 	d.checkProviders(c)
 	d.checkRoutes(c)
 	d.checkSenders(c)
@@ -29,13 +32,23 @@ func (d *decoder) complain(path, text string) {
 		}
 	}
 	for _, secret := range d.secrets {
-		const telling = 4
+		const telling = 8
 		if len(secret) >= telling {
 			text = strings.ReplaceAll(text, secret, "…")
 		}
 	}
 	const longest = 300
-	d.problems = append(d.problems, Problem{Position: d.locate(path).in(d.file), Key: path, Text: printable(text, longest)})
+	d.problems = append(d.problems, Problem{Position: d.locate(path).in(d.file), Key: path, Text: settings.Printable(text, longest)})
+}
+
+// settledIn tells whether a problem with a key that begins so was reported.
+func (d *decoder) settledIn(path string) bool {
+	for settled := range d.settled {
+		if strings.HasPrefix(settled, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // locate returns where a key's value stands; for a key that is not in the file
@@ -74,7 +87,11 @@ func (d *decoder) checkStruct(v reflect.Value, path string) {
 				if problem.Key != "" {
 					key = join(path, problem.Key)
 				}
-				d.complain(key, problem.Text)
+				if problem.Warning {
+					d.notice(d.locate(key), key, problem.Text)
+				} else {
+					d.complain(key, problem.Text)
+				}
 			}
 		}
 		for _, f := range fieldsOf(v.Type()) {
@@ -82,6 +99,17 @@ func (d *decoder) checkStruct(v reflect.Value, path string) {
 		}
 	}
 }
+
+// checkListeners wants a port for each of the two.
+func (d *decoder) checkListeners(c *Config) {
+	host, port, _ := net.SplitHostPort(c.Server.Address)
+	adminHost, adminPort, err := net.SplitHostPort(c.Admin.Address)
+	if err == nil && port == adminPort && port != "0" && (host == adminHost || isEverywhere(host) || isEverywhere(adminHost)) {
+		d.complain("admin.address", "this is the port of server.address; write another one, such as \"127.0.0.1:9090\"")
+	}
+}
+
+func isEverywhere(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
 
 // checkProviders wants at least one provider, and names that tell them apart.
 func (d *decoder) checkProviders(c *Config) {
@@ -101,15 +129,42 @@ func (d *decoder) checkProviders(c *Config) {
 	}
 }
 
-// checkRoutes wants routes to name providers that there are.
+// checkRoutes wants routes to name message types, providers and tenants that there
+// are, and every route to be reached.
 func (d *decoder) checkRoutes(c *Config) {
 	for i, route := range c.Routes {
+		if i+1 < len(c.Routes) && matchesAll(route) && !d.settledIn(fmt.Sprintf("routes[%d].", i)) {
+			d.complain(fmt.Sprintf("routes[%d]", i), "this takes every mail, so that no route below it is ever used; "+
+				"put it last, or add a condition such as domains")
+		}
+		for j, name := range route.Types {
+			if name != "" && !slices.Contains(templates.Types(), name) {
+				d.complain(fmt.Sprintf("routes[%d].types[%d]", i, j), "Logto has no message type of this name"+hint(name, templates.Types()))
+			}
+		}
 		for j, name := range route.Providers {
 			if name != "" && !slices.Contains(d.names, name) {
 				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has this name"+hint(name, d.names))
 			}
 		}
+		tenants := c.Server.Tenants()
+		for j, name := range route.Tenants {
+			if name != "" && !slices.Contains(tenants, name) && !d.isWrongBelow("server.authorization") {
+				d.complain(fmt.Sprintf("routes[%d].tenants[%d]", i, j), "no entry of server.authorization has this tenant"+hint(name, tenants))
+			}
+		}
 	}
+}
+
+// isWrongBelow tells whether a problem was reported for a key or for anything in its
+// value.
+func (d *decoder) isWrongBelow(path string) bool {
+	for settled := range d.settled {
+		if strings.HasPrefix(settled, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkSenders wants somebody for every mail to come from: the route's sender,
@@ -143,5 +198,5 @@ func sendsWithoutRouteSender(routes []relay.Route, provider string) bool {
 }
 
 func matchesAll(r relay.Route) bool {
-	return len(r.Domains)+len(r.Types)+len(r.Applications)+len(r.Organizations)+len(r.Locales) == 0
+	return len(r.Tenants)+len(r.Domains)+len(r.Types)+len(r.Applications)+len(r.Organizations)+len(r.Locales) == 0
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -20,6 +21,12 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"no provider at all", file("providers", `[]`), "providers", "add at least one provider"},
 		{"unknown provider in a route", file("providers", two, "routes", `[{"providers": ["two", "ome"]}]`),
 			"routes[0].providers[1]", `did you mean "one"?`},
+		{"unknown tenant in a route", file("server", `{"authorization": [{"tenant": "europe", "value": "Bearer 0123456789abcdef"}]}`,
+			"routes", `[{"tenants": ["europ"]}]`), "routes[0].tenants[0]", `did you mean "europe"?`},
+		{"a broken token keeps its tenant", file("server", `{"authorization": ["Bearer 0123456789abcdef", {"tenant": "eu", "valu": "Bearer of-eu-it-is"}]}`,
+			"routes", `[{"tenants": ["eu"]}]`), "server.authorization[1]", `write a text, or an object`},
+		{"two tenants with one token", file("server", `{"authorization": [{"tenant": "a", "value": "Bearer 0123456789abcdef"},
+			{"tenant": "b", "value": "Bearer 0123456789abcdef"}]}`), "server.authorization[1]", "give each a value of its own"},
 		{"a broken provider keeps its name", file("providers", `[{"type": "smpt", "name": "main"}]`, "routes", `[{"providers": ["main"]}]`),
 			"providers[0].type", "did you mean"},
 		{"no sender", file("sender", ""), "providers[0]", "set sender.from"},
@@ -28,7 +35,30 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"one provider without sender", file("sender", "", "providers", `[
 			{"type": "smtp", "host": "a.example", "name": "one"},
 			{"type": "smtp", "host": "a.example", "name": "two", "fromEmail": "a@b.example"}]`), "providers[0]", "set sender.from"},
-		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization", "shorter than 8"},
+		{"short authorization", file("server", `{"authorization": ["secret"]}`), "server.authorization[0]", "shorter than 16"},
+		{"a word", file("server", `{"authorization": ["token"]}`), "server.authorization[0]", "openssl rand -hex 32"},
+		{"a letter", file("server", `{"authorization": ["Bearer 0123456789abcdef", "Bearer x"]}`), "server.authorization[1]", "shorter than 16"},
+		{"one letter again and again", file("server", `{"authorization": ["Bearer xxxxxxxxxxxxxxxxxxxxxxxx"]}`), "server.authorization[0]", "can be guessed"},
+		{"a word again and again", file("server", `{"authorization": ["Bearer tokentokentokentoken"]}`), "server.authorization[0]", "can be guessed"},
+		{"to be changed", file("server", `{"authorization": ["Bearer Change-Me-to-something-long"]}`), "server.authorization[0]", "can be guessed"},
+		{"common words", file("server", `{"authorization": ["Bearer my-secret-token-1"]}`), "server.authorization[0]", "can be guessed"},
+		{"a line break within", file("server", `{"authorization": ["Bearer 0123456789\n0123456789"]}`), "server.authorization[0]", "a line break"},
+		{"letters beyond ASCII", file("server", `{"authorization": ["Bearer 0123456789äöü0123456789"]}`), "server.authorization[0]", "cannot be sent"},
+		{"a timeout beyond Logto's", file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "10s"}`), "server.timeout", `"9s"`},
+		{"one port", file("server", `{"authorization": ["Bearer 0123456789abcdef"], "address": ":9090"}`), "admin.address", "the port of server.address"},
+		{"one port everywhere", file("admin", `{"address": "127.0.0.1:8080"}`), "admin.address", "the port of server.address"},
+		{"a route for all", file("routes", `[{"providers": ["smtp"]}, {"domains": ["qq.com"]}]`), "routes[0]", "put it last"},
+		{"an unknown type", file("routes", `[{"types": ["SignIn", "Signin"]}]`), "routes[0].types[1]", `did you mean "SignIn"?`},
+		{"a typo in a route", file("routes", `[{"domain": ["qq.com"]}, {}]`), "routes[0].domain", `did you mean "domains"?`},
+		{"a variable without braces", file("server", `{"authorization": ["Bearer $RELAY_TOKEN"]}`), "server.authorization[0]", "write ${RELAY_TOKEN}, in braces"},
+		{"a variable that is set", file("providers", `[{"type": "sendgrid", "apiKey": "$key"}]`), "providers[0].apiKey", "write ${key}, in braces"},
+		{"a variable in a body", file("providers", `[{"type": "http", "url": "https://a.example", "body": {"to": "{{to}}", "text": "{{text}}", "key": "$KEY"}}]`),
+			"providers[0].body.key", "write ${KEY}, in braces"},
+		{"curly quotes", file("providers", `[{"type": "sendgrid", "apiKey": "“0123456789abcdef”"}]`), "providers[0].apiKey", "curly quotes"},
+		{"curly quotes, no secret", file("log", `{"level": "‘info’"}`), "log.level", "curly quotes"},
+		{"a name with a comma", file("sender", `{"from": "Acme, Inc. <a@acme.example>"}`), "sender.from", "put the name in quotes"},
+		{"a long sender", file("sender", `{"from": "`+strings.Repeat("Acme ", 300)+`<a@acme.example>"}`), "sender.from", "at most 128 characters"},
+		{"a sender beyond ASCII", file("sender", `{"from": "grüße@acme.example"}`), "sender.from", "ASCII"},
 		{"open admin", file("admin", `{"address": ":9090"}`), "admin.token", "set a token"},
 		{"a typo is told once", file("providers", `[{"type": "mailgun", "domian": "mg.acme.example", "apiKey": "0123456789"}]`),
 			"providers[0].domian", `did you mean "domain"?`},
@@ -40,10 +70,16 @@ func TestRulesBetweenSections(t *testing.T) {
 		"a sender of its own": file("sender", "", "providers", `[{"type": "smtp", "host": "a.example", "fromEmail": "a@b.example"}]`),
 		"a sender of every route": file("sender", "", "providers", two, "routes", `[
 			{"domains": ["a.example"], "sender": {"from": "a@b.example"}}, {"sender": {"from": "c@d.example"}}]`),
+		"two ports":                  file("server", `{"authorization": ["Bearer 0123456789abcdef"], "address": "127.0.0.1:0"}`, "admin", `{"address": "127.0.0.1:0"}`),
+		"two addresses":              file("server", `{"authorization": ["Bearer 0123456789abcdef"], "address": "127.0.0.2:9090"}`),
+		"nine seconds":               file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "9s"}`),
+		"dollars in a password":      file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "$unset"}}]`),
+		"a name in quotes":           file("sender", `{"from": "\"Acme, Inc.\" <a@acme.example>"}`),
+		"curly quotes within":        file("branding", `{"senderName": "Acme “X” Inc."}`),
 		"an inbox":                   file("sender", "", "providers", `[{"type": "inbox"}]`),
 		"a route without conditions": file("routes", `[{"providers": ["smtp"]}]`),
 	} {
-		if _, err := Parse("config.json", []byte(text), nil); err != nil {
+		if _, err := Parse("config.json", []byte(text), variables()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -103,7 +139,8 @@ func TestRules(t *testing.T) {
 		"urlscheme":       {[]string{"https", "com.acme.app", "web+x"}, []string{"", "HTTPS", "https:", "javascript", "data", "1a"}},
 		"hostpattern": {[]string{"qq.com", "*.acme.example", "localhost", "xn--mller-kva.example", "192.0.2.1"},
 			[]string{"", "*", "*.", "a..b", "https://a", "a.example:80", "*.*.a", "-a.example", "müller.example", "a/b"}},
-		"rate": {[]string{"10/10m", "1/1h30m", "60/1d"}, []string{"", "10", "10/", "0/1m", "10/0s", "10/10", "-1/1m", "a/1m"}},
+		"recipient": {[]string{"ada@acme.example", "o'neil+1@acme.example", "acme.example", "*.acme.example"},
+			[]string{"", "*", "*@acme.example", "ada@*.acme.example", "@acme.example", "Ada <ada@acme.example>", "a@b@c"}},
 	} {
 		for _, text := range texts.good {
 			if v.Var(text, rule) != nil {
@@ -127,6 +164,21 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := settings.Nearest(written, words); got != want {
 			t.Errorf("%.20q: got %q, want %q", written, got, want)
+		}
+	}
+}
+
+// What works and is probably not meant is told, and nothing keeps the relay from starting.
+func TestWarnings(t *testing.T) {
+	for key, text := range map[string]string{
+		"routes[0].branding.appLogoDark is an SVG":   file("routes", `[{"domains": ["a.example"], "branding": {"appLogoDark": "https://acme.example/dark.svg"}}]`),
+		"branding.appLogo is an SVG":                 file("branding", `{"appLogo": "https://acme.example/Logo.SVG?v=2"}`),
+		"admin.token begins or ends with a blank":    file("admin", `{"token": "0123456789 "}`),
+		"providers[0].auth.pass begins or ends with": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),
+	} {
+		loaded, err := Parse("config.json", []byte(text), variables("PASS", "never-print-this\n"))
+		if told := fmt.Sprint(loaded.Notices); err != nil || len(loaded.Notices) != 1 || !strings.Contains(told, key) || strings.Contains(told, "never-print") {
+			t.Errorf("%s: got %v, %s", key, err, told)
 		}
 	}
 }

@@ -16,10 +16,13 @@
 package config
 
 import (
+	"slices"
+
 	"logto-email-relay/deliveries"
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/recipients"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -36,12 +39,16 @@ type Config struct {
 	Branding  templates.Branding `json:"branding"`
 	Templates templates.Settings `json:"templates"`
 	// Providers are in order of failover. Every one has a name of its own.
-	Providers  []providers.Settings `json:"providers" validate:"dive"`
-	Routes     []relay.Route        `json:"routes" validate:"dive"`
-	Limits     limits.Settings      `json:"limits"`
-	Deliveries deliveries.Settings  `json:"deliveries"`
+	Providers []providers.Settings `json:"providers" validate:"dive"`
+	// Routes are tried from first to last; the first one whose conditions all hold
+	// decides.
+	Routes     []relay.Route       `json:"routes" validate:"dive"`
+	Recipients recipients.Settings `json:"recipients"`
+	Limits     limits.Settings     `json:"limits"`
+	Deliveries deliveries.Settings `json:"deliveries"`
 	// Uncertain says what becomes of a mail that a provider took without
-	// answering: Resend or Fail.
+	// answering: "resend" offers it to the next provider, once and unchanged, "fail"
+	// answers an error.
 	Uncertain string `json:"uncertain" validate:"oneof=resend fail"`
 	Log       Log    `json:"log"`
 }
@@ -68,6 +75,7 @@ func defaults() *Config {
 		Server:     defaultServer(),
 		Admin:      defaultAdmin(),
 		Templates:  templates.DefaultSettings(),
+		Limits:     limits.DefaultSettings(),
 		Deliveries: deliveries.DefaultSettings(),
 		Uncertain:  Resend,
 		Log:        Log{Level: "info", Format: "json"},
@@ -78,14 +86,20 @@ func defaults() *Config {
 // nobody has to own its sender's address.
 const inboxType = "inbox"
 
+// OnlyInbox tells that no mail leaves this process.
+func (c *Config) OnlyInbox() bool {
+	return !slices.ContainsFunc(c.Providers, func(p providers.Settings) bool { return p.Shared().Type != inboxType })
+}
+
 // Development is the configuration of a relay that was started without any: it
-// listens on the loopback interface only, keeps every mail in its inbox, and
-// takes webhooks that bear the token.
+// listens on the loopback interface only, keeps every mail in its inbox and the
+// record in memory, and takes webhooks that bear the token.
 func Development(token string) *Config {
 	c := defaults()
 	c.Server.Address = "127.0.0.1:8080"
-	c.Server.Authorization = []settings.Secret{settings.NewSecret("Bearer " + token)}
+	c.Server.Authorization = []settings.Token{{Secret: settings.NewSecret("Bearer " + token)}}
 	c.Sender.From = settings.Mailbox{Address: mail.Address{Name: "Logto Email Relay", Address: "no-reply@example.com"}}
+	c.Deliveries.Database = settings.NewSecret(deliveries.InMemory)
 	c.Log.Format = "text"
 	for _, kind := range providers.Types() {
 		if kind.Name == inboxType {

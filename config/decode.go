@@ -5,10 +5,13 @@ import (
 	"encoding"
 	"fmt"
 	"math"
+	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"logto-email-relay/providers"
 	"logto-email-relay/settings"
@@ -40,6 +43,7 @@ type keyed struct{ key, value place }
 // included.
 type field struct {
 	key      string
+	name     string // that of the field in Go, with its package and struct
 	index    []int
 	kind     reflect.Type
 	validate string
@@ -60,7 +64,7 @@ func fieldsOf(t reflect.Type) []field {
 				fields = append(fields, inner)
 			}
 		case f.IsExported() && key != "" && key != "-":
-			fields = append(fields, field{key, []int{i}, f.Type,
+			fields = append(fields, field{key, path.Base(t.PkgPath()) + "." + t.Name() + "." + f.Name, []int{i}, f.Type,
 				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future"), f.Tag.Get("file")})
 		}
 	}
@@ -86,6 +90,11 @@ func join(path, key string) string {
 func (d *decoder) problem(at place, path, text string) {
 	d.problems = append(d.problems, Problem{Position: at.in(d.file), Key: path, Text: text})
 	d.settled[path] = true
+}
+
+// notice tells what the operator need not change.
+func (d *decoder) notice(at place, path, text string) {
+	d.notices = append(d.notices, Notice{at.in(d.file), settings.Printable(path, longestName) + " " + text})
 }
 
 // wrongType says what belongs to a key in place of what is there.
@@ -117,7 +126,7 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 	}
 	switch target := v.Addr().Interface().(type) {
 	case settings.Unmarshaler:
-		if !formOf(t).secret {
+		if own, known := forms[t]; known && !own.secret {
 			n.walk(func(value *node) { value.public = true })
 		}
 		if d.expand(n, path) {
@@ -145,7 +154,11 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 		}
 	default:
 		n.public = true
-		if d.expand(n, path) && !setScalar(n, v) {
+		switch text, _ := n.scalar.(string); {
+		case !d.expand(n, path):
+		case curly(text):
+			d.problem(n.from, path, straight)
+		case !setScalar(n, v):
 			d.wrongType(n, path, t)
 		}
 	}
@@ -165,13 +178,17 @@ func (d *decoder) expand(n *node, path string) bool {
 		good = d.expand(item, fmt.Sprintf("%s[%d]", path, i)) && good
 	}
 	for _, m := range n.members {
-		good = d.expand(m.value, join(path, printable(m.key, 64))) && good
+		good = d.expand(m.value, join(path, shownKey(m.key))) && good
 	}
 	written, isText := n.scalar.(string)
+	if isText && mayHoldKey(written) {
+		n.public = false
+	}
+	if name := variable.FindStringSubmatch(written); name != nil && d.means(name[1]) {
+		d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
+		return false
+	}
 	if !isText || !strings.Contains(written, "${") {
-		if strings.Contains(written, "://") && strings.Contains(written, "@") {
-			n.public = false
-		}
 		return good
 	}
 	text, first, err := d.environment.expand(written)
@@ -186,6 +203,37 @@ func (d *decoder) expand(n *node, path string) bool {
 	return good
 }
 
+var (
+	// variable is a text that a shell would replace. The values of variables and
+	// files are not looked at, so that a password may look like this there.
+	variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
+	// harmlessURL has nothing but a scheme, a host and a port.
+	harmlessURL = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]*/?$`)
+	keyLike     = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
+)
+
+// means tells whether a name after a dollar sign is that of a variable, by its
+// letters or because there is one.
+func (d *decoder) means(name string) bool {
+	_, set := d.environment.lookup(name)
+	return set || name == strings.ToUpper(name)
+}
+
+// mayHoldKey tells whether a text of a setting that is no secret looks like one all
+// the same: services have keys in their URLs, and people paste into the wrong line.
+func mayHoldKey(text string) bool {
+	return strings.Contains(text, "://") && !harmlessURL.MatchString(text) ||
+		keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
+}
+
+// shownKey is a key of the file as a problem tells it.
+func shownKey(key string) string {
+	if mayHoldKey(key) {
+		return "…"
+	}
+	return settings.Printable(key, 64)
+}
+
 // refused reports the error that a setting has with its value. An error may
 // quote the value, so that of an expanded one is replaced.
 func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
@@ -194,8 +242,20 @@ func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
 	case n.refers() != "":
 		d.wrongType(n, path, t)
 	default:
-		d.problem(n.from, path, err.Error())
+		d.problem(n.from, path, settings.Printable(err.Error(), 300))
 	}
+}
+
+const (
+	// curlyQuotes are made by word processors and chats, and mean nothing in JSON and YAML.
+	curlyQuotes = "“”„‟«»‘’‚"
+	straight    = "the curly quotes are part of this value; write straight ones, or none in YAML"
+)
+
+// curly tells whether a text stands in curly quotes.
+func curly(text string) bool {
+	last, size := utf8.DecodeLastRuneInString(text)
+	return size < len(text) && strings.IndexAny(text, curlyQuotes) == 0 && strings.ContainsRune(curlyQuotes, last)
 }
 
 func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path string, t reflect.Type) {
@@ -211,15 +271,26 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 	}
 	if secret {
 		d.secrets = append(d.secrets, text)
+		if text != strings.TrimSpace(text) && !strings.Contains(text, "-----BEGIN") {
+			d.notice(n.from, path, "begins or ends with a blank or a line break, which is part of it; remove it unless that is meant")
+		}
+	}
+	if curly(text) {
+		d.problem(n.from, path, straight)
+		return
 	}
 	d.refused(target.UnmarshalText([]byte(text)), n, path, t)
 }
 
+var digits = regexp.MustCompile(`^[0-9]{1,9}$`)
+
 // setScalar sets a text, a truth value or a number. What came out of ${…} is a
-// text at first and may stand for the others.
+// text at first and may stand for the others, and so may digits in quotes, which
+// nodemailer takes.
 func setScalar(n *node, v reflect.Value) (fits bool) {
 	value := reflect.ValueOf(n.scalar)
-	if text, isText := n.scalar.(string); isText && n.reference != "" && v.Kind() != reflect.String {
+	text, isText := n.scalar.(string)
+	if isText && v.Kind() != reflect.String && (n.reference != "" || v.CanInt() && digits.MatchString(text)) {
 		value = reflect.ValueOf(scalarOf(text))
 	}
 	switch {
@@ -278,7 +349,7 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 		}
 		switch f := fields[at]; {
 		case f.noeffect != "":
-			d.notices = append(d.notices, Notice{m.at.in(d.file), key + " has no effect: " + f.noeffect})
+			d.notice(m.at, key, "has no effect: "+f.noeffect)
 		case f.future != "" && !m.value.off():
 			d.problem(m.at, key, f.future+": not available in this version; remove it or leave it empty")
 		case f.future != "":
@@ -303,13 +374,19 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 		}
 		return
 	}
+	if secret, ok := v.Interface().(settings.Secret); ok {
+		if name := secret.Reveal(); !strings.Contains(name, "://") { // else it is no file
+			v.Set(reflect.ValueOf(settings.NewSecret(d.environment.path(name))))
+		}
+		return
+	}
 	switch text := v.String(); {
 	case tag == "path":
 		v.SetString(d.environment.path(text))
 	case !strings.Contains(text, "-----BEGIN"):
 		content, err := d.environment.read(text, maxFile)
 		if err == nil && !strings.Contains(content, "-----BEGIN") {
-			err = fmt.Errorf("there is nothing in PEM in %s", printable(text, 200))
+			err = fmt.Errorf("there is nothing in PEM in %s", settings.Printable(text, 200))
 		}
 		if err != nil && n.reference != "" {
 			// What was taken for a file's name may be a secret: nobody hears of it.
@@ -329,8 +406,9 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 func (d *decoder) membersOf(n *node, path string) func(yield func(member, string) bool) {
 	return func(yield func(member, string) bool) {
 		seen := make(map[string]place, len(n.members))
-		for _, m := range n.members {
-			key := join(path, printable(m.key, 64))
+		for i, m := range n.members {
+			n.members[i].public = !mayHoldKey(m.key)
+			key := join(path, shownKey(m.key))
 			if first, twice := seen[m.key]; twice {
 				d.problem(m.at, key, fmt.Sprintf("this key is on line %d already; keep one of the two", first.line))
 				continue
@@ -345,7 +423,7 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(member, string
 }
 
 func (d *decoder) unknown(m member, path string, known []string) {
-	d.problem(m.at, join(path, printable(m.key, 64)), "unknown key"+hint(m.key, known))
+	d.problem(m.at, join(path, shownKey(m.key)), "unknown key"+hint(m.key, known))
 	if meant := settings.Nearest(m.key, known); meant != "" {
 		d.settled[join(path, meant)] = true
 	}

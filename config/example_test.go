@@ -25,7 +25,7 @@ func ExampleParse() {
 // A reload keeps the providers whose settings are the same as before.
 func ExampleSameProvider() {
 	parse := func(password string) *config.Config {
-		text := `{"server": {"authorization": ["Bearer 0123456789"]}, "sender": {"from": "no-reply@acme.example"}, "providers": [
+		text := `{"server": {"authorization": ["Bearer 0123456789abcdef"]}, "sender": {"from": "no-reply@acme.example"}, "providers": [
 			{"name": "a", "type": "smtp", "host": "a.example", "auth": {"user": "relay", "pass": "${PASSWORD}"}},
 			{"name": "b", "type": "smtp", "host": "b.example"}]}`
 		loaded, err := config.Parse("config.json", []byte(text), func(string) (string, bool) { return password, true })

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"logto-email-relay/settings"
 )
 
 // maxReferenced bounds a file that a text refers to, in bytes.
@@ -58,7 +60,7 @@ func (e *environment) expand(text string) (expanded, first string, err error) {
 				"write ${NAME} for a variable, ${file:/path} for a file, or $${ for the characters ${ themselves")
 			return ""
 		}
-		first = cmp.Or(first, printable(match, 80))
+		first = cmp.Or(first, settings.Printable(match, 80))
 		var value string
 		value, err = e.value(groups[1], groups[2])
 		return value
@@ -73,7 +75,7 @@ func (e *environment) value(path, name string) (string, error) {
 	if path == "" {
 		value, set := e.lookup(name)
 		if !set {
-			return "", fmt.Errorf("the environment variable %s is not set", printable(name, 80))
+			return "", fmt.Errorf("the environment variable %s is not set", settings.Printable(name, 80))
 		}
 		return value, nil
 	}
@@ -88,12 +90,8 @@ func (e *environment) read(path string, limit int64) (string, error) {
 	if !slices.Contains(e.files, path) {
 		e.files = append(e.files, path)
 	}
-	shown := printable(path, 200)
-	content, err := readFile(path, limit)
-	var cause *fs.PathError
-	if errors.As(err, &cause) {
-		err = cause.Err // without the name, which is shown already
-	}
+	shown := settings.Printable(path, 200)
+	content, err := ReadFile(path, limit)
 	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", shown, err)
 	}
@@ -103,10 +101,15 @@ func (e *environment) read(path string, limit int64) (string, error) {
 	return string(content), nil
 }
 
-// readFile reads a regular file of at most limit bytes. A pipe or a device could
-// keep the relay waiting for ever, even when it is only opened.
-func readFile(path string, limit int64) ([]byte, error) {
+// ReadFile reads a regular file of at most limit bytes. A pipe or a device could
+// keep the relay waiting for ever, even when it is only opened. Its error does not
+// hold the name, which may have characters that a terminal obeys.
+func ReadFile(path string, limit int64) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	var cause *fs.PathError
+	if errors.As(err, &cause) {
+		return nil, cause.Err
+	}
 	if err != nil {
 		return nil, err
 	}

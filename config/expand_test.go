@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,14 +78,18 @@ func TestSecretsStayOut(t *testing.T) {
 		"duplicate":           file("providers", `[{"type": "sendgrid", "apiKey": "a", "apiKey": "never-print-this"}]`),
 		"list for an object":  file("server", `["never-print-this"]`),
 		"text for an object":  file("server", `"never-print-this"`),
-		"not available":       file("limits", `{"redis": "redis://:never-print-this@db"}`),
+		"Redis":               file("limits", `{"redis": "http://:never-print-this@db"}`),
 		"URL with a password": file("branding", `{"appLogo": "http://a:never-print-this@acme.example", "color": 1}`),
 		"header":              file("providers", `[{"type": "smtp", "host": "h", "customHeaders": {"X-Key": "never-print-this", "From": ""}}]`),
 		"short authorization": file("server", `{"authorization": ["never-print-this", "short"]}`),
-		"variable, duration":  file("server", `{"authorization": ["Bearer 0123456789"], "timeout": "${SECRET}"}`),
+		"tenant's token":      file("server", `{"authorization": [{"tenant": "eu", "valu": "never-print-this"}]}`, "routes", `[{"tenants": ["eu"]}]`),
+		"tenant's name":       file("server", `{"authorization": [{"tenant": "a b", "value": "never-print-this"}]}`),
+		"two tenants":         file("server", `{"authorization": ["never-print-this", {"tenant": "eu", "value": "never-print-this"}]}`),
+		"variable, tenant":    file("server", `{"authorization": [{"tenant": "${SECRET} x", "value": "Bearer 0123456789abcdef"}]}`),
+		"variable, duration":  file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "${SECRET}"}`),
 		"variable, mailbox":   file("sender", `{"from": "${SECRET}"}`),
 		"variable, domain":    file("sender", `{"from": "${SECRET}@-"}`),
-		"variable, network":   file("server", `{"authorization": ["Bearer 0123456789"], "allowedIPs": ["${SECRET}"]}`),
+		"variable, network":   file("server", `{"authorization": ["Bearer 0123456789abcdef"], "allowedIPs": ["${SECRET}"]}`),
 		"variable, number":    file("providers", `[{"type": "smtp", "host": "h", "port": "${SECRET}"}]`),
 		"variable, rule":      file("log", `{"level": "${SECRET}"}`),
 		"variable, type":      file("providers", `[{"type": "${SECRET}"}]`),
@@ -104,14 +109,29 @@ func TestSecretsStayOut(t *testing.T) {
 		"YAML, syntax":        "admin:\n  token: never-print-this: x\n",
 		"YAML, quote missing": "admin:\n  token: \"never-print-this\nserver: 1\n",
 		"YAML, comment":       "server: # never-print-this\n  x: 1\n",
+		"YAML, block on line": "admin:\n  token: |never-print-this\n",
+		"YAML, broken block":  "admin:\n  token: |\n    never-print-this: 1\n   x\n",
+		"YAML, bad escape":    "admin:\n  token: \"\\qnever-print-this\"\n",
+		"YAML, object":        "admin:\n  token:\n    never-print-this: 1\n",
+		"YAML, no colon":      "admin: {address: x, never-print-this}\n",
+		"YAML, nested object": "providers:\n- type: http\n  headers:\n    x: {never-print-this: 1}\n",
+		"http body":           file("providers", `[{"type": "http", "url": "u", "body": {"never-print-this": "never-print-this"}}]`),
+		"http body, one line": `{"providers": [{"type": "http", "url": "https://a.example", "body": {"a": ["never-print-this"]}, "id": 1}]}`,
+		"URL, query":          file("providers", `[{"type": "http", "url": "http://a.example/?key=never-print-this", "body": {"to": "{{to}}", "text": "{{text}}"}}]`),
+		"URL, path":           file("providers", `[{"type": "http", "url": "http://a.example/never-print-this/x", "id": 1}]`),
+		"a key elsewhere":     file("providers", `[{"type": "ses", "region": "never-print-this-0123456789"}]`),
+		"a key as a key":      file("admin", `{"SG.never-print-this-0123456789": ""}`),
+		"key without quote":   "{\"apiKey: \"never-print-this\": 1}",
+		"key on two lines":    "{\"apiKey\": \"a\n\"never-print-this\": 1\"}",
+		"no effect":           `{"providers": [{"type": "smtp", "host": 1, "logger": {"never-print-this": "never-print-this"}}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse("config", []byte(text), variables("SECRET", secret))
+			loaded, err := Parse("config", []byte(text), variables("SECRET", secret))
 			if err == nil {
 				t.Fatal("no problem")
 			}
 			for _, leak := range []string{secret, "print", "4815162342"} {
-				if strings.Contains(strings.ReplaceAll(err.Error(), "printable", ""), leak) {
+				if strings.Contains(strings.ReplaceAll(fmt.Sprint(err, loaded.Notices), "printable", ""), leak) {
 					t.Errorf("%q is printed:\n%v", leak, err)
 				}
 			}

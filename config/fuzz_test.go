@@ -68,3 +68,77 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// planted are texts in all places of a configuration that can hold a secret.
+const planted = `server:
+  authorization: ["Bearer PLANT00"]
+admin: {address: ":9090", token: 'PLANT01'}
+providers:
+- type: smtp
+  host: smtp.example.com
+  auth:
+    user: relay
+    pass: |
+      PLANT02
+      PLANT03
+  proxy: socks5://relay:PLANT04@proxy.example.com:1080
+  customHeaders: {X-Key: PLANT05}
+  dkim: {domain: acme.example, selector: s1, privateKey: "-----BEGIN KEY\\nPLANT06\\n-----END KEY"}
+- {type: http, url: "https://api.example.com/PLANT07/send?key=PLANT08", headers: {api-key: PLANT09},
+   body: {PLANT10: "{{to}}", text: [PLANT11, "{{text}}"]}}
+- {type: sendgrid, apiKey: SG.PLANT12, name: second}
+- type: mailgun # PLANT13
+  domain: mg.acme.example
+  apiKey: >-
+    PLANT14
+- {type: ses, region: eu-west-1, accessKeyId: AKIA, accessKeySecret: "PLANT15", logger: {PLANT16: PLANT17}}
+`
+
+// plantedJSON is the same as JSON.
+const plantedJSON = `{
+  "server": { "authorization": ["Bearer PLANT00"] },
+  "admin": { "address": ":9090", "token": "PLANT01" },
+  "providers": [
+    { "type": "smtp", "host": "smtp.example.com", "auth": { "user": "relay", "pass": "PLANT02 PLANT03" },
+      "proxy": "socks5://relay:PLANT04@proxy.example.com:1080", "customHeaders": { "X-Key": "PLANT05" },
+      "dkim": { "domain": "acme.example", "selector": "s1", "privateKey": "-----BEGIN KEY\\nPLANT06\\n-----END KEY" } },
+    { "type": "http", "url": "https://api.example.com/PLANT07/send?key=PLANT08", "headers": { "api-key": "PLANT09" },
+      "body": { "PLANT10": "{{to}}", "text": ["PLANT11", "{{text}}"] } },
+    { "type": "sendgrid", "apiKey": "SG.PLANT12", "name": "second" },
+    { "type": "ses", "region": "eu-west-1", "accessKeyId": "AKIA", "accessKeySecret": "PLANT15", "logger": { "PLANT16": "PLANT17" } }
+  ]
+}
+`
+
+// FuzzExcerpts breaks a configuration with secrets in it: the texts about it hold
+// no part of them. Every edit is a place, what to do there and how far.
+func FuzzExcerpts(f *testing.F) {
+	pieces := []string{"", ":", ": ", "\"", "'", "\n", " ", "  ", ",", "{", "}", "[", "]", "|", ">", "#", "- ", "\\", "$", "1", "&", "*", "!", "%", "\t"}
+	for i := range 200 {
+		f.Add([]byte{byte(i), byte(i * 37), byte(i * 11), byte(i), byte(i / 8), byte(i * 91), byte(i * 7), 0})
+	}
+	f.Fuzz(func(t *testing.T, edits []byte) {
+		for name, text := range map[string]string{"planted.yaml": planted, "planted.json": plantedJSON} {
+			// Every plant is long enough to be told from our own words when it is cut.
+			text = strings.ReplaceAll(text, "PLANT", strings.Repeat("Zq7Xw9Kv3Jy5", 8))
+			for range 4 {
+				if len(edits) < 4 {
+					break
+				}
+				at := (int(edits[0])<<8 + int(edits[1])) % len(text)
+				until := min(len(text), at+int(edits[3]%9))
+				text = text[:at] + pieces[int(edits[2])%len(pieces)] + text[until:]
+				edits = edits[4:]
+			}
+			loaded, err := Parse(name, []byte(text), variables())
+			if err == nil {
+				continue
+			}
+			for _, leak := range []string{"Zq7X", "w9Kv", "3Jy5"} {
+				if told := fmt.Sprint(err, loaded.Notices); strings.Contains(told, leak) {
+					t.Fatalf("a secret is told:\n%s\nof\n%s", told, text)
+				}
+			}
+		}
+	})
+}

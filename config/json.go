@@ -99,14 +99,14 @@ func (r *jsonReader) inside(n *node, depth int) *syntaxError {
 	for r.tokens.More() {
 		var m member
 		if n.kind == object {
-			key, at, _, problem := r.next()
+			key, at, end, problem := r.next()
 			if problem != nil {
 				if problem.text == noValue {
 					problem.text = noKey
 				}
 				return problem
 			}
-			m.key, m.at = key.(string), at
+			m.key, m.at, m.end = key.(string), at, end
 		}
 		var problem *syntaxError
 		if m.value, problem = r.value(depth + 1); problem != nil {
@@ -140,8 +140,8 @@ func (r *jsonReader) explain(start int, err error) *syntaxError {
 			"the file ends too early: a closing quote, bracket or brace is missing"}
 	case bytes.HasPrefix(rest, []byte("//")), bytes.HasPrefix(rest, []byte("/*")), rest[0] == '#':
 		return &syntaxError{r.at(start), "JSON has no comments; remove this one, or write the file as YAML"}
-	case rest[0] == '\'':
-		return &syntaxError{r.at(start), `put texts and keys in double quotes`}
+	case rest[0] == '\'', strings.IndexAny(string(rest), curlyQuotes) == 0:
+		return &syntaxError{r.at(start), `put texts and keys in straight double quotes: "`}
 	case (rest[0] == '}' || rest[0] == ']') && afterComma:
 		return &syntaxError{r.at(start), "the comma before this is one too many; remove it"}
 	case !errors.As(err, &syntax):

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"logto-email-relay/providers"
+	"logto-email-relay/settings"
 )
 
 // maxFile bounds the configuration file, in bytes.
@@ -31,9 +32,9 @@ type Loaded struct {
 // of a file that cannot be read is no *Error; fs.ErrNotExist is in its chain when
 // there is no such file.
 func Load(path string, lookup func(name string) (string, bool)) (Loaded, error) {
-	data, err := readFile(path, maxFile)
+	data, err := ReadFile(path, maxFile)
 	if err != nil {
-		return Loaded{Files: []string{path}}, fmt.Errorf("read the configuration %s: %w", path, err)
+		return Loaded{Files: []string{path}}, fmt.Errorf("cannot read the configuration %s: %w", settings.Printable(path, longestName), err)
 	}
 	return Parse(path, data, lookup)
 }
@@ -47,7 +48,7 @@ func Parse(name string, data []byte, lookup func(name string) (string, bool)) (L
 	// One kind of line end lets everybody count the same lines.
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
-	src := &source{lines: strings.Split(string(data), "\n")}
+	src := &source{lines: strings.Split(string(data), "\n"), keys: knownKeys()}
 	d := &decoder{file: name, values: map[string]keyed{}, settled: map[string]bool{},
 		environment: &environment{lookup: lookup, folder: filepath.Dir(name), files: []string{name}}}
 	config := defaults()
@@ -63,6 +64,7 @@ func Parse(name string, data []byte, lookup func(name string) (string, bool)) (L
 		d.decode(root, reflect.ValueOf(config).Elem(), "")
 		d.check(config)
 		src.hide(root)
+		src.hideComments(root.comments)
 	}
 	loaded := Loaded{config, d.notices, d.environment.files}
 	if len(d.problems) == 0 {
@@ -95,10 +97,32 @@ func parseTree(path string, data []byte) (*node, *syntaxError) {
 	return parseYAML(data)
 }
 
-// lexemes tells what a line consists of. Its group is what may be a secret:
-// everything but keys and punctuation.
-var lexemes = regexp.MustCompile(`^\s*(?:- +)*[\w$.-]{1,40}:(?:\s|$)|"[\w$.-]{1,40}"\s*:|[\s{}\[\],:]+|- ` +
+// lexemes tells what a line consists of. Its groups are what may be a secret, two
+// kinds of keys and values: everything but punctuation.
+var lexemes = regexp.MustCompile(`^\s*(?:- +)*([\w$-]{1,40}):(?:\s|$)|"([\w$-]{1,40})"\s*:|[\s{}\[\],:]+|- ` +
 	`|("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s{}\[\],:"']+)`)
+
+// knownKeys are the keys of all settings, whatever section they belong to.
+func knownKeys() map[string]bool {
+	keys := make(map[string]bool)
+	var collect func(reflect.Type)
+	collect = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			collect(t.Elem())
+		case reflect.Struct:
+			for _, f := range fieldsOf(t) {
+				keys[f.key] = true
+				collect(f.kind)
+			}
+		}
+	}
+	collect(reflect.TypeFor[Config]())
+	for _, kind := range providers.Types() {
+		collect(reflect.TypeOf(kind.New()))
+	}
+	return keys
+}
 
 // hideLine masks a line of a file that made no tree, which could say more.
 func (s *source) hideLine(number int) {
@@ -113,8 +137,10 @@ func (s *source) hideLine(number int) {
 		return at
 	}
 	for _, match := range lexemes.FindAllStringSubmatchIndex(line, -1) {
-		if match[2] >= 0 {
-			s.hidden = append(s.hidden, span{advance(match[2]), advance(match[3])})
+		for group := 2; group < len(match); group += 2 {
+			if from, to := match[group], match[group+1]; from >= 0 && !s.keys[line[from:to]] {
+				s.hidden = append(s.hidden, span{advance(from), advance(to)})
+			}
 		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"logto-email-relay/settings"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -73,7 +75,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestLoadTheExample(t *testing.T) {
-	loaded, err := Load("../config.example.json", variables("RELAY_TOKEN", "0123456789",
+	loaded, err := Load("../config.example.json", variables("RELAY_TOKEN", "0123456789abcdef",
 		"AWS_ACCESS_KEY_ID", "AKIA", "AWS_SECRET_ACCESS_KEY", "aws", "SMTP_PASSWORD", "smtp"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +84,7 @@ func TestLoadTheExample(t *testing.T) {
 	if len(loaded.Notices) != 0 {
 		t.Errorf("notices: %v", loaded.Notices)
 	}
-	if got := c.Server.Authorization[0].Reveal(); got != "Bearer 0123456789" {
+	if got := c.Server.Authorization[0].Reveal(); got != "Bearer 0123456789abcdef" {
 		t.Errorf("authorization is %q", got)
 	}
 	if c.Server.TrustedProxies[0].String() != "127.0.0.1/32" || c.Sender.From.Name != "Acme" ||
@@ -218,7 +220,7 @@ func TestSyntax(t *testing.T) {
 	} {
 		_, err := Parse(test.name, []byte(test.text), variables())
 		mistakes, ok := err.(*Error)
-		shown := printable(test.text, 40)
+		shown := settings.Printable(test.text, 40)
 		if !ok || len(mistakes.Problems) != 1 {
 			t.Errorf("%s %q: got %v", test.name, shown, err)
 			continue
@@ -235,12 +237,12 @@ func TestYAMLMeansTheSameAsJSON(t *testing.T) {
 	text := "\ufeff---\r\nserver:\r\n  authorization: [ 'Bearer ${TOKEN}' ]\r\n  timeout: 5s\r\n" +
 		"sender: { from: Acme <a@acme.example> }\r\nproviders:\r\n- type: smtp\r\n  host: localhost\r\n  port: ${PORT}\r\n" +
 		"admin:\r\n  token: |\r\n    one\r\n    two\r\n"
-	loaded, err := Parse("config.yaml", []byte(text), variables("TOKEN", "0123456789", "PORT", "25"))
+	loaded, err := Parse("config.yaml", []byte(text), variables("TOKEN", "0123456789abcdef", "PORT", "25"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := loaded.Config
-	if c.Server.Authorization[0].Reveal() != "Bearer 0123456789" || time.Duration(c.Server.Timeout) != 5*time.Second ||
+	if c.Server.Authorization[0].Reveal() != "Bearer 0123456789abcdef" || time.Duration(c.Server.Timeout) != 5*time.Second ||
 		c.Sender.From.Address.Address != "a@acme.example" || c.Admin.Token.Reveal() != "one\ntwo\n" {
 		t.Errorf("got %+v", c)
 	}
@@ -267,7 +269,7 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 		defer server.Close()
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 	}()
-	write("config.json", file("templates", `{"dir": "templates"}`, "providers", `[{"type": "smtp", "host": "${HOST}",
+	write("config.json", file("templates", `{"dir": "templates"}`, "deliveries", `{"database": "deliveries.db"}`, "providers", `[{"type": "smtp", "host": "${HOST}",
 		"auth": {"user": "relay", "pass": "${file:secrets/pass}"}, "tls": {"ca": ["ca.pem", "${file:inline.pem}"]}},
 		{"type": "resend", "apiKey": "${file:secrets/pass}"}]`))
 	write("secrets/pass", "never-print-this\n")
@@ -292,6 +294,9 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 	}
 	if got := first.Config.Templates.Dir; got != filepath.Join(folder, "templates") {
 		t.Errorf("templates.dir is %s", got)
+	}
+	if got := first.Config.Deliveries.Database.Reveal(); got != filepath.Join(folder, "deliveries.db") {
+		t.Errorf("deliveries.database is %s", got)
 	}
 
 	same := func(want ...bool) {
@@ -357,5 +362,20 @@ func TestPipesAreNotRead(t *testing.T) {
 		if _, err := Parse("config.json", []byte(text), variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("%s: got %v", provider, err)
 		}
+	}
+}
+
+// A file's name may hold what a terminal would obey.
+func TestNamesOfFilesArePrintable(t *testing.T) {
+	name := "\x1b]0;x\a\u202e.json"
+	_, missing := Load(filepath.Join(t.TempDir(), name), variables())
+	_, wrong := Parse(name, []byte(file("http\x1b[2J", `1`, "providers", `[{"type": "http", "url": "https://a.example", "headers": {"a\u001b[2J": "x\n"}}]`)), variables())
+	for _, err := range []error{missing, wrong} {
+		if err == nil || strings.ContainsAny(strings.ReplaceAll(err.Error(), "\n", ""), "\x1b\a\u202e") {
+			t.Errorf("got %q", err)
+		}
+	}
+	if !errors.Is(missing, fs.ErrNotExist) {
+		t.Errorf("got %v", missing)
 	}
 }

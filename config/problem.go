@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"logto-email-relay/settings"
 )
 
 // Position is a place in a file. Line and Column count from 1, columns in
@@ -16,7 +18,12 @@ type Position struct {
 }
 
 // String writes the position the way compilers do and editors understand.
-func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column) }
+func (p Position) String() string {
+	return fmt.Sprintf("%s:%d:%d", settings.Printable(p.File, longestName), p.Line, p.Column)
+}
+
+// longestName bounds what is shown of a file's name.
+const longestName = 200
 
 // Problem is something in the file that the operator has to change.
 type Problem struct {
@@ -36,7 +43,7 @@ type Problem struct {
 func (p Problem) String() string {
 	text := p.Text
 	if p.Key != "" {
-		text = p.Key + ": " + text
+		text = settings.Printable(p.Key, longestName) + ": " + text
 	}
 	text = p.Position.String() + ": " + text
 	if p.Source == "" {
@@ -79,19 +86,42 @@ func (n Notice) String() string { return n.Position.String() + ": " + n.Text }
 // source is the text that problems are shown in.
 type source struct {
 	lines []string
+	keys  map[string]bool // that settings have
 	// hidden are the values that may not be shown, in the order of the file.
 	hidden []span
 }
 
 type span struct{ from, to place }
 
-// hide masks every value of the tree that is not known to be harmless.
-func (s *source) hide(root *node) {
-	root.walk(func(n *node) {
-		if n.kind == scalar && !n.public && !n.off() {
-			s.hidden = append(s.hidden, span{n.from, n.to})
+// hide masks every value and key of the tree that is not known to be harmless.
+func (s *source) hide(n *node) {
+	if n.kind == scalar && !n.public && !n.off() {
+		s.hidden = append(s.hidden, span{n.from, n.to})
+	}
+	for _, item := range n.items {
+		s.hide(item)
+	}
+	for _, m := range n.members {
+		if !m.public && !s.keys[m.key] {
+			s.hidden = append(s.hidden, span{m.at, m.end})
 		}
-	})
+		s.hide(m.value)
+	}
+}
+
+// hideComments masks comments too, where values that were in use yesterday live on.
+func (s *source) hideComments(comments []span) {
+	all := append(s.hidden, comments...)
+	slices.SortFunc(all, func(a, b span) int { return a.from.compare(b.from) })
+	s.hidden = s.hidden[:0:0]
+	for _, next := range all {
+		// A comment inside of a value is no span of its own.
+		if last := len(s.hidden) - 1; last < 0 || !next.from.before(s.hidden[last].to) {
+			s.hidden = append(s.hidden, next)
+		} else if s.hidden[last].to.before(next.to) {
+			s.hidden[last].to = next.to
+		}
+	}
 }
 
 // excerptWidth is how many characters of a line are shown at most: a whole
@@ -133,18 +163,15 @@ func (s *source) show(p *Problem) {
 			caret = len(shown)
 		}
 		r := line[column-1]
-		// Also masked is a comment behind the place, where values that were in use
-		// yesterday live on.
-		comment := !hidden && caret >= 0 && r == '#' && (column == 1 || line[column-2] == ' ')
 		switch {
-		case hidden || comment:
+		case hidden:
 			shown = append(shown, '…')
 		case r < ' ' || r == 0x7f:
 			shown = append(shown, ' ')
 		default:
 			shown = append(shown, r)
 		}
-		if comment || hidden && until.line > at.line {
+		if hidden && until.line > at.line {
 			break
 		}
 		if column++; hidden {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	_ "embed" // the descriptions
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"logto-email-relay/providers"
+	"logto-email-relay/templates"
 )
 
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file, for
@@ -16,7 +18,11 @@ import (
 // tables of keys as the loader, so that they cannot differ in what they know.
 // It sees the file before ${…} is replaced and takes such a text in every place.
 func Schema() ([]byte, error) {
-	root := objectSchema(reflect.ValueOf(defaults()).Elem(), false)
+	var d descriptions
+	if err := json.Unmarshal(described, &d); err != nil {
+		return nil, err
+	}
+	root := d.objectSchema(reflect.ValueOf(defaults()).Elem(), false)
 	root.Version = jsonschema.Version
 	root.Title = "Configuration of logto-email-relay"
 	root.Required = []string{"server", "providers"}
@@ -24,6 +30,14 @@ func Schema() ([]byte, error) {
 	server.Required = []string{"authorization"}
 	return json.MarshalIndent(root, "", "  ")
 }
+
+// described are the comments of all settings, by package, struct and field. A test
+// takes them from the source: go test ./config -run Described -update
+//
+//go:embed descriptions.json
+var described []byte
+
+type descriptions map[string]string
 
 // referencing is the pattern of a text that is not final.
 const referencing = `\$\{`
@@ -34,7 +48,7 @@ func orReference(schema *jsonschema.Schema) *jsonschema.Schema {
 
 // objectSchema describes a struct. Keys that must be there are named only where
 // no default stands in for them.
-func objectSchema(v reflect.Value, naming bool) *jsonschema.Schema {
+func (d descriptions) objectSchema(v reflect.Value, naming bool) *jsonschema.Schema {
 	object := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
 		AdditionalProperties: jsonschema.FalseSchema}
 	for _, f := range fieldsOf(v.Type()) {
@@ -47,7 +61,8 @@ func objectSchema(v reflect.Value, naming bool) *jsonschema.Schema {
 			property.Description = "Not available in this version: " + f.future + "."
 			property.Enum = []any{nil, false, "", []any{}, map[string]any{}}
 		default:
-			property = valueSchema(value, f.validate)
+			property = d.valueSchema(value, f.validate)
+			property.Description = d[f.name]
 		}
 		object.Properties.Set(f.key, property)
 		if naming && value.IsZero() && slices.Contains(strings.Split(f.validate, ","), "required") {
@@ -59,23 +74,23 @@ func objectSchema(v reflect.Value, naming bool) *jsonschema.Schema {
 
 // valueSchema describes a setting that keeps the rules of a validate tag. What
 // takes any value is described by an empty one.
-func valueSchema(v reflect.Value, rules string) *jsonschema.Schema {
+func (d descriptions) valueSchema(v reflect.Value, rules string) *jsonschema.Schema {
 	t := v.Type()
 	own, below, _ := strings.Cut(rules, "dive")
 	if t == reflect.TypeFor[providers.Settings]() {
-		return providerSchema()
+		return d.providerSchema()
 	}
 	if form := formOf(t); form.schema != nil {
 		return form.schema(own)
 	}
 	element := func() *jsonschema.Schema {
-		return valueSchema(reflect.New(t.Elem()).Elem(), strings.TrimPrefix(below, ","))
+		return d.valueSchema(reflect.New(t.Elem()).Elem(), strings.TrimPrefix(below, ","))
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return valueSchema(reflect.New(t.Elem()).Elem(), rules)
+		return d.valueSchema(reflect.New(t.Elem()).Elem(), rules)
 	case reflect.Struct:
-		return objectSchema(v, false)
+		return d.objectSchema(v, false)
 	case reflect.Map:
 		return &jsonschema.Schema{Type: "object", AdditionalProperties: element()}
 	case reflect.Slice:
@@ -98,7 +113,9 @@ func textSchema(rules string) *jsonschema.Schema {
 		switch pattern, known := patterns[name]; {
 		case known:
 			forms = append(forms, pattern.String())
-		case name == "oneof":
+		case name == "messagetype", name == "usagetype":
+			return orReference(&jsonschema.Schema{Enum: anyOf(templates.Types())})
+		case name == "oneof", name == "choice":
 			choices := &jsonschema.Schema{Type: "string"}
 			for choice := range strings.FieldsSeq(parameter) {
 				choices.Enum = append(choices.Enum, choice)
@@ -136,13 +153,36 @@ func scalarSchema(name string) func(rules string) *jsonschema.Schema {
 				value.Maximum = json.Number(parameter)
 			}
 		}
-		return orReference(value)
+		schema := orReference(value)
+		if name == "integer" {
+			schema.AnyOf[1].Pattern += "|^[0-9]+$"
+		}
+		return schema
 	}
+}
+
+func anyOf(texts []string) (values []any) {
+	for _, text := range texts {
+		values = append(values, text)
+	}
+	return values
 }
 
 func durationSchema(string) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string",
 		Pattern: `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^([0-9]+d|0)$|` + referencing}
+}
+
+func tokenSchema(string) *jsonschema.Schema {
+	entry := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema, Required: []string{"tenant", "value"}}
+	entry.Properties.Set("tenant", &jsonschema.Schema{Type: "string", Pattern: `^[A-Za-z][A-Za-z0-9._-]{0,63}$|` + referencing})
+	entry.Properties.Set("value", &jsonschema.Schema{Type: "string"})
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, entry}}
+}
+
+func rateSchema(string) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^([1-9][0-9]*/[0-9.]+[a-zµ]+.*)?$|` + referencing}
 }
 
 func millisecondsSchema(string) *jsonschema.Schema {
@@ -164,14 +204,24 @@ func headersSchema(string) *jsonschema.Schema {
 	}}
 }
 
-// providerSchema takes the keys of the one type that an entry names.
-func providerSchema() *jsonschema.Schema {
-	entry := &jsonschema.Schema{}
-	for _, kind := range providers.Types() {
-		one := objectSchema(reflect.ValueOf(kind.New()).Elem(), true)
-		one.Title = kind.Name
-		one.Properties.Set("type", &jsonschema.Schema{Const: kind.Name})
-		entry.OneOf = append(entry.OneOf, one)
+// providerSchema takes the keys of the one type that an entry names, and offers all
+// types to an entry without one.
+func (d descriptions) providerSchema() *jsonschema.Schema {
+	kindOf := func(schema *jsonschema.Schema) *jsonschema.Schema {
+		object := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), Required: []string{"type"}}
+		object.Properties.Set("type", schema)
+		return object
 	}
+	var names []string
+	var rules []*jsonschema.Schema
+	for _, kind := range providers.Types() {
+		names = append(names, kind.Name)
+		keys := d.objectSchema(reflect.ValueOf(kind.New()).Elem(), true)
+		keys.Title = kind.Name
+		keys.Properties.Set("type", &jsonschema.Schema{Description: d["providers.Common.Type"]})
+		rules = append(rules, &jsonschema.Schema{If: kindOf(&jsonschema.Schema{Const: kind.Name}), Then: keys})
+	}
+	entry := kindOf(&jsonschema.Schema{Enum: anyOf(names), Description: d["providers.Common.Type"]})
+	entry.AllOf = rules
 	return entry
 }

@@ -2,14 +2,18 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/pem"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"logto-email-relay/providers"
 )
 
 func compiledSchema(t *testing.T) *jsonschema.Schema {
@@ -46,7 +50,7 @@ func validate(t *testing.T, schema *jsonschema.Schema, file string) error {
 // pairs of name and JSON text; an empty text leaves a section out.
 func file(sections ...string) string {
 	texts := map[string]string{
-		"server":    `{"authorization": ["Bearer 0123456789"]}`,
+		"server":    `{"authorization": ["Bearer 0123456789abcdef"]}`,
 		"sender":    `{"from": "Acme <no-reply@acme.example>"}`,
 		"providers": `[{"type": "smtp", "host": "smtp.example.com"}]`,
 	}
@@ -76,7 +80,7 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 	authority := strconv.Quote(string(pem.EncodeToMemory(
 		&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	schema := compiledSchema(t)
-	lookup := variables("RELAY_TOKEN", "0123456789", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
+	lookup := variables("RELAY_TOKEN", "0123456789abcdef", "AWS_ACCESS_KEY_ID", "id", "AWS_SECRET_ACCESS_KEY", "secret",
 		"SMTP_PASSWORD", "secret", "PORT", "465", "LEVEL", "debug", "TIMEOUT", "5s", "SECURE", "true")
 	for name, text := range map[string]string{
 		"example":    string(example),
@@ -85,15 +89,22 @@ func TestTheSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 		"references": file("providers", `[{"type": "smtp", "host": "${RELAY_TOKEN}", "port": "${PORT}", "secure": "${SECURE}",
 			"timeout": "${TIMEOUT}", "connectionTimeout": "${TIMEOUT}"}]`, "log", `{"level": "${LEVEL}"}`),
 		"no effect": file("providers", `[{"type": "smtp", "host": "localhost", "logger": {"a": [1]}, "debug": true}]`),
-		"off": file("limits", `{"recipient": null, "ip": "", "redis": ""}`, "deliveries", `{"database": "", "retention": "1h30m"}`,
+		"off": file("limits", `{"recipient": "", "ip": "", "domain": "", "total": "", "redis": ""}`, "deliveries", `{"database": "", "retention": "1h30m", "addresses": "plain"}`,
 			"providers", `[{"type": "smtp", "host": "localhost", "templates": []}]`),
 		"headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": [`+authority+`, `+authority+`]},
 			"customHeaders": {"X-One": "1", "X-Two": ["2", "3"]}}]`),
 		"more headers": file("providers", `[{"type": "smtp", "host": "localhost", "tls": {"ca": `+authority+`}, "connectionTimeout": 5000,
 			"customHeaders": [{"key": "X-One", "value": "1"}]}]`),
-		"empty optional texts": file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
+		"what nodemailer takes":      file("providers", `[{"type": "smtp", "host": "mail_server", "port": "587"}]`),
+		"a database that is no file": file("deliveries", `{"database": "postgres://relay:${RELAY_TOKEN}@db/relay", "addresses": "hashed", "addressKey": "${RELAY_TOKEN} and more"}`),
+		"empty optional texts":       file("branding", `{"appLogo": "", "color": ""}`, "admin", `{"address": ""}`),
 		"route": file("routes", `[{"locales": ["pt"], "providers": ["smtp"], "sender": {"from": "a@b.example"},
-			"branding": {"color": "#123456"}}]`),
+			"branding": {"color": "#123456"}, "limits": {"recipient": "", "total": "1000/1h30m"}}]`),
+		"tenants": file("server", `{"authorization": ["Bearer fedcba9876543210", {"tenant": "eu", "value": "Bearer ${RELAY_TOKEN}"}]}`,
+			"routes", `[{"tenants": ["eu"]}]`),
+		"recipients": file("recipients", `{"allow": ["acme.example", "*.acme.example", "ada@example.org"], "deny": [], "redirectTo": "Staging <a@acme.example>",
+			"checkDomain": true}`, "routes", `[{"recipients": {"allow": [], "redirectTo": "", "checkDomain": false}}]`),
+		"limits": file("limits", `{"ip": "60/10m", "foldPlusTags": true, "redis": "redis://:${RELAY_TOKEN}@localhost"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := Parse("config.json", []byte(text), lookup); err != nil {
@@ -113,10 +124,10 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 	schema := compiledSchema(t)
 	for _, test := range []struct{ text, key, says string }{
 		{file("webhook", `{}`), "webhook", "unknown key"},
-		{file("server", `{"authorization": ["Bearer 0123456789"], "adress": ":8080"}`), "server.adress", `did you mean "address"?`},
-		{file("server", `{"authorization": "Bearer 0123456789"}`), "server.authorization", "write a list of texts"},
-		{file("server", `{"authorization": ["Bearer 0123456789"], "timeout": 8}`), "server.timeout", `such as "8s", not 8`},
-		{file("server", `{"authorization": ["Bearer 0123456789"], "timeout": "8 seconds"}`), "server.timeout", `such as "8s"`},
+		{file("server", `{"authorization": ["Bearer 0123456789abcdef"], "adress": ":8080"}`), "server.adress", `did you mean "address"?`},
+		{file("server", `{"authorization": "Bearer 0123456789abcdef"}`), "server.authorization", "write a list of texts"},
+		{file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": 8}`), "server.timeout", `such as "8s", not 8`},
+		{file("server", `{"authorization": ["Bearer 0123456789abcdef"], "timeout": "8 seconds"}`), "server.timeout", `such as "8s"`},
 		{file("server", `{}`), "server.authorization", "add the value that Logto sends"},
 		{file("server", ``), "server.authorization", "add the value that Logto sends"},
 		{file("server", `[]`), "server", "write an object in braces, not a list"},
@@ -138,7 +149,8 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{file("providers", `[{"type": "smpt", "host": "smtp.example.com"}]`), "providers[0].type", `did you mean "smtp"?`},
 		{file("providers", `[{"type": "smtp"}]`), "providers[0].host", "this is needed; write a text"},
 		{smtp(`"prot": 587`), "providers[0].prot", `did you mean "port"?`},
-		{smtp(`"port": "587"`), "providers[0].port", "write a whole number, without quotes"},
+		{smtp(`"port": "587a"`), "providers[0].port", "write a whole number, without quotes"},
+		{smtp(`"port": "five"`), "providers[0].port", "write a whole number, without quotes"},
 		{smtp(`"port": 70000`), "providers[0].port", "at most 65535"},
 		{smtp(`"port": 587.5`), "providers[0].port", "write a whole number, not 587.5"},
 		{smtp(`"secure": "yes"`), "providers[0].secure", "write true or false"},
@@ -151,14 +163,23 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{smtp(`"apiKey": "from another type"`), "providers[0].apiKey", "unknown key"},
 		{smtp(`"templates": [{"usageType": "SignIn", "subject": "s", "content": "c", "type": "text/html"}]`),
 			"providers[0].templates[0].type", "unknown key"},
+		{file("routes", `[{"types": ["Signin"]}]`), "routes[0].types[0]", `did you mean "SignIn"?`},
+		{smtp(`"auth": {"user": "u", "pass": "p", "method": "NTLM"}`), "providers[0].auth.method", "PLAIN"},
 		{file("routes", `{}`), "routes", "write a list in brackets"},
 		{file("routes", `[{"domain": ["qq.com"]}]`), "routes[0].domain", `did you mean "domains"?`},
 		{file("routes", `[{"domains": "qq.com"}]`), "routes[0].domains", "write a list of texts"},
 		{file("routes", `[{"domains": ["https://qq.com"]}]`), "routes[0].domains[0]", "write a domain"},
 		{file("routes", `[{"sender": {"mail": "a@b.example"}}]`), "routes[0].sender.mail", "unknown key"},
-		{file("limits", `{"recipient": "10/10m"}`), "limits.recipient", "not available in this version"},
+		{file("limits", `{"recipient": "10"}`), "limits.recipient", "a number and a time"},
+		{file("limits", `{"recipient": 10}`), "limits.recipient", "a number and a time"},
+		{file("server", `{"authorization": [{"tenant": "eu", "valu": "Bearer 0123456789abcdef"}]}`), "server.authorization[0]", "write a text, or an object"},
+		{file("server", `{"authorization": [{"tenant": "1", "value": "Bearer 0123456789abcdef"}]}`), "server.authorization[0]", "begins with a letter"},
+		{file("recipients", `{"allow": ["*@acme.example"]}`), "recipients.allow[0]", "an address or a domain"},
+		{file("recipients", `{"checkDomain": "yes"}`), "recipients.checkDomain", "true or false"},
+		{file("routes", `[{"limits": {"redis": ""}}]`), "routes[0].limits.redis", "unknown key"},
 		{file("limits", `{"recipients": ""}`), "limits.recipients", `did you mean "recipient"?`},
-		{file("deliveries", `{"database": "deliveries.db"}`), "deliveries.database", "not available in this version"},
+		{file("deliveries", `{"database": ["deliveries.db"]}`), "deliveries.database", "write a text"},
+		{file("deliveries", `{"addresses": "hash"}`), "deliveries.addresses", "plain, hashed"},
 		{file("deliveries", `{"retention": 30}`), "deliveries.retention", `such as "8s", not 30`},
 		{file("log", `{"level": "verbose"}`), "log.level", "debug, info, warn, error"},
 		{file("log", `{"format": true}`), "log.format", "write a text in quotes, not true"},
@@ -176,7 +197,7 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 // expectProblem wants one problem and no other.
 func expectProblem(t *testing.T, text, key, says string) {
 	t.Helper()
-	_, err := Parse("config.json", []byte(text), variables())
+	_, err := Parse("config.json", []byte(text), variables("key", "x"))
 	mistakes, ok := err.(*Error)
 	if !ok {
 		t.Fatalf("got %v for\n%s", err, text)
@@ -184,4 +205,54 @@ func expectProblem(t *testing.T, text, key, says string) {
 	if len(mistakes.Problems) != 1 || mistakes.Problems[0].Key != key || !strings.Contains(mistakes.Problems[0].Text, says) {
 		t.Errorf("want %s: …%s…\ngot  %v", key, says, err)
 	}
+}
+
+// Editors offer the types of providers and of messages, and say what a key is for.
+func TestTheSchemaHelpsEditors(t *testing.T) {
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct {
+		Description, Const string
+		Enum               []any
+		Items, If, Then    *schema
+		Properties         map[string]*schema
+		AllOf, AnyOf       []*schema
+	}
+	var root schema
+	// A schema that takes anything may be written as true.
+	if err := json.Unmarshal(bytes.ReplaceAll(text, []byte(`"items": true`), []byte(`"items": {}`)), &root); err != nil {
+		t.Fatal(err)
+	}
+	entry := root.Properties["providers"].Items
+	if types := entry.Properties["type"].Enum; len(types) != len(providers.Types()) || len(entry.AllOf) != len(types) {
+		t.Errorf("types %v, and keys of %d", types, len(entry.AllOf))
+	}
+	smtp := entry.AllOf[0].Then.Properties
+	for name, enum := range map[string][]any{
+		"usageType":   smtp["templates"].Items.Properties["usageType"].AnyOf[0].Enum,
+		"types":       root.Properties["routes"].Items.Properties["types"].Items.AnyOf[0].Enum,
+		"auth.method": smtp["auth"].Properties["method"].AnyOf[0].Enum,
+	} {
+		if !slices.Contains(enum, any(map[string]string{"auth.method": "SCRAM-SHA-256"}[name])) && !slices.Contains(enum, any("MfaVerification")) {
+			t.Errorf("%s: %v", name, enum)
+		}
+	}
+	var visit func(*schema, string)
+	visit = func(s *schema, path string) {
+		for key, property := range s.Properties {
+			if property.Description == "" {
+				t.Errorf("%s.%s has no description", path, key)
+			}
+			visit(property, path+"."+key)
+		}
+		if s.Items != nil {
+			visit(s.Items, path+"[]")
+		}
+		for _, rule := range s.AllOf {
+			visit(rule.Then, path+" "+rule.If.Properties["type"].Const)
+		}
+	}
+	visit(&root, "")
 }

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,15 +15,26 @@ import (
 type Server struct {
 	// Address is where to listen, "host:port" or ":port".
 	Address string `json:"address" validate:"required,hostname_port|listen"`
-	// Authorization are the accepted values of the Authorization header, whole
-	// and byte for byte. Two of them let a token be changed without an outage.
-	Authorization []settings.Secret `json:"authorization"`
+	// Authorization are the accepted values of the header of that name, whole and
+	// byte for byte. Two of them let a token be changed without an outage. Those of
+	// tenants have the tenant's name.
+	Authorization []settings.Token `json:"authorization"`
 	// AllowedIPs are the callers that may use the webhook; everybody when empty.
 	AllowedIPs []settings.Network `json:"allowedIPs"`
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []settings.Network `json:"trustedProxies"`
 	// Timeout bounds everything between a webhook and its answer.
 	Timeout settings.Duration `json:"timeout"`
+}
+
+// Tenants returns the names of all tenants.
+func (s *Server) Tenants() (names []string) {
+	for _, token := range s.Authorization {
+		if token.Tenant != "" && !slices.Contains(names, token.Tenant) {
+			names = append(names, token.Tenant)
+		}
+	}
+	return names
 }
 
 // defaultServer are the public listener's settings before the operator's are
@@ -37,17 +51,64 @@ func (s *Server) Check() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: "authorization",
 			Text: `add the value that Logto sends as Authorization header, such as ["Bearer ${RELAY_TOKEN}"]; without one anybody could send mail`})
 	}
-	for _, value := range s.Authorization {
-		if text := value.Reveal(); len(strings.TrimSpace(text)) < 8 {
-			problems = append(problems, settings.Problem{Key: "authorization",
-				Text: "a value is shorter than 8 characters; use a long random token"})
+	for i, value := range s.Authorization {
+		if wrong := weakness(value.Reveal()); wrong != "" {
+			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Text: wrong})
 		}
 	}
-	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > 60*time.Second {
+	for i, value := range s.Authorization {
+		for _, earlier := range s.Authorization[:i] {
+			if value.Reveal() == earlier.Reveal() && value.Tenant != earlier.Tenant {
+				problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i),
+					Text: "another tenant has the same value; give each a value of its own"})
+			}
+		}
+	}
+	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > 9*time.Second {
 		problems = append(problems, settings.Problem{Key: "timeout",
-			Text: `write a time from "1s" to "60s"; Logto's sign-in page waits 10 s, so "8s" suits it`})
+			Text: `write a time from "1s" to "9s"; Logto's sign-in page waits 10 s, so "8s" suits it`})
 	}
 	return problems
+}
+
+// weakness says what is wrong with a value of the Authorization header, if anything
+// is. The token in it is all that keeps strangers from sending mail.
+func weakness(value string) string {
+	const write = `; write "Bearer " and a long random text, made by: openssl rand -hex 32`
+	value = strings.TrimSpace(value)
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "this holds a line break or another character that cannot be sent in a header" + write
+	}
+	_, token, hasScheme := strings.Cut(value, " ")
+	if !hasScheme {
+		token = value
+	}
+	const shortest = 16
+	if len(token) < shortest {
+		return fmt.Sprintf("the token is shorter than %d characters%s", shortest, write)
+	}
+	if isGuessable(token) {
+		return "this token can be guessed" + write
+	}
+	return ""
+}
+
+// commonWords are what people write in place of a token.
+var commonWords = regexp.MustCompile(`secret|token|password|passwort|bearer|authorization|admin|[^a-z0-9]`)
+
+// isGuessable tells whether a token repeats itself, asks to be changed or consists of
+// common words.
+func isGuessable(token string) bool {
+	token = strings.ToLower(token)
+	// A text that repeats itself is found in its double before the end of the first.
+	repeats := strings.Index((token + token)[1:], token)+1 < len(token)
+	different := make(map[rune]bool)
+	for _, r := range token {
+		different[r] = true
+	}
+	const fewCharacters, fewLetters = 5, 6
+	own := commonWords.ReplaceAllString(token, "")
+	return repeats || len(different) < fewCharacters || len(own) < fewLetters || strings.Contains(own, "changeme")
 }
 
 // Admin is the "admin" section: the listener for probes, metrics and

@@ -3,8 +3,6 @@ package config
 import (
 	"cmp"
 	"fmt"
-	"strings"
-	"unicode"
 )
 
 // maxDepth bounds how deep values may nest. Real configurations need five.
@@ -22,8 +20,10 @@ const (
 // place is a line and a column, both counted from 1, columns in characters.
 type place struct{ line, column int }
 
-func (p place) before(q place) bool {
-	return p.line < q.line || p.line == q.line && p.column < q.column
+func (p place) before(q place) bool { return p.compare(q) < 0 }
+
+func (p place) compare(q place) int {
+	return cmp.Or(cmp.Compare(p.line, q.line), cmp.Compare(p.column, q.column))
 }
 
 func (p place) in(file string) Position { return Position{file, p.line, p.column} }
@@ -45,7 +45,8 @@ type node struct {
 	// public values may be shown in the excerpt beside a problem. Everything
 	// else is masked there: secrets, and what the loader could not place and so
 	// could not know to be none.
-	public bool
+	public   bool
+	comments []span // of the whole file, at its root
 }
 
 type kind int
@@ -60,7 +61,11 @@ const (
 type member struct {
 	key   string
 	at    place
+	end   place // behind the key
 	value *node
+	// public keys were read as such; others that no setting has are masked,
+	// because they may be what somebody meant as a value.
+	public bool
 }
 
 // find returns the value of the first member with the key.
@@ -150,19 +155,4 @@ func (n *node) written() string {
 type syntaxError struct {
 	at   place
 	text string
-}
-
-// printable returns a text of the file on one line, of bounded length and
-// without anything that a terminal obeys.
-func printable(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
-	if runes := []rune(text); len(runes) > limit {
-		return string(runes[:limit]) + "…"
-	}
-	return text
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"logto-email-relay/settings"
 )
 
 // afterEnd is behind every place of a file.
@@ -56,6 +58,12 @@ func parseYAML(data []byte) (root *node, problem *syntaxError) {
 	}
 	if root == nil {
 		return nil, &syntaxError{place{1, 1}, "the file is empty"}
+	}
+	for _, t := range tokens {
+		if t.Type == token.CommentType {
+			at := placeOf(t)
+			root.comments = append(root.comments, span{at, place{at.line + 1, 1}})
+		}
 	}
 	return root, nil
 }
@@ -109,8 +117,12 @@ func explainYAML(err error) *syntaxError {
 	if !errors.As(err, &syntax) || syntax.Token == nil {
 		return &syntaxError{place{1, 1}, "this is not YAML"}
 	}
-	return &syntaxError{placeOf(syntax.Token), "this is not YAML: " + printable(syntax.Message, 120)}
+	return &syntaxError{placeOf(syntax.Token), "this is not YAML: " + settings.Printable(quoted.ReplaceAllString(syntax.Message, ""), 120)}
 }
+
+// quoted is what the parser's messages repeat of the file, which may be a secret;
+// brackets and commas in quotes are its own.
+var quoted = regexp.MustCompile(`:? *("(?:[^"\\]|\\.)*"|'(?:[^'\\\[\]{},:]|\\[^']+|\\')')`)
 
 func placeOf(t *token.Token) place {
 	return place{max(t.Position.Line, 1), max(t.Position.Column, 1)}
@@ -181,10 +193,13 @@ func yamlNode(from ast.Node, depth int) (*node, *syntaxError) {
 
 func yamlMember(n *node, from *ast.MappingValueNode, depth int) *syntaxError {
 	key := from.Key.GetToken()
+	if from.Start == key {
+		return &syntaxError{placeOf(key), "a colon and a value are missing after this"}
+	}
 	value, problem := yamlNode(from.Value, depth+1)
 	if problem != nil {
 		return problem
 	}
-	n.members = append(n.members, member{key.Value, placeOf(key), value})
+	n.members = append(n.members, member{key: key.Value, at: placeOf(key), end: placeOf(from.Start), value: value})
 	return nil
 }

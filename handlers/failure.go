@@ -15,13 +15,14 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/templates"
 )
 
 // Sentences are the words for the person at the sign-in page.
 type Sentences interface {
-	// Sentence returns one line for a reason in a language; an empty or
+	// Sentence returns one line about a failure in a language; an empty or
 	// unknown locale gives the default language.
-	Sentence(locale, reason string) string
+	Sentence(locale string, f templates.Failure) string
 	// Locale returns the language of a mail of a type with this payload.
 	Locale(messageType string, payload map[string]any) string
 }
@@ -37,17 +38,23 @@ const (
 	notFound             mail.Reason = "not_found"
 	methodNotAllowed     mail.Reason = "method_not_allowed"
 	invalid              mail.Reason = "invalid"
+	unavailable          mail.Reason = "unavailable" // the record, for its pages
 )
 
-// failure is a request that is answered with an error. Only reason, locale and
-// retryAfter have a say in the answer.
+// failure is a request that is answered with an error. Only reason, locale,
+// retryAfter and suggestion have a say in the answer.
 type failure struct {
 	reason     mail.Reason
 	locale     string
 	retryAfter time.Duration
-	// detail tells the operator more. It never quotes what the caller sent.
+	suggestion string
+	// detail tells the operator more. Of what the caller sent it quotes a wrong path and
+	// the scheme or host of a link, escaped and cut.
 	detail string
 	err    error
+	// addressIsFine tells that something else than the address is invalid, so that
+	// its owner is not asked to look for typos.
+	addressIsFine bool
 }
 
 func (f *failure) Error() string { return string(f.reason) + ": " + f.detail }
@@ -77,7 +84,7 @@ func status(reason mail.Reason) int {
 		return http.StatusTooManyRequests
 	case mail.ProviderRefused:
 		return http.StatusBadGateway
-	case mail.ProviderUnavailable:
+	case mail.ProviderUnavailable, unavailable:
 		return http.StatusServiceUnavailable
 	case mail.Timeout, mail.Uncertain:
 		return http.StatusGatewayTimeout
@@ -168,7 +175,14 @@ func sentence(sentences Sentences, f *failure) (text string) {
 			text = apology
 		}
 	}()
-	return sentences.Sentence(f.locale, string(f.reason))
+	told := templates.Failure{Reason: string(f.reason), Suggestion: f.suggestion}
+	switch {
+	case f.addressIsFine:
+		told.Reason = string(malformed)
+	case f.reason == mail.RateLimited:
+		told.Wait = f.retryAfter
+	}
+	return sentences.Sentence(f.locale, told)
 }
 
 // maxDrain is how much of an unwanted body is read, in bytes, so that its

@@ -2,9 +2,11 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,10 +17,11 @@ import (
 	"logto-email-relay/templates"
 )
 
-// The paths of the public listener.
+// The paths of the public listener. Some who set Logto up end the first with a slash.
 const (
 	webhookPath = "/logto/email"
 	healthPath  = "/healthz"
+	readyPath   = "/readyz"
 )
 
 // Deliverer sends one mail and tells what became of it.
@@ -29,14 +32,16 @@ type Deliverer interface {
 // Public is what the public listener needs.
 type Public struct {
 	// Authorization are the accepted values of the Authorization header, whole and
-	// byte for byte.
-	Authorization []settings.Secret
+	// byte for byte, with the tenants whose they are.
+	Authorization []settings.Token
 	// AllowedIPs are the callers that may use the webhook; everybody when empty.
 	AllowedIPs []settings.Network
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []settings.Network
 	// Timeout bounds everything between a webhook and its answer.
 	Timeout time.Duration
+	// Ready tells balancers whether to send webhooks here.
+	Ready func() bool
 
 	Relay     Deliverer
 	Sentences Sentences
@@ -67,10 +72,42 @@ func NewPublic(o Public) http.Handler {
 	}
 	server := middleware.newEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
-	server.POST(webhookPath, p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook))))
+	server.Use(expectPath)
+	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
+	server.POST(webhookPath, webhook)
+	server.POST(webhookPath+"/", webhook)
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
+	server.GET(readyPath, p.ready)
+	server.HEAD(readyPath, p.ready)
 	return server
+}
+
+// ready answers the balancer's probe.
+func (p *public) ready(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	if !p.Ready() {
+		return c.String(http.StatusServiceUnavailable, "stopping\n")
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// maxShownPath bounds a path in the log, in bytes.
+const maxShownPath = 64
+
+// expectPath says in the log which path was asked for in vain, since it is often
+// Logto's endpoint with a mistake in it.
+func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := next(c)
+		var routing *echo.HTTPError
+		if errors.As(err, &routing) && routing.Code == http.StatusNotFound {
+			path := c.Request().URL.Path
+			return &failure{reason: notFound, err: err, detail: "no such path: " +
+				strconv.QuoteToASCII(path[:min(len(path), maxShownPath)]) + "; Logto's endpoint is " + webhookPath}
+		}
+		return err
+	}
 }
 
 // alive answers the probe of a running process.
@@ -81,7 +118,10 @@ func (p *public) requireAllowedIP(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if len(p.AllowedIPs) > 0 {
 			address, err := netip.ParseAddr(c.RealIP())
-			if err != nil || !contains(p.AllowedIPs, address) {
+			if err != nil {
+				return &failure{reason: forbidden, detail: "the caller's address cannot be read: look at what the proxy writes into X-Forwarded-For"}
+			}
+			if !contains(p.AllowedIPs, address) {
 				return &failure{reason: forbidden, detail: "the caller's address is not in server.allowedIPs"}
 			}
 		}

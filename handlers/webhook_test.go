@@ -51,11 +51,11 @@ func refuse(d mail.Delivery) deliver {
 // words are sentences that tell what was asked for.
 type words struct{}
 
-func (words) Sentence(locale, reason string) string {
+func (words) Sentence(locale string, f templates.Failure) string {
 	if locale == "" {
 		locale = "en"
 	}
-	return fmt.Sprintf("A sentence for %s in %s.", reason, locale)
+	return fmt.Sprintf("A sentence for %s in %s.", f.Reason, locale)
 }
 
 func (words) Locale(_ string, payload map[string]any) string {
@@ -116,13 +116,15 @@ func (l *logs) logger() *slog.Logger {
 }
 
 func testOptions() Public {
-	return Public{Authorization: []settings.Secret{settings.NewSecret(testToken)}, Timeout: 8 * time.Second}
+	return Public{Authorization: []settings.Token{{Secret: settings.NewSecret(testToken)}}, Timeout: 8 * time.Second, Ready: func() bool { return true }}
 }
 
 func publicOver(o Public, d Deliverer, log *logs) http.Handler {
 	o.Relay = d
 	o.Sentences = words{}
-	o.Links = templates.Links{Schemes: []string{"https"}}
+	if o.Links.Schemes == nil {
+		o.Links.Schemes = []string{"https"}
+	}
 	o.Metrics = NewMetrics(prometheus.NewRegistry(), []string{"SignIn"})
 	o.Logger = log.logger()
 	return NewPublic(o)
@@ -167,7 +169,9 @@ func checkFailure(t *testing.T, got *http.Response, code int, word mail.Reason, 
 		t.Fatalf("X-Request-Id is %q", id)
 	}
 	want := fmt.Sprintf("A sentence for %s in %s. (ref %s)", word, locale, id[:8])
-	if body != want {
+	// Whatever else than the address is invalid, the sentence is not about typos.
+	other := fmt.Sprintf("A sentence for %s in %s. (ref %s)", malformed, locale, id[:8])
+	if body != want && (word != invalid || body != other) {
 		t.Errorf("the body is %q, want %q", body, want)
 	}
 	if contentType := got.Header.Get("Content-Type"); contentType != "text/plain; charset=utf-8" {
@@ -225,6 +229,10 @@ func TestCapturedBodies(t *testing.T) {
 			}
 			if calls != 1 || request.To == "" || request.Type == "" || request.Payload == nil {
 				t.Errorf("%d calls with %+v", calls, request)
+			}
+			var sent struct{ IP string }
+			if err := json.Unmarshal([]byte(body), &sent); err != nil || request.IP != sent.IP {
+				t.Errorf("the address is %q, want %q (%v)", request.IP, sent.IP, err)
 			}
 		})
 	}
@@ -297,7 +305,12 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/healthz", 405, "method_not_allowed", "OPTIONS, GET, HEAD"},
 		{"GET", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
 		{"PUT", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
-		{"POST", "/logto/email/", 404, "not_found", ""},
+		{"GET", "/logto/email/", 405, "method_not_allowed", "OPTIONS, POST"},
+		{"POST", "/logto/email/", 400, "malformed", ""}, // as without the slash: there is no body
+		{"POST", "/logto/email", 400, "malformed", ""},
+		{"POST", "/logto/email//", 404, "not_found", ""},
+		{"GET", "/readyz", 200, "", ""},
+		{"HEAD", "/readyz", 200, "", ""},
 		{"POST", "/logto", 404, "not_found", ""},
 		{"POST", "//logto/email", 404, "not_found", ""},
 		{"GET", "/metrics", 404, "not_found", ""},
@@ -343,14 +356,14 @@ func TestPanicIsAnAnswer(t *testing.T) {
 
 type brokenWords struct{ words }
 
-func (brokenWords) Sentence(string, string) string { panic("no words") }
+func (brokenWords) Sentence(string, templates.Failure) string { panic("no words") }
 
 func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 	o := testOptions()
 	o.Relay, o.Sentences = refuse(mail.Delivery{Reason: mail.Timeout}), brokenWords{}
 	o.Metrics, o.Logger = NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler)
 	h := NewPublic(o)
-	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{}}`))
+	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"code":"123456"}}`))
 	if body := bodyOf(t, got); got.StatusCode != 504 || !strings.HasPrefix(body, apology+" (ref ") {
 		t.Errorf("got %d %q", got.StatusCode, body)
 	}
@@ -369,7 +382,7 @@ func TestMetrics(t *testing.T) {
 	o.Sentences, o.Metrics, o.Logger = words{}, NewMetrics(registry, []string{"SignIn"}), slog.New(slog.DiscardHandler)
 	h := NewPublic(o)
 	for _, messageType := range []string{"SignIn", "Surprise1", "Surprise2"} {
-		serve(h, webhookRequest(`{"to":"alice@example.com","type":"`+messageType+`","payload":{}}`))
+		serve(h, webhookRequest(`{"to":"alice@example.com","type":"`+messageType+`","payload":{"code":"123456"}}`))
 	}
 	serve(h, httptest.NewRequest("GET", "/scan/1", nil))
 	serve(h, httptest.NewRequest("GET", "/healthz", nil))
@@ -391,11 +404,47 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// The token tells whose mail it is.
+func TestTenants(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	log := new(logs)
+	var request relay.Request
+	o := testOptions()
+	o.Authorization = append(o.Authorization,
+		settings.Token{Secret: settings.NewSecret("Bearer the-token-of-eu"), Tenant: "eu"},
+		settings.Token{Secret: settings.NewSecret("Bearer the-next-token-of-eu"), Tenant: "eu"})
+	o.Relay = deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		request = r
+		d := accept(ctx, r)
+		d.Tenant = r.Tenant
+		return d
+	})
+	o.Sentences, o.Metrics, o.Logger = words{}, NewMetrics(registry, []string{"SignIn"}), log.logger()
+	h := NewPublic(o)
+	for token, tenant := range map[string]string{testToken: "", "Bearer the-token-of-eu": "eu", "Bearer the-next-token-of-eu": "eu"} {
+		r := webhookRequest(good)
+		r.Header.Set("Authorization", token)
+		serve(h, r)
+		if request.Tenant != tenant {
+			t.Errorf("%s is of tenant %q", token, request.Tenant)
+		}
+	}
+	if n := strings.Count(log.String(), `"tenant":"eu"`); n != 2 {
+		t.Errorf("%d lines name the tenant:\n%s", n, log)
+	}
+	if n := strings.Count(log.String(), `"authorization":"eu"`); n != 2 {
+		t.Errorf("%d access lines name the tenant:\n%s", n, log)
+	}
+	if got := metricsText(t, registry); !strings.Contains(got, `relay_requests_total{authorization="eu",error="",status="200"} 2`) {
+		t.Errorf("the metrics do not name the tenant:\n%s", got)
+	}
+}
+
 func metricsText(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
-	h := NewAdmin(Admin{Ready: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
+	h := NewAdmin(Admin{Status: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
 	r := httptest.NewRequest("GET", "http://localhost:9090/metrics", nil)
 	return bodyOf(t, serve(h, r))
 }
 
-func ready() (bool, map[string]string) { return true, map[string]string{"main": "ok"} }
+func ready() Status { return Status{Ready: true, Details: map[string]string{"main": "ok"}} }

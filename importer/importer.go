@@ -8,6 +8,7 @@ package importer
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"strings"
 
 	"logto-email-relay/config"
+	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
 
@@ -41,7 +43,7 @@ type Result struct {
 type File struct{ Path, Content string }
 
 // Import reads the JSON of one of Logto's email connectors, the answer of Logto's
-// GET /api/email-templates, or a datasources.json of LoopBack. The templates will
+// GET /api/connectors or GET /api/email-templates, or a datasources.json of LoopBack. The templates will
 // be in dir; locale is the language of a connector's, which Logto keeps without
 // one.
 func Import(text []byte, dir, locale string) (*Result, error) {
@@ -94,7 +96,11 @@ type importer struct {
 }
 
 func (i *importer) note(format string, arguments ...any) {
-	i.notes = append(i.notes, fmt.Sprintf(format, arguments...))
+	lines := strings.Split(fmt.Sprintf(format, arguments...), "\n")
+	for n := range lines {
+		lines[n] = settings.Printable(lines[n], 1000)
+	}
+	i.notes = append(i.notes, strings.Join(lines, "\n"))
 }
 
 // lose notes something that could not be carried over.
@@ -107,6 +113,10 @@ func (i *importer) lose(format string, arguments ...any) {
 func (i *importer) read(text []byte) error {
 	text = bytes.TrimPrefix(bytes.TrimSpace(text), []byte("\ufeff"))
 	if bytes.HasPrefix(text, []byte("[")) {
+		var connectors []connector
+		if json.Unmarshal(text, &connectors) == nil && len(connectors) > 0 && connectors[0].ConnectorID != "" {
+			return i.readConnectors(connectors)
+		}
 		var list []emailTemplate
 		if err := json.Unmarshal(text, &list); err != nil {
 			return err
@@ -131,13 +141,13 @@ func (i *importer) read(text []byte) error {
 		return nil
 	}
 	return errors.New("this is none of the files that can be imported: the JSON of one of Logto's email connectors, " +
-		"the answer of its GET /api/email-templates, or a datasources.json with a mail connector")
+		"the answer of its GET /api/connectors or GET /api/email-templates, or a datasources.json with a mail connector")
 }
 
 // load reads sections as part of a configuration.
 func (i *importer) load(part map[string]any) (config.Loaded, error) {
 	whole := map[string]any{
-		"server":    map[string]any{"authorization": []string{"Bearer " + strings.Repeat("x", 32)}},
+		"server":    map[string]any{"authorization": []string{"Bearer " + rand.Text()}},
 		"sender":    map[string]any{"from": "no-reply@acme.example"},
 		"providers": []any{map[string]any{"type": "inbox"}},
 	}

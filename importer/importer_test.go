@@ -72,6 +72,10 @@ func TestKeepsTemplatesThatTheServiceKeeps(t *testing.T) {
 func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 	for text, kind := range map[string]string{
 		`{"apiKey": "k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                                "sendgrid",
+		`{"apiKey": "k", "sender": "a@acme.example", "senderName": "Acme"}`:                                 "smtp2go",
+		`{"apiKey": "mj_live_k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                        "mailjunky",
+		`{"connectorId": "mailjunky-email-service", "config": {"apiKey": "k", "fromEmail": "a@b.example"}}`: "mailjunky",
+		`{"connectorId": "smtp2go-email-service", "config": {"apiKey": "k"}}`:                               "smtp2go",
 		`{"accessKeyId": "k", "accessKeySecret": "s", "region": "eu-west-1"}`:                               "ses",
 		`{"accessKeyId": "k", "accessKeySecret": "s", "accountName": "a@acme.example"}`:                     "aliyun",
 		`{"endpoint": "https://mail.acme.example/logto", "authorization": "Bearer t"}`:                      "http",
@@ -86,6 +90,21 @@ func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 		} else if r.Lost > 0 || !strings.Contains(string(r.Snippet), `"type": "`+kind+`"`) {
 			t.Errorf("%s: want a provider %s\n%s%s", text, kind, r.Snippet, r.Notes)
 		}
+	}
+}
+
+// Of the answer of GET /api/connectors, those that send mail are taken.
+func TestConnectors(t *testing.T) {
+	expect(t, `[
+		{"type": "Social", "connectorId": "github-universal", "id": "1", "config": {"clientSecret": "never-print-this"}},
+		{"type": "Email", "connectorId": "simple-mail-transfer-protocol", "id": "2", "config": {"host": "mail_server", "port": "587",
+			"auth": {"user": "relay", "pass": "never-print-this"}, "templates": []}},
+		{"type": "Email", "connectorId": "logto-email", "id": "3", "config": {"senderName": "Acme\u001b[2J"}},
+		{"type": "Email", "connectorId": "odd\u001b[2J", "id": "4", "config": {}}]`, "en", 2, `{"providers": [
+		{"type": "smtp", "name": "smtp", "host": "mail_server", "port": "587", "auth": {"user": "relay", "pass": "${SMTP_PASS}"}}]}`,
+		map[string]string{}, "logto-email: the relay has no type", "odd?[2J: the relay", "left alone: 1 of the connectors")
+	if _, err := importer.Import([]byte(`[{"type": "Social", "connectorId": "github-universal", "config": {}}]`), "DIR", "en"); err == nil {
+		t.Error("a list without email connectors was taken")
 	}
 }
 

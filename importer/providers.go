@@ -41,6 +41,8 @@ var connectorTypes = map[string]string{
 	"aws-ses-mail":                  "ses",
 	"postmark-mail":                 "postmark",
 	"aliyun-direct-mail":            "aliyun",
+	"smtp2go-email-service":         "smtp2go",
+	"mailjunky-email-service":       "mailjunky",
 	"http-email":                    "http",
 }
 
@@ -54,6 +56,10 @@ func kindOfConnector(object map[string]any) string {
 		return "smtp"
 	case has("domain", "apiKey"):
 		return "mailgun"
+	case has("apiKey", "sender"):
+		return "smtp2go"
+	case has("apiKey") && strings.HasPrefix(textOf(object, "apiKey"), "mj_"): // else the same keys as SendGrid's
+		return "mailjunky"
 	case has("apiKey"):
 		return "sendgrid"
 	case has("serverToken"):
@@ -66,6 +72,39 @@ func kindOfConnector(object map[string]any) string {
 		return "http"
 	}
 	return ""
+}
+
+// connector is one entry of the answer of Logto's GET /api/connectors:
+// https://openapi.logto.io/operation/operation-listconnectors
+type connector struct {
+	ConnectorID string         `json:"connectorId"`
+	Type        string         `json:"type"`
+	Config      map[string]any `json:"config"`
+}
+
+// readConnectors takes those that send mail.
+func (i *importer) readConnectors(list []connector) error {
+	others := 0
+	for _, c := range list {
+		kind := connectorTypes[c.ConnectorID]
+		switch {
+		case kind == "" && c.Type != "Email":
+			others++
+		case kind == "" || c.Config == nil:
+			i.lose("%s: the relay has no type of provider for this connector", c.ConnectorID)
+		default:
+			if err := i.readConnector(kind, c.Config); err != nil {
+				return err
+			}
+		}
+	}
+	if others == len(list) {
+		return errors.New("there is no email connector in this list")
+	}
+	if others > 0 {
+		i.note("left alone: %d of the connectors, which are for SMS and social sign-in", others)
+	}
+	return nil
 }
 
 // readConnector takes a connector's JSON apart: inline templates become files,

@@ -110,6 +110,10 @@ func IsASCII(text string) bool {
 // none.
 func Domain(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
 
+// FoldAddress returns the form in which two spellings of one address are the same:
+// hardly any service tells A@example.com from a@example.com.
+func FoldAddress(address string) string { return strings.ToLower(address) }
+
 // Mask keeps of an address what tells two readers of a log that they speak of the
 // same one: the first character and the domain.
 func Mask(address string) string {

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,6 +18,9 @@ type Delivery struct {
 	Tenant string
 	// To is the recipient, as ParseRecipient returns it.
 	To string
+	// RedirectedTo is the address that the mail went to instead; empty if it went to
+	// its recipient.
+	RedirectedTo string
 	// Type is Logto's message type.
 	Type string
 	// Locale is the language that the mail is written in, and that its reader is
@@ -37,11 +41,17 @@ type Delivery struct {
 	Cause string
 	// RetryAfter is when another mail makes sense; zero if nobody can say.
 	RetryAfter time.Duration
+	// Suggestion is the domain that was most likely meant, where that of To does not
+	// exist; empty if nobody knows.
+	Suggestion string
 	// Provider is the name of the provider that accepted the mail, and ProviderID
 	// its id of the message.
 	Provider, ProviderID string
 	// Duration is how long it took from Time to the verdict.
 	Duration time.Duration
+	// Events are what was told of the mail after the verdict, in order of their
+	// times.
+	Events []Event
 }
 
 // Accepted tells whether a provider took responsibility for the mail. Nothing
@@ -51,19 +61,52 @@ func (d *Delivery) Accepted() bool { return d.Status == StatusAccepted }
 // Status is the strongest that is known of a mail.
 type Status string
 
-// What can be known of a mail when its webhook is answered.
+// What can be known of a mail, from the weakest to the strongest. Up to
+// StatusSuppressed it is known when the webhook is answered; what becomes of a mail
+// after its acceptance is told by events.
 const (
-	// StatusAccepted: a provider took responsibility for it.
-	StatusAccepted Status = "accepted"
-	// StatusFailed: no provider took it, and none can have sent it.
-	StatusFailed Status = "failed"
+	// StatusSending: the first attempt may be under way.
+	StatusSending Status = "sending"
 	// StatusUncertain: it was handed over and no verdict came back.
 	StatusUncertain Status = "uncertain"
+	// StatusAccepted: a provider took responsibility for it.
+	StatusAccepted Status = "accepted"
+	// StatusDeferred: the recipient's server put it off, and is asked again.
+	StatusDeferred Status = "deferred"
+	// StatusFailed: no provider took it, and none can have sent it.
+	StatusFailed Status = "failed"
 	// StatusRefused: its recipient was refused for good.
 	StatusRefused Status = "refused"
 	// StatusSuppressed: its recipient is on a list of addresses to spare.
 	StatusSuppressed Status = "suppressed"
+	// StatusDelivered: the recipient's server took it.
+	StatusDelivered Status = "delivered"
+	// StatusBounced: it came back, perhaps after it had been delivered.
+	StatusBounced Status = "bounced"
+	// StatusComplained: its reader called it spam.
+	StatusComplained Status = "complained"
 )
+
+var strength = []Status{StatusSending, StatusUncertain, StatusAccepted, StatusDeferred, StatusFailed, StatusRefused,
+	StatusSuppressed, StatusDelivered, StatusBounced, StatusComplained}
+
+// Known tells whether it is one of the statuses above.
+func (s Status) Known() bool { return slices.Contains(strength, s) }
+
+// StrongerThan tells whether the status says more than another one. Events come in
+// any order; the strongest status stays.
+func (s Status) StrongerThan(other Status) bool {
+	return slices.Index(strength, s) > slices.Index(strength, other)
+}
+
+// Event is something that was told of a mail after its verdict.
+type Event struct {
+	Time   time.Time
+	Status Status
+	// Provider is the name of the provider that told it, and Detail its words with
+	// everything private taken out.
+	Provider, Detail string
+}
 
 // Reason is the machine-readable word for a mail that no provider accepted. It
 // stands in the X-Relay-Error header, the log and the metrics.

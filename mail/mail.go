@@ -49,7 +49,8 @@ type Message struct {
 	// that of the template. Only a provider whose settings name such templates
 	// gets one.
 	Stored *StoredTemplate
-	// Payload is what Logto sent, for a service that writes the mail itself.
+	// Payload is what Logto sent. For a service that writes the mail itself, what
+	// people typed in it is harmless.
 	Payload map[string]any
 	// Locale is the BCP 47 tag of the language that the mail is written in;
 	// empty if nobody told.

@@ -40,12 +40,15 @@ const aliyunAlias = 14
 // aliyunSettings bear the keys of Logto's Aliyun Direct Mail connector.
 type aliyunSettings struct {
 	Common
+	// AccessKeyID and AccessKeySecret are those of a RAM user.
 	AccessKeyID     string          `json:"accessKeyId" validate:"required"`
 	AccessKeySecret settings.Secret `json:"accessKeySecret" validate:"required"`
-	RegionID        string          `json:"regionId"`
+	// RegionID is where the account's sender addresses are: cn-hangzhou when not given.
+	RegionID string `json:"regionId"`
 	// AccountName is the sender address, as set up in the console.
 	AccountName settings.Mailbox `json:"accountName"`
-	FromAlias   string           `json:"fromAlias"`
+	// FromAlias is the sender's display name, of at most 14 characters.
+	FromAlias string `json:"fromAlias"`
 	// Templates are HTML.
 	Templates []inlineTemplate `json:"templates" validate:"dive"`
 }
@@ -82,7 +85,7 @@ func (s *aliyunSettings) Mails() []mail.ConnectorTemplate {
 
 // Open makes the provider.
 func (s *aliyunSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), settings.NewSecret(s.AccessKeyID), s.AccessKeySecret)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +118,11 @@ func (p *aliyun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if e := x.refusal(m, err, aliyunErrors); e != nil {
 		return Receipt{}, e
 	}
-	var answer struct{ EnvID string }
+	var answer struct{ EnvID, Code string }
 	x.read(&answer)
+	if answer.Code != "" {
+		return Receipt{}, x.failure(m, nil, aliyunErrors(x))
+	}
 	if answer.EnvID == "" {
 		return Receipt{}, x.unreadable(m)
 	}

@@ -13,7 +13,7 @@ import (
 
 // Common are the keys that every provider has beside those of its service.
 type Common struct {
-	// Type is the name of the kind of provider, one of Types.
+	// Type is the kind of provider.
 	Type string `json:"type" validate:"required"`
 	// Name is how logs, metrics and routes call this provider; the type when
 	// not given.
@@ -26,7 +26,7 @@ type Common struct {
 	// LocalAddress is the local IP address that connections leave from.
 	LocalAddress string `json:"localAddress" validate:"omitempty,ip"`
 	// IPv4 keeps connections from using IPv6, for a service whose list of allowed
-	// addresses takes IPv4 only.
+	// addresses does not take it.
 	IPv4 bool `json:"ipv4"`
 	// Timeout bounds one attempt at this provider; the mail's own deadline
 	// alone when not given.

@@ -26,15 +26,17 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // A service with an HTTP API fills fixture.http, and the suite plays the
 // service. Any other service fills fixture.serve, which starts a fake of it.
 var fixtures = map[string]func() fixture{
-	"smtp":     smtpFixture,
-	"sendgrid": sendGridFixture,
-	"mailgun":  mailgunFixture,
-	"ses":      sesFixture,
-	"postmark": postmarkFixture,
-	"aliyun":   aliyunFixture,
-	"resend":   resendFixture,
-	"http":     httpProviderFixture,
-	"inbox":    inboxFixture,
+	"smtp":      smtpFixture,
+	"sendgrid":  sendGridFixture,
+	"mailgun":   mailgunFixture,
+	"ses":       sesFixture,
+	"postmark":  postmarkFixture,
+	"aliyun":    aliyunFixture,
+	"resend":    resendFixture,
+	"smtp2go":   smtp2goFixture,
+	"mailjunky": mailJunkyFixture,
+	"http":      httpProviderFixture,
+	"inbox":     inboxFixture,
 }
 
 // fixture is what the suite has to know of one type of provider.

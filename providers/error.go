@@ -3,10 +3,8 @@ package providers
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // Kind says whose fault a failed send is, and so what may be done about it.
@@ -97,6 +95,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // reach into the cause, which may quote the message.
 func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
 
+// About returns the error without anything of the mail that it is about.
+func (e *Error) About(p *Private) *Error {
+	about := *e
+	about.Detail = p.Redact(e.Detail)
+	if p.isQuotedIn(e.Code) {
+		about.Code = ""
+	}
+	return &about
+}
+
 // AsError returns the *Error in err's chain. Anything else can only be a bug in
 // a provider, and is Uncertain, the kind that promises nothing.
 func AsError(err error) *Error {
@@ -105,48 +113,4 @@ func AsError(err error) *Error {
 		return e
 	}
 	return &Error{Kind: Uncertain, Detail: Redact(err.Error()), Err: err}
-}
-
-var (
-	urls      = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
-	addresses = regexp.MustCompile(localPart + `@` + mailDomain)
-	tokens    = regexp.MustCompile(`[A-Za-z0-9+/=_%.~-]{20,}`)
-	numbers   = regexp.MustCompile(`\d{4,}`)
-)
-
-// What addresses look like in a service's words. A quoted local part may stand
-// in JSON or HTML, which escape its quotes once more; an apostrophe belongs to
-// the address only between letters, because services quote with it too.
-const (
-	localPart  = `(?:` + mailQuote + `(?:[^"\\\n]|\\.)*?` + mailQuote + `|[^\s<>()\[\],;:"']+(?:'[^\s<>()\[\],;:"']+)*)`
-	mailQuote  = `(?:\\*"|&quot;|&#34;)`
-	mailDomain = `(?:\[[^\]\s]*\]|[^\s<>()\[\],;:"']+)`
-)
-
-// maxDetail bounds what a log line repeats of a service's words, in bytes.
-const maxDetail = 240
-
-// Redact makes a service's words fit for a log. Services quote what they were
-// sent: addresses, links, whole bodies with the code in them, keys. What looks
-// like any of these is replaced, white space and controls are folded, and the
-// rest is shortened.
-func Redact(text string) string {
-	if len(text) > 4096 {
-		text = text[:4096]
-	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	text = urls.ReplaceAllString(text, "[link]")
-	text = addresses.ReplaceAllString(text, "[address]")
-	text = tokens.ReplaceAllString(text, "[token]")
-	text = numbers.ReplaceAllString(text, "[number]")
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxDetail {
-		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
-	}
-	return text
 }

@@ -30,10 +30,12 @@ const mailgunEndpoint = "https://api.mailgun.net"
 // Common's.
 type mailgunSettings struct {
 	Common
+	// Domain is the sending domain, as set up at Mailgun.
 	Domain string `json:"domain" validate:"required,fqdn"`
 	// APIKey is best a sending key of the domain, which can do nothing else.
-	APIKey settings.Secret  `json:"apiKey" validate:"required"`
-	From   settings.Mailbox `json:"from"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// From is the sender of this provider's mails.
+	From settings.Mailbox `json:"from"`
 	// Deliveries are the mails by message type.
 	Deliveries map[string]delivery `json:"deliveries" validate:"dive"`
 	// EventSigningKey verifies the signature of delivery events.
@@ -55,7 +57,7 @@ func (s *mailgunSettings) Sender() Sender { return Sender{From: s.From} }
 
 // Open makes the provider.
 func (s *mailgunSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.APIKey)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +127,7 @@ func (p *mailGun) sendStored(ctx context.Context, m *mail.Message) (*exchange, e
 	}
 	form := url.Values{
 		"from": {mailbox(m.From)}, "to": {quotedAddress(m.To)},
-		"template": {m.Stored.Name}, "t:variables": {string(data)},
+		"template": {m.Stored.Name}, "t:variables": {withoutWords(string(data))},
 		"o:tracking": {"no"}, "o:tracking-clicks": {"no"}, "o:tracking-opens": {"no"},
 		"v:relay_id": {m.ID},
 	}
@@ -133,7 +135,7 @@ func (p *mailGun) sendStored(ctx context.Context, m *mail.Message) (*exchange, e
 		form.Set("h:"+header.Name, encodedHeader(header.Value))
 	}
 	for name, value := range map[string]string{
-		"subject": m.Subject, "h:Reply-To": mailbox(m.ReplyTo), "h:Message-Id": bracketed(m.MessageID), "o:tag": tag(m),
+		"subject": withoutWords(m.Subject), "h:Reply-To": mailbox(m.ReplyTo), "h:Message-Id": bracketed(m.MessageID), "o:tag": tag(m),
 	} {
 		if value != "" {
 			form.Set(name, value)
@@ -147,6 +149,13 @@ func (p *mailGun) header() http.Header {
 	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"},
 		"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("api:"+p.key.Reveal()))}}
 }
+
+// mailgunWord is the start of what Mailgun replaces in a mail, such as
+// %recipient.name% and %unsubscribe_url%. No letter of these follows a % in a URL.
+var mailgunWord = regexp.MustCompile(`(?i)%(recipient|unsubscribe|tag_unsubscribe|mailing_list|list_)`)
+
+// withoutWords breaks what Mailgun would replace: people may have such names.
+func withoutWords(text string) string { return mailgunWord.ReplaceAllString(text, "% $1") }
 
 // bracketed writes a Message-ID as in its header, and nothing for none.
 func bracketed(id string) string {
@@ -203,12 +212,12 @@ func (p *mailGun) verifySendingKey(ctx context.Context) (string, error) {
 var mailgunMissing = regexp.MustCompile(`(?i)parameter is (missing|not a valid address)|need at least one of`)
 
 func mailgunMessage(m *mail.Message) (*mailgun.Message, error) {
-	message := mailgun.NewMessage(mailbox(m.From), m.Subject, m.Text)
+	message := mailgun.NewMessage(mailbox(m.From), withoutWords(m.Subject), withoutWords(m.Text))
 	if err := message.AddRecipient(quotedAddress(m.To)); err != nil {
 		return nil, err
 	}
 	if !m.HTML.IsEmpty() {
-		message.SetHTML(m.HTML.String())
+		message.SetHTML(withoutWords(m.HTML.String()))
 	}
 	for _, header := range m.Headers {
 		message.AddHeader(header.Name, encodedHeader(header.Value))
@@ -264,8 +273,6 @@ func mailgunErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "a sandbox domain sends to its authorized recipients only; use a verified domain"
 		case strings.Contains(said, "is not allowed to send"):
 			e.Kind, e.Hint = Configuration, "verify the domain's DNS records and activate the account"
-		default:
-			e.Kind = Content
 		}
 	case http.StatusUnauthorized:
 		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; or " + addressHint

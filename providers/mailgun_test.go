@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -188,5 +189,25 @@ func TestMailgunVerifyWithSendingKey(t *testing.T) {
 				t.Errorf("note %q, error %v", note, err)
 			}
 		})
+	}
+}
+
+// What Mailgun would replace in a mail does not come from other people's words.
+func TestMailgunReplacesNothing(t *testing.T) {
+	const evil = "Eve %recipient.email% %UNSUBSCRIBE_url% %tag_unsubscribe_url%"
+	plain, stored := plainMessage(), storedMessage()
+	plain.Subject, plain.Text, plain.HTML = evil, evil+" 100% %20", mail.Body{mail.OwnPart("<p>" + evil + "</p>")}
+	stored.Stored.Data["name"] = evil
+	stored.Subject = evil
+	for _, m := range []*mail.Message{plain, stored} {
+		provider, arrived := openHonest(t, mailgunFixture())
+		if _, err := provider.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.ToLower(arrived()[0])
+		if strings.Contains(got, "%recipient") || strings.Contains(got, "%unsubscribe") || strings.Contains(got, "%tag_") ||
+			!strings.Contains(got, "% recipient.email%") {
+			t.Errorf("%s", got)
+		}
 	}
 }

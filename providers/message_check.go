@@ -62,6 +62,16 @@ func mailbox(a mail.Address) string {
 	return a.String()
 }
 
+// quotedMailbox is mailbox for the services that take the text as JSON and do not
+// decode names: in UTF-8, between quotes.
+func quotedMailbox(a mail.Address) string {
+	address := quotedAddress(a.Address)
+	if a.Name == "" || a.Address == "" {
+		return address
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.Name) + `" <` + address + ">"
+}
+
 // word is what every service takes as a tag.
 var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
@@ -103,6 +113,14 @@ func named(m settings.Mailbox, name string) settings.Mailbox {
 
 // addressHint is for the refusal that egress pinning is about.
 const addressHint = "this machine's address may be missing from the account's list of allowed IP addresses"
+
+// aboutOperator are words about the sender and the account, which the reader of a
+// mail has no part in, and which another provider may do without.
+var aboutOperator = regexp.MustCompile(`(?i)\bnot (yet )?(been )?(verified|authenticated|activated|approved|authori[sz]ed|allowed to send)|` +
+	`\bunverified\b|\bunauthori[sz]ed\b|\bsuspended\b|` +
+	"\\b(from|sender|reply[-_ ]?to|reply address)[`'\"]? (field|address|e-?mail|parameter|domain|name|header|identity|signature|is|was|must)\\b|" +
+	"\\b(invalid|missing|unknown|illegal|bad|malformed|unrecognized)[a-z ]{0,12}[`'\"]?(from|sender|reply[-_ ]?to)\\b|" +
+	`\b(api|access) key\b|\baccount\b|\bsubscription\b|\bcredits?\b|\bquota\b|\bpermissions?\b|configuration set|\bdomain\b.*\bverif`)
 
 var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|restrict|can't be used)|(allow|white)-?list`)
 

@@ -14,9 +14,11 @@ func (c *Common) Mails() []mail.ConnectorTemplate { return nil }
 
 // inlineTemplate is an entry of "templates" with its content.
 type inlineTemplate struct {
-	UsageType string `json:"usageType" validate:"required"`
-	Subject   string `json:"subject" validate:"required"`
-	Content   string `json:"content" validate:"required"`
+	// UsageType is Logto's message type.
+	UsageType string `json:"usageType" validate:"required,usagetype"`
+	// Subject and Content are the mail, with placeholders such as {{code}}.
+	Subject string `json:"subject" validate:"required"`
+	Content string `json:"content" validate:"required"`
 }
 
 const plainText = "text/plain"
@@ -35,12 +37,29 @@ func (t *inlineTemplate) mail(i int, contentType string) mail.ConnectorTemplate 
 
 func templateKey(i int) string { return fmt.Sprintf("templates[%d]", i) }
 
+// typedTemplate is one whose connector calls the content type "type".
+type typedTemplate struct {
+	inlineTemplate
+	// ContentType is text/html or text/plain.
+	ContentType string `json:"type" validate:"omitempty,oneof=text/plain text/html"`
+}
+
+func typedMails(templates []typedTemplate) []mail.ConnectorTemplate {
+	var list []mail.ConnectorTemplate
+	for i, t := range templates {
+		list = append(list, t.mail(i, t.ContentType))
+	}
+	return list
+}
+
 // storableTemplate is an entry of "templates" with its content, or with the name
 // of a template at the service.
 type storableTemplate struct {
-	UsageType string `json:"usageType" validate:"required"`
-	Subject   string `json:"subject"`
-	Content   string `json:"content"`
+	// UsageType is Logto's message type.
+	UsageType string `json:"usageType" validate:"required,usagetype"`
+	// Subject and Content are the mail, with placeholders such as {{code}}.
+	Subject string `json:"subject"`
+	Content string `json:"content"`
 	// Template is the name or id that the service knows the template by.
 	Template string `json:"template"`
 	// Variables are values for its placeholders beside those of the payload.
@@ -72,12 +91,16 @@ func (t *storableTemplate) check(i int) []settings.Problem {
 
 // delivery is an entry of Mailgun's "deliveries", by message type.
 type delivery struct {
-	Subject   string           `json:"subject"`
-	HTML      string           `json:"html"`
-	Text      string           `json:"text"`
-	ReplyTo   settings.Mailbox `json:"replyTo"`
-	Template  string           `json:"template"`
-	Variables map[string]any   `json:"variables"`
+	// Subject, HTML and Text are the mail, with placeholders such as {{code}}.
+	Subject string `json:"subject"`
+	HTML    string `json:"html"`
+	Text    string `json:"text"`
+	// ReplyTo is where answers go.
+	ReplyTo settings.Mailbox `json:"replyTo"`
+	// Template is the name of a template at Mailgun, Variables are values for its
+	// placeholders beside those of the payload.
+	Template  string         `json:"template"`
+	Variables map[string]any `json:"variables"`
 }
 
 // deliveriesOf returns the entries in the order of their types.

@@ -41,6 +41,12 @@ func TestMailsOfAProvidersOwnSettings(t *testing.T) {
 			"Generic": {Template: "generic", Subject: "Hello", Variables: stored.Variables}}},
 			[]mail.ConnectorTemplate{{Key: "deliveries.Generic", Type: "Generic", Subject: "Hello", Stored: "generic", Variables: stored.Variables},
 				{Key: "deliveries.SignIn", Type: "SignIn", Subject: "Your code", HTML: "<b>{{code}}</b>", Text: "{{code}}", ReplyTo: reply.Address}}},
+		"smtp2go": {&smtp2goSettings{Templates: []typedTemplate{
+			{inlineTemplate{"SignIn", "Your code", "It is {{code}}"}, "text/plain"}, {inlineTemplate{"Generic", "Your code", "<b>{{code}}</b>"}, ""}}},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "Your code", Text: "It is {{code}}"},
+				{Key: "templates[1]", Type: "Generic", Subject: "Your code", HTML: "<b>{{code}}</b>"}}},
+		"mailjunky": {&mailJunkySettings{Templates: []typedTemplate{{inlineTemplate{"SignIn", "s", "c"}, "text/html"}}},
+			[]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "s", HTML: "c"}}},
 		"resend": {&resendSettings{}, nil},
 	} {
 		if got := test.settings.Mails(); !reflect.DeepEqual(got, test.want) {

@@ -24,9 +24,11 @@ const postmarkEndpoint = "https://api.postmarkapp.com"
 type postmarkSettings struct {
 	Common
 	// ServerToken is that of one server, not of the account.
-	ServerToken settings.Secret    `json:"serverToken" validate:"required"`
-	FromEmail   settings.Mailbox   `json:"fromEmail"`
-	Templates   []postmarkTemplate `json:"templates" validate:"dive"`
+	ServerToken settings.Secret `json:"serverToken" validate:"required"`
+	// FromEmail is the sender of this provider's mails.
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	// Templates name templates at Postmark.
+	Templates []postmarkTemplate `json:"templates" validate:"dive"`
 	// EventCredentials are the user and password ("user:pass") that delivery
 	// events come with.
 	EventCredentials settings.Secret `json:"eventCredentials" future:"delivery events"`
@@ -34,7 +36,9 @@ type postmarkSettings struct {
 
 // postmarkTemplate names a template at Postmark.
 type postmarkTemplate struct {
-	UsageType     string `json:"usageType" validate:"required"`
+	// UsageType is Logto's message type.
+	UsageType string `json:"usageType" validate:"required,usagetype"`
+	// TemplateAlias is the template's alias.
 	TemplateAlias string `json:"templateAlias" validate:"required"`
 }
 
@@ -59,7 +63,7 @@ func (s *postmarkSettings) Mails() []mail.ConnectorTemplate {
 
 // Open makes the provider.
 func (s *postmarkSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.ServerToken)
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +169,16 @@ func (p *postmark) Verify(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// postmarkMailbox writes a name without what would have to be escaped in it, which
+// Postmark does not read.
+func postmarkMailbox(a mail.Address) string {
+	a.Name = strings.NewReplacer(`"`, "'", `\`, "").Replace(a.Name)
+	return quotedMailbox(a)
+}
+
 func newPostmarkMail(m *mail.Message) postmarkMail {
 	mail := postmarkMail{
-		From: mailbox(m.From), To: quotedAddress(m.To), ReplyTo: mailbox(m.ReplyTo),
+		From: postmarkMailbox(m.From), To: quotedAddress(m.To), ReplyTo: postmarkMailbox(m.ReplyTo),
 		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML.String(),
 		MessageStream: "outbound", Tag: tag(m), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",

@@ -37,6 +37,8 @@ func Types() []Type {
 		{"postmark", func() Settings { return newPostmarkSettings() }},
 		{"aliyun", func() Settings { return newAliyunSettings() }},
 		{"resend", func() Settings { return newResendSettings() }},
+		{"smtp2go", func() Settings { return newSMTP2GOSettings() }},
+		{"mailjunky", func() Settings { return newMailJunkySettings() }},
 		{"http", func() Settings { return newHTTPSettings() }},
 		{"inbox", func() Settings { return newInboxSettings() }},
 	}

@@ -25,7 +25,8 @@ const resendEndpoint = "https://api.resend.com"
 type resendSettings struct {
 	Common
 	// APIKey is best one with sending access to one domain.
-	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// FromEmail is the sender of this provider's mails.
 	FromEmail settings.Mailbox `json:"fromEmail"`
 	// EventSecret verifies the signature of delivery events.
 	EventSecret settings.Secret `json:"eventSecret" future:"delivery events"`
@@ -43,7 +44,7 @@ func (s *resendSettings) Sender() Sender { return Sender{From: s.FromEmail} }
 
 // Open makes the provider.
 func (s *resendSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.APIKey)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (p *resend) Repeatable() {}
 
 func newResendMail(m *mail.Message) resendMail {
 	mail := resendMail{
-		From: mailbox(m.From), To: []string{quotedAddress(m.To)}, ReplyTo: mailbox(m.ReplyTo),
+		From: quotedMailbox(m.From), To: []string{quotedAddress(m.To)}, ReplyTo: quotedMailbox(m.ReplyTo),
 		Subject: m.Subject, Text: m.Text, HTML: m.HTML.String(),
 		Tags: []resendTag{{"relay_id", m.ID}},
 	}
@@ -172,7 +173,10 @@ func newResendMail(m *mail.Message) resendMail {
 }
 
 // resendToField is how Resend names the field that it complains of.
-var resendToField = regexp.MustCompile("(?i)[`'\"]to[`'\"] field|\\bto field")
+var (
+	resendToField   = regexp.MustCompile("(?i)[`'\"]to[`'\"] field|\\bto field")
+	resendFromField = regexp.MustCompile("(?i)[`'\"]?\\b(from|reply_?to)[`'\"]? field")
+)
 
 // resendErrors reads {"statusCode":…,"name":…,"message":…}. A name alone does
 // not tell: validation_error comes with 400, 403 and 422.
@@ -183,10 +187,16 @@ func resendErrors(x *exchange) Error {
 	said := strings.ToLower(answer.Message)
 	switch x.status {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		e.Kind = Content
-		if resendToField.MatchString(answer.Message) {
+		switch {
+		case resendToField.MatchString(answer.Message):
 			e.Kind = Recipient
+		case strings.Contains(said, "not verified"):
+			e.Kind, e.Hint = Configuration, "verify the sender's domain under Domains"
+		case resendFromField.MatchString(answer.Message):
+			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
 		}
+	case http.StatusUnavailableForLegalReasons:
+		e.Kind, e.Hint = Configuration, "Resend has stopped the account's mails; ask its support"
 	case http.StatusUnauthorized:
 		e.Hint = "check apiKey"
 	case http.StatusForbidden:

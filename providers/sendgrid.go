@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"regexp"
@@ -29,9 +30,11 @@ const sendGridEndpoint = "https://api.sendgrid.com"
 type sendGridSettings struct {
 	Common
 	// APIKey needs the permission Mail Send and no other.
-	APIKey    settings.Secret    `json:"apiKey" validate:"required"`
-	FromEmail settings.Mailbox   `json:"fromEmail"`
-	FromName  string             `json:"fromName"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// FromEmail is the sender of this provider's mails, FromName its display name.
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	FromName  string           `json:"fromName" validate:"max=128,oneline"`
+	// Templates are the mails of Logto's connector, or ids of templates at SendGrid.
 	Templates []sendGridTemplate `json:"templates" validate:"dive"`
 	// EventPublicKey verifies the signature of delivery events.
 	EventPublicKey settings.Secret `json:"eventPublicKey" future:"delivery events"`
@@ -41,7 +44,7 @@ type sendGridSettings struct {
 // of a dynamic template at SendGrid.
 type sendGridTemplate struct {
 	storableTemplate
-	// ContentType is called type in this connector.
+	// ContentType is text/html or text/plain. This connector calls it so.
 	ContentType string `json:"type" validate:"omitempty,oneof=text/plain text/html"`
 }
 
@@ -74,7 +77,7 @@ func (s *sendGridSettings) Sender() Sender { return Sender{From: named(s.FromEma
 
 // Open makes the provider.
 func (s *sendGridSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), s.APIKey)
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +118,13 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the status is not the one for accepted mails"})
 	}
 	id := x.header.Get("X-Message-Id")
-	if id == "" {
-		id = m.ID
+	switch {
+	case id != "":
+		return Receipt{ID: id}, nil
+	case bytes.HasPrefix(bytes.TrimSpace(x.body), []byte("<")): // a page, of something else that answers 202
+		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: id}, nil
+	return Receipt{ID: m.ID}, nil
 }
 
 // Verify asks what the key may do.
@@ -210,8 +216,6 @@ func sendGridErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "check the template's id, and that it has an active version"
 		case sendGridSenderField.MatchString(field):
 			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
-		default:
-			e.Kind = Content
 		}
 	case http.StatusUnauthorized:
 		if strings.Contains(said, "maximum credits exceeded") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -28,17 +31,22 @@ type sesSettings struct {
 	Common
 	// AccessKeyID and AccessKeySecret go together. Without them the AWS default
 	// chain finds credentials: environment, shared files, container, instance.
-	AccessKeyID     string           `json:"accessKeyId"`
-	AccessKeySecret settings.Secret  `json:"accessKeySecret"`
-	Region          string           `json:"region" validate:"required"`
-	EmailAddress    settings.Mailbox `json:"emailAddress"`
+	AccessKeyID     string          `json:"accessKeyId"`
+	AccessKeySecret settings.Secret `json:"accessKeySecret"`
+	// Region is the AWS region, such as "eu-west-1".
+	Region string `json:"region" validate:"required"`
+	// EmailAddress is the sender of this provider's mails.
+	EmailAddress settings.Mailbox `json:"emailAddress"`
 	// EmailAddressIdentityARN is the identity whose policy lets us send as
 	// EmailAddress, when it belongs to another account.
 	EmailAddressIdentityARN string `json:"emailAddressIdentityArn"`
-	// FeedbackForwardingEmailAddress receives bounces and complaints as mails.
+	// FeedbackForwardingEmailAddress receives bounces and complaints as mails;
+	// FeedbackForwardingEmailAddressIdentityARN lets us use it when it belongs to another
+	// account.
 	FeedbackForwardingEmailAddress            string `json:"feedbackForwardingEmailAddress" validate:"omitempty,email"`
 	FeedbackForwardingEmailAddressIdentityARN string `json:"feedbackForwardingEmailAddressIdentityArn"`
-	ConfigurationSetName                      string `json:"configurationSetName"`
+	// ConfigurationSetName is the configuration set that mails are sent with.
+	ConfigurationSetName string `json:"configurationSetName"`
 	// Templates are HTML, or names of templates at SES.
 	Templates []storableTemplate `json:"templates" validate:"dive"`
 	// EventTopicARN is the SNS topic that delivery events are taken from.
@@ -86,7 +94,7 @@ func (s *sesSettings) Sender() Sender { return Sender{From: s.EmailAddress} }
 
 // Open makes the provider. Looking for credentials is left to the first mail.
 func (s *sesSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	api, err := newAPI(s.Shared(), settings.NewSecret(s.AccessKeyID), s.AccessKeySecret)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +107,8 @@ func (s *sesSettings) Open() (Provider, error) {
 	if s.AccessKeyID != "" {
 		options.Credentials = credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.AccessKeySecret.Reveal(), "")
 	} else {
-		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region))
+		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region),
+			config.WithAPIOptions([]func(*middleware.Stack) error{refuseUpgrade}))
 		if err != nil {
 			return nil, err
 		}
@@ -109,6 +118,22 @@ func (s *sesSettings) Open() (Provider, error) {
 		options.BaseEndpoint = aws.String(s.endpointOr(""))
 	}
 	return &ses{api, sesv2.New(options), s}, nil
+}
+
+// refuseUpgrade keeps the default chain from reading the answer of a server that
+// switches protocols, which has no end, whatever the time-out. All mails wait for
+// one question for credentials at a time, so that each has to end.
+func refuseUpgrade(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("RefuseUpgrade", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleDeserialize(ctx, in)
+		if response, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+			_ = response.Body.Close()
+			err = errors.New("the server switches protocols")
+		}
+		return out, metadata, err
+	}), middleware.After)
 }
 
 var _ Verifier = (*ses)(nil)
@@ -338,8 +363,8 @@ var sesHints = map[string]string{
 // for more than one thing.
 func sesErrors(x *exchange, err error) Error {
 	var answer smithy.APIError
-	if !errors.As(err, &answer) {
-		return Error{}
+	if !errors.As(err, &answer) || answer.ErrorCode() == "UnknownError" {
+		return Error{} // the SDK's word for an answer that is not SES's
 	}
 	// Services behind other AWS front ends write "Type:url" or "namespace#Type".
 	name, _, _ := strings.Cut(answer.ErrorCode(), ":")
@@ -348,13 +373,11 @@ func sesErrors(x *exchange, err error) Error {
 	e := Error{Code: name, Kind: sesKinds[name], Detail: said, Hint: sesHints[name]}
 	switch name {
 	case "MessageRejected":
-		e.Kind = Content
 		if strings.Contains(said, "not verified") {
 			e.Kind = Configuration
 			e.Hint = "verify the sender in this region; in the sandbox the recipient has to be verified too"
 		}
 	case "BadRequestException":
-		e.Kind = Content
 		if sesAddress.MatchString(said) {
 			e.Kind = Recipient
 		}

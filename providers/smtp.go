@@ -27,33 +27,39 @@ import (
 // else that is the machine's own name.
 type SMTPSettings struct {
 	Common
-	Host string `json:"host" validate:"required,hostname_rfc1123|ip"`
+	// Host is the server's name or address.
+	Host string `json:"host" validate:"required,serverhost|ip"`
 	// Port is 587 when not given, 465 with "secure": true.
 	Port int `json:"port" validate:"gte=0,lte=65535"`
 	// Secure means TLS from the first byte; without it the port decides.
 	Secure *bool `json:"secure"`
 	// RequireTLS refuses to go on without STARTTLS, IgnoreTLS never uses it.
-	RequireTLS bool    `json:"requireTLS"`
-	IgnoreTLS  bool    `json:"ignoreTLS"`
-	TLS        SMTPTLS `json:"tls"`
+	RequireTLS bool `json:"requireTLS"`
+	IgnoreTLS  bool `json:"ignoreTLS"`
+	// TLS says how the server's certificate is checked.
+	TLS SMTPTLS `json:"tls"`
 	// ServerName is the name that the certificate must have; host when not given.
 	ServerName string    `json:"servername"`
 	Auth       *SMTPAuth `json:"auth"`
 	// AuthMethod is another place for auth.method.
-	AuthMethod string `json:"authMethod"`
+	AuthMethod string `json:"authMethod" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"`
 
-	// Upper bounds, in milliseconds; the mail's own deadline may end a wait
-	// earlier. SocketTimeout bounds the wait for each reply, except for the one
-	// that accepts the message: giving up there would only mean not to know.
+	// Upper bounds, in milliseconds, ConnectionTimeout for a connection, GreetingTimeout
+	// for the server's first words, DNSTimeout for the look-up of its name; the mail's own
+	// deadline may end a wait earlier. SocketTimeout bounds the wait for each reply, except
+	// for the one that accepts the message: giving up there would only mean not to know.
 	ConnectionTimeout settings.Milliseconds `json:"connectionTimeout"`
 	GreetingTimeout   settings.Milliseconds `json:"greetingTimeout"`
 	SocketTimeout     settings.Milliseconds `json:"socketTimeout"`
 	DNSTimeout        settings.Milliseconds `json:"dnsTimeout"`
 
-	FromEmail     settings.Mailbox `json:"fromEmail"`
-	ReplyTo       settings.Mailbox `json:"replyTo"`
+	// FromEmail is the sender of this provider's mails, ReplyTo where answers go.
+	FromEmail settings.Mailbox `json:"fromEmail"`
+	ReplyTo   settings.Mailbox `json:"replyTo"`
+	// CustomHeaders are additional headers of the mails.
 	CustomHeaders settings.Headers `json:"customHeaders"`
-	DKIM          *SMTPDKIM        `json:"dkim"`
+	// DKIM signs every mail.
+	DKIM *SMTPDKIM `json:"dkim"`
 
 	// Envelope has the sender between servers, where bounces go; that of the mail
 	// when not given.
@@ -69,6 +75,7 @@ type SMTPSettings struct {
 	RateLimit int                   `json:"rateLimit" validate:"gte=0,lte=100000"`
 	RateDelta settings.Milliseconds `json:"rateDelta"`
 
+	// Templates are the mails of Logto's connector.
 	Templates []smtpTemplate `json:"templates" validate:"dive"`
 
 	Pool             any `json:"pool" noeffect:"connections are always pooled"`
@@ -83,17 +90,20 @@ type SMTPSettings struct {
 // smtpTemplate is one mail of Logto's SMTP connector.
 type smtpTemplate struct {
 	inlineTemplate
+	// ContentType is text/html or text/plain.
 	ContentType string `json:"contentType" validate:"omitempty,oneof=text/plain text/html"`
 }
 
 // SMTPEnvelope is what nodemailer calls the envelope.
 type SMTPEnvelope struct {
+	// From is where bounces go.
 	From settings.Mailbox `json:"from"`
 }
 
-// SMTPDKIM signs every mail (RFC 6376). The private key is RSA or Ed25519, in
-// PEM.
+// SMTPDKIM signs every mail (RFC 6376).
 type SMTPDKIM struct {
+	// Domain and Selector say where the public key stands in DNS. PrivateKey is RSA or
+	// Ed25519, in PEM.
 	Domain     string          `json:"domain" validate:"required,fqdn"`
 	Selector   string          `json:"selector" validate:"required"`
 	PrivateKey settings.Secret `json:"privateKey" validate:"required"`
@@ -120,7 +130,7 @@ func (d *SMTPDKIM) check(report func(key, text string)) {
 		return
 	}
 	switch _, err := d.signer(); {
-	case err == smtp.ErrUnsignedFrom:
+	case errors.Is(err, smtp.ErrUnsignedFrom):
 		report("dkim.skipFields", "a signature without From is none (RFC 6376): remove it from the list")
 	case err != nil:
 		report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")

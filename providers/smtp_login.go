@@ -11,16 +11,18 @@ import (
 // SMTPAuth is how to log in.
 type SMTPAuth struct {
 	// Type is "login" or "oauth2"; the former when not given.
-	Type string          `json:"type"`
+	Type string `json:"type" validate:"omitempty,choice=login oauth2 OAuth2"`
+	// User and Pass are the login.
 	User string          `json:"user"`
 	Pass settings.Secret `json:"pass"`
 	// Method is PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 or SCRAM-SHA-256; the best
 	// that the server offers when not given.
-	Method string `json:"method"`
+	Method string `json:"method" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2"`
 
 	// With the type "oauth2" there is no password but an access token, which the
-	// relay gets by a refresh token, by client credentials (ClientID and
-	// ClientSecret alone), by the key of a service account, or is given once.
+	// relay gets by a RefreshToken, by client credentials (ClientID and
+	// ClientSecret alone), by the key of a service account, or is given once as
+	// AccessToken.
 	ClientID     string          `json:"clientId"`
 	ClientSecret settings.Secret `json:"clientSecret"`
 	RefreshToken settings.Secret `json:"refreshToken"`

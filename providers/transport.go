@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -35,6 +36,18 @@ const (
 	// idleConnection is when a connection without use is closed. Load balancers
 	// close theirs after 60 s; being earlier avoids sending into a closed one.
 	idleConnection = 55 * time.Second
+	// maxConnections bounds the connections that net/http takes for one request,
+	// one after the other. It takes another when one is of no use before the
+	// request has left, and has no bound of its own: a server that says goodbye to
+	// each would keep it dialing up to the deadline.
+	maxConnections = 10
+	// quietTime is how long a pooled connection must have been quiet before it is
+	// used again: what a server says too much it says in one go.
+	quietTime = 2 * time.Millisecond
+	// readerDelay bounds how long that may take to come about.
+	readerDelay = 2 * time.Second
+	// writtenDelay bounds how late it may become known that a request was written.
+	writtenDelay = 100 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
 	// out in one write, and if that fails on a dead pooled connection, net/http
 	// knows that nothing has left and takes another connection.
@@ -48,8 +61,9 @@ type api struct {
 	base   *http.Transport
 }
 
-// newAPI makes the client that a provider's settings ask for.
-func newAPI(c *Common) (*api, error) {
+// newAPI makes the client that a provider's settings ask for. Logins are what it
+// signs in with, for services that quote it.
+func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	concurrent := c.Concurrent()
 	local, err := c.localAddr()
 	if err != nil {
@@ -62,7 +76,16 @@ func newAPI(c *Common) (*api, error) {
 	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
 	base := &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, c.network(), address)
+			conn, err := dialer.DialContext(ctx, c.network(), address)
+			if err != nil {
+				return nil, err
+			}
+			if proxy != nil {
+				// A mail's deadline ends the wait for the proxy, too, but Go lets it
+				// go on for a minute in the background.
+				_ = conn.SetReadDeadline(time.Now().Add(abandonedDial))
+			}
+			return &watched{Conn: conn, bounded: proxy != nil}, nil
 		},
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    abandonedDial,
@@ -84,7 +107,7 @@ func newAPI(c *Common) (*api, error) {
 	return &api{
 		base: base,
 		client: &http.Client{
-			Transport: recorder{base},
+			Transport: recorder{base, logins},
 			// A redirect is answered, not followed: it would take the
 			// credentials elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -108,6 +131,7 @@ type exchange struct {
 	status     int         // zero: no answer came
 	header     http.Header
 	body       []byte // at most maxAnswer
+	logins     []settings.Secret
 }
 
 type exchangeKey struct{}
@@ -134,7 +158,10 @@ func (a *api) request(ctx context.Context, method, url string, header http.Heade
 }
 
 // recorder fills the exchange of a request's context.
-type recorder struct{ base *http.Transport }
+type recorder struct {
+	base   *http.Transport
+	logins []settings.Secret
+}
 
 // RoundTrip sends the request and reads the answer, bounded.
 func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -142,29 +169,143 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("the request is not of a mail")
 	}
-	x.begun, x.method = true, request.Method
-	request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
+	x.begun, x.method, x.logins = true, request.Method, t.logins
+	if err := replayable(request); err != nil {
+		return nil, err
+	}
+	ctx, giveUp := context.WithCancelCause(request.Context())
+	defer giveUp(nil)
+	connections := 0
+	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			connections++
+			if connections > maxConnections {
+				giveUp(errNoUse)
+			}
+			if connections > 1 && request.Header.Get("Idempotency-Key") == "" {
+				// net/http begins again only with what nobody can have taken, unless
+				// the service knows a repeated request.
+				x.handedOver.Store(false)
+			}
+			settle(info)
+		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
 				x.handedOver.Store(true)
 			}
 		},
 	}))
-	if err := replayable(request); err != nil {
-		return nil, err
-	}
 	response, err := t.base.RoundTrip(request)
 	if err != nil {
+		if errors.Is(context.Cause(ctx), errNoUse) {
+			err = errNoUse
+		}
 		return nil, err
 	}
-	// What could not be read is treated as what was not said: the status has
-	// arrived, and each service's rules decide what it is worth alone.
-	x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	_ = response.Body.Close()
 	x.status, x.header = response.StatusCode, response.Header
+	body := response.Body
+	// What follows a switch of protocols is no answer, and net/http lets it go on
+	// after the deadline.
+	if x.status != http.StatusSwitchingProtocols {
+		stop := context.AfterFunc(ctx, func() { _ = body.Close() })
+		// What could not be read is treated as what was not said: the status has
+		// arrived, and each service's rules decide what it is worth alone.
+		x.body, _ = io.ReadAll(io.LimitReader(body, maxAnswer))
+		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
+		stop()
+	}
+	_ = body.Close()
+	if x.status <= 299 && !x.hasBeenWritten() {
+		x.status, x.header, x.body = 0, nil, nil
+		x.handedOver.Store(true) // the rest may have left since
+		return nil, errUnasked
+	}
 	response.Body = io.NopCloser(bytes.NewReader(x.body))
 	response.ContentLength = int64(len(x.body))
 	return response, nil
+}
+
+// hasBeenWritten tells whether the whole request has left. The news of that may
+// come a moment after the answer.
+func (x *exchange) hasBeenWritten() bool {
+	for began := time.Now(); !x.handedOver.Load(); time.Sleep(quietTime) {
+		if time.Since(began) > writtenDelay {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	errNoUse   = errors.New("the server takes no request on any connection")
+	errUnasked = errors.New("an answer came before the request was complete")
+)
+
+// watched is a connection that knows since when its reader has been waiting for
+// the server.
+type watched struct {
+	net.Conn
+	since   atomic.Pointer[time.Time] // nil while it does not wait
+	closed  atomic.Bool
+	bounded bool // the first read has a deadline of its own
+}
+
+// Close marks the connection as closed.
+func (c *watched) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// Read marks the time that it takes.
+func (c *watched) Read(b []byte) (int, error) {
+	now := time.Now()
+	c.since.Store(&now)
+	defer c.since.Store(nil)
+	n, err := c.Conn.Read(b)
+	if c.bounded && err == nil {
+		c.bounded = false
+		err = c.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// isQuiet tells whether the reader has been waiting for a moment, and there is
+// nothing for it.
+func (c *watched) isQuiet() bool {
+	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); {
+		missing := quietTime
+		if since := c.since.Load(); since != nil {
+			missing -= time.Since(*since)
+		}
+		if missing <= 0 {
+			return !hasUnread(c.Conn)
+		}
+		time.Sleep(missing)
+	}
+	return false
+}
+
+// settle closes a pooled HTTP/1 connection that is not quiet before anything was
+// asked, such as one with a second answer to the request before: net/http would
+// take it for the answer to this one if it came to look late. On a closed
+// connection nothing is written, so that another one is taken.
+//
+// HTTP/2 knows by itself which answer belongs to which request.
+func settle(info httptrace.GotConnInfo) {
+	conn := info.Conn
+	for {
+		secured, ok := conn.(*tls.Conn)
+		if !ok {
+			break
+		}
+		if secured.ConnectionState().NegotiatedProtocol == "h2" {
+			return
+		}
+		conn = secured.NetConn()
+	}
+	if raw, ok := conn.(*watched); ok && info.Reused && !raw.isQuiet() {
+		_ = info.Conn.Close()
+	}
 }
 
 // replayable lets net/http replace a pooled connection that turns out to be
@@ -192,11 +333,14 @@ func (x *exchange) refusal(m *mail.Message, err error, table func(*exchange) Err
 	if x.status == 0 {
 		return x.networkError(err)
 	}
-	if x.status >= 200 && x.status <= 299 {
+	if x.is2xx() {
 		return nil
 	}
 	return x.failure(m, err, table(x))
 }
+
+// is2xx tells whether the status is one of success.
+func (x *exchange) is2xx() bool { return x.status >= 200 && x.status <= 299 }
 
 // verdict is refusal for a request of Verify, where there is no mail that could
 // be at fault or on its way.
@@ -228,6 +372,10 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
+		if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
+			e.Kind = Configuration
+			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
+		}
 	}
 	if x.status >= 300 && x.status <= 399 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
@@ -240,13 +388,13 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 // what a log must not hold.
 func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
-	if e.Code == "" || !machineWord.MatchString(e.Code) {
+	if e.Code == "" || !machineWord.MatchString(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
 	if e.Detail == "" && isStatus(e.Code) {
 		e.Detail = http.StatusText(x.status)
 	}
-	e.Detail = redactFor(m, e.Detail)
+	e.Detail = redactFor(m, e.Detail, x.logins)
 	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
@@ -257,19 +405,6 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 // machineWord is a code that may stand in a log as it is.
 var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Za-z0-9._-]{1,64})?)$`)
 
-// redactFor is Redact for words that may quote this message's recipient in a
-// form that does not look like an address; m is nil where no mail was sent.
-func redactFor(m *mail.Message, text string) string {
-	if m == nil {
-		return Redact(text)
-	}
-	quoted := quotedAddress(m.To)
-	for _, form := range []string{quoted, strings.ReplaceAll(quoted, `"`, `\"`), m.To} {
-		text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(form)).ReplaceAllLiteralString(text, "[address]")
-	}
-	return Redact(text)
-}
-
 // unreadable is a 2xx without what the service documents to come with it. The
 // mail may be on its way.
 func (x *exchange) unreadable(m *mail.Message) *Error {
@@ -279,6 +414,8 @@ func (x *exchange) unreadable(m *mail.Message) *Error {
 // kindOfStatus is what a status means where the service does not say more.
 func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
+	case http.StatusSwitchingProtocols: // whatever it is that answers
+		return Uncertain
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
 		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusProxyAuthRequired,
 		http.StatusUnsupportedMediaType:
@@ -304,6 +441,12 @@ func (x *exchange) kindOfStatus() Kind {
 func (x *exchange) isObject() bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(x.body, &object) == nil && object != nil
+}
+
+// isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
+// the pages of proxies and portals are neither.
+func (x *exchange) isJSONOrEmpty() bool {
+	return json.Valid(x.body) || len(bytes.TrimSpace(x.body)) == 0
 }
 
 // read decodes the answer; what is not JSON leaves the target as it is.
@@ -361,11 +504,12 @@ func (x *exchange) networkError(err error) *Error {
 }
 
 // networkWords says what the network said, without the addresses and URLs that
-// Go's errors are full of.
+// Go's errors are full of, but for the host that was asked.
 func networkWords(err error) string {
 	var (
 		number  syscall.Errno
 		address *url.Error
+		lookup  *net.DNSError
 	)
 	switch {
 	case err == nil:
@@ -376,10 +520,24 @@ func networkWords(err error) string {
 		return "given up by the caller"
 	case errors.As(err, &number):
 		return number.Error()
-	case errors.As(err, &address):
-		return Redact(address.Err.Error())
 	}
-	return Redact(err.Error())
+	text, host := err.Error(), ""
+	if errors.As(err, &address) {
+		text = address.Err.Error()
+		if asked, err := url.Parse(address.URL); err == nil {
+			host = asked.Hostname()
+		}
+	}
+	if errors.As(err, &lookup) {
+		host = lookup.Name
+	}
+	if host == "" {
+		return Redact(text)
+	}
+	// The service's own host is no secret, and often the clue: a wrong region makes
+	// one that does not exist.
+	const stand = "\ue000"
+	return strings.ReplaceAll(Redact(strings.ReplaceAll(text, host, stand)), stand, settings.Printable(host, 253))
 }
 
 // proxyError is a forward proxy's refusal to open a tunnel.

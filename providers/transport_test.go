@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -365,4 +366,20 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The service's own host is the clue when it does not exist; what else the network
+// says is redacted.
+func TestTheServicesOwnHostStaysVisible(t *testing.T) {
+	const host = "email.eu-wset-1.amazonaws.com.example"
+	asked := "https://" + host + "/v2/email?key=never-print-this-0123456789"
+	for name, err := range map[string]error{
+		"look-up":     &url.Error{Op: "Post", URL: asked, Err: &net.OpError{Op: "dial", Err: &net.DNSError{Name: host, Err: "no such host", IsNotFound: true}}},
+		"certificate": &url.Error{Op: "Post", URL: asked, Err: errors.New("x509: certificate is valid for another-host.of-a-service.example, not " + host)},
+	} {
+		got := networkWords(err)
+		if !strings.Contains(got, host) || strings.Contains(got, "never-print") || strings.Contains(got, "another-host") {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
 }

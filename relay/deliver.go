@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"logto-email-relay/mail"
@@ -16,6 +17,9 @@ const (
 	// longestWait bounds the wait for one of a provider's places. A longer queue
 	// would only turn a quick refusal into a slow one.
 	longestWait = 250 * time.Millisecond
+	// timeToAnswer is what has to be left of a mail's time after a wait for a
+	// throttled provider.
+	timeToAnswer = time.Second
 	// defaultRetryAfter is what we ask Logto's side to wait when no provider
 	// says how long.
 	defaultRetryAfter = 10 * time.Second
@@ -36,16 +40,34 @@ type delivery struct {
 	uncertain  int  // sends that ended so and were not repeated
 	isLast     bool // nobody comes after the provider of the attempt under way
 	outOfTime  bool // the last send ended with the mail's time
+	// throttled is the provider that asked for the shortest wait.
+	throttled Member
+	wait      time.Duration // zero if none did
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
-// delivery has a reason why not. The context must have a deadline.
+// delivery has a reason why not. Either way that is recorded when it returns, but for
+// what a limit refuses. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	d := r.begin(&request)
-	if !d.attemptAll(ctx) {
+	if !d.withinLimits(ctx) {
+		return &d.Delivery // unrecorded, since a flood must not fill the record
+	}
+	if r.recorder != nil {
+		r.recorder.Begin(&d.Delivery)
+	}
+	if d.mayReceive(ctx) {
+		if ended := d.attemptAll(ctx); !ended {
+			d.attemptLater(ctx)
+		}
+	}
+	if !d.Accepted() {
 		d.conclude()
 	}
 	d.Duration = time.Since(d.Time)
+	if r.recorder != nil {
+		r.recorder.Finish(ctx, &d.Delivery)
+	}
 	return &d.Delivery
 }
 
@@ -54,6 +76,7 @@ func (r *Relay) begin(request *Request) *delivery {
 	d := &delivery{relay: r, request: request, Delivery: mail.Delivery{
 		ID:           request.ID,
 		Time:         time.Now(),
+		Tenant:       request.Tenant,
 		To:           request.To,
 		Type:         request.Type,
 		Locale:       r.renderer.Locale(request.Type, request.Payload),
@@ -72,8 +95,8 @@ func idOf(context any) string {
 }
 
 // attemptAll makes an attempt at the providers in order, those that rest after all
-// others, and tells whether one accepted the mail.
-func (d *delivery) attemptAll(ctx context.Context) bool {
+// others, and tells whether one of them was the end of the delivery.
+func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	var resting []Member
 	for i, m := range d.route.members {
 		if !m.health.admit(time.Now()) {
@@ -82,16 +105,35 @@ func (d *delivery) attemptAll(ctx context.Context) bool {
 		}
 		later := d.route.members[i+1:]
 		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyWell(later)); ends {
-			return d.Accepted()
+			return true
 		}
 	}
 	for i, m := range resting {
 		isLast := i == len(resting)-1
 		if ends := d.attempt(ctx, m, isLast, !isLast); ends {
-			return d.Accepted()
+			return true
 		}
 	}
 	return false
+}
+
+// attemptLater waits once for a provider that asked for a moment, when nobody else
+// could take the mail: a sign-in that takes a second longer is better than one that
+// fails.
+func (d *delivery) attemptLater(ctx context.Context) {
+	deadline, _ := ctx.Deadline()
+	spare := time.Until(deadline) - d.wait - timeToAnswer
+	if d.wait == 0 || spare < 0 || d.seen[providers.Uncertain] {
+		return
+	}
+	// Those who were sent away together do not come back together.
+	timer := time.NewTimer(d.wait + rand.N(min(d.wait/4, spare)+1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		d.attempt(ctx, d.throttled, true, false)
+	case <-ctx.Done():
+	}
 }
 
 func anyWell(members []Member) bool {
@@ -104,8 +146,9 @@ func anyWell(members []Member) bool {
 }
 
 // attempt makes one attempt at a provider, which may be two sends if the first
-// ended in doubt and the service knows a repeated mail. isLast tells that nobody comes after, sharesTime that the next one is to have
-// half of the time. It tells whether the delivery ends here, accepted or not.
+// ended in doubt and the service knows a repeated mail. isLast tells that nobody
+// comes after, sharesTime that the next one is to have half of the time. It tells
+// whether the delivery ends here, accepted or not.
 func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime bool) (ends bool) {
 	start := time.Now()
 	deadline, _ := ctx.Deadline()
@@ -162,11 +205,15 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 		d.note(m.Name, time.Since(start), failure)
 		return failure
 	}
+	private := providers.PrivateOf(message) // of the message nothing else is needed while the service works
 	receipt, err := m.Service.Send(ctx, message)
 	if err == nil {
-		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, receipt.ID
+		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, private.FitID(receipt.ID)
 	} else {
-		failure = providers.AsError(err)
+		failure = providers.AsError(err).About(private)
+	}
+	if failure != nil && failure.RetryAfter > 0 && !failure.Quota && (d.wait == 0 || failure.RetryAfter < d.wait) {
+		d.throttled, d.wait = m, failure.RetryAfter
 	}
 	end := time.Now()
 	d.note(m.Name, end.Sub(start), failure)
@@ -186,6 +233,10 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		return nil, &providers.Error{Kind: providers.Configuration, Stage: "render",
 			Detail: providers.Redact(err.Error()), Err: err}
 	}
+	payload := d.request.Payload
+	if _, writes := m.Service.(providers.Composer); writes {
+		payload = templates.Harmless(payload)
+	}
 	message := &mail.Message{
 		ID:      d.ID,
 		Date:    d.Time,
@@ -196,7 +247,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Stored:  rendered.Stored,
 		Locale:  rendered.Locale,
 		Type:    d.Type,
-		Payload: d.request.Payload,
+		Payload: payload,
 		Last:    d.isLast,
 		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
@@ -221,6 +272,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 	if message.From.Name == "" {
 		message.From.Name = d.route.branding.SenderName
 	}
+	d.redirect(message)
 	message.MessageID = d.ID + "@" + mail.Domain(message.From.Address)
 	return message, nil
 }
@@ -238,6 +290,7 @@ func (d *delivery) render(m Member, keep bool) (*templates.Mail, error) {
 	}
 	rendered, err := renderer.Render(templates.Request{
 		Type: d.Type, Locale: d.Locale, Payload: d.request.Payload, Branding: d.route.branding,
+		To: d.To, IP: d.request.IP, Time: d.Time,
 	})
 	if m.Renderer == nil && err != nil {
 		d.Reason, d.Cause = mail.Internal, "render: "+providers.Redact(err.Error())

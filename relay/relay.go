@@ -1,8 +1,9 @@
-// Package relay is the straight line of one mail: route, render, send.
+// Package relay is the straight line of one mail: route, admit, render, send, record.
 //
-// Deliver takes what Logto asked for, decides the language and the route, and
-// makes an attempt at the route's providers in order until one accepts the mail
-// (deliver.go has all steps, from the first to the last). Whether a failure moves
+// Deliver takes what Logto asked for, decides the language and the route, asks
+// whether the mail may be sent at all (admit.go), and makes an attempt at the route's
+// providers in order until one accepts the mail (deliver.go has all steps, from the
+// first to the last). Whether a failure moves
 // on to the next provider depends on its kind alone:
 //
 //	configuration, rate-limited, temporary   next provider
@@ -21,7 +22,9 @@
 // The context's deadline covers everything. An attempt gets half of the time
 // that is left while another healthy provider waits behind it, and all of it
 // otherwise, so that a provider that hangs leaves the next one its time. Nothing
-// is attempted in the last moments, when it could not finish.
+// is attempted in the last moments, when it could not finish. When all have failed
+// and one asked for a wait that fits into the time that is left, the mail waits for
+// it once.
 //
 // # Providers in trouble
 //
@@ -32,8 +35,12 @@
 package relay
 
 import (
+	"context"
 	"fmt"
 
+	"logto-email-relay/limits"
+	"logto-email-relay/mail"
+	"logto-email-relay/recipients"
 	"logto-email-relay/templates"
 )
 
@@ -46,6 +53,27 @@ type Renderer interface {
 	Render(r templates.Request) (templates.Mail, error)
 }
 
+// Limits count mails against abuse.
+type Limits interface {
+	// Take counts a mail, or returns why it may not be sent now.
+	Take(ctx context.Context, m limits.Mail) *limits.Refusal
+}
+
+// Domains know which domains take mail.
+type Domains interface {
+	// Refusal returns why a domain takes no mail; empty if it does, or if nobody can
+	// say.
+	Refusal(ctx context.Context, domain string) string
+}
+
+// Recorder keeps what becomes of each mail.
+type Recorder interface {
+	// Begin is told of a mail before its first attempt, and waits for nothing.
+	Begin(d *mail.Delivery)
+	// Finish is told of the verdict, and returns when that is safe, or cannot be soon.
+	Finish(ctx context.Context, d *mail.Delivery)
+}
+
 // Options are what a Relay is made of.
 type Options struct {
 	// Renderer writes the mails of all providers without one of their own, and
@@ -56,9 +84,17 @@ type Options struct {
 	Routes   []Route
 	Sender   Sender
 	Branding templates.Branding
+	// Limits bound how many mails there are; nil for no bounds.
+	Limits Limits
+	// Recipients say who may get mail.
+	Recipients recipients.Settings
+	// Domains know which domains take mail; nil for all.
+	Domains Domains
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
+	// Recorder keeps what becomes of the mails; nil if nobody does.
+	Recorder Recorder
 	// Changed is told when a provider begins to rest and when it is well again;
 	// nil if nobody wants to know. It must not wait for anything.
 	Changed func(Status)
@@ -76,6 +112,8 @@ type Member struct {
 type Request struct {
 	// ID is the id of the webhook and its mail (see mail.NewID).
 	ID string
+	// Tenant is whose webhook it was; empty where callers have no names.
+	Tenant string
 	// To is the recipient as mail.ParseRecipient returns it.
 	To string
 	// Type is Logto's message type; one that the templates do not know is sent
@@ -83,6 +121,9 @@ type Request struct {
 	Type string
 	// Payload is the JSON object that came with it, numbers as json.Number.
 	Payload map[string]any
+	// IP is the address of whoever asked for the mail as Logto gave it, which may
+	// be any text; empty if it gave none.
+	IP string
 }
 
 // Relay sends mails. It is safe for use by many goroutines at a time.
@@ -92,14 +133,17 @@ type Relay struct {
 	routes        []routed
 	unrouted      routed // for mails that no route takes
 	sender        Sender
+	limits        Limits
+	domains       Domains
 	failUncertain bool
+	recorder      Recorder
 	changed       func(Status)
 }
 
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
-		failUncertain: o.FailUncertain, changed: o.Changed}
+		limits: o.Limits, domains: o.Domains, failUncertain: o.FailUncertain, recorder: o.Recorder, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}
@@ -107,7 +151,7 @@ func New(o Options) (*Relay, error) {
 	for _, m := range o.Members {
 		byName[m.Name] = m
 	}
-	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding}
+	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding, recipients: o.Recipients}
 	for i, route := range o.Routes {
 		members := r.members
 		if len(route.Providers) > 0 {
@@ -120,7 +164,8 @@ func New(o Options) (*Relay, error) {
 			}
 			members = append(members, m)
 		}
-		r.routes = append(r.routes, routed{Route: route, index: i, members: members, branding: override(o.Branding, route.Branding)})
+		r.routes = append(r.routes, routed{Route: route, index: i, members: members,
+			branding: override(o.Branding, route.Branding), recipients: o.Recipients.OverriddenBy(route.Recipients)})
 	}
 	return r, nil
 }

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"logto-email-relay/limits"
+	"logto-email-relay/recipients"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -8,7 +10,10 @@ import (
 // Sender is the "sender" section: who the mails are from, unless a route or the
 // provider says otherwise.
 type Sender struct {
-	From    settings.Mailbox `json:"from"`
+	// From is the address, with a display name or without:
+	// "Acme <no-reply@acme.example>".
+	From settings.Mailbox `json:"from"`
+	// ReplyTo is where answers go.
 	ReplyTo settings.Mailbox `json:"replyTo"`
 }
 
@@ -26,11 +31,13 @@ func (s Sender) overriddenBy(other Sender) Sender {
 // Route is one entry of "routes". It matches a mail when every condition that
 // it names does; the first route that matches decides.
 type Route struct {
+	// Tenants are those whose webhooks it takes, as server.authorization names them.
+	Tenants []string `json:"tenants" validate:"dive,required"`
 	// Domains are recipient domains; "*.example.com" stands for every domain
 	// below example.com.
 	Domains []string `json:"domains" validate:"dive,hostpattern"`
 	// Types are Logto's message types.
-	Types []string `json:"types" validate:"dive,required"`
+	Types []string `json:"types" validate:"dive,required,messagetype"`
 	// Applications and Organizations are Logto's ids.
 	Applications  []string `json:"applications" validate:"dive,required"`
 	Organizations []string `json:"organizations" validate:"dive,required"`
@@ -44,4 +51,8 @@ type Route struct {
 	Sender *Sender `json:"sender"`
 	// Branding replaces the branding, key by key.
 	Branding *templates.Branding `json:"branding"`
+	// Limits replace the general ones, limit by limit.
+	Limits *limits.Rules `json:"limits"`
+	// Recipients replace the general ones, key by key.
+	Recipients *recipients.Settings `json:"recipients"`
 }

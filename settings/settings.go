@@ -11,7 +11,8 @@
 //
 //	noeffect:"why"   the key is accepted, and reported as having no effect
 //	future:"what"    the key is checked, but refused unless it is off
-//	file:"path"      a relative path begins at the folder of the configuration
+//	file:"path"      a relative path begins at the folder of the configuration; a
+//	                 secret may be a URL instead
 //	file:"content"   PEM, or the name of a file, whose content takes its place
 package settings
 
@@ -23,10 +24,13 @@ import (
 	"net"
 	netmail "net/mail"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"logto-email-relay/mail"
 )
@@ -44,6 +48,8 @@ type Checker interface {
 type Problem struct {
 	Key  string
 	Text string
+	// Warning marks what the relay can work with all the same.
+	Warning bool
 }
 
 // Unmarshaler is implemented by settings that take more than one shape, such as
@@ -90,6 +96,35 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText takes the value as it stands.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
+	return nil
+}
+
+// Token is a secret that a caller bears, and the tenant whose callers bear it; empty
+// where there is one tenant only. It is written as a text, or as
+// {"tenant": "eu", "value": "Bearer …"}.
+type Token struct {
+	Secret
+	Tenant string
+}
+
+var tenantName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,63}$`)
+
+// UnmarshalSetting reads either form. Its errors quote nothing.
+func (t *Token) UnmarshalSetting(value any) error {
+	if text, isText := value.(string); isText {
+		*t = Token{Secret: NewSecret(text)}
+		return nil
+	}
+	entry, _ := value.(map[string]any)
+	tenant, hasTenant := entry["tenant"].(string)
+	text, hasValue := entry["value"].(string)
+	if !hasTenant || !hasValue || len(entry) != 2 {
+		return errors.New(`write a text, or an object such as {"tenant": "eu", "value": "Bearer ${EU_TOKEN}"}`)
+	}
+	if !tenantName.MatchString(tenant) {
+		return errors.New("the name of a tenant begins with a letter and has letters, digits, dash, underscore and dot only, 64 at most")
+	}
+	*t = Token{NewSecret(text), tenant}
 	return nil
 }
 
@@ -258,13 +293,25 @@ func (m *Mailbox) UnmarshalText(text []byte) error {
 		*m = Mailbox{}
 		return nil
 	}
+	const longestName, longestAddress = 128, 254 // characters; RFC 5321, 4.5.3.1
 	parsed, err := netmail.ParseAddress(string(text))
 	if err != nil || strings.ContainsAny(parsed.Name, "\r\n\x00") {
+		name, rest, _ := strings.Cut(string(text), "<")
+		if _, err := netmail.ParseAddress("<" + rest); err == nil && !strings.ContainsAny(name, `"\`+"\r\n\x00") {
+			return errors.New(`put the name in quotes, such as "\"Acme, Inc.\" <no-reply@acme.example>"`)
+		}
 		return errors.New(`write one mail address, such as "no-reply@acme.example" or "Acme <no-reply@acme.example>"`)
 	}
 	ascii, err := mail.ASCIIDomain(parsed.Address)
-	if err != nil {
+	switch local := ascii[:strings.LastIndexByte(ascii, '@')+1]; {
+	case err != nil:
 		return fmt.Errorf("%s: %w", parsed.Address, err)
+	case !mail.IsASCII(local):
+		return errors.New("write an address in plain letters (ASCII) before the @; most mail services refuse others")
+	case utf8.RuneCountInString(parsed.Name) > longestName:
+		return fmt.Errorf("write a name of at most %d characters", longestName)
+	case len(ascii) > longestAddress:
+		return fmt.Errorf("write an address of at most %d characters", longestAddress)
 	}
 	m.Name, m.Address.Address = parsed.Name, ascii
 	return nil
@@ -287,4 +334,19 @@ func MatchHost(written, host string) bool {
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Printable returns a text of the operator's on one line, of bounded length and
+// without anything that a terminal obeys.
+func Printable(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if runes := []rune(text); len(runes) > limit {
+		return string(runes[:limit]) + "…"
+	}
+	return text
 }

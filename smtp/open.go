@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func (c *Config) connect(ctx context.Context, patient bool) (*session, *Error) {
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		stage := AtConnect
-		if _, ok := err.(*ProxyError); ok {
+		if refusal := (*ProxyError)(nil); errors.As(err, &refusal) {
 			stage = AtProxy
 		}
 		return nil, failure(ctx, stage, err)

@@ -1,11 +1,13 @@
 package templates
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"logto-email-relay/mail"
@@ -13,15 +15,20 @@ import (
 
 // Logto's message types that rules name.
 const (
-	invitation = "OrganizationInvitation"
-	generic    = "Generic"
+	invitation     = "OrganizationInvitation"
+	generic        = "Generic"
+	forgotPassword = "ForgotPassword"
 )
 
-// messageTypes are Logto's message types, in the order in which its console
-// lists them.
-func messageTypes() []string {
+// Types are Logto's message types, in the order in which its console lists them.
+func Types() []string {
 	return []string{"SignIn", "Register", "ForgotPassword", invitation, generic,
 		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
+}
+
+// NeedsCode tells whether mails of a type are sent for their code.
+func NeedsCode(messageType string) bool {
+	return messageType != invitation && messageType != generic && slices.Contains(Types(), messageType)
 }
 
 // Request is one mail to write.
@@ -34,6 +41,13 @@ type Request struct {
 	Payload map[string]any
 	// Branding is the operator's, a route's laid over it.
 	Branding Branding
+	// To is the recipient.
+	To string
+	// IP is the address of whoever asked for the mail as Logto gave it, which may
+	// be any text.
+	IP string
+	// Time is when the mail was asked for.
+	Time time.Time
 }
 
 // Mail is one mail as it is written.
@@ -65,13 +79,15 @@ type Catalogue struct {
 	// own are the operator's templates.
 	own map[mailKey]*template
 	// embedded compile the mails made of texts and layouts, each when it is first
-	// needed: few operators send nine types in twenty languages.
+	// needed: few operators send nine types in all languages.
 	embedded map[mailKey]func() (*template, error)
 	// choosers choose the language, by type.
 	choosers map[string]*chooser
 	// anyType chooses among all languages.
 	anyType  *chooser
 	warnings []string
+	// palette is that of the last mail.
+	palette atomic.Pointer[palette]
 }
 
 type mailKey struct{ messageType, locale string }
@@ -83,6 +99,23 @@ type template struct {
 	// blank lines where blocks are left out.
 	derived bool
 	source  string
+}
+
+// lacksCode tells whether a part that readers may be shown does not print the code.
+// A text that is made of the HTML says what that does. The subject of a file is its
+// title, which is a part of the HTML that nobody sees there.
+func (t *template) lacksCode(titled bool) bool {
+	unseen := 0
+	if titled {
+		unseen = t.subject.codes()
+	}
+	return t.html != nil && t.html.codes() <= unseen || t.text != nil && !t.derived && t.text.codes() == 0
+}
+
+// codeMissing is the mistake of a file that has none.
+func codeMissing(file, messageType string) error {
+	return (&source{file: file}).errorAt(0, messageType+" mails are sent for their code, and without it their readers are locked out: "+
+		"write {{code}} where it belongs, into the text too if there is one beside the HTML")
 }
 
 // Open loads the embedded templates and those of the operator. Its error joins
@@ -146,7 +179,7 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 	if err != nil {
 		return Mail{}, err
 	}
-	m := Mail{Locale: r.Locale, Source: template.source}
+	m := Mail{Locale: r.Locale, Source: template.source, ReplyTo: r.replyTo(mail.Address{})}
 	v := c.values(&r, c.translations[r.Locale])
 	template.write(&m, &v)
 	return m, nil
@@ -154,12 +187,33 @@ func (c *Catalogue) Render(r Request) (Mail, error) {
 
 // values are what a mail in a language may say.
 func (c *Catalogue) values(r *Request, t *translation) values {
-	v := values{payload: r.Payload, links: c.settings.Links}
+	v := values{payload: r.Payload, links: c.settings.Links, language: t, time: r.Time}
 	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
-	v.builtins[lifetimeBuiltin] = strconv.Itoa(c.settings.minutes())
+	v.builtins[lifetimeBuiltin] = t.digits(strconv.Itoa(c.settings.minutes()))
+	v.builtins[toBuiltin] = r.To
+	if r.To != "" && !isPlainMailbox(r.To) {
+		v.builtins[toBuiltin] = neutralise(r.To)
+	}
+	if r.IP != "" {
+		v.setIP(r.IP)
+	}
 	v.setLink()
 	v.setBranding(&r.Branding)
+	v.setColors(c.paletteOf(r.Branding.Color))
 	return v
+}
+
+// replyTo is the inviter of an invitation if the operator wants replies to go
+// there and Logto knows an address, else what the template says.
+func (r *Request) replyTo(template mail.Address) mail.Address {
+	if r.Type != invitation || !r.Branding.ReplyToInviter {
+		return template
+	}
+	inviter, _ := r.Payload["inviter"].(map[string]any)
+	if address, _ := inviter["primaryEmail"].(string); address != "" && isPlainMailbox(address) {
+		return mail.Address{Address: address}
+	}
+	return template
 }
 
 // write fills in the parts of a mail that the template has.
@@ -199,22 +253,50 @@ func oneLine(subject string) string {
 	return subject
 }
 
+// Failure is why a mail was not sent, as far as its reader is told.
+type Failure struct {
+	// Reason is a word such as "provider_unavailable".
+	Reason string
+	// Wait is when to ask again; zero where the sentence is not to say that.
+	Wait time.Duration
+	// Suggestion is the domain that the reader may have meant; empty if nobody knows.
+	Suggestion string
+}
+
 // Sentence returns what the person at the sign-in page reads when a mail was not
-// sent, for a reason such as "provider_unavailable". An unknown reason gets the
-// sentence of an internal error, an unknown locale the default language.
-func (c *Catalogue) Sentence(locale, reason string) string {
-	for _, key := range []string{"failures." + reason, "failures.internal"} {
+// sent. An unknown reason gets the sentence of an internal error, an unknown locale
+// the default language.
+func (c *Catalogue) Sentence(locale string, f Failure) string {
+	for _, reason := range []string{f.Reason, "internal"} {
 		for _, name := range []string{c.anyType.choose(locale, ""), c.anyType.fallback, english} {
-			if sentence, ok := c.translations[name].texts[key]; ok {
-				return sentence.text
+			t := c.translations[name]
+			if sentence := cmp.Or(f.details(t), t.texts["failures."+reason].text); sentence != "" {
+				return sentence
 			}
 		}
 	}
 	return ""
 }
 
+// details returns the sentence that tells how long to wait, or what was meant; empty
+// where there is nothing of that to tell, or no words for it.
+func (f *Failure) details(t *translation) string {
+	switch {
+	case f.Suggestion != "":
+		return strings.ReplaceAll(t.texts[didYouMean].text, "{{domain}}", f.Suggestion)
+	case f.Wait <= 0:
+		return ""
+	}
+	key, unit := waitMinutes, time.Minute
+	if f.Wait > 90*time.Minute {
+		key, unit = waitHours, time.Hour
+	}
+	n := int((f.Wait + unit - 1) / unit) // rather too late than too early
+	return strings.ReplaceAll(t.texts.plural(key, t.tag, n), "{{count}}", strconv.Itoa(n))
+}
+
 // Types returns Logto's message types.
-func (c *Catalogue) Types() []string { return messageTypes() }
+func (c *Catalogue) Types() []string { return Types() }
 
 // Locales returns the tags of all languages, sorted.
 func (c *Catalogue) Locales() []string { return slices.Sorted(maps.Keys(c.translations)) }

@@ -19,7 +19,7 @@ import (
 
 // Logto's sign-in page speaks these languages.
 func logtoLocales() []string {
-	return strings.Fields("en ar cs de es fa-IR fr it ja ko pl-PL pt-BR pt-PT ru th tr-TR uk-UA zh-CN zh-HK zh-TW")
+	return strings.Fields("en ar cs de es es-MX fa-IR fr it ja ko pl-PL pt-BR pt-PT ru th tr-TR uk-UA zh-CN zh-HK zh-TW")
 }
 
 // miniature is a small catalogue of the same form as the embedded one, in which
@@ -34,7 +34,7 @@ func miniature(locales ...string) fs.FS {
 	}
 	for _, locale := range locales {
 		types := make(map[string]any)
-		for _, messageType := range messageTypes() {
+		for _, messageType := range Types() {
 			types[messageType] = map[string]string{
 				"subject": locale + " " + messageType + "{{#if branding.senderName}} – {{branding.senderName}}{{/if}}",
 				"lead":    locale + " <lead> & \"more\" {{organization.name}}",
@@ -98,21 +98,21 @@ func render(t testing.TB, c *Catalogue, messageType, data string) Mail {
 func TestRenderFromTexts(t *testing.T) {
 	c := openMiniature(t, nil, "en", "ar")
 	got := render(t, c, "SignIn", `{"code":"012345","locale":"ar","organization":{"name":"A<B"}}`)
-	want := Mail{Locale: "ar", Source: "embedded", Subject: "ar SignIn – Acme",
-		HTML: mail.Body{mail.OwnPart(`<html lang="ar" dir="rtl"><title>ar SignIn – Acme</title><style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
-			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; A&lt;B</p><![endif]--><p>ar 10 few</p></html>`)},
+	want := Mail{Locale: "ar", Source: "embedded", Subject: "ar SignIn – \u2068Acme\u2069",
+		HTML: mail.Body{mail.OwnPart("<html lang=\"ar\" dir=\"rtl\"><title>ar SignIn – \u2068Acme\u2069</title>" + `<style>a{text-align:right;font:'Segoe UI',sans-serif;color:#0b57d0}</style>` +
+			`<b title="ar &#34;extra&#34;">012345</b><!--[if mso]><p>ar &lt;lead&gt; &amp; &#34;more&#34; ` + "\u2068A&lt;B\u2069" + `</p><![endif]--><p>ar 10` + "\u00a0few</p></html>")},
 
-		Text: "ar <lead> & \"more\" A<B\n\n012345\n\nar 10 few ar sign-in footer\n"}
+		Text: "ar <lead> & \"more\" \u2068A<B\u2069\n\n012345\n\nar 10\u00a0few ar sign-in footer\n"}
 	got.HTML = mail.Body{mail.OwnPart(got.HTML.String())}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	got = render(t, c, invitation, `{"link":"https://a.example/?a=1&b=2"}`)
-	if want := `<i></i><!--[if mso]><p>en &lt;lead&gt; &amp; &#34;more&#34; </p><![endif]--><p>en 10 minutes</p>` +
+	if want := `<i></i><!--[if mso]><p>en &lt;lead&gt; &amp; &#34;more&#34; </p><![endif]--><p>en 10` + "\u00a0minutes</p>" +
 		`<a href="https://a.example/?a=1&amp;b=2">en button</a></html>`; !strings.HasSuffix(got.HTML.String(), want) {
 		t.Errorf("got  %s\nwant %s", got.HTML.String(), want)
 	}
-	if want := "en <lead> & \"more\" \n\nhttps://a.example/?a=1&b=2\n\nen 10 minutes en footer\n"; got.Text != want {
+	if want := "en <lead> & \"more\" \n\nhttps://a.example/?a=1&b=2\n\nen 10\u00a0minutes en footer\n"; got.Text != want {
 		t.Errorf("got  %q\nwant %q", got.Text, want)
 	}
 	got = render(t, c, "SomethingNew", `{"code":"1"}`)
@@ -126,10 +126,10 @@ func TestRenderFromTexts(t *testing.T) {
 
 func TestMinutes(t *testing.T) {
 	for lifetime, want := range map[time.Duration]string{
-		time.Minute: "pl-PL 1 minute", 90 * time.Second: "pl-PL 2 few", 3 * time.Minute: "pl-PL 3 few", 5 * time.Minute: "pl-PL 5 many", 22 * time.Minute: "pl-PL 22 few",
+		time.Minute: "pl-PL 1\u00a0minute", 90 * time.Second: "pl-PL 2\u00a0few", 3 * time.Minute: "pl-PL 3\u00a0few", 5 * time.Minute: "pl-PL 5\u00a0many", 22 * time.Minute: "pl-PL 22\u00a0few",
 	} {
 		c := openMiniature(t, func(s *Settings) { s.CodeLifetime = settings.Duration(lifetime) }, "en", "pl-PL")
-		if got := render(t, c, "SignIn", `{"locale":"pl-PL"}`); !strings.Contains(got.HTML.String(), "<p>"+want+"</p>") {
+		if got := render(t, c, "SignIn", `{"locale":"pl-PL"}`); !strings.Contains(got.HTML.String(), "<p>"+keepWhole(want, false)+"</p>") {
 			t.Errorf("%s: got %s", lifetime, got.HTML.String())
 		}
 	}
@@ -156,7 +156,9 @@ func TestEffectiveBranding(t *testing.T) {
 	} {
 		v := values{payload: payload(t, test.data)}
 		v.setBranding(&test.branding)
-		if got := [6]string(v.builtins[senderName:]); got != test.want {
+		v.setColors(newPalette(test.branding.Color))
+		b := v.builtins
+		if got := [...]string{b[senderName], b[companyInformation], b[appLogo], b[appLogoDark], b[brandColor], b[support]}; got != test.want {
 			t.Errorf("%s: got %q, want %q", test.data, got, test.want)
 		}
 	}
@@ -166,7 +168,7 @@ func TestChoiceOfLanguage(t *testing.T) {
 	c := openMiniature(t, nil, logtoLocales()...)
 	for _, test := range []struct{ locale, uiLocales, want string }{
 		{"fr", "", "fr"}, {"zh-HK", "", "zh-HK"}, {"FR", "", "fr"}, {"pt-br", "", "pt-BR"}, {"zh_Hant_HK", "", "zh-HK"}, {"zh-Hant-HK", "", "zh-HK"},
-		{"zh-Hant", "", "zh-TW"}, {"zh", "", "zh-CN"}, {"zh-MO", "", "zh-HK"}, {"zh-SG", "", "zh-CN"}, {"pt", "", "pt-BR"}, {"pt-AO", "", "pt-PT"}, {"es-419", "", "es"},
+		{"zh-Hant", "", "zh-TW"}, {"zh", "", "zh-CN"}, {"zh-MO", "", "zh-HK"}, {"zh-SG", "", "zh-CN"}, {"pt", "", "pt-BR"}, {"pt-AO", "", "pt-PT"}, {"es-419", "", "es-MX"}, {"es-AR", "", "es-MX"}, {"es-ES", "", "es"},
 		{"fr-CA", "", "fr"}, {"en_US.UTF-8", "", "en"}, {"fa", "", "fa-IR"}, {"tr", "", "tr-TR"}, {"de-u-co-phonebk", "", "de"}, {" it ", "", "it"},
 		{"nb", "", "en"}, {"sr-Latn", "", "en"}, {"nb", "nb de", "de"}, {"", "xx ja fr", "ja"}, {"", "sr-Latn,fr-CA", "fr"}, {"de", "fr", "de"},
 		{"gl", "", "es"}, {"gl", "fr", "fr"}, // a language near enough only if there is no better one
@@ -203,8 +205,18 @@ func TestSentence(t *testing.T) {
 		{"fr", "timeout", "fr timeout"}, {"fr-CA", "timeout", "fr timeout"}, {"", "timeout", "de timeout"}, {"sv", "timeout", "de timeout"},
 		{"fr", "no_such_reason", "fr internal"},
 	} {
-		if got := c.Sentence(test.locale, test.reason); got != test.want {
+		if got := c.Sentence(test.locale, Failure{Reason: test.reason}); got != test.want {
 			t.Errorf("%s, %s: got %q, want %q", test.locale, test.reason, got, test.want)
+		}
+	}
+}
+
+// Words that a language lacks leave its plain sentence, not one of another language.
+func TestASentenceWithoutDetails(t *testing.T) {
+	c := openMiniature(t, nil, "en", "fr")
+	for _, f := range []Failure{{Reason: "timeout", Wait: time.Minute}, {Reason: "timeout", Suggestion: "gmail.com"}} {
+		if got := c.Sentence("fr", f); got != "fr timeout" {
+			t.Errorf("%+v: got %q", f, got)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (c *Catalogue) addChoosers(o *originals) (err error) {
 		return err
 	}
 	c.choosers = make(map[string]*chooser)
-	for _, messageType := range messageTypes() {
+	for _, messageType := range Types() {
 		served := maps.Clone(c.translations)
 		maps.DeleteFunc(served, func(name string, t *translation) bool {
 			return t.texts == nil && c.own[mailKey{messageType, name}] == nil && c.own[mailKey{generic, name}] == nil

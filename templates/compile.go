@@ -37,6 +37,8 @@ type program struct {
 	// relies are the places where it prints a name whose root no block around
 	// asks for, the first one of each root, with the name for a text.
 	relies []*Error
+	// unknown are the fields that Logto does not send, where they are no mistakes.
+	unknown []*Error
 }
 
 const (
@@ -76,9 +78,15 @@ type step struct {
 	escaping escaping
 	// inComment also keeps dashes from closing a comment.
 	inComment bool
-	literal   mail.Part
-	path      path
-	to        int
+	// isolated tells that the value is read as part of a sentence, whose direction
+	// it must not change.
+	isolated bool
+	// ends tells that the sentence ends behind the value. That of "Acme Inc." has one
+	// full stop all the same.
+	ends    bool
+	literal mail.Part
+	path    path
+	to      int
 }
 
 // compile turns a source into a program, or says everything that is wrong with it.
@@ -124,7 +132,19 @@ func (p *program) measure() {
 		}
 		from[i] = next
 	}
-	p.pieces, p.own = from[0].afterShared, from[0].own
+	// No mail takes every block, and most values are shorter than the guess.
+	p.pieces, p.own = from[0].afterShared, from[0].own*2/3
+}
+
+// codes counts the places where the code can be seen in what the program makes.
+func (p *program) codes() (count int) {
+	for i := range p.steps {
+		s := &p.steps[i]
+		if s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code" {
+			count++
+		}
+	}
+	return count
 }
 
 type compiler struct {
@@ -155,8 +175,9 @@ func (c *compiler) run() {
 		case valueTag:
 			p := c.resolve(t)
 			c.rely(t)
-			c.program.steps = append(c.program.steps,
-				step{action: writeValue, path: p, escaping: c.escapingAt(t, here), inComment: here.inComment})
+			isRead := c.format != htmlFormat || here.kind == textPlace || here.kind == prosePlace
+			c.program.steps = append(c.program.steps, step{action: writeValue, path: p, escaping: c.escapingAt(t, here),
+				inComment: here.inComment, isolated: isRead && p.isName()})
 		case ifTag, unlessTag:
 			jump := skipUnless
 			if t.kind == unlessTag {
@@ -185,6 +206,9 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
+		if last := len(c.program.steps) - 1; last >= 0 && text[0] == '.' && (len(text) == 1 || strings.ContainsRune(" \n<", rune(text[1]))) {
+			c.program.steps[last].ends = true
+		}
 		literal := mail.OwnPart(text)
 		if c.format == htmlFormat && len(text) > shortLiteral {
 			literal = mail.SharedPart(text)
@@ -197,6 +221,9 @@ func (c *compiler) literal(start, end int) {
 // about context that Logto may leave out.
 func (c *compiler) rely(t tag) {
 	root := rootOf(t.path)
+	if reason := unknownField(t.path, root, c.messageType); reason != "" && c.anyName && !slices.Contains(c.variables, root) {
+		c.program.unknown = append(c.program.unknown, c.errorAt(t.start, reason))
+	}
 	known := slices.ContainsFunc(c.program.relies, func(e *Error) bool { return rootOf(e.Text) == root })
 	if !known && !slices.Contains(c.asked, root) {
 		c.program.relies = append(c.program.relies, c.errorAt(t.start, t.path))
@@ -219,7 +246,7 @@ func (c *compiler) escapingAt(t tag, p place) escaping {
 		return c.url.escaping(c, t, p.kind)
 	case stylePlace:
 		return color
-	case textPlace, commentPlace, attrPlace:
+	case textPlace, commentPlace, attrPlace, prosePlace:
 		if before := c.text[:t.start]; endsInReference(before) {
 			c.fault(t.start, "a placeholder cannot stand inside a character reference such as &#160;")
 		}

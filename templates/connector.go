@@ -36,10 +36,13 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			o.warn("%s: an earlier template is of type %s already, and used", written.Key, written.Type)
 			continue
 		}
-		if !slices.Contains(messageTypes(), written.Type) {
-			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(messageTypes(), ", "))
+		if !slices.Contains(Types(), written.Type) {
+			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(Types(), ", "))
 		}
 		compiled, err := c.compileConnectorTemplate(written)
+		if err == nil && compiled != nil && written.Stored == "" && NeedsCode(written.Type) && compiled.lacksCode(false) {
+			err = codeMissing(written.Key, written.Type)
+		}
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -48,6 +51,14 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 		if compiled != nil {
 			o.warnings = append(o.warnings, compiled.warnings(written.Type)...)
 			o.warnings = append(o.warnings, compiled.unknowns(written.Type, c.settings.Variables)...)
+		}
+	}
+	if stand := o.own[generic]; stand != nil && stand.template != nil && stand.written.Stored == "" && stand.lacksCode(false) {
+		for _, messageType := range Types() {
+			if o.own[messageType] == nil && NeedsCode(messageType) {
+				faults = append(faults, codeMissing(stand.written.Key, messageType))
+				break
+			}
 		}
 	}
 	return o, errors.Join(faults...)
@@ -111,7 +122,7 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
 	}
 	v := o.catalogue.values(&r, translation)
-	m := Mail{Source: own.written.Key, ReplyTo: own.written.ReplyTo}
+	m := Mail{Source: own.written.Key, ReplyTo: r.replyTo(own.written.ReplyTo)}
 	if own.template != nil {
 		own.template.write(&m, &v)
 	}
@@ -121,18 +132,27 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	return m, nil
 }
 
-// data returns the payload over the given variables, for a template that is not
-// ours to escape in. What people typed is neutralised, addresses of images and
-// the link are left out unless they may become one.
+// data returns the harmless payload over the given variables, for a template that
+// is not ours to escape in. The link is left out unless it may become one.
 func (v *values) data(variables map[string]any) map[string]any {
 	all := make(map[string]any, len(variables)+len(v.payload))
 	maps.Copy(all, variables)
-	for name, value := range v.payload {
+	maps.Copy(all, Harmless(v.payload))
+	if _, found := all["link"]; found {
+		all["link"] = v.builtins[linkBuiltin]
+	}
+	return all
+}
+
+// Harmless returns a payload in which what people typed is neutralised, for a
+// service that writes the mail itself. Addresses of images and pages are left out
+// unless they are https.
+func Harmless(payload map[string]any) map[string]any {
+	all := make(map[string]any, len(payload))
+	for name, value := range payload {
 		switch name {
-		case "code", "locale", "uiLocales":
+		case "code", "link", "locale", "uiLocales":
 			all[name] = value
-		case "link":
-			all[name] = v.builtins[linkBuiltin]
 		default:
 			all[name] = harmless(name, value)
 		}
@@ -157,10 +177,7 @@ func harmless(name string, value any) any {
 		return list
 	case string:
 		if isAddress(name) {
-			if isHTTPS(value) {
-				return value
-			}
-			return ""
+			return httpsURL(value)
 		}
 		if name == "primaryEmail" && isPlainMailbox(value) {
 			return value

@@ -58,7 +58,7 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 
 func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
 	c := catalogue(t)
-	overlay, err := c.With([]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "s", Text: "t"}})
+	overlay, err := c.With([]mail.ConnectorTemplate{{Key: "templates[0]", Type: "SignIn", Subject: "s", Text: "t {{code}}"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,12 +73,12 @@ func TestTypesThatAProviderLacksAreTheCatalogues(t *testing.T) {
 // They have no language of their own; what they print of it is the one decided.
 func TestTheLanguageOfAProvidersOwnTemplates(t *testing.T) {
 	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{
-		{Key: "templates[0]", Type: "SignIn", Subject: "{{locale}}", Text: "{{dir}} {{uiLocales}}"}})
+		{Key: "templates[0]", Type: "SignIn", Subject: "{{locale}}", Text: "{{dir}} {{uiLocales}} {{code}}"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := templates.Request{Type: "SignIn", Locale: "ar", Payload: map[string]any{"locale": "ja", "uiLocales": "ja"}}
-	if got, err := overlay.Render(r); err != nil || got.Locale != "" || got.Subject != "ar" || got.Text != "rtl ja" {
+	r := templates.Request{Type: "SignIn", Locale: "ar", Payload: map[string]any{"locale": "ja", "uiLocales": "ja", "code": "1"}}
+	if got, err := overlay.Render(r); err != nil || got.Locale != "" || got.Subject != "ar" || got.Text != "rtl ja 1" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	r.Locale = "xx"
@@ -132,8 +132,8 @@ func TestMistakesInAProvidersOwnTemplates(t *testing.T) {
 
 func TestTheFirstOfTwoTemplatesOfATypeIsUsed(t *testing.T) {
 	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{
-		{Key: "templates[0]", Type: "SignIn", Subject: "first", Text: "t"},
-		{Key: "templates[1]", Type: "SignIn", Subject: "second", Text: "t"},
+		{Key: "templates[0]", Type: "SignIn", Subject: "first", Text: "t {{code}}"},
+		{Key: "templates[1]", Type: "SignIn", Subject: "second", Text: "t {{code}}"},
 		{Key: "templates[2]", Type: "Signin", Subject: "third", Text: "t"},
 	})
 	if err != nil {
@@ -144,6 +144,28 @@ func TestTheFirstOfTwoTemplatesOfATypeIsUsed(t *testing.T) {
 	}
 	told := strings.Join(overlay.Warnings(), "\n")
 	if !strings.Contains(told, "templates[1]: an earlier template") || !strings.Contains(told, "templates[2]: Logto has no message type Signin") {
+		t.Errorf("the warnings are\n%s", told)
+	}
+}
+
+// A mail of a code that does not say it is a mistake in a provider's settings too,
+// also in the Generic one that stands in for others. Names that no message has are
+// told, since a connector's templates may have them.
+func TestAProvidersOwnTemplatesSayTheCode(t *testing.T) {
+	with := func(messageType, html string) mail.ConnectorTemplate {
+		return mail.ConnectorTemplate{Key: "templates[0]", Type: messageType, Subject: "s {{code}}", HTML: html}
+	}
+	for _, broken := range []mail.ConnectorTemplate{with("SignIn", "<p>x</p>"), with("Generic", "<p>{{link}} x</p>")} {
+		if _, err := catalogue(t).With([]mail.ConnectorTemplate{broken}); err == nil || !strings.Contains(err.Error(), "SignIn mails are sent for their code") {
+			t.Errorf("%s: got %v", broken.Type, err)
+		}
+	}
+	stored := mail.ConnectorTemplate{Key: "templates[0]", Type: "SignIn", Subject: "s", Stored: "d-1"}
+	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{stored, with("Register", "{{code}} {{application.nmae}} {{application.name}}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := strings.Join(overlay.Warnings(), "\n"); !strings.Contains(told, "did you mean application.name?") {
 		t.Errorf("the warnings are\n%s", told)
 	}
 }

@@ -198,7 +198,7 @@ func (r *dirReader) readSentences(file string, t *translation) {
 		return
 	}
 	r.translations[t.Locale] = newTranslation(t.Locale, t.tag, all, file)
-	for _, messageType := range messageTypes() {
+	for _, messageType := range Types() {
 		r.edited = append(r.edited, mailKey{messageType, t.Locale})
 	}
 }
@@ -216,15 +216,15 @@ func (r *dirReader) readMails(dir string, t *translation) {
 		file, extension := filepath.Join(dir, name), filepath.Ext(name)
 		messageType := strings.TrimSuffix(name, extension)
 		found := files[messageType]
-		switch known := slices.Contains(messageTypes(), messageType); {
+		switch known := slices.Contains(Types(), messageType); {
 		case known && extension == ".html":
 			found.html = file
 		case known && extension == ".txt":
 			found.text = file
 		default:
-			near := settings.Nearest(messageType, messageTypes())
+			near := settings.Nearest(messageType, Types())
 			if near == "" {
-				r.faultIn(file, "Logto has no message type %s; it has %s", printable(messageType), strings.Join(messageTypes(), ", "))
+				r.faultIn(file, "Logto has no message type %s; it has %s", printable(messageType), strings.Join(Types(), ", "))
 				continue
 			}
 			if extension != ".txt" {
@@ -235,14 +235,26 @@ func (r *dirReader) readMails(dir string, t *translation) {
 		}
 		files[messageType] = found
 	}
-	for _, messageType := range messageTypes() {
+	for _, messageType := range Types() {
 		if found, ok := files[messageType]; ok {
 			own, err := compileMail(found.html, found.text, messageType, r.settings.vocabulary(messageType))
+			if err == nil && NeedsCode(messageType) && own.lacksCode(true) {
+				err = codeMissing(own.source, messageType)
+			}
 			if err != nil {
 				r.fault(err)
 				continue
 			}
 			r.own[mailKey{messageType, t.Locale}] = own
+		}
+	}
+	// In a language that has no sentences the Generic mail stands in for the others.
+	if stand := r.own[mailKey{generic, t.Locale}]; stand != nil && t.texts == nil && stand.lacksCode(true) {
+		for _, messageType := range Types() {
+			if _, ok := files[messageType]; !ok && NeedsCode(messageType) {
+				r.fault(codeMissing(stand.source, messageType))
+				return
+			}
 		}
 	}
 }

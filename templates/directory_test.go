@@ -39,8 +39,8 @@ func TestOperatorsTemplates(t *testing.T) {
 		"en/Register.txt", "Subject: Welcome to {{branding.senderName}}\r\n\r\nYour code:\r\n{{code}}\r\n",
 		"en/BindMfa.html", "\ufeff<title>Both</title><p>{{code}}</p>", "en/BindMfa.txt", "The text: {{code}}\n",
 		"fa/Generic.html", "<title>fa</title><p dir=\"{{dir}}\">{{role}}</p>",
-		"sv/SignIn.html", "<title>sv</title><p>sv</p>", "sv/Generic.html", "<title>svg</title><p>generic</p>",
-		"nl/SignIn.html", "<title>nl</title><p>nl</p>",
+		"sv/SignIn.html", "<title>sv</title><p>sv {{code}}</p>", "sv/Generic.html", "<title>svg</title><p>generic {{code}}</p>",
+		"nl/SignIn.html", "<title>nl</title><p>nl {{code}}</p>",
 		"fr.json", `{"types":{"SignIn":{"subject":"Votre code"}}}`,
 		"en-GB.json", `{"shared":{"footer":"Cheers"}}`,
 		"README.md", "not ours", ".git/config", "x", "..data/x.html", "x", "en/notes.md", "x", "en/.SignIn.html.swp", "x",
@@ -55,7 +55,7 @@ func TestOperatorsTemplates(t *testing.T) {
 		{"SignIn", "fr", "Votre code", "fr.json"},
 		{"Register", "fr", "fr Register – Acme", "fr.json"},
 		{"Generic", "fa-IR", "fa", "fa/Generic.html"},
-		{"SignIn", "fa-IR", "fa-IR SignIn – Acme", "embedded"}, // a Generic does not swallow what says more
+		{"SignIn", "fa-IR", "fa-IR SignIn – \u2068Acme\u2069", "embedded"}, // a Generic does not swallow what says more
 		{"SomethingNew", "fa", "fa", "fa/Generic.html"},
 		{"SignIn", "sv", "sv", "sv/SignIn.html"},
 		{"Register", "sv", "svg", "sv/Generic.html"}, // a language of the operator's alone
@@ -84,7 +84,7 @@ func TestOperatorsTemplates(t *testing.T) {
 	if m := render(t, c, "BindMfa", `{"code":"12"}`); m.HTML.String() != "<title>Both</title><p>12</p>" || m.Text != "The text: 12\n" {
 		t.Errorf("both: got %+v", m)
 	}
-	if m := render(t, c, "Generic", `{"locale":"fa","role":"evil.com"}`); m.HTML.String() != `<title>fa</title><p dir="rtl">evil. com</p>` {
+	if m := render(t, c, "Generic", `{"locale":"fa","role":"evil.com"}`); m.HTML.String() != "<title>fa</title><p dir=\"rtl\">\u2068evil. com\u2069</p>" {
 		t.Errorf("a right-to-left language: got %+v", m)
 	}
 	if m := render(t, c, "Register", `{"locale":"en-GB"}`); m.Locale != "en-GB" || !strings.HasSuffix(m.Text, "Cheers\n") {
@@ -129,7 +129,7 @@ func mustRead(t testing.TB, locale string) []byte {
 }
 
 func TestOperatorsMistakes(t *testing.T) {
-	const good = "<title>x</title><p>x</p>"
+	const good = "<title>x</title><p>{{code}}</p>"
 	for _, test := range []struct{ file, content, want string }{
 		{"en/SignIn.html", "<title>x</title>\n<p class={{code}}>", "en/SignIn.html:2:10: write quotes"},
 		{"en/SignIn.html", "<title>x</title><p>{{link}}</p>", "en/SignIn.html:1:20: a message of type SignIn has no link"},
@@ -149,10 +149,24 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"englisch/SignIn.html", good, `"englisch" is not a language tag`},
 		{"ens/SignIn.html", good, `"ens" is not a language tag; did you mean en?`},
 		{"en-US/SignIn.html", good, ""},
+		{"en/SignIn.html", "<title>{{code}}</title><!-- {{code}} --><p>x</p>", "en/SignIn.html:1:1: SignIn mails are sent for their code"},
+		{"en/BindMfa.txt", "Subject: {{code}}\n\nx", "en/BindMfa.txt:1:1: BindMfa mails are sent for their code"},
+		{"en/Generic.txt", "Subject: x\n\nx", ""},
+		{"en/OrganizationInvitation.txt", "Subject: x\n\nx", ""},
+		{"nb/Generic.txt", "Subject: x\n\nx", "nb/Generic.txt:1:1: SignIn mails are sent for their code"},
+		{"nb/Generic.txt", "Subject: x\n\nx {{#if code}}{{code}}{{/if}}", ""},
+		{"en/SignIn.txt", "Subject: x\n\n{{code}} {{application.nmae}}", "en/SignIn.txt:3:10: Logto sends no application.nmae; did you mean application.name?"},
+		{"en/SignIn.txt", "Subject: x\n\n{{code}} {{user.profile.address.street}}", "Logto sends no user.profile.address.street"},
+		{"en/SignIn.txt", "Subject: x\n\n{{code}} {{code.value}}", "code is a text: write {{code}}"},
+		{"en/SignIn.txt", "Subject: x\n\n{{code}} {{organization.plan}}", "Logto sends no organization.plan; to use it all the same, name organization in templates.variables"},
+		{"en/Generic.txt", "Subject: x\n\n{{application.nmae}}", "did you mean application.name?"},
+		{"en/OrganizationInvitation.txt", "Subject: x\n\n{{organization.plan}} {{inviter.profile.team}}", ""},
 		{"en.json", `{"shared":{"foot":"x"}}`, "en.json:1:19: shared.foot: there is no such text; did you mean shared.footer?"},
 		{"en.json", `{"types":{"SignIn":{"lead":"{{link}}"}}}`, "en.json:1:28: types.SignIn.lead: character 1: a message of type SignIn has no link"},
 		{"en.json", `{"shared":{"footer":"ab {{#if code}}"}}`, "shared.footer: character 4: the block is not closed"},
 		{"en.json", `{"failures":{"timeout":"{{code}}"}}`, "failures.timeout: this text is shown as it is"},
+		{"en.json", `{"failures":{"wait_minutes":{"few":"{{count}} {{domain}}"}}}`, "failures.wait_minutes.few: the only placeholder here is {{count}}"},
+		{"en.json", `{"failures":{"wait_minutes":{"one":"{{count}}"},"wait_hours":{"other":"x"}}}`, ""},
 		{"en.json", `{"dir":"left"}`, `dir: write "ltr" or "rtl"`},
 		{"en.json", `{"shared":{"footer":"a\nb"}}`, "write it as one line"},
 		{"en.json", "{\n\"shared\":", "en.json:2:10: not JSON"},
@@ -189,7 +203,7 @@ func TestOperatorsMistakes(t *testing.T) {
 // A catalogue stays what it was when it was opened, whatever the directory says
 // later; what is wrong there fails the next one.
 func TestACatalogueDoesNotChange(t *testing.T) {
-	dir := directory(t, "en/SignIn.html", "<title>one</title>x")
+	dir := directory(t, "en/SignIn.html", "<title>one</title>x{{code}}")
 	c := openDir(t, dir, "en")
 	put(t, dir, "en/SignIn.html", "<title>two</title>{{#if}}")
 	if m := render(t, c, "SignIn", `{}`); m.Subject != "one" {
@@ -200,7 +214,7 @@ func TestACatalogueDoesNotChange(t *testing.T) {
 	if _, err := open(s, miniature("en")); err == nil {
 		t.Error("a broken edit was taken")
 	}
-	put(t, dir, "en/SignIn.html", "<title>three</title>x")
+	put(t, dir, "en/SignIn.html", "<title>three</title>x{{code}}")
 	for catalogue, want := range map[*Catalogue]string{c: "one", openDir(t, dir, "en"): "three"} {
 		if m := render(t, catalogue, "SignIn", `{}`); m.Subject != want {
 			t.Errorf("got %+v, want %s", m, want)
@@ -264,8 +278,8 @@ func TestFilesThatAreNoTemplates(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	dir := directory(t,
-		"en/SignIn.html", "<title>x {{application.name}}</title>\n{{user.name}} {{user.id}} {{#if organization}}{{organization.name}}{{/if}}",
-		"en/BindNewIdentifier.html", "<title>x</title>{{user.name}}",
+		"en/SignIn.html", "<title>x {{application.name}}</title>\n{{user.name}} {{code}} {{user.id}} {{#if organization}}{{organization.name}}{{/if}}",
+		"en/BindNewIdentifier.html", "<title>x</title>{{user.name}} {{code}}",
 		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
 	)
 	got := openDir(t, dir, "en").Warnings()

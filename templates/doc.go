@@ -15,8 +15,8 @@
 // have is a mistake that is told when the template is loaded.
 //
 // Names that any message may have are code, locale, uiLocales, application,
-// organization, user, branding, dir ("ltr" or "rtl") and codeLifetime (minutes);
-// invitations and Generic messages have link and inviter too. What the caller of
+// organization, user, branding, dir ("ltr" or "rtl"), codeLifetime (minutes), to,
+// ip and requestedAt; invitations and Generic messages have link and inviter too. What the caller of
 // Logto's invitation API adds has to be declared in templates.variables.
 //
 // # Safety
@@ -30,8 +30,8 @@
 //   - a URL that is one value alone must be a link that Settings.Links allows, an
 //     image https; otherwise it is left out. A value behind something else is
 //     percent-encoded, and can be part neither of the scheme nor of the host;
-//   - in style attributes and elements only {{branding.color}} may stand, which
-//     prints as #rrggbb or not at all;
+//   - in style attributes and elements only the colours of the branding may stand,
+//     which print as #rrggbb or not at all;
 //   - everywhere else (event handlers, scripts, unquoted values, names of
 //     elements and attributes, srcset, …) a placeholder is a mistake.
 //
@@ -42,7 +42,8 @@
 //
 // In subjects and text, values are one line without control characters. What
 // people typed (names of users, organizations and applications, and the values of
-// declared variables) is neutralised besides: see neutralise.
+// declared variables) is neutralised besides: see neutralise. Where people read
+// it, marks around it keep its direction from changing that of the text.
 //
 // # The catalogue
 //

@@ -68,7 +68,7 @@ func TestTheExamplesInTheDocumentWork(t *testing.T) {
 		{"en", "OrganizationInvitation", "en/OrganizationInvitation.html", "Join Riverside Rowing Club",
 			`background: #6b3fa0;`, "Alice Wonder invites you to Riverside Rowing Club."},
 		{"en", "Register", "", "Finish signing up for Acme", "123456", "123456"},
-		{"en-GB", "MfaVerification", "en-GB.json", "Your two-step verification code for Acme", "share this code with anybody", "123456"},
+		{"en-GB", "MfaVerification", "en-GB.json", "Your 2-step verification code for Acme", "share this code with anybody", "123456"},
 		{"sv", "BindMfa", "sv/Generic.txt", "Din verifieringskod", "", "Din kod är 123456. Den gäller i 10 minuter."},
 	} {
 		mail, err := catalogue.Preview(test.messageType, test.locale, acme(t))

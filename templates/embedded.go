@@ -78,7 +78,7 @@ func (o *originals) open(s Settings) (*Catalogue, error) {
 		if t.texts == nil {
 			continue
 		}
-		for _, messageType := range messageTypes() {
+		for _, messageType := range Types() {
 			m := embeddedMail{translation: t, messageType: messageType, settings: &c.settings}
 			c.embedded[mailKey{messageType, t.Locale}] = sync.OnceValues(func() (*template, error) { return m.compile(o.layouts) })
 		}
@@ -98,6 +98,14 @@ func (o *originals) open(s Settings) (*Catalogue, error) {
 	}
 	return c, nil
 }
+
+// filler takes the room that an inbox has for the beginning of a mail, so that the
+// code is not shown there: a mark that joins what is beside it, a character that
+// keeps mail programs from dropping the blanks, and a blank.
+const (
+	filler  = "\u034f\u200c\u00a0"
+	fillers = 100
+)
 
 // embeddedMail is what a layout needs to become the template of one type in one
 // language.
@@ -122,7 +130,7 @@ func (m *embeddedMail) compile(layouts [2]string) (*template, error) {
 		return compiled
 	}
 	t := &template{source: m.source}
-	t.subject = part("subject", "{{text.subject}}", textFormat)
+	t.subject = part("subject", "{{text.title}}", textFormat)
 	t.html = part("layouts/mail.html", layouts[htmlFormat], htmlFormat)
 	t.text = part("layouts/mail.txt", layouts[textFormat], textFormat)
 	return t, errors.Join(faults...)
@@ -142,10 +150,33 @@ func (m *embeddedMail) text(key string) string {
 		return "left"
 	case "fonts":
 		return m.texts["fonts"].text
+	case "title":
+		subject := m.texts.of(m.messageType, "subject")
+		if m.settings.CodeInSubject && m.messageType != forgotPassword {
+			return "{{#if code}}{{code}} – {{/if}}" + subject
+		}
+		return subject
+	case "filler":
+		return strings.Repeat(filler, fillers)
 	case "validity":
-		return m.texts.validity(m.tag, m.settings.minutes())
+		return m.texts.plural(validity, m.tag, m.settings.minutes())
+	}
+	if !m.tells(key) {
+		return ""
 	}
 	return m.texts.of(m.messageType, key)
+}
+
+// tells knows the texts that some mails leave out. Nobody asks for an invitation.
+// In a Generic mail the address would be that of the operator's own program.
+func (m *embeddedMail) tells(key string) bool {
+	switch key {
+	case "requested":
+		return m.settings.RequestDetails != detailsNone && m.messageType != invitation
+	case "address":
+		return m.settings.RequestDetails == detailsAll && m.messageType != invitation && m.messageType != generic
+	}
+	return true
 }
 
 // fill replaces the {{text.KEY}} of a layout by the language's texts, whose own
@@ -179,6 +210,13 @@ func (m *embeddedMail) fill(file, layout string, f format) (string, error) {
 				whole = m.text(key)
 				if f == htmlFormat {
 					whole = textEscaper.Replace(whole)
+					if before := layout[:t.start]; key != "title" && key != "fonts" && // in which no markup can be
+						strings.LastIndexByte(before, '>') > strings.LastIndexByte(before, '<') {
+						whole = keepWhole(whole, key == "heading")
+					}
+				}
+				if strings.HasSuffix(whole, "：") { // a full-width colon brings its own blank
+					at += len(layout[at:]) - len(strings.TrimPrefix(layout[at:], " "))
 				}
 			}
 			write(whole)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -15,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "write the golden mails anew")
 
 // languages are those of Logto's sign-in page.
-var languages = []string{"ar", "cs", "de", "en", "es", "fa-IR", "fr", "it", "ja", "ko", "pl-PL", "pt-BR", "pt-PT", "ru", "th",
+var languages = []string{"ar", "cs", "de", "en", "es", "es-MX", "fa-IR", "fr", "it", "ja", "ko", "pl-PL", "pt-BR", "pt-PT", "ru", "th",
 	"tr-TR", "uk-UA", "zh-CN", "zh-HK", "zh-TW"}
 
 func acme(t *testing.T) templates.Branding {
@@ -49,7 +50,8 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 					delete(payload, "inviter")
 					delete(payload, "user")
 				}
-				mail, err := catalogue.Render(templates.Request{Type: kind, Locale: catalogue.Locale(kind, payload), Payload: payload, Branding: branding})
+				mail, err := catalogue.Render(templates.Request{Type: kind, Locale: catalogue.Locale(kind, payload), Payload: payload, Branding: branding,
+					To: "ada@example.org", IP: "203.0.113.7", Time: time.Date(2026, time.November, 26, 3, 50, 0, 0, time.UTC)})
 				if err != nil {
 					t.Fatalf("%s %s: %v", locale, kind, err)
 				}
@@ -71,6 +73,28 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 	}
 }
 
+// The sentences that say how long to wait and what was meant, in every language and
+// for numbers that have all of its plurals.
+func TestTheSentencesAreAsReviewed(t *testing.T) {
+	catalogue, err := templates.Open(templates.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, locale := range catalogue.Locales() {
+		fmt.Fprintf(&all, "======== %s\n", locale)
+		for _, wait := range []time.Duration{time.Second, time.Minute, 61 * time.Second, 5 * time.Minute, 11 * time.Minute, 21 * time.Minute, 90 * time.Minute,
+			90*time.Minute + 1, 3 * time.Hour, 24 * time.Hour, 101 * time.Hour} {
+			fmt.Fprintf(&all, "%v: %s\n", wait, catalogue.Sentence(locale, templates.Failure{Reason: "rate_limited", Wait: wait}))
+		}
+		fmt.Fprintln(&all, catalogue.Sentence(locale, templates.Failure{Reason: "recipient_refused", Suggestion: "gmail.com"}))
+	}
+	if strings.Contains(all.String(), "{{") {
+		t.Error("a sentence shows a placeholder")
+	}
+	compare(t, filepath.Join("testdata", "sentences.txt"), all.String())
+}
+
 // checkMail asks for what holds for a mail in any language.
 func checkMail(t *testing.T, mail templates.Mail, kind string) {
 	t.Helper()
@@ -90,8 +114,8 @@ func checkMail(t *testing.T, mail templates.Mail, kind string) {
 			t.Errorf("%s: the %s has the link: %v", where, part, !link)
 		}
 	}
-	if size := mail.HTML.Len(); size < 3200 || size > 20<<10 {
-		t.Errorf("%s: the HTML has %d bytes, want 3,200 (spam filters) to 20,480", where, size)
+	if size := mail.HTML.Len(); size < 3200 || size > 12<<10 {
+		t.Errorf("%s: the HTML has %d bytes, want 3,200 (spam filters) to 12,288", where, size)
 	}
 }
 

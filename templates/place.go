@@ -15,9 +15,10 @@ const (
 	textPlace                     // HTML text, also of title and textarea
 	commentPlace                  // an ordinary comment
 	attrPlace                     // a quoted attribute value
+	prosePlace                    // a quoted attribute value that people read
 	urlPlace                      // a quoted value that is a URL
 	imagePlace                    // a quoted value that is loaded when the mail is read
-	stylePlace                    // style="…" or <style>: only branding.color
+	stylePlace                    // style="…" or <style>: only the colours of the branding
 )
 
 // place is where a tag stands. Two tags stand in the same place if an HTML
@@ -175,8 +176,9 @@ func (f *placeFinder) refuse(end int, reason string) {
 	}
 }
 
-// colors takes {{branding.color}}, and blocks that ask for it, in CSS: its value
-// is checked to be a colour. Everything else could become CSS of its own.
+// colors takes the colours of the branding, and blocks that ask for them, in CSS:
+// their values are checked to be colours. Everything else could become CSS of its
+// own.
 func (f *placeFinder) colors(from, end int, where string, inComment bool) {
 	for f.next < len(f.tags) && f.tags[f.next].start < end {
 		t := f.tags[f.next]
@@ -185,7 +187,7 @@ func (f *placeFinder) colors(from, end int, where string, inComment bool) {
 			path = f.tags[t.opener].path
 		}
 		switch {
-		case path != "branding.color":
+		case !isColorName(path):
 			f.refuse(t.end, "only {{branding.color}} can stand inside "+where+": write the value itself, or use an attribute such as bgcolor")
 		case endsInTag(f.masked[from:t.start]):
 			f.refuse(t.end, "a placeholder cannot stand right after <")
@@ -193,6 +195,11 @@ func (f *placeFinder) colors(from, end int, where string, inComment bool) {
 			f.set(t.end, place{kind: stylePlace, at: from, inComment: inComment})
 		}
 	}
+}
+
+func isColorName(path string) bool {
+	names := builtinNames()
+	return slices.Contains(names[brandColor:darkBrandText+1], path)
 }
 
 // escapableText is the inside of a title or a textarea.
@@ -309,6 +316,8 @@ func attributePlace(element, name string) (kind placeKind, reason string) {
 	switch name {
 	case "style":
 		return stylePlace, ""
+	case "alt", "title", "aria-label":
+		return prosePlace, ""
 	case "srcset", "imagesrcset", "srcdoc", "ping", "archive", "attributionsrc":
 		return notAllowed, "placeholders cannot stand in " + name
 	case "src", "background", "poster", "dynsrc", "lowsrc", "icon":

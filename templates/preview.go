@@ -1,6 +1,9 @@
 package templates
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Sample returns a payload of the shape that Logto sends with a message type,
 // for trying templates: plain names, and a code that opens nothing. The locale is
@@ -58,5 +61,6 @@ func (l Links) sample() string {
 // one.
 func (c *Catalogue) Preview(messageType, locale string, b Branding) (Mail, error) {
 	payload := c.Sample(messageType, locale)
-	return c.Render(Request{Type: messageType, Locale: c.Locale(messageType, payload), Payload: payload, Branding: b})
+	return c.Render(Request{Type: messageType, Locale: c.Locale(messageType, payload), Payload: payload, Branding: b,
+		To: "ada@example.org", IP: "203.0.113.7", Time: time.Date(2027, time.March, 21, 9, 30, 0, 0, time.UTC)})
 }

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +16,12 @@ type Settings struct {
 	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
 	// CodeLifetime is how long Logto accepts a code, as the mails say it.
 	CodeLifetime settings.Duration `json:"codeLifetime"`
+	// CodeInSubject puts the code into the subjects of the relay's own mails, but
+	// for those that reset a password.
+	CodeInSubject bool `json:"codeInSubject"`
+	// RequestDetails says what the mails tell of the request that they answer:
+	// "none", "time", or "time+ip".
+	RequestDetails string `json:"requestDetails" validate:"oneof=none time time+ip"`
 	// Links says which links an invitation may carry.
 	Links Links `json:"links"`
 	// Variables are the names of payload keys of the operator's own, which
@@ -33,12 +38,20 @@ type Links struct {
 	Hosts []string `json:"hosts" validate:"dive,hostpattern"`
 }
 
+// The values of Settings.RequestDetails.
+const (
+	detailsNone = "none"
+	detailsTime = "time"
+	detailsAll  = "time+ip"
+)
+
 // DefaultSettings are used where the operator writes nothing.
 func DefaultSettings() Settings {
 	return Settings{
-		DefaultLocale: "en",
-		CodeLifetime:  settings.Duration(10 * time.Minute),
-		Links:         Links{Schemes: []string{"https"}},
+		DefaultLocale:  "en",
+		CodeLifetime:   settings.Duration(10 * time.Minute),
+		RequestDetails: detailsTime,
+		Links:          Links{Schemes: []string{"https"}},
 	}
 }
 
@@ -50,31 +63,11 @@ func (s *Settings) Check() []settings.Problem {
 	return nil
 }
 
-// Allow tells whether a URL from a payload may become a link: absolute, one of
-// the schemes, one of the hosts, and without user information, which only
-// serves to disguise the host.
-func (l Links) Allow(link string) bool {
-	if len(link) > 2048 || strings.ContainsFunc(link, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
-		return false
-	}
-	u, err := url.Parse(link)
-	if err != nil || u.Opaque != "" || u.User != nil || !slices.Contains(l.Schemes, strings.ToLower(u.Scheme)) {
-		return false
-	}
-	host := strings.ToLower(u.Hostname())
-	if host == "" && (u.Scheme == "https" || u.Scheme == "http") {
-		return false
-	}
-	return len(l.Hosts) == 0 || slices.ContainsFunc(l.Hosts, func(written string) bool {
-		return settings.MatchHost(written, host)
-	})
-}
-
 // Branding is what makes a mail the operator's: the "branding" section, which a
 // route and the payload's own branding override.
 type Branding struct {
 	// SenderName is the product's name as readers know it.
-	SenderName string `json:"senderName" validate:"max=64,oneline"`
+	SenderName string `json:"senderName" validate:"max=100,oneline"`
 	// CompanyInformation is the line at the mail's foot: company and address.
 	CompanyInformation string `json:"companyInformation" validate:"max=300,oneline"`
 	// AppLogo is the https address of the logo on a light ground.
@@ -85,4 +78,19 @@ type Branding struct {
 	Color string `json:"color" validate:"omitempty,hexcolor,len=7"`
 	// Support is the mail address that readers may turn to.
 	Support settings.Mailbox `json:"support"`
+	// ReplyToInviter makes replies to an invitation go to whoever invites, if Logto
+	// knows the address.
+	ReplyToInviter bool `json:"replyToInviter"`
+}
+
+// Check tells of logos that readers do not see.
+func (b *Branding) Check() []settings.Problem {
+	var problems []settings.Problem
+	for _, logo := range [][2]string{{"appLogo", b.AppLogo}, {"appLogoDark", b.AppLogoDark}} {
+		if u, err := url.Parse(logo[1]); err == nil && strings.HasSuffix(strings.ToLower(u.Path), ".svg") {
+			problems = append(problems, settings.Problem{Key: logo[0], Warning: true,
+				Text: "is an SVG, which Gmail and Outlook do not show; use a PNG"})
+		}
+	}
+	return problems
 }

@@ -37,6 +37,12 @@ type translation struct {
 }
 
 func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
+	for key, s := range sentences {
+		if strings.Contains(key, ".") && !strings.HasPrefix(key, "failures.") {
+			s.text = typeset(tag, s.text)
+			sentences[key] = s
+		}
+	}
 	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
 	if t.Name == "" {
 		t.Name = locale
@@ -138,13 +144,41 @@ func (t texts) overlay(over texts) texts {
 	return merged
 }
 
-// validity returns the sentence that fits the number of minutes in a language.
-func (t texts) validity(tag language.Tag, minutes int) string {
-	form := plural.Cardinal.MatchPlural(tag, minutes, 0, 0, 0, 0)
-	if own, ok := t["validity."+pluralNames()[form]]; ok {
+// The keys whose texts have a form for each plural of the language. Those of
+// failures, and didYouMean, say more than the sentence that stands for them where a
+// language lacks them.
+const (
+	validity    = "validity."
+	waitMinutes = "failures.wait_minutes."
+	waitHours   = "failures.wait_hours."
+	didYouMean  = "failures.did_you_mean"
+)
+
+// plural returns the text of such a key that fits a number in a language; empty if
+// there is none.
+func (t texts) plural(key string, tag language.Tag, n int) string {
+	form := plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)
+	if own, ok := t[key+pluralNames()[form]]; ok {
 		return own.text
 	}
-	return t["validity.other"].text
+	return t[key+"other"].text
+}
+
+// hasPlurals tells whether a text is one of several forms.
+func hasPlurals(key string) bool {
+	return strings.HasPrefix(key, validity) || strings.HasPrefix(key, waitMinutes) || strings.HasPrefix(key, waitHours)
+}
+
+// failurePlaceholder is the only one that a text about a failure may have; most have
+// none.
+func failurePlaceholder(key string) string {
+	switch {
+	case hasPlurals(key):
+		return "{{count}}"
+	case key == didYouMean:
+		return "{{domain}}"
+	}
+	return ""
 }
 
 // pluralNames are the forms that a language may have a sentence for.
@@ -157,7 +191,7 @@ func pluralNames() [6]string {
 func (t texts) check(file string, original texts, v vocabulary) error {
 	known := slices.Sorted(maps.Keys(original))
 	for _, form := range pluralNames() {
-		known = append(known, "validity."+form)
+		known = append(known, validity+form, waitMinutes+form, waitHours+form)
 	}
 	var faults []error
 	for _, key := range slices.Sorted(maps.Keys(t)) {
@@ -169,6 +203,8 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 		switch {
 		case key == "dir" && s.text != "ltr" && s.text != "rtl":
 			fault(`write "ltr" or "rtl"`)
+		case key == "months" && len(strings.Fields(s.text)) != monthsOfAYear:
+			fault("write the names of the twelve months with blanks between them")
 		case slices.Contains(known, key), messageType != "" && original.has(name):
 		default:
 			if near := settings.Nearest(key, known); near != "" {
@@ -182,8 +218,13 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 			fault("write it as one line")
 		}
 		if strings.HasPrefix(key, "failures.") || !strings.Contains(key, ".") {
-			if strings.Contains(s.text, "{{") {
+			allowed := failurePlaceholder(key)
+			switch rest := strings.ReplaceAll(s.text, allowed, ""); {
+			case !strings.Contains(rest, "{{"):
+			case allowed == "":
 				fault("this text is shown as it is: remove the placeholder")
+			default:
+				fault("the only placeholder here is %s", allowed)
 			}
 			continue
 		}
@@ -202,7 +243,7 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 // typeOfKey splits types.SignIn.subject.
 func typeOfKey(key string) (messageType, name string) {
 	parts := strings.Split(key, ".")
-	if len(parts) == 3 && parts[0] == "types" && slices.Contains(messageTypes(), parts[1]) {
+	if len(parts) == 3 && parts[0] == "types" && slices.Contains(Types(), parts[1]) {
 		return parts[1], parts[2]
 	}
 	return "", ""
@@ -213,7 +254,7 @@ func (t texts) has(name string) bool {
 	if _, shared := t["shared."+name]; shared {
 		return true
 	}
-	return slices.ContainsFunc(messageTypes(), func(messageType string) bool {
+	return slices.ContainsFunc(Types(), func(messageType string) bool {
 		_, own := t["types."+messageType+"."+name]
 		return own
 	})
@@ -223,12 +264,12 @@ func (t texts) has(name string) bool {
 func (t texts) missing(original texts) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(original)) {
-		if _, written := t[key]; !written && !strings.HasPrefix(key, "validity.") {
+		if _, written := t[key]; !written && !hasPlurals(key) && key != didYouMean {
 			keys = append(keys, key)
 		}
 	}
-	if _, written := t["validity.other"]; !written {
-		keys = append(keys, "validity.other")
+	if _, written := t[validity+"other"]; !written {
+		keys = append(keys, validity+"other")
 	}
 	return keys
 }

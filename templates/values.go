@@ -2,9 +2,11 @@ package templates
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"logto-email-relay/settings"
 )
@@ -18,19 +20,29 @@ const (
 	dirBuiltin
 	lifetimeBuiltin
 	linkBuiltin // the payload's link if it may become one
+	toBuiltin
+	ipBuiltin
+	requestedBuiltin // made when it is asked for
 	senderName
 	companyInformation
 	appLogo
 	appLogoDark
+	logoName         // of whom the logo is
+	logoOrganization // the organization whose logo is shown
 	brandColor
+	brandText     // what is legible on brandColor
+	darkBrand     // brandColor as it is seen on a dark ground
+	darkBrandText // what is legible on darkBrand
 	support
 	builtins // how many there are
 )
 
 // builtinNames are their names in templates.
 func builtinNames() [builtins]string {
-	return [...]string{"", "locale", "dir", "codeLifetime", "link", "branding.senderName", "branding.companyInformation",
-		"branding.appLogo", "branding.appLogoDark", "branding.color", "branding.support"}
+	return [...]string{"", "locale", "dir", "codeLifetime", "link", "to", "ip", "requestedAt",
+		"branding.senderName", "branding.companyInformation",
+		"branding.appLogo", "branding.appLogoDark", "branding.logoName", "branding.logoOrganization",
+		"branding.color", "branding.textColor", "branding.darkColor", "branding.darkTextColor", "branding.support"}
 }
 
 // path is a compiled name, such as user.name.
@@ -54,11 +66,98 @@ type key struct {
 // Names returns the names that templates of a type may use, those of
 // Settings.Variables aside. Logto puts link and inviter into invitations only.
 func Names(messageType string) []string {
-	names := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime"}
+	names := []string{"code", "locale", "uiLocales", "application", "organization", "user", "branding", "dir", "codeLifetime", "to", "ip", "requestedAt"}
 	if messageType == invitation || messageType == generic {
 		names = append(names, "link", "inviter")
 	}
 	return names
+}
+
+// fields are the names below one that Logto fills in, separated by blanks:
+// https://docs.logto.io/connectors/email-connectors/email-templates
+func fields(root string) []string {
+	var below string
+	switch root {
+	case "application":
+		below = "id name displayName branding branding.logoUrl branding.darkLogoUrl branding.favicon branding.darkFavicon"
+	case "organization":
+		below = "id name branding branding.logoUrl branding.darkLogoUrl branding.favicon branding.darkFavicon"
+	case "user", "inviter":
+		// What is in a profile: https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims
+		below = "id name username primaryEmail primaryPhone avatar profile profile.familyName profile.givenName " +
+			"profile.middleName profile.nickname profile.preferredUsername profile.profile profile.website profile.gender " +
+			"profile.birthdate profile.zoneinfo profile.locale profile.address profile.address.formatted profile.address.streetAddress " +
+			"profile.address.locality profile.address.region profile.address.postalCode profile.address.country"
+	}
+	names := strings.Fields(below)
+	for i := range names {
+		names[i] = root + "." + names[i]
+	}
+	return names
+}
+
+// unknownField says that no message of the type has the name, if that is so. Who
+// invites people may add fields of his own, and Generic stands in for all types, so
+// that there only what looks like a typing mistake is one.
+func unknownField(name, root, messageType string) string {
+	known := fields(root)
+	switch {
+	case name == root || slices.Contains(known, name) || !slices.Contains(Names(invitation), root):
+		return ""
+	case len(known) == 0:
+		return root + " is a text: write {{" + root + "}}"
+	}
+	near := settings.Nearest(name, known)
+	switch {
+	case near != "":
+		return "Logto sends no " + name + "; did you mean " + near + "? To use it all the same, name " + root + " in templates.variables"
+	case messageType == invitation || messageType == generic:
+		return ""
+	}
+	return "Logto sends no " + name + "; to use it all the same, name " + root + " in templates.variables"
+}
+
+// isName tells whether the value is in the words of the operator or of somebody
+// else, in whatever script, rather than a code, an address or a number of ours.
+func (p *path) isName() bool {
+	switch p.builtin {
+	case senderName, companyInformation, logoName, logoOrganization:
+		return true
+	}
+	return p.typed && p.keys[0].name != "uiLocales"
+}
+
+const (
+	firstStrongIsolate    = '\u2068'
+	popDirectionalIsolate = '\u2069'
+)
+
+// turns tells whether a value could run in another direction than the mail, and
+// take dots and brackets beside it along. Mail addresses, which are copied, stay
+// as they are.
+func (v *values) turns(p *path, value string) bool {
+	if value == "" || p.mailbox && isPlainMailbox(value) {
+		return false
+	}
+	return v.builtins[dirBuiltin] == "rtl" || hasRightToLeft(value)
+}
+
+// hasRightToLeft tells whether a letter of a text is written from right to left.
+// None of those has a lower first byte in UTF-8 than U+0590.
+func hasRightToLeft(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0xd6 {
+			return strings.ContainsFunc(text[i:], isRightToLeft)
+		}
+	}
+	return false
+}
+
+// isRightToLeft knows the letters of the scripts that are written from right to
+// left, by the blocks that Unicode keeps for them.
+func isRightToLeft(r rune) bool {
+	return r >= 0x590 && (r <= 0x8ff || 0xfb1d <= r && r <= 0xfdff || 0xfe70 <= r && r <= 0xfefc ||
+		0x10800 <= r && r <= 0x10fff || 0x1e800 <= r && r <= 0x1efff)
 }
 
 func rootOf(name string) string {
@@ -80,6 +179,9 @@ func (v vocabulary) path(name string) (p path, reason string) {
 	}
 	if parts[0] == "branding" {
 		return path{}, "there is no " + name + ": write one of " + strings.Join(names[senderName:], ", ")
+	}
+	if reason := unknownField(name, parts[0], v.messageType); reason != "" && !declared && !v.anyName {
+		return path{}, reason
 	}
 	for _, part := range parts {
 		index, err := strconv.Atoi(part)
@@ -107,6 +209,8 @@ func (v vocabulary) unknown(name string, known []string) string {
 // values are what one mail may say.
 type values struct {
 	payload  map[string]any
+	language *translation
+	time     time.Time
 	builtins [builtins]string
 	links    Links
 	// names are the last ones that were neutralised: a mail repeats them.
@@ -116,9 +220,34 @@ type values struct {
 
 // setLink takes the payload's link if it may become one.
 func (v *values) setLink() {
-	if link, _ := v.payload["link"].(string); link != "" && v.links.Allow(link) {
-		v.builtins[linkBuiltin] = link
+	if link, _ := v.payload["link"].(string); link != "" {
+		v.builtins[linkBuiltin], _ = v.links.Parse(link)
 	}
+}
+
+// zone is that of the user if Logto has it, else UTC.
+func (v *values) zone() *time.Location {
+	user, _ := v.payload["user"].(map[string]any)
+	profile, _ := user["profile"].(map[string]any)
+	name, _ := profile["zoneinfo"].(string)
+	if zone, err := time.LoadLocation(name); err == nil && name != "Local" {
+		return zone
+	}
+	return time.UTC
+}
+
+// setIP takes the address of whoever asked for the mail, if it is one. Logto
+// passes on what stands in the header of a proxy.
+func (v *values) setIP(ip string) {
+	address, err := netip.ParseAddr(ip)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(ip)
+		if err != nil {
+			return
+		}
+		address = withPort.Addr()
+	}
+	v.builtins[ipBuiltin] = address.Unmap().WithZone("").String()
 }
 
 // shown returns a name as it is printed.
@@ -137,10 +266,15 @@ func (v *values) shown(name string) string {
 // raw returns a value as it came. What has no text, such as an object, has an
 // empty one.
 func (v *values) raw(p *path) string {
-	if p.builtin != noBuiltin {
-		return v.builtins[p.builtin]
+	switch p.builtin {
+	case noBuiltin:
+		return text(v.lookUp(p.keys))
+	case requestedBuiltin:
+		if v.builtins[requestedBuiltin] == "" && !v.time.IsZero() {
+			v.builtins[requestedBuiltin] = v.language.moment(v.time.In(v.zone()))
+		}
 	}
-	return text(v.lookUp(p.keys))
+	return v.builtins[p.builtin]
 }
 
 // text returns a value as people may read it.
@@ -148,15 +282,15 @@ func (v *values) text(p *path) string {
 	if !p.typed {
 		return v.raw(p)
 	}
-	switch value := v.lookUp(p.keys).(type) {
-	case string:
-		if p.mailbox && isPlainMailbox(value) {
-			return value
-		}
-		return v.shown(value)
-	default:
-		return text(value) // numbers and truth values are harmless
+	value := v.lookUp(p.keys)
+	written := text(value)
+	if _, typed := value.(string); !typed && len(written) <= maxNameRunes {
+		return written // numbers and truth values are harmless
 	}
+	if p.mailbox && isPlainMailbox(written) {
+		return written
+	}
+	return v.shown(written)
 }
 
 // truth tells whether a block's value is there: not missing, null, false, 0,

@@ -45,6 +45,13 @@ func (t *template) unknowns(messageType string, variables []string) []string {
 			found = append(found, at.Error())
 		}
 	}
+	for _, p := range []*program{t.subject, t.html, t.text} {
+		if p != nil && (p != t.text || !t.derived) {
+			for _, at := range p.unknown {
+				found = append(found, at.Error())
+			}
+		}
+	}
 	return found
 }
 

@@ -1,0 +1,147 @@
+package app_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// recordOf is what the record answers to a search.
+func (r *running) recordOf(query string) (found []map[string]any) {
+	r.t.Helper()
+	var answer struct{ Deliveries []map[string]any }
+	if err := json.Unmarshal([]byte(r.page("/deliveries?"+query)), &answer); err != nil {
+		r.t.Fatal(err)
+	}
+	return answer.Deliveries
+}
+
+// isWritten tells whether nothing waits in memory.
+func (r *running) isWritten() bool {
+	return strings.Contains(r.page("/readyz"), `"deliveries":"written"`) &&
+		strings.Contains(r.page("/metrics"), "\nrelay_deliveries_queue_length 0\n")
+}
+
+func TestAnAcceptedMailIsInTheRecordWhenItsCallerHears(t *testing.T) {
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}, more: `, "deliveries": {"database": "deliveries.db"}`})
+	eventually(t, "the database is ready", func() bool {
+		return r.webhook(token) == 200 && r.isWritten()
+	})
+	before := len(r.recordOf("to=ADA@example.org"))
+	if got := r.webhook(token); got != 200 {
+		t.Fatalf("got %d", got)
+	}
+	found := r.recordOf("to=ADA@example.org")
+	if len(found) != before+1 || found[0]["status"] != "accepted" || found[0]["provider"] != "main" || found[0]["to"] != "ada@example.org" {
+		t.Errorf("found %v", found)
+	}
+	if one := r.page("/deliveries/" + found[0]["ref"].(string)); !strings.Contains(one, found[0]["id"].(string)) {
+		t.Errorf("one delivery is %s", one)
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, "deliveries.db")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetricsOfTheRecordAreThereFromTheStart(t *testing.T) {
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
+	metrics := r.page("/metrics")
+	for _, line := range []string{"relay_deliveries_lost_total 0", "relay_deliveries_queue_length 0"} {
+		if !strings.Contains(metrics, "\n"+line+"\n") {
+			t.Errorf("there is no %s", line)
+		}
+	}
+}
+
+func TestADatabaseThatCannotBeStopsNoMail(t *testing.T) {
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}, more: `, "deliveries": {"database": "no/such/folder/deliveries.db"}`})
+	for range 3 {
+		if got := r.webhook(token); got != 200 {
+			t.Fatalf("got %d", got)
+		}
+	}
+	if details := r.page("/readyz"); !strings.Contains(details, `"ready":true`) || !strings.Contains(details, "kept in memory since") {
+		t.Errorf("readyz says %s", details)
+	}
+	if metrics := r.page("/metrics"); !strings.Contains(metrics, "\nrelay_deliveries_queue_length 3\n") {
+		t.Error("the metrics do not tell of the three that wait")
+	}
+	if err := os.MkdirAll(filepath.Join(r.dir, "no", "such", "folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "they are written", r.isWritten)
+	if found := r.recordOf(""); len(found) != 3 {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestAnotherDatabaseNeedsARestart(t *testing.T) {
+	s := settings{providers: []string{smtp("main", startMailServer(t))}, more: `, "deliveries": {"database": "one.db"}`}
+	r := run(t, s)
+	r.write("config.json", strings.Replace(s.json(), "one.db", "two.db", 1))
+	r.hangups <- os.Interrupt // a signal of any kind
+	eventually(t, "it is told", func() bool {
+		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "deliveries.database")
+	})
+	eventually(t, "the record goes on", func() bool { return r.webhook(token) == 200 && len(r.recordOf("to=ada@example.org")) > 0 })
+}
+
+// What the record must not hold is planted in all that comes in, and searched for
+// in all that stays or goes out.
+func TestTheRecordHoldsNoSecrets(t *testing.T) {
+	refusing, taking := startMailServer(t), startMailServer(t)
+	refusing.reply = "451 4.3.0 try later, your 730461 and https://acme.example/?never-print-this and\r\n"
+	r := run(t, settings{providers: []string{smtp("refusing", refusing), smtp("taking", taking)},
+		more: `, "deliveries": {"database": "deliveries.db", "addresses": "hashed", "addressKey": "never-print-this-key"}, "log": {"level": "debug"}`})
+	eventually(t, "the database is ready", func() bool {
+		return r.webhook(token) == 200 && r.isWritten()
+	})
+	for _, body := range []string{
+		`{"to":"ada.lovelace@example.org","type":"SignIn","payload":{"code":"730461","locale":"en","never-print-this":"never-print-this",
+			"application":{"id":"app1","name":"never-print-this","logo":"https://acme.example/never-print-this.png"},
+			"user":{"name":"never-print-this","primaryEmail":"never-print-this@example.org"}}}`,
+		`{"to":"ada.lovelace@example.org","type":"OrganizationInvitation","payload":{"link":"https://acme.example/accept?never-print-this",
+			"organization":{"id":"org1","name":"never-print-this"},"inviter":{"name":"never-print-this"}}}`,
+	} {
+		request, err := http.NewRequest(http.MethodPost, "http://"+r.public+"/logto/email", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = http.Header{"Authorization": {token}, "Content-Type": {"application/json"}, "User-Agent": {"never-print-this"},
+			"Cookie": {"never-print-this"}, "Referer": {"https://acme.example/never-print-this"}}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != 200 {
+			t.Fatalf("got %d", response.StatusCode)
+		}
+	}
+	found := r.page("/deliveries?to=Ada.Lovelace@example.org")
+	if strings.Count(found, `"to":"a***@example.org"`) != 2 || !strings.Contains(found, "app1") || !strings.Contains(found, "org1") {
+		t.Errorf("found %s", found)
+	}
+	places := map[string][]byte{"the answer": []byte(found), "readyz": []byte(r.page("/readyz")), "the log": []byte(r.log.String())}
+	for _, end := range []string{"", "-wal"} {
+		content, err := os.ReadFile(filepath.Join(r.dir, "deliveries.db"+end))
+		if err != nil {
+			t.Fatal(err)
+		}
+		places["deliveries.db"+end] = content
+	}
+	if all := append(places["deliveries.db"], places["deliveries.db-wal"]...); !bytes.Contains(all, []byte("a***@example.org")) {
+		t.Error("the search looks in the wrong place")
+	}
+	for place, content := range places {
+		for _, secret := range []string{"never-print-this", "730461", "lovelace", strings.TrimPrefix(token, "Bearer ")} {
+			if i := bytes.Index(bytes.ToLower(content), []byte(secret)); i >= 0 {
+				t.Errorf("%s holds %s: …%q…", place, secret, content[max(0, i-80):min(len(content), i+80)])
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+)
+
+// searchPatience bounds a search.
+const searchPatience = 10 * time.Second
+
+type findCommand struct {
+	Address string `arg:"" help:"Whose mails to look for; or the reference or id of one mail."`
+	Limit   int    `default:"20" help:"How many mails to list at most."`
+}
+
+// Run asks the database itself, whether a relay is running or not. It lists the
+// mails to an address, and tells the way of the newest.
+func (cmd findCommand) Run(s *environment) (err error) {
+	if cmd.Limit < 1 {
+		return fmt.Errorf("%w: --limit: write a number of at least 1", errUsage)
+	}
+	loaded, err := s.load()
+	if err != nil {
+		return err
+	}
+	if loaded.Config.Deliveries.Database.Reveal() == "" {
+		return fmt.Errorf("%w: nothing is recorded: deliveries.database is not set", errUsage)
+	}
+	record, err := deliveries.OpenReader(loaded.Config.Deliveries)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	ctx, cancel := context.WithTimeout(s.ctx, searchPatience)
+	defer cancel()
+
+	found, more, err := cmd.search(ctx, record)
+	if err != nil {
+		return fmt.Errorf("read the record: %w", err)
+	}
+	if len(found) == 0 {
+		fmt.Fprintf(s.out, "Nothing is recorded of %s.\n", cmd.Address)
+		return nil
+	}
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TIME (UTC)\tREFERENCE\tTO\tTYPE\tPROVIDER\tSTATUS")
+	for _, d := range found {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Time.UTC().Format(time.DateTime), mail.Reference(d.ID), d.To, d.Type, d.Provider, d.Status)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if more {
+		fmt.Fprintf(s.out, "Older ones are not shown: --limit %d shows more.\n", 10*cmd.Limit)
+	}
+	fmt.Fprintf(s.out, "\n%s, %s:\n", mail.Reference(found[0].ID), found[0].Status)
+	for _, m := range deliveries.Timeline(&found[0]) {
+		fmt.Fprintf(s.out, "  %s  %s\n", m.Time.UTC().Format("2006-01-02 15:04:05.0"), m.Text)
+	}
+	return nil
+}
+
+func (cmd findCommand) search(ctx context.Context, record *deliveries.Reader) (found []mail.Delivery, more bool, err error) {
+	if !strings.Contains(cmd.Address, "@") {
+		d, err := record.Get(ctx, cmd.Address)
+		if errors.Is(err, deliveries.ErrNotFound) {
+			return nil, false, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		return []mail.Delivery{*d}, false, nil
+	}
+	found, next, err := record.Find(ctx, deliveries.Query{To: cmd.Address, Limit: cmd.Limit})
+	return found, next != "", err
+}

@@ -1,0 +1,99 @@
+package commands_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/commands"
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	"logto-email-relay/settings"
+)
+
+func TestFind(t *testing.T) {
+	file := configure(t, sendgrid("main", "https://api.example.com"))
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"sender"`), []byte(`"deliveries": {"database": "deliveries.db"}, "sender"`), 1)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	find := func(args ...string) (string, int) {
+		var out bytes.Buffer
+		code := commands.Run(t.Context(), append([]string{"--config", file, "find"}, args...), nil, &out, &out, nil)
+		return out.String(), code
+	}
+	if said, code := find("ada@example.com"); code != 1 || !strings.Contains(said, "read the record") {
+		t.Errorf("without a database: %d %s", code, said)
+	}
+
+	s := deliveries.DefaultSettings()
+	s.Database = settings.NewSecret(filepath.Join(filepath.Dir(file), "deliveries.db"))
+	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = record.Close(t.Context()) }() // it is open while others search
+	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for i, status := range []mail.Status{mail.StatusAccepted, mail.StatusFailed} {
+		d := mail.Delivery{ID: strings.Repeat([]string{"a", "b"}[i], 26), Time: at.Add(time.Duration(i) * time.Minute), To: "Ada@example.com",
+			Type: "SignIn", Locale: "en", Route: -1, Status: status, Duration: time.Second}
+		d.Attempts = []mail.Attempt{{Provider: "main", Kind: mail.AttemptAccepted, Duration: time.Second}}
+		d.Provider = "main"
+		if status == mail.StatusFailed {
+			d.Attempts[0].Kind, d.Provider, d.Reason = "temporary", "", mail.ProviderUnavailable
+		}
+		record.Finish(t.Context(), &d)
+	}
+	for start := time.Now(); record.State().Waiting > 0 && time.Since(start) < 20*time.Second; {
+		time.Sleep(time.Millisecond)
+	}
+
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"ada@EXAMPLE.com"}, `TIME (UTC) REFERENCE TO TYPE PROVIDER STATUS
+2026-11-26 12:01:00 bbbbbbbb Ada@example.com SignIn failed
+2026-11-26 12:00:00 aaaaaaaa Ada@example.com SignIn main accepted
+
+bbbbbbbb, failed:
+2026-11-26 12:01:00.0 a SignIn mail was asked for, in en
+2026-11-26 12:01:01.0 not taken by main after 1.0 s: temporary
+2026-11-26 12:01:01.0 it was not sent: provider_unavailable
+`},
+		{[]string{"aaaaaaaa"}, `TIME (UTC) REFERENCE TO TYPE PROVIDER STATUS
+2026-11-26 12:00:00 aaaaaaaa Ada@example.com SignIn main accepted
+
+aaaaaaaa, accepted:
+2026-11-26 12:00:00.0 a SignIn mail was asked for, in en
+2026-11-26 12:00:01.0 accepted by main, 1.0 s after the request
+`},
+		{[]string{"bob@example.com"}, "Nothing is recorded of bob@example.com.\n"},
+	} {
+		said, code := find(c.args...)
+		if got := regexp.MustCompile(`(?m)^ +| {2,}`).ReplaceAllStringFunc(said, func(blanks string) string {
+			return " "
+		}); code != 0 || strings.ReplaceAll(got, "\n ", "\n") != c.want {
+			t.Errorf("find %v: %d\n%s", c.args, code, said)
+		}
+	}
+	if said, _ := find("--limit", "1", "ada@example.com"); !strings.Contains(said, "--limit 10 shows more") || strings.Contains(said, "aaaaaaaa") {
+		t.Errorf("one of two: %s", said)
+	}
+	if said, code := find("--limit", "0", "ada@example.com"); code != 2 {
+		t.Errorf("a limit of 0: %d %s", code, said)
+	}
+	file = configure(t, sendgrid("main", "https://api.example.com"))
+	if said, code := find("ada@example.com"); code != 2 || !strings.Contains(said, "deliveries.database is not set") {
+		t.Errorf("without a record: %d %s", code, said)
+	}
+}

@@ -1,0 +1,138 @@
+package commands_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/commands"
+)
+
+func run(t *testing.T, env []string, args ...string) (code int, told string) {
+	t.Helper()
+	var out bytes.Buffer
+	code = commands.Run(t.Context(), args, env, &out, &out, nil)
+	return code, out.String()
+}
+
+const routed = `{"server": {"authorization": ["Bearer a-token-of-the-test"]}, "sender": {"from": "no-reply@acme.example"},
+	"branding": {"senderName": "Acme"},
+	"providers": [{"name": "main", "type": "smtp", "host": "smtp.example.com"},
+		{"name": "backup", "type": "postmark", "serverToken": "t", "fromEmail": "Postmaster <post@acme.example>"}],
+	"routes": [{"domains": ["qq.com"], "providers": ["backup", "main"]},
+		{"applications": ["a1"], "types": ["SignIn"], "providers": ["main"]},
+		{"organizations": ["o1"], "locales": ["fr"], "sender": {"from": "corp@example.org"}, "branding": {"senderName": "Corp"}}]}`
+
+func TestCheckShowsTheWayOfMails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte(routed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ arguments, row string }{
+		{"--type SignIn", "SignIn none Acme <no-reply@acme.example>, then Postmaster <post@acme.example> Acme en main, then backup"},
+		{"--to a@qq.com --type BindMfa", "BindMfa routes[0] Postmaster <post@acme.example>, then Acme <no-reply@acme.example> Acme en backup, then main"},
+		{"--type SignIn --application a1 --locale de", "SignIn routes[1] Acme <no-reply@acme.example> Acme de main"},
+		{"--type Register --organization o1 --locale fr-CA", "Register routes[2] Corp <corp@example.org> Corp fr main, then backup"},
+		{"--type Register --organization o1 --locale de", "Register none Acme"},
+	} {
+		code, told := run(t, nil, append([]string{"check", "--config", file}, strings.Fields(test.arguments)...)...)
+		told = strings.Join(strings.Fields(told), " ")
+		if code != 0 || !strings.Contains(told, "TYPE ROUTE SENDER BRAND LANGUAGE PROVIDERS "+test.row) || strings.Count(told, "main, then backup") > 1 {
+			t.Errorf("%s: exit code %d\n%s\nwant %s", test.arguments, code, told, test.row)
+		}
+	}
+	if _, told := run(t, nil, "check", "--config", file); strings.Count(told, "\n") > 20 || !strings.Contains(told, "\nBindNewIdentifier ") {
+		t.Errorf("all types: %s", told)
+	}
+}
+
+func TestUnknownMessageTypes(t *testing.T) {
+	for _, arguments := range [][]string{{"send", "--to", "a@b.example", "--type", "Signin"}, {"check", "--type", "Signin"}} {
+		if code, told := run(t, nil, arguments...); code != 2 || !strings.Contains(told, "did you mean SignIn?") {
+			t.Errorf("%v: exit code %d: %s", arguments, code, told)
+		}
+	}
+	if code, told := run(t, nil, "send", "--to", "a@b.example", "--type", "x"); code != 2 || !strings.Contains(told, "it has SignIn, Register") {
+		t.Errorf("exit code %d: %s", code, told)
+	}
+}
+
+func TestEveryBuildHasAVersion(t *testing.T) {
+	if code, told := run(t, nil, "--version"); code != 0 || !regexp.MustCompile(`^v\d+\.\d+\.\d+`).MatchString(told) {
+		t.Errorf("exit code %d: %q", code, told)
+	}
+}
+
+// A file that is asked for and is not there is never development mode.
+func TestTheConfigurationThatIsAskedForIsNeeded(t *testing.T) {
+	t.Chdir(t.TempDir())
+	code, told := run(t, []string{"RELAY_CONFIG=/nowhere/config\x1b[2J.json"})
+	if code != 2 || !strings.Contains(told, "RELAY_CONFIG") || strings.Contains(told, "\x1b") {
+		t.Errorf("exit code %d: %q", code, told)
+	}
+}
+
+func TestDevelopmentModeListensWhereItIsTold(t *testing.T) {
+	t.Parallel() // a clean stop takes its time
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, test := range []struct {
+		arguments []string
+		code      int
+		says      string
+	}{
+		{[]string{"--listen", taken.Addr().String(), "--admin", "127.0.0.1:0"}, 1, "--listen 127.0.0.1:8081"},
+		{[]string{"--listen", "127.0.0.1:0", "--admin", taken.Addr().String()}, 1, "--admin 127.0.0.1:9091"},
+		{[]string{"--admin", "0.0.0.0:0"}, 2, "--admin: write an address of this machine alone"},
+		{[]string{"--listen", "8081"}, 2, "--listen: write a host and a port"},
+		{[]string{"--config", "config.example.json", "--listen", "127.0.0.1:0"}, 2, "are for development mode"},
+		{[]string{"serve", "--config", configure(t, `{"type": "inbox"}`), "--admin", "127.0.0.1:0"}, 2, "are for development mode"},
+	} {
+		if code, told := run(t, nil, test.arguments...); code != test.code || !strings.Contains(told, test.says) {
+			t.Errorf("%v: exit code %d: %s", test.arguments, code, told)
+		}
+	}
+
+	busy := filepath.Join(t.TempDir(), "config.json")
+	text := strings.Replace(routed, `"server": {`, `"admin": {"address": ""}, "server": {"address": "`+taken.Addr().String()+`", `, 1)
+	if err := os.WriteFile(busy, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, told := run(t, nil, "--config", busy); code != 1 || !strings.Contains(told, "write another port into server.address") {
+		t.Errorf("exit code %d: %s", code, told)
+	}
+
+	ctx, stop := context.WithCancel(t.Context())
+	var out lines
+	done := make(chan int)
+	go func() {
+		done <- commands.Run(ctx, []string{"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, nil, &out, &out, nil)
+	}()
+	inbox := regexp.MustCompile(`Inbox +(\S+)`)
+	var url string
+	for end := time.Now().Add(20 * time.Second); url == ""; time.Sleep(5 * time.Millisecond) {
+		if found := inbox.FindStringSubmatch(out.String()); found != nil {
+			url = found[1]
+		}
+		if time.Now().After(end) {
+			t.Fatalf("it does not listen:\n%s", out.String())
+		}
+	}
+	if answer, err := http.Get(url); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("%s: %v, %v", url, answer, err)
+	}
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d:\n%s", code, out.String())
+	}
+}

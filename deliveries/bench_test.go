@@ -1,0 +1,166 @@
+package deliveries
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"logto-email-relay/deliveries/postgrestest"
+	"logto-email-relay/mail"
+)
+
+var millions = flag.Int("deliveries.millions", 0, "how many million deliveries TestSearchAmongMillions makes; 10 are those of docs/performance.md")
+
+// BenchmarkRecord records mails, 50 at a time, each from its beginning to its
+// committed verdict.
+func BenchmarkRecord(b *testing.B) {
+	run := func(b *testing.B, s Settings) {
+		r := opened(b, s)
+		r.ready(b)
+		b.ReportAllocs()
+		b.ResetTimer()
+		b.SetParallelism(25) // of two processors
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				d := random(time.Now())
+				r.Begin(&d)
+				r.Finish(b.Context(), &d)
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "mails/s")
+		if r.State().Lost > 0 {
+			b.Error("deliveries are lost")
+		}
+	}
+	b.Run("sqlite", func(b *testing.B) { run(b, named(filepath.Join(b.TempDir(), "deliveries.db"))) })
+	b.Run("postgres", func(b *testing.B) { run(b, named(postgrestest.Start(b).Database(b))) })
+}
+
+// random is a delivery to one of a million people.
+func random(at time.Time) mail.Delivery {
+	pick := func(list ...string) string { return list[rand.IntN(len(list))] }
+	d := mail.Delivery{
+		ID: mail.NewID(), Time: at, To: fmt.Sprintf("person%d@example.com", rand.IntN(1_000_000)), Type: pick("SignIn", "SignIn", "Register", "ForgotPassword"),
+		Locale: pick("en", "en", "de", "fr", "ja", "pt-BR"), Tenant: pick("", "acme", "initech"), Application: "abcdefghijklmnopqrstu", Route: -1,
+		Status: mail.StatusAccepted, Provider: pick("main", "main", "main", "backup"), ProviderID: "<" + mail.NewID() + "@mx.acme.example>",
+		Duration: time.Duration(50+rand.IntN(200)) * time.Millisecond,
+	}
+	d.Attempts = []mail.Attempt{{Provider: d.Provider, Kind: mail.AttemptAccepted, Duration: d.Duration}}
+	if rand.IntN(100) == 0 {
+		d.Status, d.Reason, d.Provider, d.ProviderID = mail.StatusFailed, mail.ProviderUnavailable, "", ""
+	}
+	return d
+}
+
+// Every search among ten million deliveries is answered within 20 ms, the first of
+// its kind aside, which reads from the disk, and an overview within 100 ms.
+func TestSearchAmongMillions(t *testing.T) {
+	if *millions == 0 {
+		t.Skip("takes minutes: -deliveries.millions 10")
+	}
+	t.Run("sqlite", func(t *testing.T) { searchAmong(t, named(filepath.Join(t.TempDir(), "deliveries.db"))) })
+	t.Run("postgres", func(t *testing.T) { searchAmong(t, named(postgrestest.Start(t).Database(t))) })
+}
+
+func searchAmong(t *testing.T, s Settings) {
+	const step = 1000
+	r, all := opened(t, s), *millions*1_000_000
+	r.ready(t)
+	if r.db.file != "" {
+		pragma("synchronous(OFF)")(t, r)
+	}
+	insert, err := r.db.prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, month := time.Now(), 29*24*time.Hour
+	var last mail.Delivery
+	for i := 0; i < all; i += step {
+		rows := make([]*row, step)
+		for j := range rows {
+			last = random(begin.Add(time.Duration(float64(month) * float64(i+j-all) / float64(all))))
+			rows[j] = &row{hour: hourOf(last.Time), json: r.settings.Load().encode(&last)}
+		}
+		if err := r.commit(insert, rows); err != nil {
+			t.Fatal(err)
+		}
+		if (i/step)%500 == 499 {
+			fmt.Printf("%d of %d deliveries after %v\n", i+step, all, time.Since(begin).Round(time.Second))
+		}
+	}
+	for _, c := range []struct {
+		name string
+		q    func() Query
+	}{
+		{"by address", func() Query { return Query{To: fmt.Sprintf("Person%d@example.com", rand.IntN(1_000_000))} }},
+		{"by address and type", func() Query {
+			return Query{To: fmt.Sprintf("Person%d@example.com", rand.IntN(1_000_000)), Type: "SignIn"}
+		}},
+		{"by nobody's address", func() Query { return Query{To: "nobody@example.com"} }},
+		{"newest", func() Query { return Query{} }},
+		{"accepted", func() Query { return Query{Status: mail.StatusAccepted} }},
+		{"failed", func() Query { return Query{Status: mail.StatusFailed} }},
+		{"bounced, none", func() Query { return Query{Status: mail.StatusBounced} }},
+		{"by type", func() Query { return Query{Type: "Register"} }},
+		{"by type, none", func() Query { return Query{Type: "BindMfa"} }},
+		{"by provider", func() Query { return Query{Provider: "backup"} }},
+		{"by tenant and type", func() Query { return Query{Tenant: "acme", Type: "Register"} }},
+		{"a page in the middle", func() Query {
+			return Query{After: cursorOf(&mail.Delivery{Time: begin.Add(-month / 2), ID: last.ID})}
+		}},
+	} {
+		var times []time.Duration
+		for range 200 {
+			q := c.q()
+			q.Limit = 50
+			begin := time.Now()
+			if _, _, err := r.Find(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			times = append(times, time.Since(begin))
+		}
+		report(t, c.name, times, 20*time.Millisecond)
+	}
+	var times []time.Duration
+	for range 200 {
+		begin := time.Now()
+		if _, err := r.Get(t.Context(), mail.Reference(last.ID)); err != nil {
+			t.Fatal(err)
+		}
+		times = append(times, time.Since(begin))
+	}
+	report(t, "by reference", times, 20*time.Millisecond)
+
+	counting := time.Now()
+	if err := r.count(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("all hours are counted in %v\n", time.Since(counting).Round(time.Second))
+	for name, span := range map[string]time.Duration{"totals of an hour": time.Hour, "totals of a day": 24 * time.Hour, "totals of a week": 7 * 24 * time.Hour} {
+		times = nil
+		for range 20 {
+			asking := time.Now()
+			if _, err := r.Totals(t.Context(), begin.Add(-span)); err != nil {
+				t.Fatal(err)
+			}
+			times = append(times, time.Since(asking))
+		}
+		report(t, name, times, 100*time.Millisecond)
+	}
+}
+
+// report prints how long a search takes, and fails if half of them take too long.
+func report(t *testing.T, name string, times []time.Duration, bound time.Duration) {
+	t.Helper()
+	first := times[0]
+	slices.Sort(times)
+	p50, p99 := times[len(times)/2], times[len(times)*99/100]
+	fmt.Printf("%-22s first %8v, p50 %8v, p99 %8v\n", name, first.Round(time.Microsecond), p50.Round(time.Microsecond), p99.Round(time.Microsecond))
+	if p50 > bound {
+		t.Errorf("%s takes %v, at most %v", name, p50, bound)
+	}
+}

@@ -1,0 +1,146 @@
+package deliveries
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// database is what differs between SQLite and PostgreSQL.
+type database struct {
+	// file is the SQLite file, empty for PostgreSQL and for a database in memory.
+	file string
+	// rows is the function that makes rows of a JSON array.
+	rows    string
+	dialect goose.Dialect
+	options []goose.ProviderOption
+	// writers is how many transactions there are at a time. Rows may come in any
+	// order, and so may those of one mail.
+	writers int
+	// write has a connection for each writer, which SQLite can have one of. read has a
+	// few.
+	write, read *sql.DB
+}
+
+// readers bounds the searches at a time.
+const readers = 4
+
+// open makes a database of its name. It connects to nothing.
+func open(name string) (*database, error) {
+	if isPostgres(name) {
+		return openPostgres(name)
+	}
+	db := &database{writers: 1, rows: "jsonb_each($1)", dialect: goose.DialectSQLite3}
+	var err error
+	if name == InMemory {
+		db.write, err = sql.Open("sqlite", name)
+		db.read = db.write
+	} else {
+		db.file = name
+		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
+			"wal_autocheckpoint(16000)")) // 64 MB, which checkpoint seldom lets it come to
+		if err == nil {
+			db.read, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(1000)"))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	db.read.SetMaxOpenConns(readers)
+	db.write.SetMaxOpenConns(db.writers)
+	db.read.SetMaxIdleConns(1)
+	return db, nil
+}
+
+// sqliteName is a file in SQLite's own notation. The file has to be there.
+func sqliteName(file string, pragmas ...string) string {
+	// A relative path stays one: SQLite takes "file:name" so.
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath(),
+		RawQuery: url.Values{"mode": {"rw"}, "_txlock": {"immediate"}, "_pragma": pragmas}.Encode()}
+	return u.String()
+}
+
+func openPostgres(name string) (*database, error) {
+	c, err := pgx.ParseConfig(name)
+	if err != nil {
+		return nil, errors.New("the postgres:// URL cannot be read") // and is not repeated
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = patience
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "logto-email-relay"
+	}
+	locker, err := lock.NewPostgresSessionLocker() // of several replicas that start together one migrates
+	if err != nil {
+		return nil, err
+	}
+	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
+		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c)}
+	db.read.SetMaxOpenConns(readers)
+	db.read.SetMaxIdleConns(1)
+	db.read.SetConnMaxIdleTime(time.Minute)
+	db.write.SetMaxOpenConns(db.writers)
+	return db, nil
+}
+
+// prepare makes the database ready for writing: it creates a file that nobody else
+// may read, and carries out the migrations.
+func (db *database) prepare(ctx context.Context) (*sql.Stmt, error) {
+	if db.file != "" {
+		file, err := os.OpenFile(db.file, os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		_ = file.Close()
+	}
+	folder := "migrations/sqlite"
+	if db.dialect == goose.DialectPostgres {
+		folder = "migrations/postgres"
+	}
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return nil, err
+	}
+	migrator, err := goose.NewProvider(db.dialect, db.write, files, db.options...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := migrator.Up(ctx); err != nil {
+		return nil, err
+	}
+	return db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows))
+}
+
+// checkpoint moves what is committed from SQLite's log into the file, while others
+// write. A writer that has to do it itself keeps all mails waiting.
+func (db *database) checkpoint(ctx context.Context) error {
+	if db.file == "" {
+		return nil
+	}
+	_, err := db.read.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
+}
+
+func (db *database) close() error {
+	if db.read == db.write {
+		return db.write.Close()
+	}
+	return errors.Join(db.read.Close(), db.write.Close())
+}

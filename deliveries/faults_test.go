@@ -1,0 +1,148 @@
+package deliveries
+
+import (
+	"database/sql"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"logto-email-relay/deliveries/postgrestest"
+	"logto-email-relay/mail"
+)
+
+// trouble is what can happen to a database, and its end.
+type trouble struct {
+	name       string
+	begin, end func(*testing.T, *recorded)
+}
+
+// A mail waits for 100 ms once; then none waits, and all are written when the
+// database is back.
+func TestATroubledDatabaseStopsNoMail(t *testing.T) {
+	fresh := func(t *testing.T) Settings { return named(filepath.Join(t.TempDir(), "deliveries.db")) }
+	var other *sql.DB
+	locked := trouble{"locked",
+		func(t *testing.T, r *recorded) {
+			var err error
+			if other, err = sql.Open("sqlite", sqliteName(r.db.file)); err != nil {
+				t.Fatal(err)
+			}
+			other.SetMaxOpenConns(1)
+			if _, err := other.Exec("BEGIN IMMEDIATE"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		func(t *testing.T, _ *recorded) { _ = other.Close() },
+	}
+	// This is how SQLite tells of a disk that is full.
+	full := trouble{"full", pragma("max_page_count(1)"), pragma("max_page_count(1000000)")}
+	readOnly := trouble{"read-only", pragma("query_only(1)"), pragma("query_only(0)")}
+	for _, c := range []trouble{locked, full, readOnly} {
+		t.Run(c.name, func(t *testing.T) {
+			r := opened(t, fresh(t))
+			r.ready(t)
+			standsThrough(t, r, func() { c.begin(t, r) }, func() { c.end(t, r) })
+		})
+	}
+	t.Run("no folder at the start", func(t *testing.T) {
+		folder := filepath.Join(t.TempDir(), "later")
+		r := &recorded{log: new(log)}
+		standsThrough(t, r, func() { *r = *opened(t, named(filepath.Join(folder, "deliveries.db"))) }, func() {
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+	t.Run("stopped and started", func(t *testing.T) {
+		server := postgrestest.Start(t)
+		r := opened(t, named(server.Database(t)))
+		r.ready(t)
+		standsThrough(t, r, func() { server.Stop(t) }, func() { server.Start(t) })
+	})
+}
+
+// pragma fills the database by a bound on its pages, which SQLite keeps for each
+// connection, or makes the connection read-only.
+func pragma(text string) func(*testing.T, *recorded) {
+	return func(t *testing.T, r *recorded) {
+		if _, err := r.db.write.Exec("PRAGMA " + text); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// standsThrough records mails while the database is in trouble, and after it.
+func standsThrough(t *testing.T, r *recorded, begin, end func()) {
+	t.Helper()
+	before := len(r.log.String())
+	begin()
+	var all []mail.Delivery
+	took := func() time.Duration {
+		d := accepted("ada@example.com", time.Now())
+		d.ProviderID = strings.Repeat("x", 400) // more than what free pages take
+		d.Attempts = make([]mail.Attempt, 40)
+		all = append(all, d)
+		begin := time.Now()
+		r.Begin(&d)
+		r.Finish(t.Context(), &d)
+		return time.Since(begin)
+	}
+	for r.State().Behind == nil {
+		if once := took(); once > 8*longestWait { // on a busy machine; the database is gone for longer
+			t.Fatalf("a mail waited for %v", once)
+		}
+	}
+	unhindered := time.Now()
+	for range 100 {
+		took()
+	}
+	if all := time.Since(unhindered); all > 100*longestWait/4 {
+		t.Errorf("a hundred mails that need not wait took %v", all)
+	}
+	if state := r.State(); state.Waiting < 100 || state.Since.IsZero() {
+		t.Errorf("state %+v", state)
+	}
+	end()
+	eventually(t, "all is written", func() bool {
+		state := r.State()
+		if state.Waiting == 0 && state.Behind != nil { // this machine was slow for once
+			took()
+		}
+		return state.Waiting == 0 && state.Behind == nil
+	})
+	for _, d := range all {
+		if got := r.status(t, d.ID); got != mail.StatusAccepted {
+			t.Fatalf("a mail of the trouble has status %q", got)
+		}
+	}
+	said := r.log.String()[before:]
+	if strings.Count(said, "\n") != 2 || !strings.Contains(said, "kept in memory") || !strings.Contains(said, "written again") {
+		t.Errorf("the log says\n%s", said)
+	}
+}
+
+func TestWhatMemoryHasNoRoomForIsCounted(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "no", "such", "folder", "deliveries.db")))
+	eventually(t, "the trouble is known", func() bool { return r.State().Behind != nil })
+	var calling sync.WaitGroup
+	for range 10 {
+		calling.Go(func() {
+			for range maxWaiting/10 + 1 {
+				d := accepted("ada@example.com", noon)
+				r.Begin(&d)
+				r.Finish(t.Context(), &d)
+			}
+		})
+	}
+	calling.Wait()
+	if state := r.State(); state.Waiting != maxWaiting || state.Lost != 10 {
+		t.Errorf("state %+v", state)
+	}
+	r.close(t)
+	if !strings.Contains(r.log.String(), "deliveries are lost") {
+		t.Errorf("the log says\n%s", r.log)
+	}
+}

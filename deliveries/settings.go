@@ -1,0 +1,66 @@
+package deliveries
+
+import (
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"logto-email-relay/settings"
+)
+
+// Settings are the "deliveries" section.
+type Settings struct {
+	// Database is the name of a SQLite file or a postgres:// URL; nothing is recorded
+	// when empty.
+	Database settings.Secret `json:"database" file:"path"`
+	// Retention is how long a delivery is kept.
+	Retention settings.Duration `json:"retention"`
+	// Addresses says how recipients are stored: Plain or Hashed.
+	Addresses string `json:"addresses" validate:"oneof=plain hashed"`
+	// AddressKey is the key of the hash.
+	AddressKey settings.Secret `json:"addressKey"`
+}
+
+// How recipients are stored.
+const (
+	// Plain stores the address.
+	Plain = "plain"
+	// Hashed stores a keyed hash of the address, and its first character and domain.
+	Hashed = "hashed"
+)
+
+// InMemory is a database that nobody else sees and that ends with the process, for
+// development mode.
+const InMemory = ":memory:"
+
+// DefaultSettings record nothing.
+func DefaultSettings() Settings {
+	return Settings{Retention: settings.Duration(30 * 24 * time.Hour), Addresses: Plain}
+}
+
+// Check wants a database that can be, and a key that cannot be guessed.
+func (s *Settings) Check() (problems []settings.Problem) {
+	database := s.Database.Reveal()
+	if isPostgres(database) {
+		if _, err := pgx.ParseConfig(database); err != nil {
+			problems = append(problems, settings.Problem{Key: "database",
+				Text: `write a URL such as "postgres://relay:${DATABASE_PASSWORD}@db.acme.example/relay", with special characters in its parts percent-encoded`})
+		}
+	} else if strings.Contains(database, "://") {
+		problems = append(problems, settings.Problem{Key: "database",
+			Text: `write the name of a file for SQLite, or a URL that begins with postgres://`})
+	}
+	if time.Duration(s.Retention) < time.Hour {
+		problems = append(problems, settings.Problem{Key: "retention", Text: `write a time of at least "1h"`})
+	}
+	if key := s.AddressKey.Reveal(); s.Addresses == Hashed && len(key) < 16 {
+		problems = append(problems, settings.Problem{Key: "addressKey",
+			Text: `hashed addresses need a secret of at least 16 characters, such as "${RELAY_ADDRESS_KEY}": whoever has it can try out addresses`})
+	}
+	return problems
+}
+
+func isPostgres(database string) bool {
+	return strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://")
+}

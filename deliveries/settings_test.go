@@ -1,0 +1,38 @@
+package deliveries
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"logto-email-relay/settings"
+)
+
+func TestSettingsThatCannotWork(t *testing.T) {
+	for _, c := range []struct {
+		change    func(*Settings)
+		key, says string
+	}{
+		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:never-print-this@db:x/relay") }, "database", "percent-encoded"},
+		{func(s *Settings) { s.Database = settings.NewSecret("mysql://relay:never-print-this@db/relay") }, "database", "postgres://"},
+		{func(s *Settings) { s.Retention = 0 }, "retention", "1h"},
+		{func(s *Settings) { s.Addresses, s.AddressKey = Hashed, settings.NewSecret("never-print") }, "addressKey", "16 characters"},
+	} {
+		s := DefaultSettings()
+		c.change(&s)
+		problems := s.Check()
+		if len(problems) != 1 || problems[0].Key != c.key || !strings.Contains(problems[0].Text, c.says) {
+			t.Errorf("%+v, want %s: …%s…", problems, c.key, c.says)
+		}
+		if all := fmt.Sprintf("%+v %#v %+v", problems, s, s); strings.Contains(all, "never-print") {
+			t.Errorf("a secret is printed: %s", all)
+		}
+	}
+	fine := DefaultSettings()
+	for _, database := range []string{"", "deliveries.db", "/var/lib/relay/deliveries.db", `C:\relay\deliveries.db`, "postgres://relay@db/relay", "postgresql://a:b%40c@[::1]:5432,db2/relay?sslmode=require"} {
+		fine.Database = settings.NewSecret(database)
+		if problems := fine.Check(); len(problems) > 0 {
+			t.Errorf("%s: %+v", database, problems)
+		}
+	}
+}

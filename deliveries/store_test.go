@@ -1,0 +1,481 @@
+package deliveries
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"logto-email-relay/deliveries/postgrestest"
+	"logto-email-relay/mail"
+	"logto-email-relay/settings"
+)
+
+func named(database string) Settings {
+	s := DefaultSettings()
+	s.Database = settings.NewSecret(database)
+	return s
+}
+
+func TestSQLite(t *testing.T) {
+	contract(t, func(t *testing.T) Settings { return named(filepath.Join(t.TempDir(), "odd? #1%20.db")) })
+}
+
+func TestMemory(t *testing.T) {
+	contract(t, func(*testing.T) Settings { return named(InMemory) })
+}
+
+func TestPostgreSQL(t *testing.T) {
+	server := postgrestest.Start(t)
+	contract(t, func(t *testing.T) Settings { return named(server.Database(t)) })
+}
+
+// timeout is how long a mail may take in these tests.
+const timeout = 8 * time.Second
+
+// recorded is a store and its log.
+type recorded struct {
+	*Store
+	log *log
+}
+
+func opened(t testing.TB, s Settings) *recorded {
+	t.Helper()
+	r := &recorded{log: new(log)}
+	var err error
+	if r.Store, err = Open(s, timeout, slog.New(slog.NewTextHandler(r.log, nil))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !r.isClosing() {
+			r.close(t)
+		}
+	})
+	return r
+}
+
+func (r *recorded) close(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := r.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// ready waits until the database is there and quick.
+func (r *recorded) ready(t testing.TB) {
+	t.Helper()
+	eventually(t, "the database is ready", func() bool {
+		r.keep(t, sample())
+		return r.State().Behind == nil
+	})
+	if _, err := r.db.write.Exec("DELETE FROM deliveries"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keep records a mail that nothing is to be said of but the verdict.
+func (r *recorded) keep(t testing.TB, list ...mail.Delivery) {
+	t.Helper()
+	for i := range list {
+		r.Finish(t.Context(), &list[i])
+	}
+	eventually(t, "everything is written", func() bool { return r.State().Waiting == 0 })
+}
+
+func (r *recorded) find(t testing.TB, q Query) []mail.Delivery {
+	t.Helper()
+	q.Limit = max(q.Limit, 100)
+	found, _, err := r.Find(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func (r *recorded) status(t testing.TB, id string) mail.Status {
+	t.Helper()
+	d, err := r.Get(t.Context(), id)
+	if errors.Is(err, ErrNotFound) {
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Status
+}
+
+// log is safe for use by many goroutines.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never holds that %s", what)
+		}
+	}
+}
+
+var noon = time.Date(2026, 11, 26, 12, 0, 0, 123_456_000, time.UTC)
+
+// sample is a delivery with a value in every field that is kept.
+func sample() mail.Delivery {
+	return mail.Delivery{
+		ID: mail.NewID(), Time: noon, Tenant: "acme", To: "Ada@example.com", Type: "SignIn", Locale: "en",
+		Application: "app1", Organization: "org1", Route: 2, Status: mail.StatusUncertain, Reason: mail.Uncertain,
+		Provider: "main", ProviderID: "<01@mx.example>", Duration: 1234567 * time.Microsecond,
+		Attempts: []mail.Attempt{
+			{Provider: "first", Kind: "temporary", Stage: "data", Code: "451", Detail: `said "later"`, Hint: "wait", Duration: time.Second},
+			{Provider: "main", Kind: "uncertain", Duration: 2345 * time.Microsecond},
+		},
+	}
+}
+
+// accepted is a delivery of which only the time and the recipient matter.
+func accepted(to string, at time.Time) mail.Delivery {
+	return mail.Delivery{ID: mail.NewID(), Time: at, To: to, Type: "SignIn", Locale: "en", Route: -1, Provider: "main", Status: mail.StatusAccepted}
+}
+
+// contract is what every database has to keep.
+func contract(t *testing.T, empty func(*testing.T) Settings) {
+	t.Run("a delivery comes back as it was", func(t *testing.T) {
+		r, d := opened(t, empty(t)), sample()
+		r.keep(t, d)
+		for _, name := range []string{d.ID, mail.Reference(d.ID)} {
+			got, err := r.Get(t.Context(), name)
+			if err != nil || !reflect.DeepEqual(*got, d) {
+				t.Errorf("%s: %v\n got %+v\nwant %+v", name, err, got, d)
+			}
+		}
+		if found := r.find(t, Query{}); len(found) != 1 || !reflect.DeepEqual(found[0], d) {
+			t.Errorf("found %+v", found)
+		}
+		for _, name := range []string{mail.NewID(), d.ID[:7], "", "%%%%%%%%", "\x00\x00\x00\x00\x00\x00\x00\x00", strings.ToUpper(d.ID)} {
+			if _, err := r.Get(t.Context(), name); !errors.Is(err, ErrNotFound) {
+				t.Errorf("Get(%q) = %v", name, err)
+			}
+		}
+	})
+
+	t.Run("it is sending until there is a verdict", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("ada@example.com", noon)
+		d.Status, d.Provider = "", ""
+		r.Begin(&d)
+		eventually(t, "it is sending", func() bool { return r.State().Waiting == 0 && r.status(t, d.ID) == mail.StatusSending })
+		d.Status, d.Provider = mail.StatusAccepted, "main"
+		r.keep(t, d)
+		if got, _ := r.Get(t.Context(), d.ID); !reflect.DeepEqual(*got, d) {
+			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("a verdict is committed when Finish returns", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		var calling sync.WaitGroup
+		for range 50 {
+			calling.Go(func() {
+				for range 10 {
+					d := sample()
+					r.Begin(&d)
+					r.Finish(t.Context(), &d)
+					if got := r.status(t, d.ID); got != d.Status && !strings.Contains(r.log.String(), errSlow.Error()) {
+						t.Errorf("status %q", got)
+					}
+				}
+			})
+		}
+		calling.Wait()
+		eventually(t, "everything is written", func() bool { return r.State().Waiting == 0 })
+		if found := len(r.find(t, Query{Limit: 1000})); found != 500 {
+			t.Errorf("%d of 500 found", found)
+		}
+	})
+
+	t.Run("a search is newest first, by pages", func(t *testing.T) {
+		r := opened(t, empty(t))
+		var want []mail.Delivery
+		for i := range 25 { // some at the same time
+			want = append(want, accepted("ada@example.com", noon.Add(time.Duration(i/3)*time.Second)))
+		}
+		r.keep(t, want...)
+		r.keep(t, accepted("bob@example.com", noon))
+		slices.SortFunc(want, func(a, b mail.Delivery) int {
+			if c := b.Time.Compare(a.Time); c != 0 {
+				return c
+			}
+			return strings.Compare(b.ID, a.ID)
+		})
+		for _, q := range []Query{{To: "ADA@Example.com", Limit: 4}, {To: "ada@example.com", Status: mail.StatusAccepted, Limit: 25}} {
+			var got []mail.Delivery
+			for {
+				page, next, err := r.Find(t.Context(), q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q.Limit < len(want) && len(page) > q.Limit {
+					t.Fatalf("%d on a page", len(page))
+				}
+				got = append(got, page...)
+				if q.After = next; next == "" {
+					break
+				}
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%d found, not the %d wanted in their order", len(got), len(want))
+			}
+		}
+		if found := r.find(t, Query{To: "ada@EXAMPLE.com"}); len(found) != len(want) {
+			t.Errorf("%d found", len(found))
+		}
+		for _, cursor := range []string{"x", "1.", "no.no", ".", "zzzzzzzzzzzzzzzzzzzz.x"} {
+			if _, _, err := r.Find(t.Context(), Query{After: cursor, Limit: 1}); err != nil && !errors.Is(err, ErrCursor) {
+				t.Errorf("cursor %q: %v", cursor, err)
+			}
+		}
+	})
+
+	t.Run("a search keeps to all conditions", func(t *testing.T) {
+		r := opened(t, empty(t))
+		var all []mail.Delivery
+		for i, status := range []mail.Status{mail.StatusAccepted, mail.StatusFailed, mail.StatusRefused} {
+			for j, messageType := range []string{"SignIn", "Register"} {
+				d := accepted(fmt.Sprintf("%d@example.com", i), noon)
+				d.Status, d.Type, d.Tenant, d.Provider = status, messageType, []string{"", "acme"}[j], []string{"main", "backup"}[(i+j)%2]
+				all = append(all, d)
+			}
+		}
+		r.keep(t, all...)
+		for _, q := range []Query{
+			{}, {To: "1@example.com"}, {Status: mail.StatusAccepted}, {Status: mail.StatusRefused}, {Type: "SignIn"},
+			{Provider: "main"}, {Tenant: "acme"}, {To: "1@example.com", Type: "SignIn"}, {Status: mail.StatusFailed, Tenant: "acme"},
+			{Type: "Register", Provider: "main"}, {Status: mail.StatusAccepted, Provider: "main", Tenant: "acme"},
+			{To: "0@example.com", Status: mail.StatusFailed}, {To: "nobody@example.com"}, {Type: "Sign\x00In"},
+			{To: "2@example.com", Status: mail.StatusRefused, Type: "Register", Provider: "backup", Tenant: "acme"},
+		} {
+			want := 0
+			for _, d := range all {
+				is := func(asked, has string) bool { return asked == "" || asked == has }
+				if is(q.To, d.To) && is(string(q.Status), string(d.Status)) && is(q.Type, d.Type) && is(q.Provider, d.Provider) && is(q.Tenant, d.Tenant) {
+					want++
+				}
+			}
+			if got := len(r.find(t, q)); got != want {
+				t.Errorf("%+v: %d found, want %d", q, got, want)
+			}
+		}
+	})
+
+	t.Run("what others wrote fits", func(t *testing.T) {
+		r, d := opened(t, empty(t)), sample()
+		d.Type, d.Application = "Sign\x00In\x1b\xff", strings.Repeat("é", 5000)
+		d.ProviderID, d.Attempts[0].Detail = "\x00", "\\u0000 \u2028 '); DROP TABLE deliveries; --"
+		d.To = "ÅDA@xn--exmple-cua.com"
+		r.keep(t, d)
+		got, err := r.Get(t.Context(), d.ID)
+		if err != nil || got.Type != "Sign In �" || len(got.Application) > 600 || got.ProviderID != " " || got.Attempts[0].Detail != d.Attempts[0].Detail {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+		if found := r.find(t, Query{To: "åda@exämple.com"}); len(found) != 1 || found[0].To != d.To {
+			t.Errorf("found %+v", found)
+		}
+	})
+
+	t.Run("a verdict that never came is uncertain, until it comes", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		lost, late, young := accepted("lost@example.com", now.Add(-time.Minute)), accepted("late@example.com", now.Add(-time.Minute)), accepted("young@example.com", now)
+		for _, d := range []mail.Delivery{lost, late, young} {
+			r.Begin(&d)
+		}
+		eventually(t, "all are sending", func() bool { return len(r.find(t, Query{Status: mail.StatusSending})) == 3 })
+		if err := r.giveUpLate(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		r.keep(t, late)
+		want := []mail.Status{mail.StatusUncertain, mail.StatusAccepted, mail.StatusSending}
+		if got := []mail.Status{r.status(t, lost.ID), r.status(t, late.ID), r.status(t, young.ID)}; !slices.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		if found := r.find(t, Query{Status: mail.StatusUncertain}); len(found) != 1 || found[0].ID != lost.ID {
+			t.Errorf("found %+v", found)
+		}
+	})
+
+	t.Run("what is older than the retention leaves", func(t *testing.T) {
+		s := empty(t)
+		s.Retention = settings.Duration(time.Hour)
+		r := opened(t, s)
+		var all []mail.Delivery
+		for i := range 3*purged + 10 {
+			all = append(all, accepted("ada@example.com", noon.Add(-time.Hour-time.Duration(i)*time.Second)))
+		}
+		all = append(all, accepted("new@example.com", noon))
+		r.keepAll(t, all)
+		if err := r.purge(t.Context(), noon); err != nil {
+			t.Fatal(err)
+		}
+		found := r.find(t, Query{})
+		if len(found) != 2 || found[0].To != "new@example.com" || found[1].ID != all[0].ID {
+			t.Errorf("%d left", len(found))
+		}
+		s.Retention = settings.Duration(time.Minute)
+		r.Use(s)
+		if err := r.purge(t.Context(), noon); err != nil || len(r.find(t, Query{})) != 1 {
+			t.Errorf("the shorter retention is not used: %v", err)
+		}
+	})
+
+	t.Run("the mails of an hour are counted", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		failed, hourBefore, sending := accepted("ada@example.com", noon), accepted("ada@example.com", noon.Add(-time.Hour)), accepted("ada@example.com", noon)
+		failed.Status, failed.Provider = mail.StatusFailed, ""
+		all := []mail.Delivery{failed, hourBefore}
+		for range 10 {
+			d := accepted("ada@example.com", noon)
+			d.Duration = 100 * time.Millisecond
+			all = append(all, d)
+		}
+		r.keepAll(t, all)
+		r.Begin(&sending)
+		eventually(t, "it is sending", func() bool { return r.status(t, sending.ID) == mail.StatusSending })
+		totals := func(since time.Time) map[string]int {
+			t.Helper()
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Totals(t.Context(), since)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts := make(map[string]int)
+			for _, total := range found {
+				counts[fmt.Sprintf("%s %s %s %v", total.Provider, total.Locale, total.Status, total.Took.Round(time.Millisecond))] = total.Mails
+			}
+			return counts
+		}
+		want := map[string]int{"main en accepted 108ms": 10, " en failed 1ms": 1, "main en sending 1ms": 1}
+		if got := totals(noon.Add(time.Minute)); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		r.keep(t, sending)
+		delete(want, "main en sending 1ms")
+		want["main en accepted 1ms"] = 2
+		if got := totals(noon.Add(-time.Hour)); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil || len(totals(time.Time{})) != 0 {
+			t.Errorf("totals stay: %v", err)
+		}
+	})
+
+	t.Run("a hashed address is found by who knows it", func(t *testing.T) {
+		s := empty(t)
+		r := opened(t, s)
+		plain := accepted("Ada@example.com", noon)
+		r.keep(t, plain)
+		s.Addresses, s.AddressKey = Hashed, settings.NewSecret("a key that nobody guesses")
+		r.Use(s)
+		hashed := accepted("Ada@example.com", noon.Add(time.Second))
+		r.keep(t, hashed)
+		found := r.find(t, Query{To: "ADA@example.com"})
+		if len(found) != 2 || found[0].To != "A***@example.com" || found[1].To != "Ada@example.com" {
+			t.Errorf("found %+v", found)
+		}
+		s.AddressKey = settings.NewSecret("another key, nobody guesses")
+		r.Use(s)
+		if found := r.find(t, Query{To: "ada@example.com"}); len(found) != 1 {
+			t.Errorf("found %+v", found)
+		}
+	})
+
+	t.Run("closing writes what waits", func(t *testing.T) {
+		s := empty(t)
+		if s.Database.Reveal() == InMemory {
+			t.Skip("ends with the store")
+		}
+		r, sending := opened(t, s), accepted("ada@example.com", noon)
+		r.ready(t)
+		r.Begin(&sending)
+		r.close(t)
+		reader, err := OpenReader(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = reader.Close() }()
+		if d, err := reader.Get(t.Context(), sending.ID); err != nil || d.Status != mail.StatusSending {
+			t.Errorf("%+v, %v", d, err)
+		}
+	})
+
+	t.Run("several start together", func(t *testing.T) {
+		s := empty(t)
+		if s.Database.Reveal() == InMemory {
+			t.Skip("is one store's own")
+		}
+		var all []*recorded
+		for range 3 {
+			all = append(all, opened(t, s))
+		}
+		d := sample()
+		for _, r := range all {
+			d.ID = mail.NewID()
+			r.keep(t, d)
+		}
+		if found := all[0].find(t, Query{}); len(found) != 3 {
+			t.Errorf("%d found", len(found))
+		}
+	})
+}
+
+// keepAll is keep for many, at the same time.
+func (r *recorded) keepAll(t testing.TB, all []mail.Delivery) {
+	t.Helper()
+	var calling sync.WaitGroup
+	for i := range all {
+		calling.Go(func() { r.Finish(t.Context(), &all[i]) })
+	}
+	calling.Wait()
+	r.keep(t)
+}
+
+func TestOthersCannotReadTheFile(t *testing.T) {
+	s := named(filepath.Join(t.TempDir(), "deliveries.db"))
+	opened(t, s).keep(t, sample())
+	for _, end := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(s.Database.Reveal() + end)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("deliveries.db%s: %v, %v", end, info, err)
+		}
+	}
+}

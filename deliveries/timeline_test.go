@@ -1,0 +1,43 @@
+package deliveries
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"logto-email-relay/mail"
+)
+
+func TestTimeline(t *testing.T) {
+	for _, c := range []struct {
+		d    mail.Delivery
+		want []string
+	}{
+		{mail.Delivery{Time: noon, Type: "SignIn", Locale: "en", Status: mail.StatusBounced, Attempts: []mail.Attempt{
+			{Provider: "first", Kind: "temporary", Stage: "data", Code: "451", Duration: 1500 * time.Millisecond},
+			{Provider: "ses", Kind: mail.AttemptAccepted, Duration: 100 * time.Millisecond},
+		}, Events: []mail.Event{
+			{Time: noon.Add(3600 * time.Millisecond), Status: mail.StatusDelivered, Provider: "ses", Detail: "mx1.example.org"},
+			{Time: noon.Add(3 * time.Hour), Status: mail.StatusBounced, Provider: "ses"},
+		}}, []string{
+			"a SignIn mail was asked for, in en", "not taken by first after 1.5 s: temporary: data: 451",
+			"accepted by ses, 1.6 s after the request", "delivered, 2.0 s later, says ses: mx1.example.org", "bounced, 3 h later, says ses"}},
+		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusSending}, []string{"a Register mail was asked for", "there is no verdict yet"}},
+		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusUncertain}, []string{"a Register mail was asked for",
+			"no verdict was recorded: the relay has probably been killed in between, and the mail may have been sent"}},
+		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusFailed, Reason: mail.ProviderUnavailable, Duration: time.Second,
+			Attempts: []mail.Attempt{{Provider: "ses", Kind: "temporary", Duration: time.Second}}}, []string{"a Register mail was asked for",
+			"not taken by ses after 1.0 s: temporary", "it was not sent: provider_unavailable"}},
+		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusUncertain, Reason: mail.Uncertain,
+			Attempts: []mail.Attempt{{Provider: "ses", Kind: "uncertain", Duration: 8 * time.Second}}}, []string{"a Register mail was asked for",
+			"not taken by ses after 8.0 s: uncertain", "nobody knows whether it was sent"}},
+	} {
+		var got []string
+		for _, m := range Timeline(&c.d) {
+			got = append(got, m.Text)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}

@@ -1,0 +1,399 @@
+package deliveries
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"logto-email-relay/mail"
+)
+
+const (
+	// longestWait is how long Finish waits for the commit.
+	longestWait = 100 * time.Millisecond
+	// grace is how long a row "sending" is kept back. Most verdicts come in this time
+	// and make it needless.
+	grace = 20 * time.Millisecond
+	// gathering is the least time from one transaction to the next. A mail alone does
+	// not wait for it, many at a time share one.
+	gathering = time.Millisecond
+	// retryAfter is how long a database that refused a transaction is left alone.
+	retryAfter = time.Second
+	// patience bounds a connection and a transaction.
+	patience = 5 * time.Second
+	// maxRows bounds a transaction, and maxWaiting the memory: some 10 MB.
+	maxRows    = 500
+	maxWaiting = 10_000
+)
+
+// Store records deliveries. It is safe for use by many goroutines at a time.
+type Store struct {
+	Reader
+	logger *slog.Logger
+	// late is how old a mail is that cannot be under way any more.
+	late time.Duration
+
+	mu sync.Mutex
+	// begun are the rows "sending" that wait, by their ids, and finished those with a
+	// verdict, in order.
+	begun    map[string]*row
+	finished []*row
+	writing  int // rows that are in transactions now
+	state    State
+	// touched are the hours that have to be counted anew, and how often.
+	touched map[int64]int
+	// committed tells that something was, since the last checkpoint.
+	committed atomic.Bool
+
+	wake    chan struct{} // holds a value when something waits
+	closing chan struct{}
+	done    chan struct{} // closed when the writer has ended
+	// ctx ends when the writer has to give up.
+	ctx    context.Context
+	giveUp context.CancelFunc
+}
+
+// row waits to be written.
+type row struct {
+	hour int64 // of its mail
+	// json is a verdict; committed is closed when it is.
+	json      []byte
+	committed chan struct{}
+	// sending is a mail that has none yet. Most of these are never written.
+	sending *mail.Delivery
+	since   time.Time
+}
+
+func (r *row) isCommitted() bool {
+	select {
+	case <-r.committed:
+		return true
+	default:
+		return false
+	}
+}
+
+// State is how the record stands.
+type State struct {
+	// Waiting is how many rows are in memory, and Lost how many verdicts there was no
+	// room for.
+	Waiting, Lost int
+	// Behind is why mails do not wait for the record, nil if they do, and Since when
+	// that began.
+	Behind error
+	Since  time.Time
+	// Opened tells that the database has been ready once.
+	Opened bool
+}
+
+// String tells people how it stands.
+func (s State) String() string {
+	text := "written"
+	if !s.Opened {
+		text = "the database is being opened"
+	}
+	if s.Behind != nil {
+		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
+	}
+	if s.Lost > 0 {
+		text += fmt.Sprintf("; %d are lost", s.Lost)
+	}
+	return text
+}
+
+var errSlow = errors.New("the database takes longer than 100 ms")
+
+// Open begins a record. It does not wait for the database: until that is there,
+// the deliveries are kept in memory. A mail is over at the latest a timeout after its
+// beginning.
+func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error) {
+	db, err := open(s.Database.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
+	store.Use(s)
+	store.ctx, store.giveUp = context.WithCancel(context.Background())
+	go store.run()
+	return store, nil
+}
+
+// Use puts other settings in place; the database stays the same.
+func (s *Store) Use(other Settings) { s.settings.Store(&other) }
+
+// State returns how the record stands.
+func (s *Store) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.state
+	state.Waiting = len(s.begun) + len(s.finished) + s.writing
+	return state
+}
+
+// Begin records that a mail is about to be sent, and waits for nothing.
+func (s *Store) Begin(d *mail.Delivery) {
+	sending := *d
+	sending.Status = mail.StatusSending
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Memory tells nobody of a relay that is killed; it is for the verdicts.
+	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
+		return
+	}
+	s.begun[d.ID] = &row{hour: hourOf(d.Time), sending: &sending, since: time.Now()}
+	if len(s.begun) == 1 {
+		s.wakeUp()
+	}
+}
+
+// Finish records what became of a mail. It returns when that is committed, or has
+// been waited for long enough, or the context ends.
+func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
+	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{})}
+	s.mu.Lock()
+	delete(s.begun, d.ID)
+	if len(s.finished)+s.writing >= maxWaiting {
+		s.state.Lost++
+		s.mu.Unlock()
+		return
+	}
+	s.finished = append(s.finished, r)
+	behind := s.state.Behind != nil
+	s.wakeUp()
+	s.mu.Unlock()
+	if behind {
+		return
+	}
+	timer := time.NewTimer(longestWait)
+	defer timer.Stop()
+	select {
+	case <-r.committed:
+	case <-timer.C:
+		s.fallBehind(errSlow, r)
+	case <-ctx.Done():
+	}
+}
+
+func (s *Store) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fallBehind keeps mails from waiting until a commit is quick again. waiting is the
+// row that took too long, nil if that is not the cause.
+func (s *Store) fallBehind(cause error, waiting *row) {
+	s.mu.Lock()
+	if waiting != nil && waiting.isCommitted() { // in the last moment
+		s.mu.Unlock()
+		return
+	}
+	first := s.state.Behind == nil
+	if first {
+		s.state.Since = time.Now()
+	}
+	if first || waiting == nil { // the database's own words say more
+		s.state.Behind = cause
+	}
+	s.mu.Unlock()
+	if first {
+		s.logger.Error("deliveries are kept in memory, mails do not wait for the database", "error", cause.Error())
+	}
+}
+
+// catchUp takes how long the database has just taken. If that was quick, and one more
+// transaction takes all that is left in memory, mails wait again: under load that is
+// what keeps them from coming faster than they can be written.
+func (s *Store) catchUp(took time.Duration) {
+	s.mu.Lock()
+	state := s.state
+	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= maxRows
+	if caughtUp {
+		s.state.Behind = nil
+	}
+	s.mu.Unlock()
+	if caughtUp {
+		s.logger.Info("deliveries are written again", "seconds", int(time.Since(state.Since).Seconds()), "lost_since_start", state.Lost)
+	}
+}
+
+// run writes what waits until the store is closed.
+func (s *Store) run() {
+	defer close(s.done)
+	insert, ok := s.prepare()
+	if !ok {
+		return
+	}
+	var maintaining sync.WaitGroup
+	defer maintaining.Wait()
+	ctx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	maintaining.Go(func() { s.maintain(ctx) })
+	maintaining.Go(func() { s.checkpoint(ctx) })
+	var working sync.WaitGroup
+	for range s.db.writers {
+		working.Go(func() { s.work(insert) })
+	}
+	working.Wait()
+}
+
+// work writes what waits, one transaction after the other.
+func (s *Store) work(insert *sql.Stmt) {
+	for {
+		begin, isClosing := time.Now(), s.isClosing()
+		rows, later := s.take(isClosing)
+		if len(rows) == 0 {
+			if isClosing {
+				return
+			}
+			s.await(later)
+			continue
+		}
+		err := s.commit(insert, rows)
+		took := time.Since(begin)
+		if err == nil {
+			s.catchUp(took)
+			s.pause(gathering - took)
+			continue
+		}
+		s.putBack(rows)
+		s.fallBehind(err, nil)
+		if isClosing {
+			return
+		}
+		s.pause(retryAfter)
+	}
+}
+
+// prepare waits until the database is ready. It fails when the store is closed.
+func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
+	for !s.isClosing() {
+		begin := time.Now()
+		insert, err := s.db.prepare(s.ctx)
+		if err == nil {
+			s.mu.Lock()
+			s.state.Opened = true
+			s.mu.Unlock()
+			s.catchUp(time.Since(begin))
+			return insert, true
+		}
+		s.fallBehind(err, nil)
+		s.pause(retryAfter)
+	}
+	return nil, false
+}
+
+func (s *Store) isClosing() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause lets time pass, unless the store is closed.
+func (s *Store) pause(length time.Duration) {
+	select {
+	case <-s.closing:
+	case <-time.After(length):
+	}
+}
+
+// await waits for rows, or for those "sending" that are to be written later.
+func (s *Store) await(later bool) {
+	var timer <-chan time.Time
+	if later {
+		timer = time.After(grace)
+	}
+	select {
+	case <-s.wake:
+	case <-timer:
+	case <-s.closing:
+	}
+}
+
+// take returns the rows for one transaction, and tells whether others will be due
+// in a while.
+func (s *Store) take(all bool) (rows []*row, later bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.finished), maxRows)
+	rows, s.finished = s.finished[:n:n], s.finished[n:]
+	for id, r := range s.begun {
+		if len(rows) >= maxRows {
+			break
+		}
+		if all || time.Since(r.since) >= grace {
+			rows = append(rows, r)
+			delete(s.begun, id)
+		}
+	}
+	s.writing += len(rows)
+	return rows, len(s.begun) > 0
+}
+
+// putBack keeps the verdicts of a transaction that failed for the next one.
+func (s *Store) putBack(rows []*row) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var finished []*row
+	for _, r := range rows {
+		if r.committed != nil {
+			finished = append(finished, r)
+		}
+	}
+	s.finished, s.writing = append(finished, s.finished...), s.writing-len(rows)
+}
+
+// commit writes rows in one transaction, which is one statement.
+func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
+	var list bytes.Buffer
+	for i, r := range rows {
+		list.WriteByte("[,"[min(i, 1)])
+		if r.sending != nil {
+			list.Write(s.settings.Load().encode(r.sending))
+		}
+		list.Write(r.json)
+	}
+	list.WriteByte(']')
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if _, err := insert.ExecContext(ctx, list.String()); err != nil {
+		return err
+	}
+	s.committed.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing -= len(rows)
+	for _, r := range rows {
+		s.touched[r.hour] = rounds
+		if r.committed != nil {
+			close(r.committed)
+		}
+	}
+	return nil
+}
+
+// Close writes what waits, within the context, and lets go of the database.
+func (s *Store) Close(ctx context.Context) error {
+	close(s.closing)
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+	}
+	s.giveUp()
+	<-s.done
+	if waiting := s.State().Waiting; waiting > 0 {
+		s.logger.Error("deliveries are lost, the database did not take them", "deliveries", waiting)
+	}
+	return s.db.close()
+}

@@ -1,0 +1,148 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	"logto-email-relay/providers"
+)
+
+const (
+	deliveriesPath = "/deliveries"
+	// How many deliveries an answer has, and may have at most.
+	usualDeliveries = 50
+	mostDeliveries  = 500
+	// searchTimeout bounds a search.
+	searchTimeout = 5 * time.Second
+)
+
+// Deliveries is the record of mails.
+type Deliveries interface {
+	// Find returns deliveries, newest first, and the cursor of the next page.
+	Find(ctx context.Context, q deliveries.Query) ([]mail.Delivery, string, error)
+	// Get returns the delivery with an id, or with the reference that its id begins
+	// with.
+	Get(ctx context.Context, id string) (*mail.Delivery, error)
+}
+
+// recordPages show the record.
+type recordPages struct{ record Deliveries }
+
+func (p recordPages) list(c echo.Context) error {
+	query := deliveries.Query{
+		To: c.QueryParam("to"), Status: mail.Status(c.QueryParam("status")), Type: c.QueryParam("type"),
+		Provider: c.QueryParam("provider"), Tenant: c.QueryParam("tenant"), After: c.QueryParam("after"), Limit: usualDeliveries,
+	}
+	if query.Status != "" && !query.Status.Known() {
+		return &failure{reason: malformed, detail: "status is none"}
+	}
+	if text := c.QueryParam("limit"); text != "" {
+		limit, err := strconv.Atoi(text)
+		if err != nil || limit < 1 || limit > mostDeliveries {
+			return &failure{reason: malformed, detail: fmt.Sprintf("limit is not from 1 to %d", mostDeliveries)}
+		}
+		query.Limit = limit
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
+	defer cancel()
+	found, next, err := p.record.Find(ctx, query)
+	if err != nil {
+		return recordFailure(err)
+	}
+	answer := struct {
+		Deliveries []deliveryJSON `json:"deliveries"`
+		Next       string         `json:"next,omitempty"`
+	}{make([]deliveryJSON, len(found)), next}
+	for i := range found {
+		answer.Deliveries[i] = jsonOf(&found[i])
+	}
+	return answerRecord(c, answer)
+}
+
+func (p recordPages) one(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
+	defer cancel()
+	d, err := p.record.Get(ctx, c.Param("id"))
+	if err != nil {
+		return recordFailure(err)
+	}
+	return answerRecord(c, jsonOf(d))
+}
+
+func answerRecord(c echo.Context, answer any) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return answerJSON(c, http.StatusOK, "application/json", answer)
+}
+
+// recordFailure tells a request that asks for nothing from a record that cannot
+// answer.
+func recordFailure(err error) *failure {
+	switch {
+	case errors.Is(err, deliveries.ErrNotFound):
+		return &failure{reason: notFound, err: err}
+	case errors.Is(err, deliveries.ErrCursor):
+		return &failure{reason: malformed, detail: "after is " + err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &failure{reason: mail.Timeout, detail: "the record does not answer in time", err: err}
+	}
+	return &failure{reason: unavailable, detail: "the record does not answer: " + providers.Redact(err.Error()), err: err}
+}
+
+// deliveryJSON is a delivery as the API shows it.
+type deliveryJSON struct {
+	ID           string        `json:"id"`
+	Ref          string        `json:"ref"`
+	Time         time.Time     `json:"time"`
+	To           string        `json:"to"`
+	Type         string        `json:"type"`
+	Locale       string        `json:"locale"`
+	Tenant       string        `json:"tenant"`
+	Application  string        `json:"application"`
+	Organization string        `json:"organization"`
+	Route        int           `json:"route"` // -1 for none
+	Status       mail.Status   `json:"status"`
+	Provider     string        `json:"provider"`
+	ProviderID   string        `json:"providerId"`
+	MS           float64       `json:"ms"`
+	Attempts     []attemptJSON `json:"attempts"`
+	Events       []eventJSON   `json:"events"`
+}
+
+type attemptJSON struct {
+	Provider string  `json:"provider"`
+	Kind     string  `json:"kind"`
+	Code     string  `json:"code"`
+	Detail   string  `json:"detail"`
+	MS       float64 `json:"ms"`
+}
+
+type eventJSON struct {
+	Time     time.Time   `json:"time"`
+	Status   mail.Status `json:"status"`
+	Provider string      `json:"provider"`
+	Detail   string      `json:"detail"`
+}
+
+func jsonOf(d *mail.Delivery) deliveryJSON {
+	shown := deliveryJSON{
+		ID: d.ID, Ref: mail.Reference(d.ID), Time: d.Time, To: d.To, Type: d.Type, Locale: d.Locale, Tenant: d.Tenant,
+		Application: d.Application, Organization: d.Organization, Route: d.Route, Status: d.Status,
+		Provider: d.Provider, ProviderID: d.ProviderID, MS: milliseconds(d.Duration),
+		Attempts: make([]attemptJSON, len(d.Attempts)), Events: make([]eventJSON, len(d.Events)),
+	}
+	for i, a := range d.Attempts {
+		shown.Attempts[i] = attemptJSON{a.Provider, a.Kind, a.Code, a.Detail, milliseconds(a.Duration)}
+	}
+	for i, e := range d.Events {
+		shown.Events[i] = eventJSON(e)
+	}
+	return shown
+}

@@ -1,0 +1,137 @@
+package providers
+
+import (
+	"encoding/json"
+	"html"
+	"net/url"
+	"strings"
+	"testing"
+
+	"logto-email-relay/mail"
+)
+
+// Whatever form an address has in a service's words, none of it is left.
+func TestRedactTakesOutAddresses(t *testing.T) {
+	for _, form := range []string{
+		`ada.lovelace@example.org`,
+		`<ada.lovelace@example.org>`,
+		`'ada.lovelace@example.org'`,
+		`mailto:ada.lovelace@example.org`,
+		`d'ada@example.org`,
+		`"ada."@docomo.ne.jp`,
+		`<"ada."@docomo.ne.jp>`,
+		`\"ada.\"@docomo.ne.jp`,
+		`{"to":"\"ada.\"@docomo.ne.jp"}`,
+		`{\"to\":\"\\\"ada.\\\"@docomo.ne.jp\"}`,
+		`&quot;ada.&quot;@docomo.ne.jp`,
+		`&#34;ada.&#34;@docomo.ne.jp`,
+		`"ada lovelace"@example.org`,
+		`"ada\"b"@example.org`,
+		`"ada@home"@example.org`,
+		`"ada,b;c:d"@example.org`,
+		`"ada"@[192.0.2.1]`,
+		`ada@[192.0.2.1]`,
+		`"アダ ada"@example.org`,
+		`アダada@example.org`,
+	} {
+		text := `550 5.1.1 the "RCPT" of ` + form + ` is "unknown" here`
+		got := Redact(text)
+		for _, part := range []string{"ada", "lovelace", "アダ", "docomo", "example", "192"} {
+			if strings.Contains(got, part) {
+				t.Errorf("%s: %s", form, got)
+				break
+			}
+		}
+		if !strings.Contains(got, "[address]") || !strings.HasPrefix(got, "550 5.1.1 the") || !strings.HasSuffix(got, `"unknown" here`) {
+			t.Errorf("%s: more was taken out than the address: %s", form, got)
+		}
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add("foo.", "docomo.ne.jp")
+	f.Add(`a"b`, "example.org")
+	f.Add(`a\`, "example.org")
+	f.Fuzz(func(t *testing.T, local, domain string) {
+		path, _, err := mail.Path(local + "@" + domain)
+		if err != nil || domain == "" || len(local) < 8 || len(path) > 1000 || strings.ContainsAny(domain, `[]<>:"' `) {
+			t.Skip()
+		}
+		if got := Redact("user <" + path + "> unknown"); strings.Contains(got, local) {
+			t.Errorf("%q: %q", path, got)
+		}
+	})
+}
+
+// What a mail holds is taken out of words about it in every form that services
+// give it.
+func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
+	m := plainMessage()
+	m.To = `anna.bell'@example.org`
+	m.Payload = map[string]any{"code": "48a2913", "link": "https://acme.example/join?token=mag1c7&x=1"}
+	for form, want := range map[string]string{
+		`<anna.bell'@example.org>`:             "<[address]>",
+		`ANNA.BELL'@EXAMPLE.ORG`:               "[address]",
+		`anna.bell%27%40example.org`:           "[address]",
+		`anna.bell%2527%2540example.org`:       "[address]",
+		`anna.bell\u0027\u0040example.org`:     "[address]",
+		`anna.bell&#39;&commat;example.org`:    "[address]",
+		`anna . bell' @ example . org`:         "[address]",
+		"anna.bell'\u200b@example.org":         "[address]",
+		`the mailbox anna.bell' is full`:       "the mailbox [address] is full",
+		`%61nna.bell'`:                         "[address]",
+		`48a2913`:                              "[code]",
+		`48A 2913`:                             "[code]",
+		`4 8 a 2 9 1 3`:                        "[code]",
+		`48a-2913`:                             "[code]",
+		"48a\u200b2913":                        "[code]",
+		`%34%38a2913`:                          "[code]",
+		`join?token=mag1c7`:                    `join?token=[link]`,
+		`http://acme.example/join?token=x`:     "[link]",
+		`acme.example/join?token=mag1c7&x=1`:   "[link]",
+		`acme.example%2Fjoin%3Ftoken%3Dmag1c7`: "acme.example/join?token=[link]",
+	} {
+		if got := RedactFor(m, form); got != want {
+			t.Errorf("%s: %q, want %q", form, got, want)
+		}
+	}
+	m.To, m.Payload = "anna@example.org", map[string]any{"code": json.Number("101")}
+	for form, want := range map[string]string{
+		"<anna> unknown": "[address] unknown", "anna unknown": "anna unknown", "5101 or 101": "[number] or [code]", "": "",
+	} {
+		if got := RedactFor(m, form); got != want {
+			t.Errorf("%s: %q, want %q", form, got, want)
+		}
+	}
+	m.Payload = map[string]any{"code": "7"}
+	if got := RedactFor(m, "line 7"); got != "line 7" {
+		t.Errorf("a code that is too short to be one: %q", got)
+	}
+	if got := Redact(strings.Repeat("%25", 2000) + "40"); strings.Contains(got, "%") {
+		t.Errorf("%q", got)
+	}
+}
+
+func FuzzRedactFor(f *testing.F) {
+	f.Add("anna.bell'", "example.org", "482913", uint8(0))
+	f.Add("foo.", "docomo.ne.jp", "A1-b2c3", uint8(7))
+	f.Fuzz(func(t *testing.T, local, domain, code string, form uint8) {
+		to, err := mail.ParseRecipient(local + "@" + domain)
+		if err != nil || len(code) < 6 || len(code) > 20 || strings.IndexFunc(code, func(r rune) bool {
+			return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+		}) >= 0 {
+			t.Skip()
+		}
+		m := plainMessage()
+		m.To, m.Payload = to, map[string]any{"code": code}
+		quoted, _ := json.Marshal(to + " " + quotedAddress(to))
+		forms := []string{to, quotedAddress(to), url.QueryEscape(to), url.PathEscape(quotedAddress(to)), string(quoted), html.EscapeString(quotedAddress(to)),
+			strings.ToUpper(to), strings.ReplaceAll(to, "@", " @ "), strings.Join(strings.Split(code, ""), " "), code[:3] + " " + code[3:], code[:3] + "-" + code[3:]}
+		got := strings.ToLower(RedactFor(m, "no <"+forms[int(form)%len(forms)]+"> "+code))
+		for _, secret := range []string{to, code, code[:3] + " " + code[3:]} {
+			if strings.Contains(got, strings.ToLower(secret)) {
+				t.Errorf("%q of %q, %q: %q", forms[int(form)%len(forms)], to, code, got)
+			}
+		}
+	})
+}

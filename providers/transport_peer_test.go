@@ -1,0 +1,287 @@
+package providers
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"logto-email-relay/settings"
+)
+
+// serveRaw serves each connection of a listener.
+func serveRaw(t *testing.T, listener net.Listener, serve func(net.Conn)) {
+	t.Helper()
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go serve(connection)
+		}
+	}()
+}
+
+// answersRaw reads requests and writes what answer returns for each.
+func answersRaw(answer func(request int) []string, said ...chan bool) func(net.Conn) {
+	return func(connection net.Conn) {
+		defer func() { _ = connection.Close() }()
+		reader := bufio.NewReader(connection)
+		for n := 0; ; n++ {
+			request, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, request.Body)
+			for _, part := range answer(n) {
+				if _, err := io.WriteString(connection, part); err != nil {
+					return
+				}
+			}
+			for _, done := range said {
+				done <- true
+			}
+		}
+	}
+}
+
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nand more "
+
+// A server that switches protocols leaves no mail waiting, and no goroutine.
+func TestNoProtocolIsSwitchedTo(t *testing.T) {
+	for name, makeFixture := range fixtures {
+		f := makeFixture()
+		if f.http == nil {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			listener := listen(t)
+			serveRaw(t, listener, answersRaw(func(int) []string { return []string{switching} }))
+			provider := open(t, f.settings("http://"+listener.Addr().String()))
+			before := runtime.NumGoroutine()
+			for range 5 {
+				e := wantKind(t, t.Context(), f, provider, Uncertain)
+				if e.Code != "101" || errors.Is(e, context.DeadlineExceeded) {
+					t.Errorf("%v", e)
+				}
+				if verifier, ok := provider.(Verifier); ok {
+					verifyFails(t, t.Context(), f, verifier, Temporary, "101")
+				}
+			}
+			eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+		})
+	}
+}
+
+func TestNoTokenWithAnotherProtocol(t *testing.T) {
+	listener := listen(t)
+	serveRaw(t, listener, answersRaw(func(int) []string { return []string{switching} }))
+	s := newSMTPSettings()
+	s.Auth = &SMTPAuth{Type: "OAuth2", User: "u@acme.example", ClientID: "c", ClientSecret: settings.NewSecret("s"),
+		AccessURL: "http://" + listener.Addr().String()}
+	tokens, err := s.tokenSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, _, e := tokens.Token(ctx)
+	if e == nil || ctx.Err() != nil {
+		t.Errorf("%v, %v", e, ctx.Err())
+	}
+}
+
+// A body that stands still ends with the mail's time, whatever came before it.
+func TestABodyWithoutEnd(t *testing.T) {
+	for name, head := range map[string]string{
+		"length":  "HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\n{",
+		"chunked": "HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+		"close":   "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n{",
+		"hints":   "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n",
+		"head":    "HTTP/1.1 400 Bad",
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener := listen(t)
+			serveRaw(t, listener, answersRaw(func(int) []string { return []string{head} }))
+			a := openAPI(t, &Common{})
+			before := runtime.NumGoroutine()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			if e := judge(ctx, a, "http://"+listener.Addr().String(), []byte("{}")); e == nil {
+				t.Error("accepted")
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			_ = a.Close()
+			eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+		})
+	}
+}
+
+// An answer that nobody asked for yet is not the one to the next mail, in however
+// many pieces it comes.
+func TestAnAnswerBeforeTheQuestion(t *testing.T) {
+	log.SetOutput(io.Discard) // net/http tells of them there
+	defer log.SetOutput(os.Stderr)
+	const one, two = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
+	for name, parts := range map[string][]string{
+		"together": {one + two}, "apart": {one, two}, "a piece": {one + two[:20]}, "a byte": {one + two[:1]},
+		"empty": {one + "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"},
+	} {
+		for _, secured := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " over TLS: ", secured), func(t *testing.T) {
+				listener, a := listen(t), openAPI(t, &Common{})
+				address := "http://" + listener.Addr().String()
+				if secured {
+					listener, address = secure(t, a, listener)
+				}
+				said := make(chan bool, 1)
+				serveRaw(t, listener, answersRaw(func(int) []string { return parts }, said))
+				for range 200 {
+					x, err := a.request(t.Context(), http.MethodPost, address, http.Header{}, []byte("{}"))
+					if e := x.refusal(plainMessage(), err, func(*exchange) Error { return Error{} }); e != nil {
+						t.Fatal(e)
+					}
+					if x.status != 200 {
+						t.Fatalf("the answer %d was taken", x.status)
+					}
+					<-said
+				}
+			})
+		}
+	}
+}
+
+// secure lays TLS over a listener and lets a client trust it.
+func secure(t *testing.T, a *api, listener net.Listener) (net.Listener, string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
+	return tls.NewListener(listener, &tls.Config{Certificates: server.TLS.Certificates}), "https://" + listener.Addr().String()
+}
+
+// An acceptance that comes while the mail is still being written is none.
+func TestAnAnswerBeforeTheEndOfTheQuestion(t *testing.T) {
+	listener := listen(t)
+	serveRaw(t, listener, func(connection net.Conn) {
+		_, _ = connection.Read(make([]byte, 100))
+		_, _ = io.WriteString(connection, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		time.Sleep(time.Second)
+		_ = connection.Close()
+	})
+	a := openAPI(t, &Common{})
+	if e := judge(t.Context(), a, "http://"+listener.Addr().String(), make([]byte, 32<<20)); e == nil || e.Kind != Uncertain {
+		t.Errorf("%v, want uncertain", e)
+	}
+}
+
+// A server that says goodbye on every HTTP/2 connection is given up soon, and has
+// taken nothing.
+func TestGoodbyeOnEveryConnection(t *testing.T) {
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	certificates := server.TLS.Certificates
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	server.Close()
+
+	listener := tls.NewListener(listen(t), &tls.Config{Certificates: certificates, NextProtos: []string{"h2"}})
+	serveRaw(t, listener, func(connection net.Conn) {
+		defer func() { _ = connection.Close() }()
+		connections.Add(1)
+		if _, err := io.ReadFull(connection, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		framer := http2.NewFramer(connection, connection)
+		_ = framer.WriteSettings()
+		for {
+			frame, err := framer.ReadFrame()
+			if err != nil {
+				return
+			}
+			if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
+				_ = framer.WriteGoAway(0, http2.ErrCodeNo, nil)
+				return
+			}
+		}
+	})
+	a := openAPI(t, &Common{})
+	a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	began := time.Now()
+	e := judge(ctx, a, "https://"+listener.Addr().String(), []byte("{}"))
+	if e == nil || e.Kind != Temporary || ctx.Err() != nil {
+		t.Errorf("%v after %v", e, time.Since(began))
+	}
+	if n := connections.Load(); n > maxConnections+1 {
+		t.Errorf("%d connections", n)
+	}
+	t.Logf("%d connections in %v: %v", connections.Load(), time.Since(began), e)
+}
+
+// A proxy that takes the connection and says nothing is waited for in the
+// background no longer than a hung dial.
+func TestASilentProxyIsLetGo(t *testing.T) {
+	for _, scheme := range []string{"http", "socks5"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			listener := listen(t)
+			let := make(chan time.Time, 1)
+			serveRaw(t, listener, func(connection net.Conn) {
+				_, _ = io.Copy(io.Discard, connection)
+				let <- time.Now()
+			})
+			c := &Common{}
+			if err := c.Proxy.UnmarshalText([]byte(scheme + "://" + listener.Addr().String())); err != nil {
+				t.Fatal(err)
+			}
+			a := openAPI(t, c)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if e := judge(ctx, a, "https://service.invalid", []byte("{}")); e == nil || e.Kind != Temporary {
+				t.Errorf("%s: %v", scheme, e)
+			}
+			select {
+			case at := <-let:
+				t.Logf("%s: let go after %v", scheme, at.Sub(began))
+			case <-time.After(abandonedDial + 5*time.Second):
+				t.Errorf("%s: still waited for", scheme)
+			}
+		})
+	}
+}
+
+// A mark at the start of a JSON text is none of it.
+func TestAByteOrderMarkIsNoPartOfAnAnswer(t *testing.T) {
+	server, _ := startServer(t, always(answer{200, nil, "\ufeff{}"}))
+	x, err := openAPI(t, &Common{}).request(t.Context(), http.MethodPost, server.URL, http.Header{}, nil)
+	if err != nil || !x.isObject() {
+		t.Errorf("%q, %v", x.body, err)
+	}
+}

@@ -1,0 +1,77 @@
+package templates
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // the image that the relay runs in has no zones
+)
+
+const monthsOfAYear = 12
+
+// moment tells a time as readers of a language do, to the minute. A language of
+// which there are no texts gets it in figures.
+func (t *translation) moment(at time.Time) string {
+	months := strings.Fields(t.texts["months"].text)
+	if len(months) != monthsOfAYear {
+		return at.Format("2006-01-02 15:04 ") + offset(at)
+	}
+	year, month, day := t.date(at)
+	return t.digits(strings.NewReplacer("{year}", strconv.Itoa(year), "{month}", months[month-1], "{day}", strconv.Itoa(day),
+		"{time}", at.Format("15:04"), "{zone}", offset(at)).Replace(t.texts["time"].text))
+}
+
+// offset names the zone of a time by its distance from UTC, which is the same in
+// all languages.
+func offset(at time.Time) string {
+	_, seconds := at.Zone()
+	switch hours, minutes := seconds/3600, max(seconds, -seconds)/60%60; {
+	case seconds == 0:
+		return "UTC"
+	case minutes == 0:
+		return fmt.Sprintf("UTC%+d", hours)
+	default:
+		return fmt.Sprintf("UTC%+d:%02d", hours, minutes)
+	}
+}
+
+// date is the day in the calendar that readers of a language use: Thais count the
+// years of Buddha, Iranians have the calendar of the sun.
+func (t *translation) date(at time.Time) (year, month, day int) {
+	switch base, _ := t.tag.Base(); base.String() {
+	case "th":
+		return at.Year() + 543, int(at.Month()), at.Day()
+	case "fa":
+		return persian(at)
+	}
+	return at.Year(), int(at.Month()), at.Day()
+}
+
+// persian is the day in the calendar of Iran. Its leap years repeat every 33 years
+// from 1343 to 1472, which are 1964 to 2093.
+func persian(at time.Time) (year, month, day int) {
+	year = 1403 // began on 20 March 2024
+	day = int(time.Date(at.Year(), at.Month(), at.Day(), 0, 0, 0, 0, time.UTC).Sub(time.Date(2024, time.March, 20, 0, 0, 0, 0, time.UTC)).Hours()) / 24
+	for day < 0 {
+		year--
+		day += persianDays(year)
+	}
+	for day >= persianDays(year) {
+		day -= persianDays(year)
+		year++
+	}
+	if day < 6*31 {
+		return year, day/31 + 1, day%31 + 1
+	}
+	day -= 6 * 31
+	return year, day/30 + 7, day%30 + 1
+}
+
+func persianDays(year int) int {
+	switch year % 33 {
+	case 1, 5, 9, 13, 17, 22, 26, 30:
+		return 366
+	}
+	return 365
+}
