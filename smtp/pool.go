@@ -3,6 +3,7 @@ package smtp
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -266,7 +267,11 @@ func (p *Pool) openOrTake(ctx context.Context) (s *session, isFresh bool, e *Err
 		end = time.Now().Add(maxAge)
 	}
 	opening, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
-	stop := context.AfterFunc(ctx, cancel)
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) { // the deadline is both's
+			cancel()
+		}
+	})
 	type result struct {
 		s *session
 		e *Error
@@ -294,9 +299,6 @@ func (p *Pool) openOrTake(ctx context.Context) (s *session, isFresh bool, e *Err
 			}
 			p.release(s)
 		default:
-		}
-		if ended := contextEnd(ctx); r.e != nil && r.e.Err != nil && ended != nil {
-			r.e.Err = ended
 		}
 		return r.s, true, r.e
 	case s = <-spare:
