@@ -5,11 +5,10 @@ import (
 	"syscall"
 )
 
-// quickAck returns what has the next bytes of the server acknowledged at once. A
-// server that writes the replies to a pipelined envelope one by one, without
-// TCP_NODELAY, sends the second only when the first is acknowledged (RFC 896), and
-// that takes 40 ms where nothing is written meanwhile. The system forgets it soon, so
-// that it has to be asked for each time.
+// quickAck returns what acknowledges at once what the server has sent. One that
+// writes the replies to a pipelined envelope one by one, without TCP_NODELAY, sends
+// the second only when the first is acknowledged (RFC 896), and the system takes 40
+// ms for that where nothing is written meanwhile.
 func quickAck(conn net.Conn) func() {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {

@@ -194,9 +194,8 @@ func (s *session) envelope(ctx context.Context, m *outgoing) *Error {
 			if err := s.write(step.command); err != nil {
 				return s.fail(ctx, step.stage, err)
 			}
-			if s.extensions.pipelining {
-				s.ackAtOnce()
-			}
+		} else if s.in.Buffered() == 0 {
+			s.ackAtOnce()
 		}
 		code, text, err := s.in.read()
 		if err != nil {
