@@ -402,7 +402,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		} else if lookup.IsTimeout {
 			e.Hint = "dnsTimeout bounds the look-up"
 		}
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case isForeignAddress(err):
 		configuration("the connection cannot leave from this local address", "localAddress must be an address of this machine")
 	case errors.As(err, &address):
 		configuration("there is no suitable address", familyHint)
@@ -463,7 +463,7 @@ func (e *Error) explainProxy(err error) {
 		refused *smtp.ProxyError
 		op      *net.OpError
 	)
-	e.Hint = "this is about the way to the proxy: check proxy"
+	e.Hint = deadProxyHint
 	switch {
 	case errors.As(err, &refused) && refused.Status != 0:
 		e.Detail = refused.Error()

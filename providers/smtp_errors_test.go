@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,6 +244,12 @@ func TestSMTPUnreachable(t *testing.T) {
 	})
 	t.Run("look-up fails", func(t *testing.T) {
 		failure := smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: &net.OpError{Op: "dial", Err: &net.DNSError{IsTemporary: true}}})
+		if failure.Kind != Temporary {
+			t.Error(failure)
+		}
+	})
+	t.Run("no port left", func(t *testing.T) {
+		failure := smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}})
 		if failure.Kind != Temporary {
 			t.Error(failure)
 		}

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -462,7 +461,6 @@ func (x *exchange) networkError(err error) *Error {
 		notTLS      tls.RecordHeaderError
 		proxy       *proxyError
 		op          *net.OpError
-		call        *os.SyscallError
 		family      *net.AddrError
 	)
 	isOp := errors.As(err, &op)
@@ -478,6 +476,11 @@ func (x *exchange) networkError(err error) *Error {
 		if proxy.status < 500 {
 			e.Kind, e.Hint = Configuration, proxyHint
 		}
+	case isOp && op.Op == "proxyconnect":
+		e.Stage, e.Hint = "proxy", deadProxyHint
+		if errors.As(err, &dns) && dns.IsNotFound {
+			e.Kind = Configuration
+		}
 	case errors.As(err, &dns):
 		e.Stage = "DNS"
 		if dns.IsNotFound {
@@ -490,14 +493,14 @@ func (x *exchange) networkError(err error) *Error {
 		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
 	case errors.As(err, &family):
 		e.Kind, e.Hint = Configuration, familyHint
-	case errors.As(err, &call) && call.Syscall == "bind":
+	case isForeignAddress(err):
 		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
 	case isOp && strings.HasPrefix(op.Op, "socks"):
 		e.Stage = "proxy"
 		if socksRefuses(err) {
 			e.Kind, e.Hint = Configuration, proxyHint
 		}
-	case isOp && op.Op != "dial" && op.Op != "proxyconnect":
+	case isOp && op.Op != "dial":
 		e.Stage = x.method
 	}
 	return e
@@ -545,19 +548,6 @@ type proxyError struct{ status int }
 
 // Error names the status that the proxy answered.
 func (e *proxyError) Error() string { return "the proxy answered " + strconv.Itoa(e.status) }
-
-const familyHint = "the host has no address of the family (IPv4 or IPv6) that localAddress or ipv4 asks for"
-
-const proxyHint = "the proxy refuses the connection; check proxy, its user and password, and where it may connect to"
-
-// socksRefuses tells whether a SOCKS5 proxy would not serve us, by the words of
-// golang.org/x/net, which has no types for them. Its other answers are about the
-// network behind it.
-func socksRefuses(err error) bool {
-	said := err.Error()
-	return strings.Contains(said, "authentication") || strings.Contains(said, "username/password") ||
-		strings.Contains(said, "not allowed by ruleset")
-}
 
 func proxyVerdict(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	if answer.StatusCode != http.StatusOK {
