@@ -194,7 +194,11 @@ func TestProxyFailures(t *testing.T) {
 				handshake = connectProxy
 			}
 			proxy := startProxy(t, nil, &testProxy{login: "relay:right"}, handshake)
-			dialer := Dialer{Network: "tcp", Address: "mail.example:25", Timeout: 200 * time.Millisecond,
+			limit := 10 * time.Second // against a hang only
+			if test.words == "timeout" {
+				limit = 200 * time.Millisecond
+			}
+			dialer := Dialer{Network: "tcp", Address: "mail.example:25", Timeout: limit,
 				Proxy: &url.URL{Scheme: test.scheme, Host: proxy.listener.Addr().String(), User: url.UserPassword("relay", "pr0xy-pa55word")}}
 			if test.scheme == "socks5" {
 				dialer.Proxy.User = nil
