@@ -32,6 +32,8 @@ type translation struct {
 	tag language.Tag
 	// texts are nil for a language that only has whole templates of the operator's.
 	texts texts
+	// months are the names of the months, as they stand in a date.
+	months []string
 	// source is where the texts come from.
 	source string
 }
@@ -43,7 +45,7 @@ func newTranslation(locale string, tag language.Tag, sentences texts, source str
 			sentences[key] = s
 		}
 	}
-	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
+	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, strings.Fields(sentences["months"].text), source}
 	if t.Name == "" {
 		t.Name = locale
 	}
