@@ -34,6 +34,11 @@
 // bound single waits besides; the one for the server's verdict has a lower bound,
 // because giving up there only means not to know.
 //
+// # Limits of servers
+//
+// Servers have limits that they do not tell: of connections, and of messages on one
+// connection. The pool finds them and keeps to them (see Pool).
+//
 // # Errors
 //
 // Every failure is an *Error: the stage, and the server's reply or the cause. The
