@@ -207,7 +207,7 @@ func parse(body []byte) (email, error) {
 	defer from.Reset(strings.NewReader("")) // nothing of a mail is kept
 	value, err := read(from)
 	if err == nil {
-		if _, more := from.ReadToken(); more != io.EOF {
+		if _, more := from.ReadToken(); !errors.Is(more, io.EOF) {
 			err = errors.New("more than one value")
 		}
 	}
