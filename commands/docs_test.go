@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -181,6 +182,31 @@ func TestEveryTypeOfProviderIsDocumented(t *testing.T) {
 		}
 		if !strings.Contains(page, "\n### "+kind.Name+"\n") || !regexp.MustCompile("\n\\| `type` \\|.*`"+kind.Name+"`").MatchString(page) {
 			t.Errorf("%s lacks its section or its place in the list of types in docs/configuration.md", kind.Name)
+		}
+	}
+}
+
+// The page of the configuration tells of each type whether it takes templates of its
+// own, and in which form.
+func TestTemplatesOfProvidersAreDocumented(t *testing.T) {
+	_, section, found := strings.Cut(read(t, "docs/configuration.md"), "\nAll but ")
+	without, rest, also := strings.Cut(section, " take templates of their own")
+	table, _, _ := strings.Cut(rest, "\n### ")
+	if !found || !also {
+		t.Fatal(`docs/configuration.md: no sentence "All but … take templates of their own"`)
+	}
+	for _, kind := range providers.Types() {
+		takes := false
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(kind.New()).Elem()) {
+			key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			takes = takes || key == "templates" || key == "deliveries"
+		}
+		name := "`" + kind.Name + "`"
+		if excepted := strings.Contains(without, name); excepted == takes {
+			t.Errorf(`docs/configuration.md, the sentence "All but …": it names %s: %v, want %v`, kind.Name, excepted, !takes)
+		}
+		if row := strings.Contains(table, name); row != takes {
+			t.Errorf("docs/configuration.md, the table of templates: it has %s: %v, want %v", kind.Name, row, takes)
 		}
 	}
 }

@@ -25,9 +25,9 @@ func (d *decoder) check(c *Config) {
 // complain reports a broken rule, unless a problem with the value itself was
 // reported, which the rule would only echo.
 func (d *decoder) complain(path, text string) {
-	for settled := range d.settled {
-		if path == settled || strings.HasPrefix(path, settled+".") || strings.HasPrefix(path, settled+"[") ||
-			strings.HasPrefix(settled, path+"[") {
+	for reported := range d.reported {
+		if path == reported || strings.HasPrefix(path, reported+".") || strings.HasPrefix(path, reported+"[") ||
+			strings.HasPrefix(reported, path+"[") {
 			return
 		}
 	}
@@ -39,16 +39,6 @@ func (d *decoder) complain(path, text string) {
 	}
 	const longest = 300
 	d.problems = append(d.problems, Problem{Position: d.locate(path).in(d.file), Key: path, Text: settings.Printable(text, longest)})
-}
-
-// settledIn tells whether a problem with a key that begins so was reported.
-func (d *decoder) settledIn(path string) bool {
-	for settled := range d.settled {
-		if strings.HasPrefix(settled, path) {
-			return true
-		}
-	}
-	return false
 }
 
 // locate returns where a key's value stands; for a key that is not in the file
@@ -133,7 +123,7 @@ func (d *decoder) checkProviders(c *Config) {
 // are, and every route to be reached.
 func (d *decoder) checkRoutes(c *Config) {
 	for i, route := range c.Routes {
-		if i+1 < len(c.Routes) && matchesAll(route) && !d.settledIn(fmt.Sprintf("routes[%d].", i)) {
+		if i+1 < len(c.Routes) && matchesAll(route) && !d.isWrongBelow(fmt.Sprintf("routes[%d].", i)) {
 			d.complain(fmt.Sprintf("routes[%d]", i), "this takes every mail, so that no route below it is ever used; "+
 				"put it last, or add a condition such as domains")
 		}
@@ -156,11 +146,11 @@ func (d *decoder) checkRoutes(c *Config) {
 	}
 }
 
-// isWrongBelow tells whether a problem was reported for a key or for anything in its
-// value.
+// isWrongBelow tells whether a problem was reported for a key that begins so: the key
+// itself or anything in its value.
 func (d *decoder) isWrongBelow(path string) bool {
-	for settled := range d.settled {
-		if strings.HasPrefix(settled, path) {
+	for reported := range d.reported {
+		if strings.HasPrefix(reported, path) {
 			return true
 		}
 	}
@@ -170,7 +160,7 @@ func (d *decoder) isWrongBelow(path string) bool {
 // checkSenders wants somebody for every mail to come from: the route's sender,
 // else the provider's own, else the common one.
 func (d *decoder) checkSenders(c *Config) {
-	if !c.Sender.From.IsZero() || d.settled["sender"] || d.settled["sender.from"] {
+	if !c.Sender.From.IsZero() || d.reported["sender"] || d.reported["sender.from"] {
 		return
 	}
 	for i, provider := range c.Providers {

@@ -25,9 +25,9 @@ type decoder struct {
 	notices     []Notice
 	// values remembers where every key of the file stands.
 	values map[string]keyed
-	// settled are the keys that a problem was reported for already, so that no
+	// reported are the keys that a problem was reported for already, so that no
 	// rule complains about what follows from it.
-	settled map[string]bool
+	reported map[string]bool
 	// names are what the entries of providers are called, also those that could
 	// not be decoded.
 	names []string
@@ -89,7 +89,7 @@ func join(path, key string) string {
 // problem reports what is wrong with the value of a key.
 func (d *decoder) problem(at place, path, text string) {
 	d.problems = append(d.problems, Problem{Position: at.in(d.file), Key: path, Text: text})
-	d.settled[path] = true
+	d.reported[path] = true
 }
 
 // notice tells what the operator need not change.
@@ -170,7 +170,7 @@ var kindsOfNodes = map[reflect.Kind]kind{reflect.Struct: object, reflect.Map: ob
 // expand replaces the references in every text of a value, once.
 func (d *decoder) expand(n *node, path string) bool {
 	if n.expanded {
-		return !d.settled[path]
+		return !d.reported[path]
 	}
 	n.expanded = true
 	good := true
@@ -355,7 +355,7 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 		case f.future != "":
 		default:
 			d.decode(m.value, v.FieldByIndex(f.index), key)
-			if f.file != "" && !d.settled[key] {
+			if f.file != "" && !d.reported[key] {
 				d.resolve(m.value, v.FieldByIndex(f.index), f.file, key)
 			}
 		}
@@ -395,7 +395,7 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 		}
 		if err != nil {
 			d.complain(path, "write PEM, or the name of a file with it: "+err.Error())
-			d.settled[path] = true
+			d.reported[path] = true
 		}
 		v.SetString(content)
 	}
@@ -425,7 +425,7 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(member, string
 func (d *decoder) unknown(m member, path string, known []string) {
 	d.problem(m.at, join(path, shownKey(m.key)), "unknown key"+hint(m.key, known))
 	if meant := settings.Nearest(m.key, known); meant != "" {
-		d.settled[join(path, meant)] = true
+		d.reported[join(path, meant)] = true
 	}
 }
 
@@ -456,7 +456,7 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 	var name string
 	d.decode(written, reflect.ValueOf(&name).Elem(), key)
 	at := slices.Index(names, name)
-	if at < 0 && !d.settled[key] {
+	if at < 0 && !d.reported[key] {
 		text := "no provider of this type is known"
 		if written.reference == "" {
 			text += hint(name, names)
@@ -464,7 +464,7 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 		d.problem(written.from, key, text)
 	}
 	if at < 0 {
-		d.settled[path] = true
+		d.reported[path] = true
 		return
 	}
 	made := providers.Types()[at].New()

@@ -49,7 +49,7 @@ func Parse(name string, data []byte, lookup func(name string) (string, bool)) (L
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
 	src := &source{lines: strings.Split(string(data), "\n"), keys: knownKeys()}
-	d := &decoder{file: name, values: map[string]keyed{}, settled: map[string]bool{},
+	d := &decoder{file: name, values: map[string]keyed{}, reported: map[string]bool{},
 		environment: &environment{lookup: lookup, folder: filepath.Dir(name), files: []string{name}}}
 	config := defaults()
 	root, problem := parseTree(name, data)

@@ -56,28 +56,28 @@ func (f fault) String() string {
 	return name
 }
 
-// deck deals the faults. Which of them a number meets depends on the seed
-// alone, not on what happened before.
-type deck struct {
+// faultPlan says which fault each number meets. That depends on the seed alone, not
+// on what happened before.
+type faultPlan struct {
 	seed   uint64
 	faults []fault
 	// percent of the numbers meet one.
 	percent uint64
 }
 
-func newDeck(seed uint64, name string, percent uint64, faults []fault) deck {
+func newFaultPlan(seed uint64, name string, percent uint64, faults []fault) faultPlan {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(name))
-	return deck{seed ^ hash.Sum64(), faults, percent}
+	return faultPlan{seed ^ hash.Sum64(), faults, percent}
 }
 
-// deal returns the fault that a number meets, if any.
-func (d deck) deal(number int) (fault, bool) {
-	source := rand.New(rand.NewPCG(d.seed, uint64(number)))
-	if len(d.faults) == 0 || source.Uint64N(100) >= d.percent {
+// faultOf returns the fault that a number meets, if any.
+func (p faultPlan) faultOf(number int) (fault, bool) {
+	source := rand.New(rand.NewPCG(p.seed, uint64(number)))
+	if len(p.faults) == 0 || source.Uint64N(100) >= p.percent {
 		return fault{}, false
 	}
-	return d.faults[source.IntN(len(d.faults))], true
+	return p.faults[source.IntN(len(p.faults))], true
 }
 
 func replies(at string, texts ...string) []fault {

@@ -20,7 +20,7 @@ type httpFaultServer struct {
 	name    string
 	dialect dialect
 	ledger  *ledger
-	mails   deck
+	mails   faultPlan
 }
 
 func (s *httpFaultServer) start(t testing.TB) {
@@ -62,7 +62,7 @@ func (s *httpFaultServer) obey(conn *net.TCPConn, request *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f, faulty := s.mails.deal(number)
+	f, faulty := s.mails.faultOf(number)
 	if faulty && f.at == atRequest {
 		s.ledger.meet(s.name, f, number)
 		return misbehave(f.how, conn, conn, "")

@@ -226,12 +226,12 @@ func (w *webhooks) body(number int) []byte {
 	return body
 }
 
-// entrance is an address that can change while callers use it.
-type entrance struct{ address atomic.Value }
+// changingAddress is an address that can change while callers use it.
+type changingAddress struct{ address atomic.Value }
 
-func (e *entrance) lead(to string) { e.address.Store(to) }
+func (a *changingAddress) set(to string) { a.address.Store(to) }
 
-func (e *entrance) String() string { return e.address.Load().(string) }
+func (a *changingAddress) String() string { return a.address.Load().(string) }
 
 // logReader follows the log of a relay.
 type logReader struct {

@@ -27,8 +27,8 @@ const (
 	someRef    = "abcdefghijklmnopqrstuvwxyz"
 )
 
-// always is a deck in which every number meets the same fault.
-func always(f fault) deck { return newDeck(1, "test", 100, []fault{f}) }
+// always is a plan in which every number meets the same fault.
+func always(f fault) faultPlan { return newFaultPlan(1, "test", 100, []fault{f}) }
 
 // givingUp returns a context that ends when the fault has happened, if it is one
 // that nobody survives in another way.
@@ -207,15 +207,15 @@ func TestFaultServersOfHTTP(t *testing.T) {
 }
 
 func TestTheSeedAloneDecidesWhoMeetsWhichFault(t *testing.T) {
-	one, same, other := newDeck(7, "plain", 25, mailFaults), newDeck(7, "plain", 25, mailFaults), newDeck(8, "plain", 25, mailFaults)
+	one, same, other := newFaultPlan(7, "plain", 25, mailFaults), newFaultPlan(7, "plain", 25, mailFaults), newFaultPlan(8, "plain", 25, mailFaults)
 	met, differs, seen := 0, 0, make(map[fault]bool)
 	const numbers = 10_000
 	for number := range numbers {
-		f, faulty := one.deal(number)
-		if g, also := same.deal(number); f != g || faulty != also {
+		f, faulty := one.faultOf(number)
+		if g, also := same.faultOf(number); f != g || faulty != also {
 			t.Fatalf("number %d meets %v and %v", number, f, g)
 		}
-		if g, _ := other.deal(number); f != g {
+		if g, _ := other.faultOf(number); f != g {
 			differs++
 		}
 		if faulty {

@@ -25,7 +25,7 @@ type smtpFaultServer struct {
 	certificates *certificates // nil for a server without TLS
 	ledger       *ledger
 
-	connections, transactions, mails deck
+	connections, transactions, mails faultPlan
 	opened, begun                    atomic.Int64
 }
 
@@ -36,7 +36,7 @@ func (s *smtpFaultServer) start(t testing.TB) {
 	t.Helper()
 	s.faultListener.start(t, func(conn *net.TCPConn) {
 		c := &smtpFaultConn{server: s, raw: conn, conn: conn}
-		c.fault, c.faulty = s.connections.deal(int(s.opened.Add(1)))
+		c.fault, c.faulty = s.connections.faultOf(int(s.opened.Add(1)))
 		_ = c.serve() // it ends with an error as often as not
 	})
 }
@@ -226,7 +226,7 @@ func (c *smtpFaultConn) secure() error {
 
 // transaction takes one mail from MAIL FROM to the verdict.
 func (c *smtpFaultConn) transaction() error {
-	f, faulty := c.server.transactions.deal(int(c.server.begun.Add(1)))
+	f, faulty := c.server.transactions.faultOf(int(c.server.begun.Add(1)))
 	if faulty {
 		return c.commit(f, nameless, "")
 	}
@@ -244,7 +244,7 @@ func (c *smtpFaultConn) transaction() error {
 		return c.say("503 5.5.1 RCPT expected")
 	}
 	number := numberIn([]byte(line))
-	f, faulty = c.server.mails.deal(number)
+	f, faulty = c.server.mails.faultOf(number)
 	if faulty && f.at == atRCPT {
 		return c.commit(f, number, "")
 	}

@@ -92,13 +92,13 @@ type campaign struct {
 	violations []violation
 }
 
-// way is a route of the campaign: mails to its domain go to its providers.
-type way struct {
+// campaignRoute is a route of the campaign: mails to its domain go to its providers.
+type campaignRoute struct {
 	domain    string
 	providers []string
 }
 
-var ways = []way{
+var campaignRoutes = []campaignRoute{
 	{"r0.example", []string{"starttls", "sendgrid"}},
 	{"r1.example", []string{"tls", "mailgun", "plain"}},
 	{"r2.example", []string{"sendgrid", "plain"}},
@@ -127,20 +127,20 @@ func newCampaign(t *testing.T) *campaign {
 	seed := *campaignSeed
 	for _, s := range c.smtp {
 		s.ledger = c.ledger
-		s.connections = newDeck(seed, s.name+" connections", 30, connectionFaults(s))
-		s.transactions = newDeck(seed, s.name+" transactions", 6, transactionFaults)
-		s.mails = newDeck(seed, s.name+" mails", 25, mailFaults)
+		s.connections = newFaultPlan(seed, s.name+" connections", 30, connectionFaults(s))
+		s.transactions = newFaultPlan(seed, s.name+" transactions", 6, transactionFaults)
+		s.mails = newFaultPlan(seed, s.name+" mails", 25, mailFaults)
 		s.start(t)
 	}
 	for name, d := range map[string]dialect{"sendgrid": sendGridDialect, "mailgun": mailgunDialect, "ses": sesDialect} {
-		s := &httpFaultServer{name: name, dialect: d, ledger: c.ledger, mails: newDeck(seed, name+" mails", 30, httpFaults(d))}
+		s := &httpFaultServer{name: name, dialect: d, ledger: c.ledger, mails: newFaultPlan(seed, name+" mails", 30, httpFaults(d))}
 		s.start(t)
 		c.http = append(c.http, s)
 	}
 	c.sections = c.configuration(certificates)
-	domains := make([]string, len(ways))
-	for i, w := range ways {
-		domains[i] = w.domain
+	domains := make([]string, len(campaignRoutes))
+	for i, route := range campaignRoutes {
+		domains[i] = route.domain
 	}
 	c.webhooks = newWebhooks(t, domains)
 	return c
@@ -163,9 +163,9 @@ func (c *campaign) configuration(certificates *certificates) string {
 		}
 		return provider
 	}
-	routes := make([]object, len(ways))
-	for i, w := range ways {
-		routes[i] = object{"domains": []string{w.domain}, "providers": w.providers}
+	routes := make([]object, len(campaignRoutes))
+	for i, route := range campaignRoutes {
+		routes[i] = object{"domains": []string{route.domain}, "providers": route.providers}
 	}
 	text, err := json.Marshal(object{
 		"sender": object{"from": "Acme <no-reply@acme.example>"},
@@ -235,21 +235,21 @@ func keepReloading(p *process, file, text string) {
 
 func (c *campaign) freshAddress() string { return fmt.Sprintf("127.0.0.1:%d", freePort(c.t)) }
 
-// scene is what a phase does to the relays while the load runs. It gets the
+// scenario is what a phase does to the relays while the load runs. It gets the
 // load going by calling ready with the address, and goes on until the context
 // ends.
-type scene func(ctx context.Context, timeout time.Duration, ready func(address func() string))
+type scenario func(ctx context.Context, timeout time.Duration, ready func(address func() string))
 
-// phase runs a load of so many webhooks through a scene. The load goes on for
-// as long as the scene needs for one round.
-func (c *campaign) phase(name string, timeout time.Duration, webhooks int, play scene) {
+// phase runs a load of so many webhooks through a scenario. The load goes on for
+// as long as the scenario needs for one round.
+func (c *campaign) phase(name string, timeout time.Duration, webhooks int, run scenario) {
 	c.t.Helper()
 	enough := c.sent.Load() + int64(webhooks)
 	ctx, sent := context.WithCancel(c.t.Context())
 	defer sent()
-	var over atomic.Bool // the scene has had its round
+	var over atomic.Bool // the scenario has had its round
 	var wait sync.WaitGroup
-	play(ctx, timeout, func(address func() string) {
+	run(ctx, timeout, func(address func() string) {
 		l := &load{
 			phase: name, address: address, limit: timeout + grace, rate: *campaignRate,
 			next: func() (int, bool) {
@@ -304,15 +304,15 @@ const switching = 2 * time.Second
 // does: the new one is ready, the old one is asked to stop, and only a while
 // later new connections go to the new one.
 func (c *campaign) handOver(ctx context.Context, timeout time.Duration, ready func(func() string)) {
-	var door entrance
+	var address changingAddress
 	current := c.relay(c.freshAddress(), timeout)
-	door.lead(current.public)
-	ready(door.String)
+	address.set(current.public)
+	ready(address.String)
 	for {
 		next := c.relay(c.freshAddress(), timeout)
 		current.signal(c.t, syscall.SIGTERM)
 		time.Sleep(switching)
-		door.lead(next.public)
+		address.set(next.public)
 		c.endsWell(current)
 		current = next
 		if ctx.Err() != nil {
@@ -328,8 +328,8 @@ func (c *campaign) alone(ctx context.Context, timeout time.Duration, ready func(
 	<-ctx.Done()
 }
 
-// unrest is what happens to a relay behind a proxy, which is left with another.
-type unrest func(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess
+// disruption is what happens to a relay behind a proxy, which is left with another.
+type disruption func(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess
 
 func rolling(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess {
 	r.signal(c.t, syscall.SIGTERM)
@@ -345,7 +345,7 @@ func killing(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess 
 }
 
 // behindNginx runs two relays behind a proxy and restarts them in turn.
-func (c *campaign) behindNginx(unrest unrest) scene {
+func (c *campaign) behindNginx(disrupt disruption) scenario {
 	return func(ctx context.Context, timeout time.Duration, ready func(func() string)) {
 		relays := []*relayProcess{c.relay(c.freshAddress(), timeout), c.relay(c.freshAddress(), timeout)}
 		address := c.nginx(relays[0].public, relays[1].public)
@@ -353,7 +353,7 @@ func (c *campaign) behindNginx(unrest unrest) scene {
 		for {
 			for i, r := range relays {
 				time.Sleep(500 * time.Millisecond)
-				relays[i] = unrest(c, r, timeout)
+				relays[i] = disrupt(c, r, timeout)
 				// What nginx thinks of the one that is back has to pass first, or
 				// nobody would be left when the other one goes.
 				time.Sleep(2500 * time.Millisecond)

@@ -74,7 +74,7 @@ func (c sinkSession) Data(r io.Reader) error {
 	return nil
 }
 
-// arrived is one mail at the end of the way.
+// arrived is one mail as its recipient gets it.
 type arrived struct {
 	kind, locale string
 	payload      map[string]any

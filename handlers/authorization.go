@@ -108,16 +108,16 @@ func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
 		if mismatch != "" {
 			return &failure{reason: unauthorized, detail: mismatch}
 		}
-		c.Set(callerKey, p.accepted.callers[place])
+		c.(*exchange).caller = &p.accepted.callers[place]
 		return next(c)
 	}
 }
 
-const callerKey = "caller"
-
 // authorizedCaller returns who sent a request; the zero value if it was nobody who
 // may.
 func authorizedCaller(c echo.Context) caller {
-	who, _ := c.Get(callerKey).(caller)
-	return who
+	if x := c.(*exchange); x.caller != nil {
+		return *x.caller
+	}
+	return caller{}
 }

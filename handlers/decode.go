@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -181,6 +182,9 @@ func read(from *jsontext.Decoder) (any, error) {
 	return token.Bool(), nil
 }
 
+// decoders keep what it takes to know the keys of an object.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
 // parse reads exactly one JSON object. Keys count as they are written, and none
 // counts twice in its object: what two readers could take for two different
 // mails is refused. A value of another type than wanted is as good as none. Its
@@ -195,12 +199,15 @@ func parse(body []byte) (email, error) {
 	if tooManyValues(body) {
 		return email{}, errTooMany
 	}
+	from := decoders.Get().(*jsontext.Decoder)
+	defer decoders.Put(from)
 	// What is invalid in a text that is UTF-8 can only be half a surrogate, \ud800,
 	// in a name that somebody cut.
-	from := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowInvalidUTF8(true))
+	from.Reset(bytes.NewBuffer(body), jsontext.AllowInvalidUTF8(true))
+	defer from.Reset(strings.NewReader("")) // nothing of a mail is kept
 	value, err := read(from)
 	if err == nil {
-		if _, more := from.ReadToken(); more != io.EOF {
+		if _, more := from.ReadToken(); !errors.Is(more, io.EOF) {
 			err = errors.New("more than one value")
 		}
 	}

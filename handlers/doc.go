@@ -1,11 +1,11 @@
 // Package handlers is HTTP in: the webhook that Logto calls, and the admin
 // listener with its probes, metrics and pages. It is the only importer of Echo.
 //
-// # One webhook, one straight walk
+// # The steps of one webhook
 //
 // A request passes recovery from panics, its id, the access log, the bound of
 // its body, the caller's address, the authorization, decoding and validation;
-// then relay.Deliver has the word. Whatever stops it on the way is a returned
+// then relay.Deliver sends the mail. A step that refuses the request returns an
 // error. One place turns errors into answers (failure.go), and there is always
 // an answer over HTTP, whatever happens.
 //

@@ -41,8 +41,8 @@ const (
 	unavailable          mail.Reason = "unavailable" // the record, for its pages
 )
 
-// failure is a request that is answered with an error. Only reason, locale,
-// retryAfter and suggestion have a say in the answer.
+// failure is a request that is answered with an error. The answer depends on
+// reason, locale, retryAfter, suggestion and addressIsFine alone.
 type failure struct {
 	reason     mail.Reason
 	locale     string
@@ -118,8 +118,8 @@ func asFailure(err error) *failure {
 	return &failure{reason: mail.Internal, detail: providers.Redact(err.Error()), err: err}
 }
 
-// apology stands in for a sentence that cannot be had.
-const apology = "Something went wrong. Please try again in a minute."
+// fallbackSentence is the answer where no sentence can be had.
+const fallbackSentence = "Something went wrong. Please try again in a minute."
 
 // problem is the answer of RFC 9457 for callers that ask for JSON.
 type problem struct {
@@ -172,7 +172,7 @@ func answerJSON(c echo.Context, code int, contentType string, value any) error {
 func sentence(sentences Sentences, f *failure) (text string) {
 	defer func() {
 		if recover() != nil || text == "" {
-			text = apology
+			text = fallbackSentence
 		}
 	}()
 	told := templates.Failure{Reason: string(f.reason), Suggestion: f.suggestion}

@@ -29,6 +29,12 @@ type middleware struct {
 	observe func(c echo.Context, code int, reason mail.Reason, took time.Duration)
 }
 
+// exchange is a request with its answer, and who sent it.
+type exchange struct {
+	echo.Context
+	caller *caller // nil if nobody has shown that he may
+}
+
 // newEcho returns an Echo that keeps quiet and answers every error in one way.
 func (m *middleware) newEcho() *echo.Echo {
 	server := echo.New()
@@ -40,7 +46,8 @@ func (m *middleware) newEcho() *echo.Echo {
 // identify gives a request its id, under which it is logged and answered,
 // whatever happens.
 func (m *middleware) identify(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
+	return func(plain echo.Context) (err error) {
+		c := &exchange{Context: plain}
 		// The mail will bear the id too. Here the caller finds it.
 		c.Response().Header()[requestIDHeader] = []string{mail.NewID()}
 		defer m.recoverPanic(c, &err)

@@ -364,7 +364,7 @@ func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 	o.Metrics, o.Logger = NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler)
 	h := NewPublic(o)
 	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"code":"123456"}}`))
-	if body := bodyOf(t, got); got.StatusCode != 504 || !strings.HasPrefix(body, apology+" (ref ") {
+	if body := bodyOf(t, got); got.StatusCode != 504 || !strings.HasPrefix(body, fallbackSentence+" (ref ") {
 		t.Errorf("got %d %q", got.StatusCode, body)
 	}
 }

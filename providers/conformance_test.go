@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -263,6 +264,9 @@ func compareGolden(t *testing.T, name, got string) {
 		}
 	}
 	want, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("there is no %s: run this test with -update, and read what it writes", file)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

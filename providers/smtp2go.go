@@ -171,6 +171,8 @@ func smtp2goErrors(x *exchange) Error {
 	switch {
 	case e.Code == "ENDPOINT_PERMISSION_DENIED":
 		e.Kind, e.Hint = Configuration, "give the key the permission /email/send; or "+addressHint
+	case refusesAddress(data.Error):
+		e.Kind, e.Hint = Configuration, addressHint+" (Settings, Sending Options, IP Allowlist)"
 	case e.Code == "SENDER_NOT_VERIFIED":
 		e.Kind, e.Hint = Configuration, smtp2goVerify
 	case field != nil && strings.EqualFold(string(field[1]), "to"):

@@ -61,6 +61,8 @@ func smtp2goFixture() fixture {
 				{name: "key", answer: refusal(401, "INVALID_API_KEY", "The API key is invalid"), kind: Configuration},
 				{name: "permission", answer: refusal(400, "ENDPOINT_PERMISSION_DENIED", "You do not have permission to access this API endpoint"),
 					kind: Configuration, code: "ENDPOINT_PERMISSION_DENIED", hint: "/email/send"},
+				{name: "IP address", answer: refusal(400, "", "This request is coming from an IP address that isn't in the IP allow list"),
+					kind: Configuration, hint: "IP Allowlist"},
 				{name: "sender", answer: refusal(400, "SENDER_NOT_VERIFIED", "no"), kind: Configuration, hint: "verify the sender"},
 				{name: "sender's form", answer: field("sender", "was expecting a valid RFC-822 formatted email field"), kind: Configuration, hint: "sender"},
 				{name: "recipient's form", answer: field("to", "was expecting a valid RFC-822 formatted email field"), kind: Recipient},

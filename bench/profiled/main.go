@@ -1,6 +1,6 @@
 // Command profiled is the relay with Go's profiler listening beside it, on the
 // address in the environment variable PROFILER. It exists for the benchmarks
-// alone: the relay itself has no such door.
+// alone: the relay itself has no profiler.
 package main
 
 import (
