@@ -100,6 +100,19 @@ type Event struct {
 	// Provider is the name of the provider that told it, and Detail its words with
 	// everything private taken out.
 	Provider, Detail string
+	// Soft marks a bounce that says little of the next mail, such as that of a full
+	// mailbox.
+	Soft bool
+}
+
+// Report is an event as a service reports it.
+type Report struct {
+	Event
+	// ID is the relay's id of the mail, empty if the service did not bring it back,
+	// and ProviderID the service's own.
+	ID, ProviderID string
+	// Key is the event's own: what is reported again has the same.
+	Key string
 }
 
 // Reason is the machine-readable word for a mail that no provider accepted. It

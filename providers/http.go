@@ -42,6 +42,14 @@ type httpSettings struct {
 	// or "Messages.0.To.0.MessageID". Without it the relay's own id is the
 	// message's, and the status alone is the verdict.
 	ID string `json:"id"`
+	// EventCredentials are the user and password ("user:pass") that delivery events
+	// come with.
+	EventCredentials settings.Secret `json:"eventCredentials"`
+	// EventSignature is how delivery events are signed, in place of the credentials or
+	// beside them.
+	EventSignature httpEventSignature `json:"eventSignature"`
+	// EventMapping tells where things stand in an event.
+	EventMapping httpEventMapping `json:"eventMapping"`
 }
 
 func newHTTPSettings() *httpSettings { return &httpSettings{Method: http.MethodPost} }
@@ -77,7 +85,7 @@ func (s *httpSettings) Check() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: "body",
 			Text: "this uses none of {{text}}, {{html}}, {{code}} and {{link}}, so that the mail would be empty"})
 	}
-	return problems
+	return append(problems, s.checkEvents()...)
 }
 
 var httpHeaderName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
@@ -188,6 +196,11 @@ func jsonPath(body []byte, path string) string {
 	if decoder.Decode(&value) != nil {
 		return ""
 	}
+	return textAt(value, path)
+}
+
+// textAt is jsonPath in what is decoded already.
+func textAt(value any, path string) string {
 	for step := range strings.SplitSeq(path, ".") {
 		switch v := value.(type) {
 		case map[string]any:

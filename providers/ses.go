@@ -47,7 +47,7 @@ type sesSettings struct {
 	// Templates are HTML, or names of templates at SES.
 	Templates []storableTemplate `json:"templates" validate:"dive"`
 	// EventTopicARN is the SNS topic that delivery events are taken from.
-	EventTopicARN string `json:"eventTopicArn" future:"delivery events"`
+	EventTopicARN string `json:"eventTopicArn"`
 }
 
 func newSESSettings() *sesSettings { return &sesSettings{} }
@@ -70,6 +70,10 @@ func (s *sesSettings) Check() []settings.Problem {
 	case s.AccessKeyID != "":
 		problems = append(problems, checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID))...)
 		problems = append(problems, checkKey("accessKeySecret", s.AccessKeySecret)...)
+	}
+	if s.TakesEvents() && !snsTopic.MatchString(s.EventTopicARN) {
+		problems = append(problems, settings.Problem{Key: "eventTopicArn",
+			Text: `write the ARN of an SNS topic such as "arn:aws:sns:eu-west-1:111122223333:mail-events"`})
 	}
 	for i, t := range s.Templates {
 		problems = append(problems, t.check(i)...)
@@ -113,7 +117,7 @@ func (s *sesSettings) Open() (Provider, error) {
 	if s.Endpoint != "" {
 		options.BaseEndpoint = aws.String(s.endpointOr(""))
 	}
-	return &ses{api, sesv2.New(options), s}, nil
+	return &ses{api: api, sdk: sesv2.New(options), settings: s, certificates: newCertificates()}, nil
 }
 
 var _ Verifier = (*ses)(nil)
@@ -122,6 +126,8 @@ type ses struct {
 	*api
 	sdk      *sesv2.Client // safe to share
 	settings *sesSettings
+	// certificates are those that SNS signs with.
+	certificates *certificates
 }
 
 // Send posts the message. Accepted is a 200 with a MessageId.
