@@ -25,6 +25,9 @@ func (s *Store) maintain(ctx context.Context) {
 		if err == nil {
 			err = s.purge(ctx, now)
 		}
+		if err == nil {
+			_, err = s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
+		}
 		// In quiet times this is what notices that the database is down, or back.
 		if err == nil {
 			s.catchUp(time.Since(now))
