@@ -193,7 +193,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		a.logger.Warn("template", "warning", warning)
 	}
 	c := g.Config
-	g.public = handlers.NewPublic(handlers.Public{
+	public := handlers.Public{
 		Authorization:  c.Server.Authorization,
 		AllowedIPs:     c.Server.AllowedIPs,
 		TrustedProxies: c.Server.TrustedProxies,
@@ -203,7 +203,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Links:          c.Templates.Links,
 		Metrics:        a.metrics,
 		Logger:         a.logger,
-	})
+	}
 	admin := handlers.Admin{
 		Token:         c.Admin.Token,
 		Ready:         a.ready,
@@ -218,8 +218,10 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		admin.Inbox = g.inbox
 	}
 	if a.record != nil {
-		admin.Deliveries = a.record
+		admin.Deliveries, admin.Suppressions, admin.Lift = a.record, a.record, g.Lift
+		public.Events, public.EventRecord = g.eventReceivers(), a.record
 	}
+	g.public = handlers.NewPublic(public)
 	g.admin = handlers.NewAdmin(admin)
 	return a.current.swap(g)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"logto-email-relay/config"
+	"logto-email-relay/handlers"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
@@ -139,6 +140,44 @@ func (g *Graph) close(other *Graph) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Lift takes an address off the lists of all services that have one and let us, at the
+// same time. It returns what each provider said: "lifted", or why not.
+func (g *Graph) Lift(ctx context.Context, address string) map[string]string {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	said := make(map[string]string)
+	for _, m := range g.members {
+		lifter, ok := m.Service.(providers.Lifter)
+		if !ok {
+			continue
+		}
+		asking.Go(func() {
+			answer := "lifted"
+			if err := lifter.Lift(ctx, address); err != nil {
+				answer = "not possible: " + err.Error()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			said[m.Name] = answer
+		})
+	}
+	asking.Wait()
+	return said
+}
+
+// eventReceivers are the providers, by name, whose settings say how to verify events.
+func (g *Graph) eventReceivers() map[string]handlers.EventReceiver {
+	receivers := make(map[string]handlers.EventReceiver)
+	for i, s := range g.Config.Providers {
+		if takes, ok := s.(providers.EventSettings); ok && takes.TakesEvents() {
+			if receiver, ok := g.members[i].Service.(providers.EventReceiver); ok {
+				receivers[s.Shared().Name] = receiver
+			}
+		}
+	}
+	return receivers
 }
 
 func (g *Graph) has(p *relay.Provider) bool {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -146,4 +148,27 @@ func (t *tokenMemory) goesWith(token string, event []byte) bool {
 	}
 	t.now[name] = sum
 	return true
+}
+
+var _ Lifter = (*mailGun)(nil)
+
+// mailgunAbsent are the words for an address that is on none of the lists:
+// https://documentation.mailgun.com/docs/mailgun/api-reference/send/mailgun/bounces
+var mailgunAbsent = regexp.MustCompile(`(?i)address not found`)
+
+// Lift takes an address off the lists of the domain. A sending key may not.
+func (p *mailGun) Lift(ctx context.Context, address string) error {
+	for _, list := range []string{"bounces", "complaints", "unsubscribes"} {
+		x, err := p.request(ctx, http.MethodDelete, strings.TrimSuffix(p.url, "/messages")+"/"+list+"/"+url.PathEscape(address), p.header(), nil)
+		if x.status == http.StatusNotFound && mailgunAbsent.Match(x.body) {
+			continue
+		}
+		if e := x.verdict(err, mailgunErrors); e != nil {
+			if x.status == http.StatusUnauthorized {
+				e.Hint = "a sending key may not do this: take the address off the domain's suppressions by hand"
+			}
+			return e
+		}
+	}
+	return nil
 }

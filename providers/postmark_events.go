@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -79,4 +80,30 @@ func postmarkStatus(e *postmarkEvent) (status mail.Status, soft bool) {
 		}
 	}
 	return "", false
+}
+
+var _ Lifter = (*postmark)(nil)
+
+// Lift takes an address off the list of the message stream. Only its reader can take
+// back a complaint:
+// https://postmarkapp.com/developer/api/suppressions-api
+func (p *postmark) Lift(ctx context.Context, address string) error {
+	type suppression struct{ EmailAddress, Status, Message string }
+	body, err := json.Marshal(map[string]any{"Suppressions": []map[string]string{{"EmailAddress": address}}})
+	if err != nil {
+		return &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+	}
+	x, err := p.request(ctx, http.MethodPost, p.endpoint+"/message-streams/outbound/suppressions/delete", p.header(), body)
+	if e := x.verdict(err, postmarkErrors); e != nil {
+		return e
+	}
+	var answer struct{ Suppressions []suppression }
+	x.read(&answer)
+	switch {
+	case len(answer.Suppressions) != 1:
+		return x.foreign()
+	case answer.Suppressions[0].Status != "Deleted":
+		return x.unfit(answer.Suppressions[0].Message, "a complaint stays until its reader takes it back; ask Postmark")
+	}
+	return nil
 }

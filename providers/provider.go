@@ -59,6 +59,15 @@ type Repeatable interface {
 	Repeatable()
 }
 
+// Lifter is a Provider whose service keeps a list of addresses that it sends nothing
+// to, and lets us take one off it.
+type Lifter interface {
+	Provider
+	// Lift takes an address off the list, or finds that it is not on it. Its error is
+	// always a *Error, like that of Verify.
+	Lift(ctx context.Context, address string) error
+}
+
 // Receipt is what a service said when it accepted a message.
 type Receipt struct {
 	// ID is the service's own id of the message, the one its delivery events

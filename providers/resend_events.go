@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -117,4 +118,24 @@ func resendStatus(e *resendEvent) (status mail.Status, soft bool) {
 		return mail.StatusFailed, false
 	}
 	return "", false
+}
+
+var _ Lifter = (*resend)(nil)
+
+// Lift takes an address off the list of the account. A key with sending access may
+// not:
+// https://resend.com/docs/api-reference/suppressions/remove-suppression
+func (p *resend) Lift(ctx context.Context, address string) error {
+	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
+	x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/suppressions/"+url.PathEscape(address), header, nil)
+	if x.status == http.StatusNotFound && resendErrors(x).Code == "not_found" { // not on it
+		return nil
+	}
+	if e := x.verdict(err, resendErrors); e != nil {
+		if e.Code == "restricted_api_key" {
+			e.Hint = "this key may only send: take the address off the suppressions by hand"
+		}
+		return e
+	}
+	return nil
 }

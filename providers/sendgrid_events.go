@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"time"
@@ -113,4 +114,28 @@ func sendGridStatus(e *sendGridEvent) (status mail.Status, soft bool) {
 		return mail.StatusComplained, false
 	}
 	return "", false
+}
+
+var _ Lifter = (*sendGrid)(nil)
+
+// sendGridLists are those that keep SendGrid from sending:
+// https://www.twilio.com/docs/sendgrid/api-reference/bounces-api/delete-a-bounce
+var sendGridLists = []string{"bounces", "blocks", "invalid_emails", "spam_reports"}
+
+// Lift takes an address off all lists, for which the key needs a permission of its own.
+func (p *sendGrid) Lift(ctx context.Context, address string) error {
+	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
+	for _, list := range sendGridLists {
+		x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/v3/suppression/"+list+"/"+url.PathEscape(address), header, nil)
+		if x.status == http.StatusNotFound && x.isObject() { // not on it
+			continue
+		}
+		if e := x.verdict(err, sendGridErrors); e != nil {
+			if e.Code == "403" {
+				e.Hint = "give the key the permission Suppressions, or take the address off the lists by hand"
+			}
+			return e
+		}
+	}
+	return nil
 }

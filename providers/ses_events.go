@@ -18,6 +18,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sesv2"
+
 	"logto-email-relay/mail"
 )
 
@@ -338,4 +341,21 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 		id = string(e.Mail.Tags.RelayID[0])
 	}
 	return []mail.Report{report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, kind, details...)}
+}
+
+var _ Lifter = (*ses)(nil)
+
+// Lift takes an address off the list of the account in this region:
+// https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_DeleteSuppressedDestination.html
+func (p *ses) Lift(ctx context.Context, address string) error {
+	asked, x := withExchange(ctx)
+	_, err := p.sdk.DeleteSuppressedDestination(asked, &sesv2.DeleteSuppressedDestinationInput{EmailAddress: aws.String(address)})
+	e := p.verdict(asked, x, err)
+	switch {
+	case e == nil || e.Code == "NotFoundException": // not on it
+		return nil
+	case e.Code == sesDenied:
+		e.Hint = "allow this key ses:DeleteSuppressedDestination"
+	}
+	return e
 }

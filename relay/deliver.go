@@ -54,7 +54,9 @@ func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	if r.recorder != nil {
 		r.recorder.Begin(&d.Delivery)
 	}
-	if ended := d.attemptAll(ctx); !ended {
+	if d.isSuppressed(ctx) {
+		d.Reason = mail.RecipientSuppressed
+	} else if ended := d.attemptAll(ctx); !ended {
 		d.attemptLater(ctx)
 	}
 	if !d.Accepted() {
@@ -81,6 +83,13 @@ func (r *Relay) begin(request *Request) *delivery {
 	d.route = r.routeOf(&d.Delivery)
 	d.Route = d.route.index
 	return d
+}
+
+// isSuppressed tells whether mails to the recipient came back of late. Another one
+// would only harm the sender's name.
+func (d *delivery) isSuppressed(ctx context.Context) bool {
+	recorder := d.relay.recorder
+	return recorder != nil && recorder.Suppressed(ctx, d.To)
 }
 
 func idOf(context any) string {
