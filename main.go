@@ -5,20 +5,23 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"logto-email-relay/commands"
+	"logto-email-relay/hangups"
 )
 
 func main() {
-	// Before anything else, because a signal that nobody waits for ends the process.
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+	// Go's HTTP client quotes there what a server sends unasked, which may be a
+	// mail. Our own log is another.
+	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a clean stop. Handing signals back to the
 	// runtime lets a second one end the process at once.
 	context.AfterFunc(ctx, stop)
-	os.Exit(commands.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr, hangups))
+	os.Exit(commands.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr, hangups.Signals))
 }

@@ -53,9 +53,6 @@ const flushTimeout = 5 * time.Second
 type Options struct {
 	// Load reads the configuration, at the start and for every reload.
 	Load func() (config.Loaded, error)
-	// Development is the value that webhooks must bear in development mode, and
-	// empty otherwise.
-	Development string
 	// Hangups are the signals to reload.
 	Hangups <-chan os.Signal
 	// Version is for the log.
@@ -82,6 +79,7 @@ type App struct {
 	registry *prometheus.Registry
 	metrics  *handlers.Metrics
 	log      *logHandler
+	lines    *logWriter
 	logger   *slog.Logger
 	watcher  *watcher // nil where files cannot be watched
 	files    []string // that the current graph is made of
@@ -100,6 +98,8 @@ type App struct {
 func Run(ctx context.Context, o Options) (err error) {
 	a := &App{Options: o, registry: prometheus.NewRegistry(), log: new(logHandler), signedIn: make(map[*relay.Provider]bool)}
 	a.logger = slog.New(a.log)
+	a.lines = newLogWriter(o.Log, func(lines int) { a.logger.Warn("lines of the log were lost", "lines", lines) })
+	defer a.lines.Close()
 	loaded, err := a.loadWatched(ctx)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (a *App) loadWatched(ctx context.Context) (config.Loaded, error) {
 	if err != nil {
 		return loaded, err
 	}
-	a.log.set(loaded.Config.Log, a.Options.Log)
+	a.log.set(loaded.Config.Log, a.lines)
 	a.files = loaded.Files
 	if len(a.files) == 0 { // development mode
 		return loaded, nil
@@ -185,7 +185,7 @@ func (a *App) recorder() relay.Recorder {
 // use puts a graph in place of the current one, and tells what the operator may
 // want to know of its configuration.
 func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
-	a.log.set(g.Config.Log, a.Options.Log)
+	a.log.set(g.Config.Log, a.lines)
 	for _, notice := range loaded.Notices {
 		a.logger.Warn("configuration", "notice", notice.String())
 	}
@@ -198,6 +198,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		AllowedIPs:     c.Server.AllowedIPs,
 		TrustedProxies: c.Server.TrustedProxies,
 		Timeout:        time.Duration(c.Server.Timeout),
+		Ready:          func() bool { return !a.public.Draining() },
 		Relay:          g.Relay,
 		Sentences:      g.Catalogue,
 		Links:          c.Templates.Links,
@@ -205,14 +206,13 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Logger:         a.logger,
 	}
 	admin := handlers.Admin{
-		Token:         c.Admin.Token,
-		Ready:         a.ready,
-		Problem:       a.problem,
-		Metrics:       a.registry,
-		Gallery:       g.Catalogue,
-		Branding:      c.Branding,
-		Authorization: a.Development,
-		Logger:        a.logger,
+		Token:    c.Admin.Token,
+		Status:   a.status,
+		Problem:  a.problem,
+		Metrics:  a.registry,
+		Gallery:  g.Catalogue,
+		Branding: c.Branding,
+		Logger:   a.logger,
 	}
 	if g.inbox != nil {
 		admin.Inbox = g.inbox
@@ -265,30 +265,37 @@ func (a *App) providerChanged(p relay.Status) {
 	a.logger.Info("a provider is in use again", "provider", p.Name)
 }
 
-// ready tells whether the relay should get webhooks: it is not stopping, and
-// some provider is in use. A provider whose rest is over counts, because only a
-// webhook can show that it is well again.
-func (a *App) ready() (bool, map[string]string) {
-	details := make(map[string]string)
-	usable := false
+// status tells how the relay is. It is ready for webhooks unless it is stopping: while
+// all providers rest it still has a sentence for the person at the sign-in page, and
+// the next webhook may show that one is well again.
+func (a *App) status() handlers.Status {
+	s := handlers.Status{Ready: !a.public.Draining(), Degraded: true, Details: make(map[string]string)}
 	for _, p := range a.current.get().Relay.Status() {
 		state := "in use"
 		if p.Resting {
 			state = fmt.Sprintf("resting until %s after %v", p.Until.UTC().Format(time.RFC3339), p.Cause)
 		}
-		usable = usable || !p.Resting || time.Now().After(p.Until)
-		details["provider "+p.Name] = state
+		if !p.Resting || time.Now().After(p.Until) {
+			s.Degraded = false
+		}
+		s.Details["provider "+p.Name] = state
 	}
 	if a.record != nil {
-		details["deliveries"] = a.record.State().String()
+		state := a.record.State()
+		s.Degraded = s.Degraded || state.Behind != nil
+		s.Details["deliveries"] = state.String()
 	}
 	if err := a.problem(); err != nil {
-		details["configuration"] = "the last change is refused: " + err.Error()
+		s.Details["configuration"] = "the last change is refused: " + err.Error()
 	}
-	if a.public.Draining() {
-		details["server"] = "stopping"
+	if problem := a.lines.problem(); problem != "" {
+		s.Degraded = true
+		s.Details["log"] = problem
 	}
-	return usable && !a.public.Draining(), details
+	if !s.Ready {
+		s.Details["server"] = "stopping"
+	}
+	return s
 }
 
 // handler answers requests by the graph that is current when they come.

@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -300,9 +302,9 @@ func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
 	if got := r.webhook(token); got != 200 {
 		t.Errorf("the old token gets %d", got)
 	}
-	if text := r.log.String(); !strings.Contains(text, `"authorization":"1"`) || !strings.Contains(text, `"authorization":"0"`) {
-		t.Errorf("the log does not tell the tokens apart")
-	}
+	eventually(t, "the log tells the tokens apart", func() bool {
+		return strings.Contains(r.log.String(), `"authorization":"1"`) && strings.Contains(r.log.String(), `"authorization":"0"`)
+	})
 	if text := r.page("/metrics"); !strings.Contains(text, `relay_requests_total{authorization="1",error="",status="200"}`) {
 		t.Errorf("the metrics do not tell the tokens apart:\n%s", text)
 	}
@@ -537,4 +539,33 @@ func TestAMountOfKubernetesIsReadAgain(t *testing.T) {
 	eventually(t, "the next generation is in use", func() bool {
 		return r.webhook(next) == 200 && strings.Contains(mails.last(), "Subject: two")
 	})
+}
+
+// docs/operations.md lists every metric with its labels, and no other.
+func TestTheMetricsAreDocumented(t *testing.T) {
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
+	if got := r.webhook(token); got != 200 {
+		t.Fatal(got)
+	}
+	actual := make(map[string]string)
+	for _, line := range regexp.MustCompile(`(?m)^(relay_\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})? `).FindAllStringSubmatch(r.page("/metrics"), -1) {
+		var labels []string
+		for _, label := range regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(line[2], -1) {
+			if label[1] != "le" {
+				labels = append(labels, "`"+label[1]+"`")
+			}
+		}
+		actual[line[1]] = strings.Join(labels, ", ")
+	}
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string]string)
+	for _, row := range regexp.MustCompile("(?m)^\\| `(relay_\\w+)` \\| ([^|]*?) ?\\|").FindAllStringSubmatch(string(page), -1) {
+		documented[row[1]] = row[2]
+	}
+	if !maps.Equal(actual, documented) {
+		t.Errorf("there are\n%v\nand documented are\n%v", actual, documented)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -28,7 +29,10 @@ func (a *App) listen(ctx context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	a.public, err = a.server(ctx, sockets[publicSocket], "server.address", c.Server.Address,
+	// Callers may have half of the descriptors, so that there are always some for mail
+	// servers and files.
+	files := descriptors()
+	a.public, err = a.server(ctx, sockets[publicSocket], files/2, "server.address", c.Server.Address,
 		func(g *Graph) http.Handler { return g.public })
 	if err != nil {
 		return err
@@ -36,7 +40,7 @@ func (a *App) listen(ctx context.Context, c *config.Config) (err error) {
 	if c.Admin.Address == "" && sockets[adminSocket] == nil {
 		return nil
 	}
-	a.admin, err = a.server(ctx, sockets[adminSocket], "admin.address", c.Admin.Address,
+	a.admin, err = a.server(ctx, sockets[adminSocket], files/8, "admin.address", c.Admin.Address,
 		func(g *Graph) http.Handler { return g.admin })
 	if err != nil {
 		return errors.Join(err, a.public.Close())
@@ -44,14 +48,24 @@ func (a *App) listen(ctx context.Context, c *config.Config) (err error) {
 	return nil
 }
 
-func (a *App) server(ctx context.Context, socket net.Listener, key, address string, of func(*Graph) http.Handler) (*handlers.Server, error) {
+func (a *App) server(ctx context.Context, socket net.Listener, limit int, key, address string, of func(*Graph) http.Handler) (*handlers.Server, error) {
 	if socket == nil {
 		var err error
 		if socket, err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	return handlers.NewServer(socket, a.handler(of), a.logger), nil
+	return handlers.NewServer(socket, limit, a.handler(of), a.logger), nil
+}
+
+// descriptors is how many files and connections the process may have open, which Go
+// has raised to what the system allows.
+func descriptors() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 256
+	}
+	return int(min(limit.Cur, 1<<20))
 }
 
 // activatedSockets returns the sockets that systemd passed to this process, by

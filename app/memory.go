@@ -1,9 +1,15 @@
 package app
 
 import (
+	"math"
+	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
+	"strconv"
+	"strings"
 )
 
 // Go lets the heap grow by as much as is in use before it collects garbage. That
@@ -44,4 +50,44 @@ func TuneGarbageCollector() {
 		runtime.SetFinalizer(r, ended)
 	}
 	runtime.SetFinalizer(new(round), ended)
+}
+
+// LimitMemory makes the garbage collector work harder before the process comes to the
+// limit of its cgroup, beyond which the system kills it. Go does not look for that
+// limit itself. A tenth is left for what Go does not count, such as sockets. root is
+// where the system's files are, "/".
+func LimitMemory(root string) {
+	if limit := cgroupLimit(root); limit < math.MaxInt64 {
+		debug.SetMemoryLimit(limit / 10 * 9)
+	}
+}
+
+// cgroupLimit returns the least limit of the process's cgroup and those above it, in
+// bytes, of both versions of cgroups; math.MaxInt64 if there is none. In a container
+// the path is often one of the machine's, and what is there is mounted at the top.
+func cgroupLimit(root string) int64 {
+	limit := int64(math.MaxInt64)
+	groups, _ := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	for group := range strings.Lines(string(groups)) { // number:controllers:path
+		parts := strings.SplitN(strings.TrimSpace(group), ":", 3)
+		if len(parts) < 3 {
+			continue
+		}
+		top, file := "sys/fs/cgroup", "memory.max"
+		if slices.Contains(strings.Split(parts[1], ","), "memory") {
+			top, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		} else if parts[1] != "" {
+			continue
+		}
+		for path := filepath.Join("/", parts[2]); ; path = filepath.Dir(path) {
+			text, _ := os.ReadFile(filepath.Join(root, top, path, file))
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil { // "max" is no number
+				limit = min(limit, n)
+			}
+			if path == "/" {
+				break
+			}
+		}
+	}
+	return limit
 }

@@ -11,6 +11,11 @@ import (
 // signInAgain is how long a provider that could not be signed in at is left alone.
 const signInAgain = 10 * time.Second
 
+// SignInTime is how long signing in may take where no mail waits for it, with the time
+// that a mail has. Some servers let everybody wait before they greet, or after a wrong
+// password.
+func SignInTime(timeout time.Duration) time.Duration { return min(4*timeout, 30*time.Second) }
+
 // signIn opens the first connection of the providers that keep them, and warns of
 // those that could not send. It is no reason not to start: what is down now may be
 // up when a mail comes. Such a provider rests, and is tried again until it can be
@@ -27,7 +32,7 @@ func (a *App) signIn(ctx context.Context, g *Graph) {
 	a.signedIn = known
 	told := make(map[*relay.Provider]bool)
 	for {
-		limited, cancel := context.WithTimeout(ctx, time.Duration(g.Config.Server.Timeout))
+		limited, cancel := context.WithTimeout(ctx, SignInTime(time.Duration(g.Config.Server.Timeout)))
 		found := g.SignIn(limited, func(p *relay.Provider) bool { return waiting[p] })
 		cancel()
 		if ctx.Err() != nil {

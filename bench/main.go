@@ -14,6 +14,7 @@
 //	go run ./bench                         everything, about ten minutes
 //	go run ./bench -run plain -rounds 5    one scenario
 //	go run ./bench -run plain -profile DIR where the relay's time goes
+//	go run ./bench -run record -postgres postgres://relay@localhost/relay
 package main
 
 import (
@@ -34,6 +35,7 @@ type bench struct {
 	times    times
 	rounds   int
 	profile  string
+	postgres string
 	panels   []panel
 	missed   []string
 }
@@ -50,6 +52,7 @@ var scenarios = []struct {
 	{"overload", "Twice the capacity", (*bench).overload},
 	{"hung", "1,000 webhooks waiting for a provider that hangs", (*bench).hung},
 	{"start", "Start and rest", (*bench).start},
+	{"record", "What a record of deliveries costs, 50 webhooks at a time", (*bench).record},
 }
 
 func main() {
@@ -82,6 +85,7 @@ func run() error {
 	flag.DurationVar(&b.times.warmUp, "warm-up", time.Second, "how long a receiver runs before it is measured")
 	flag.DurationVar(&b.times.length, "length", 3*time.Second, "how long it is measured")
 	flag.StringVar(&b.profile, "profile", "", "a directory for the relay's profiles in the scenarios plain and hung")
+	flag.StringVar(&b.postgres, "postgres", "", "a postgres:// URL of an empty database for the scenario record")
 	picture := flag.String("picture", "", "a file for a picture of the scenarios plain and distance, in SVG")
 	flag.Parse()
 	for _, name := range strings.Split(*chosen, ",") {

@@ -38,6 +38,8 @@ type setup struct {
 	// template is the size of an HTML template in bytes. With 0 the relay sends
 	// the mail that is built into it, and the others one of 6 KB.
 	template int
+	// record is the database of the relay's record; empty for none.
+	record string
 }
 
 // place is a directory of a receiver's own and the address it is to listen on.
@@ -194,6 +196,9 @@ func (p *programs) relay(at place, s setup) (*exec.Cmd, error) {
 			return nil, err
 		}
 		settings["templates"] = map[string]any{"dir": templates}
+	}
+	if s.record != "" {
+		settings["deliveries"] = map[string]any{"database": s.record}
 	}
 	text, err := json.Marshal(settings)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,11 +25,11 @@ func perSecond(m measurement) float64 { return m.perSecond }
 func cpu(m measurement) float64       { return m.cpu }
 
 // compare lets the receivers take turns, another one first in every round.
-func (b *bench) compare(s setup) (*result, error) {
+func (b *bench) compare(receivers []receiver, s setup) (*result, error) {
 	all := &result{}
 	for round := range b.rounds {
-		first := round % len(b.programs.receivers)
-		order := slices.Concat(b.programs.receivers[first:], b.programs.receivers[:first])
+		first := round % len(receivers)
+		order := slices.Concat(receivers[first:], receivers[:first])
 		measured, err := measure(order, s, b.times)
 		if err != nil {
 			return nil, err
@@ -45,7 +46,7 @@ func (b *bench) compare(s setup) (*result, error) {
 
 func (b *bench) plain() error {
 	s := setup{concurrency: atATime}
-	all, err := b.compare(s)
+	all, err := b.compare(b.programs.receivers, s)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func fetch(url, file string) error {
 }
 
 func (b *bench) distance() error {
-	all, err := b.compare(setup{concurrency: atATime, options: sinkOptions{TLS: true, RoundTrip: roundTrip}})
+	all, err := b.compare(b.programs.receivers, setup{concurrency: atATime, options: sinkOptions{TLS: true, RoundTrip: roundTrip}})
 	if err != nil {
 		return err
 	}
@@ -272,14 +273,16 @@ func during(warmUp, length time.Duration, l *load, run func(context.Context)) []
 
 // hung has every mail handed over to a provider that never says what became of
 // it, which is when the relay holds the most.
-func (b *bench) hung() error {
+func (b *bench) hung() error { return b.hungWith("", 64) }
+
+func (b *bench) hungWith(record string, megabytes float64) error {
 	const webhooks = 1000
 	sink, err := startSink(sinkOptions{Hang: true})
 	if err != nil {
 		return err
 	}
 	defer sink.kill()
-	relay, err := b.programs.receivers[0].run(setup{sink: sink, concurrency: webhooks})
+	relay, err := b.programs.receivers[0].run(setup{sink: sink, concurrency: webhooks, record: record})
 	if err != nil {
 		return err
 	}
@@ -325,7 +328,7 @@ func (b *bench) hung() error {
 	fmt.Printf("%d webhooks waited, %.1f MB then and %.1f MB at most; answers by status %v, p99 %.1f s.\n\n",
 		waiting, float64(now)/1e6, float64(peak)/1e6, byStatus, p99/1e3)
 	b.target(waiting == webhooks, "%d of %d mails were handed over and waited", waiting, webhooks)
-	b.target(peak <= 64e6, "%.1f MB at most, at most 64 MB", float64(peak)/1e6)
+	b.target(float64(peak)/1e6 <= megabytes, "%.1f MB at most, at most %.0f MB", float64(peak)/1e6, megabytes)
 	fmt.Println()
 	return nil
 }
@@ -367,4 +370,55 @@ func (b *bench) start() error {
 	}
 	table(os.Stdout, rows)
 	return nil
+}
+
+// record compares the relay with itself: without a record, with one in SQLite whose
+// every answer waits for a commit that survives a power cut, and with one in
+// PostgreSQL, if there is a database to use.
+func (b *bench) record() error {
+	const sqlite, postgres = "SQLite", "PostgreSQL"
+	relay := b.programs.receivers[0]
+	with := func(name, database string) receiver {
+		return receiver{name, func(at place, s setup) (*exec.Cmd, error) {
+			s.record = database
+			return relay.command(at, s)
+		}}
+	}
+	receivers := []receiver{relay, with(sqlite, "deliveries.db")}
+	if b.postgres != "" {
+		receivers = append(receivers, with(postgres, b.postgres))
+	}
+	if b.profile != "" { // there is one address for the profiler
+		return b.takeProfiles(setup{concurrency: atATime, record: "deliveries.db"})
+	}
+	all, err := b.compare(receivers, setup{concurrency: atATime})
+	if err != nil {
+		return err
+	}
+	all.print(os.Stdout)
+	for _, database := range []struct {
+		name  string
+		share float64
+	}{{sqlite, 0.85}, {postgres, 0.80}} {
+		if len(all.runs[database.name]) > 0 {
+			share := all.ratio(database.name, func(m measurement) float64 { return 1 / m.perSecond })
+			b.target(share.median >= database.share, "%v of the mails/s with %s, at least %.2f", share, database.name, database.share)
+		}
+	}
+	var idle []float64
+	for range b.rounds {
+		running, err := receivers[1].run(setup{concurrency: atATime, sink: &sinkProcess{}})
+		if err != nil {
+			return err
+		}
+		time.Sleep(500 * time.Millisecond) // what a start leaves behind is part of it
+		now, _, err := running.memory()
+		running.stop()
+		if err != nil {
+			return err
+		}
+		idle = append(idle, float64(now)/1e6)
+	}
+	b.target(spreadOf(idle).max <= 40, "%v MB idle with SQLite, at most 40", spreadOf(idle))
+	return b.hungWith("deliveries.db", 80)
 }

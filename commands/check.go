@@ -60,7 +60,7 @@ func (command checkCommand) Run(s *environment) error {
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
 	var found []app.SignIn
 	if command.Connect {
-		ctx, cancel := context.WithTimeout(s.ctx, time.Duration(c.Server.Timeout))
+		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime(time.Duration(c.Server.Timeout)))
 		defer cancel()
 		found = g.SignIn(ctx, func(*relay.Provider) bool { return true })
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/signal"
 	"syscall"
 
 	"logto-email-relay/app"
@@ -24,6 +25,11 @@ func (cmd serveCommand) Run(s *environment) error {
 	if _, chosen := s.env("GOGC"); !chosen {
 		app.TuneGarbageCollector()
 	}
+	if _, chosen := s.env("GOMEMLIMIT"); !chosen {
+		app.LimitMemory("/")
+	}
+	// A reader of the log that dies must not take the process with it.
+	signal.Ignore(syscall.SIGPIPE)
 	o := app.Options{
 		Load:             s.load,
 		Hangups:          s.hangups,
@@ -34,13 +40,13 @@ func (cmd serveCommand) Run(s *environment) error {
 	}
 	advice := "write another port into server.address or admin.address"
 	if s.configFile() == "" {
-		development, err := cmd.development(rand.Text())
+		token := rand.Text()
+		development, err := cmd.development(token)
 		if err != nil {
 			return err
 		}
-		o.Development = development.Server.Authorization[0].Reveal()
 		o.Load = func() (config.Loaded, error) { return config.Loaded{Config: development}, nil }
-		o.Listening = func(public, admin string) { welcome(s.out, public, admin, o.Development) }
+		o.Listening = func(public, admin string) { welcome(s.out, public, admin, "Bearer "+token) }
 		advice = "choose other ports, such as: logto-email-relay --listen 127.0.0.1:8081 --admin 127.0.0.1:9091"
 	} else if cmd.Listen+cmd.Admin != "" {
 		return fmt.Errorf("%w: --listen and --admin are for development mode; write server.address and admin.address into %s",

@@ -33,7 +33,7 @@ func (d *decoder) complain(path, text string) {
 		}
 	}
 	for _, secret := range d.secrets {
-		const telling = 4
+		const telling = 8
 		if len(secret) >= telling {
 			text = strings.ReplaceAll(text, secret, "…")
 		}

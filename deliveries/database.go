@@ -30,8 +30,11 @@ type database struct {
 	rows    string
 	dialect goose.Dialect
 	options []goose.ProviderOption
-	// write has one connection, for SQLite can have one writer only and the rows of
-	// a mail keep their order. read has a few.
+	// writers is how many transactions there are at a time. Rows may come in any
+	// order, and so may those of one mail.
+	writers int
+	// write has a connection for each writer, which SQLite can have one of. read has a
+	// few.
 	write, read *sql.DB
 	// gate asks for suppressions, so that no mail waits for a search.
 	gate *sql.DB
@@ -48,14 +51,15 @@ func open(name string) (*database, error) {
 	if isPostgres(name) {
 		return openPostgres(name)
 	}
-	db := &database{rows: "json_each($1)", dialect: goose.DialectSQLite3}
+	db := &database{writers: 1, rows: "jsonb_each($1)", dialect: goose.DialectSQLite3}
 	var err error
 	if name == InMemory {
 		db.write, err = sql.Open("sqlite", name)
 		db.read, db.gate = db.write, db.write
 	} else {
 		db.file = name
-		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)"))
+		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
+			"wal_autocheckpoint(16000)")) // 64 MB, which checkpoint seldom lets it come to
 		if err == nil {
 			db.read, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(1000)"))
 		}
@@ -66,11 +70,11 @@ func open(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.read.SetMaxOpenConns(readers)
-	db.read.SetMaxIdleConns(1)
 	db.gate.SetMaxOpenConns(gates)
 	db.gate.SetMaxIdleConns(gates)
-	db.write.SetMaxOpenConns(1)
+	db.read.SetMaxOpenConns(readers)
+	db.write.SetMaxOpenConns(db.writers)
+	db.read.SetMaxIdleConns(1)
 	return db, nil
 }
 
@@ -97,15 +101,15 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &database{rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
+	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE",
 		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)
+	db.write.SetMaxOpenConns(db.writers)
 	db.gate.SetMaxOpenConns(gates)
 	db.gate.SetMaxIdleConns(gates)
-	db.write.SetMaxOpenConns(1)
 	return db, nil
 }
 
@@ -139,6 +143,16 @@ func (db *database) prepare(ctx context.Context) (insert, suppressed *sql.Stmt, 
 	}
 	suppressed, err = db.gate.PrepareContext(ctx, isSuppressed)
 	return insert, suppressed, err
+}
+
+// checkpoint moves what is committed from SQLite's log into the file, while others
+// write. A writer that has to do it itself keeps all mails waiting.
+func (db *database) checkpoint(ctx context.Context) error {
+	if db.file == "" {
+		return nil
+	}
+	_, err := db.read.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
 }
 
 func (db *database) close() error {

@@ -13,8 +13,7 @@
 // Begin hands over a row "sending" and does not wait: should the process be killed,
 // it tells of the mail, and is turned into "uncertain" once it is too old to be
 // under way. Finish hands over the verdict and waits until it is committed, so that
-// every 200 has its row. One goroutine takes all rows that wait into one
-// transaction (writer.go).
+// every 200 has its row. All rows that wait share a transaction (writer.go).
 //
 // Finish waits for 100 ms at most. Whoever waited in vain leaves the row in memory,
 // and nobody waits any more until a commit has been quick again. The memory is

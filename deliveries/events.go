@@ -30,8 +30,8 @@ const (
 )
 
 const (
-	byID         = "SELECT id, status, recipient, data, events, provider, provider_id FROM deliveries WHERE id IN (SELECT value->>0 FROM %s) ORDER BY id"
-	byProviderID = `SELECT id, status, recipient, data, events, provider, provider_id FROM deliveries
+	byID         = "SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries WHERE id IN (SELECT value->>0 FROM %s) ORDER BY id"
+	byProviderID = `SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries
 WHERE (provider, provider_id) IN (SELECT value->>0, value->>1 FROM %s) AND provider_id <> '' ORDER BY id`
 	writeEvents = `UPDATE deliveries SET status = changes.status, events = changes.events
 FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) AS changes WHERE deliveries.id = changes.id`
@@ -97,12 +97,22 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 	if err := list.write(ctx, tx, s.db.rows); err != nil {
 		return nil, 0, err
 	}
-	return applied, unknown, tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return nil, 0, err
+	}
+	s.committed.Store(true)
+	for _, m := range found {
+		if m != nil {
+			s.touch(hourOf(time.UnixMicro(m.at)))
+		}
+	}
+	return applied, unknown, nil
 }
 
 // told is a mail that something is told of.
 type told struct {
 	id, recipient, provider, providerID string
+	at                                  int64 // microseconds since 1970
 	status                              mail.Status
 	data                                []byte
 	events                              []event
@@ -162,7 +172,7 @@ func (s *Store) queryTold(ctx context.Context, tx *sql.Tx, text string, names []
 	for rows.Next() {
 		m := new(told)
 		var events []byte
-		if err := rows.Scan(&m.id, &m.status, &m.recipient, &m.data, &events, &m.provider, &m.providerID); err != nil {
+		if err := rows.Scan(&m.id, &m.at, &m.status, &m.recipient, &m.data, &events, &m.provider, &m.providerID); err != nil {
 			return err
 		}
 		if err := json.Unmarshal(events, &m.events); err != nil {

@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	// ErrNotFound: there is no such delivery.
+	// ErrNotFound tells that there is no such delivery.
 	ErrNotFound = errors.New("there is no such delivery")
-	// ErrCursor: a cursor is none that a search has returned.
+	// ErrCursor tells that a cursor is none that a search has returned.
 	ErrCursor = errors.New("not a cursor of a search")
 )
 

@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"logto-email-relay/mail"
@@ -10,6 +11,8 @@ import (
 const (
 	// maintenance is how often old rows are looked for.
 	maintenance = time.Minute
+	// checkpointing is how often committed rows are looked for.
+	checkpointing = time.Second
 	// purged is how many rows are deleted at a time: mails may wait that long.
 	purged = 200
 )
@@ -19,6 +22,8 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
+	// A relay that was killed has not counted its last hours.
+	s.touch(hourOf(time.Now()), hourOf(time.Now().Add(-time.Hour)))
 	for {
 		now := time.Now()
 		err := s.giveUpLate(ctx, now)
@@ -27,6 +32,9 @@ func (s *Store) maintain(ctx context.Context) {
 		}
 		if err == nil {
 			_, err = s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
+		}
+		if err == nil {
+			err = s.count(ctx)
 		}
 		// In quiet times this is what notices that the database is down, or back.
 		if err == nil {
@@ -42,19 +50,50 @@ func (s *Store) maintain(ctx context.Context) {
 	}
 }
 
+// checkpoint moves committed rows to where they stay, until the context ends. If it
+// cannot, SQLite's log grows until a writer does it.
+func (s *Store) checkpoint(ctx context.Context) {
+	ticker := time.NewTicker(checkpointing)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if s.committed.Swap(false) {
+			_ = s.db.checkpoint(ctx)
+		}
+	}
+}
+
 // giveUpLate calls mails uncertain whose verdict should have come: their relay was
 // killed. Should it come after all, it counts.
-func (s *Store) giveUpLate(ctx context.Context, now time.Time) error {
-	_, err := s.db.write.ExecContext(ctx, `UPDATE deliveries SET status = $1
-WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3`,
+func (s *Store) giveUpLate(ctx context.Context, now time.Time) (err error) {
+	rows, err := s.db.write.QueryContext(ctx, `UPDATE deliveries SET status = $1
+WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETURNING time`,
 		string(mail.StatusUncertain), string(mail.StatusSending), now.Add(-s.late).UnixMicro())
-	return err
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var at int64
+		if err := rows.Scan(&at); err != nil {
+			return err
+		}
+		s.touch(hourOf(time.UnixMicro(at)))
+	}
+	return rows.Err()
 }
 
 // purge deletes the rows that are older than the retention, a few at a time.
 func (s *Store) purge(ctx context.Context, now time.Time) error {
+	limit := now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro()
+	if _, err := s.db.write.ExecContext(ctx, "DELETE FROM totals WHERE hour < $1", limit); err != nil {
+		return err
+	}
 	for {
-		limit := now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro()
 		result, err := s.db.write.ExecContext(ctx,
 			`DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE time < $1 ORDER BY time LIMIT $2)`, limit, purged)
 		if err != nil {

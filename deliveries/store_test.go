@@ -360,6 +360,50 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("the mails of an hour are counted", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		failed, hourBefore, sending := accepted("ada@example.com", noon), accepted("ada@example.com", noon.Add(-time.Hour)), accepted("ada@example.com", noon)
+		failed.Status, failed.Provider = mail.StatusFailed, ""
+		all := []mail.Delivery{failed, hourBefore}
+		for range 10 {
+			d := accepted("ada@example.com", noon)
+			d.Duration = 100 * time.Millisecond
+			all = append(all, d)
+		}
+		r.keepAll(t, all)
+		r.Begin(&sending)
+		eventually(t, "it is sending", func() bool { return r.status(t, sending.ID) == mail.StatusSending })
+		totals := func(since time.Time) map[string]int {
+			t.Helper()
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Totals(t.Context(), since)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts := make(map[string]int)
+			for _, total := range found {
+				counts[fmt.Sprintf("%s %s %s %v", total.Provider, total.Locale, total.Status, total.Took.Round(time.Millisecond))] = total.Mails
+			}
+			return counts
+		}
+		want := map[string]int{"main en accepted 108ms": 10, " en failed 1ms": 1, "main en sending 1ms": 1}
+		if got := totals(noon.Add(time.Minute)); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		r.keep(t, sending)
+		delete(want, "main en sending 1ms")
+		want["main en accepted 1ms"] = 2
+		if got := totals(noon.Add(-time.Hour)); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil || len(totals(time.Time{})) != 0 {
+			t.Errorf("totals stay: %v", err)
+		}
+	})
+
 	t.Run("a hashed address is found by who knows it", func(t *testing.T) {
 		s := empty(t)
 		r := opened(t, s)

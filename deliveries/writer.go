@@ -22,7 +22,7 @@ const (
 	grace = 20 * time.Millisecond
 	// gathering is the least time from one transaction to the next. A mail alone does
 	// not wait for it, many at a time share one.
-	gathering = 3 * time.Millisecond
+	gathering = 2 * time.Millisecond
 	// retryAfter is how long a database that refused a transaction is left alone.
 	retryAfter = time.Second
 	// patience bounds a connection and a transaction.
@@ -44,8 +44,12 @@ type Store struct {
 	// verdict, in order.
 	begun    map[string]*row
 	finished []*row
-	writing  int // rows that are in a transaction now
+	writing  int // rows that are in transactions now
 	state    State
+	// touched are the hours that have to be counted anew, and how often.
+	touched map[int64]int
+	// committed tells that something was, since the last checkpoint.
+	committed atomic.Bool
 
 	// applying holds a value while events are written: one call after the other, so
 	// that mails have their turn in between.
@@ -67,10 +71,13 @@ type Store struct {
 
 // row waits to be written.
 type row struct {
-	json  []byte
-	since time.Time
-	// committed is closed when it is; nil for a row "sending".
+	hour int64 // of its mail
+	// json is a verdict; committed is closed when it is.
+	json      []byte
 	committed chan struct{}
+	// sending is a mail that has none yet. Most of these are never written.
+	sending *mail.Delivery
+	since   time.Time
 }
 
 func (r *row) isCommitted() bool {
@@ -93,11 +100,16 @@ type State struct {
 	// that began.
 	Behind error
 	Since  time.Time
+	// Opened tells that the database has been ready once.
+	Opened bool
 }
 
 // String tells people how it stands.
 func (s State) String() string {
 	text := "written"
+	if !s.Opened {
+		text = "the database is being opened"
+	}
 	if s.Behind != nil {
 		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
 	}
@@ -117,7 +129,7 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row),
+	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
 		wake: make(chan struct{}, 1), applying: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	store.Use(s)
 	store.ctx, store.giveUp = context.WithCancel(context.Background())
@@ -142,14 +154,13 @@ func (s *Store) State() State {
 func (s *Store) Begin(d *mail.Delivery) {
 	sending := *d
 	sending.Status = mail.StatusSending
-	encoded := s.settings.Load().encode(&sending)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Memory tells nobody of a relay that is killed; it is for the verdicts.
 	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
 		return
 	}
-	s.begun[d.ID] = &row{json: encoded, since: time.Now()}
+	s.begun[d.ID] = &row{hour: hourOf(d.Time), sending: &sending, since: time.Now()}
 	if len(s.begun) == 1 {
 		s.wakeUp()
 	}
@@ -158,7 +169,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 // Finish records what became of a mail. It returns when that is committed, or has
 // been waited for long enough, or the context ends.
 func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
-	r := &row{json: s.settings.Load().encode(d), committed: make(chan struct{})}
+	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{})}
 	s.mu.Lock()
 	delete(s.begun, d.ID)
 	if len(s.finished)+s.writing >= maxWaiting {
@@ -211,12 +222,13 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 	}
 }
 
-// catchUp takes how long the database has just taken. If that was quick and nothing
-// is left in memory, mails wait again.
+// catchUp takes how long the database has just taken. If that was quick, and one more
+// transaction takes all that is left in memory, mails wait again: under load that is
+// what keeps them from coming faster than they can be written.
 func (s *Store) catchUp(took time.Duration) {
 	s.mu.Lock()
 	state := s.state
-	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing == 0
+	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= maxRows
 	if caughtUp {
 		s.state.Behind = nil
 	}
@@ -238,7 +250,16 @@ func (s *Store) run() {
 	ctx, stop := context.WithCancel(s.ctx)
 	defer stop()
 	maintaining.Go(func() { s.maintain(ctx) })
+	maintaining.Go(func() { s.checkpoint(ctx) })
+	var working sync.WaitGroup
+	for range s.db.writers {
+		working.Go(func() { s.work(insert) })
+	}
+	working.Wait()
+}
 
+// work writes what waits, one transaction after the other.
+func (s *Store) work(insert *sql.Stmt) {
 	for {
 		begin, isClosing := time.Now(), s.isClosing()
 		rows, later := s.take(isClosing)
@@ -272,6 +293,9 @@ func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 		insert, suppressed, err := s.db.prepare(s.ctx)
 		if err == nil {
 			s.suppressed.Store(suppressed)
+			s.mu.Lock()
+			s.state.Opened = true
+			s.mu.Unlock()
 			s.catchUp(time.Since(begin))
 			return insert, true
 		}
@@ -327,7 +351,7 @@ func (s *Store) take(all bool) (rows []*row, later bool) {
 			delete(s.begun, id)
 		}
 	}
-	s.writing = len(rows)
+	s.writing += len(rows)
 	return rows, len(s.begun) > 0
 }
 
@@ -341,7 +365,7 @@ func (s *Store) putBack(rows []*row) {
 			finished = append(finished, r)
 		}
 	}
-	s.finished, s.writing = append(finished, s.finished...), 0
+	s.finished, s.writing = append(finished, s.finished...), s.writing-len(rows)
 }
 
 // commit writes rows in one transaction, which is one statement.
@@ -349,6 +373,9 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	var list bytes.Buffer
 	for i, r := range rows {
 		list.WriteByte("[,"[min(i, 1)])
+		if r.sending != nil {
+			list.Write(s.settings.Load().encode(r.sending))
+		}
 		list.Write(r.json)
 	}
 	list.WriteByte(']')
@@ -357,10 +384,12 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	if _, err := insert.ExecContext(ctx, list.String()); err != nil {
 		return err
 	}
+	s.committed.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writing = 0
+	s.writing -= len(rows)
 	for _, r := range rows {
+		s.touched[r.hour] = rounds
 		if r.committed != nil {
 			close(r.committed)
 		}

@@ -12,6 +12,7 @@ import (
 	"net/smtp"
 	"net/textproto"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -299,7 +300,7 @@ func check(t *testing.T, broken []violation, rule string) {
 
 // The configuration that operators read is the one that the campaign runs.
 func TestTheDocumentShowsTheTestedConfigurationOfNginx(t *testing.T) {
-	block, err := os.ReadFile("campaign_nginx.conf")
+	block, err := os.ReadFile("../deploy/nginx.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,7 +309,20 @@ func TestTheDocumentShowsTheTestedConfigurationOfNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(document, append([]byte("```nginx\n"), append(block, "```\n"...)...)) {
-		t.Error("docs/reliability.md does not hold e2e/campaign_nginx.conf as it is")
+		t.Error("docs/reliability.md does not hold deploy/nginx.conf as it is")
+	}
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range append(pages, "../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page != "../docs/reliability.md" && bytes.Contains(text, []byte("```nginx")) {
+			t.Errorf("%s has a configuration of nginx of its own", page)
+		}
 	}
 	for _, promise := range promises {
 		if !bytes.Contains(bytes.ToLower(document), []byte(strings.ToLower(promise))) {

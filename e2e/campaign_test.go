@@ -369,7 +369,7 @@ func (c *campaign) behindNginx(unrest unrest) scene {
 // shows, and returns its address.
 func (c *campaign) nginx(relay1, relay2 string) string {
 	c.t.Helper()
-	block, err := os.ReadFile("campaign_nginx.conf")
+	block, err := os.ReadFile("../deploy/nginx.conf")
 	if err != nil {
 		c.t.Fatal(err)
 	}

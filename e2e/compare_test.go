@@ -81,6 +81,10 @@ func comparisons() []comparison {
 				{"usageType": "ForgotPassword", "templateAlias": "f"}, {"usageType": "Generic", "templateAlias": "g"}]}`},
 		{connector: "aliyun-dm", status: 200, answer: `{"EnvId": "id", "RequestId": "request"}`,
 			config: `{"accessKeyId": "LTAIexample", "accessKeySecret": "secret", "accountName": "no-reply@acme.example", "fromAlias": "Acme", ` + templatesFor("") + `}`},
+		{connector: "smtp2go-email", status: 200, answer: `{"request_id": "1", "data": {"succeeded": 1, "failed": 0, "failures": [], "email_id": "id"}}`,
+			config: `{"apiKey": "api-key", "sender": "no-reply@acme.example", "senderName": "Acme", ` + templatesFor("type") + `}`},
+		{connector: "mailjunky", status: 200, answer: `{"id": "id", "status": "sent"}`,
+			config: `{"apiKey": "mj_live_key", "fromEmail": "no-reply@acme.example", "fromName": "Acme", ` + templatesFor("type") + `}`},
 		{connector: "http-email", status: 200,
 			config: `{"endpoint": "", "authorization": "Bearer a-token-of-the-service"}`},
 	}
@@ -207,7 +211,7 @@ func (c comparison) record(t *testing.T) (address string, arrived func() []map[s
 // requestFields are the path, the credentials and the body of a request.
 func requestFields(r *http.Request, body []byte) map[string]string {
 	fields := map[string]string{"path": r.Method + " " + r.URL.Path, "Content-Type": mediaTypeOf(r.Header.Get("Content-Type"))}
-	for _, name := range []string{"Authorization", "X-Postmark-Server-Token", "X-Acs-Action", "X-Acs-Version"} {
+	for _, name := range []string{"Authorization", "X-Postmark-Server-Token", "X-Smtp2go-Api-Key", "X-Acs-Action", "X-Acs-Version"} {
 		if value := r.Header.Get(name); value != "" {
 			fields[name] = regexp.MustCompile(`(Signature=|/)[0-9a-f]{8,}|SignedHeaders=[^,]*`).ReplaceAllString(value, "…")
 		}

@@ -15,6 +15,7 @@ import (
 var connectors = map[string]string{
 	"smtp": "smtp", "sendgrid-email": "sendgrid", "mailgun": "mailgun", "aws-ses": "ses",
 	"postmark": "postmark", "aliyun-dm": "aliyun", "http-email": "http",
+	"smtp2go-email": "smtp2go", "mailjunky": "mailjunky",
 }
 
 // formItem is one field of a form of Logto's console.
@@ -41,7 +42,9 @@ var written = map[string]string{
 	"aws-ses.configurationSetName":                      `"transactional"`,
 	"postmark.serverToken":                              `"7d1b1a6e-3f3c-4c0e-9a53-6c1de2f0b5aa"`, "postmark.fromEmail": `"no-reply@acme.example"`,
 	"aliyun-dm.accessKeyId": `"LTAIexample"`, "aliyun-dm.accessKeySecret": `"secret"`, "aliyun-dm.accountName": `"no-reply@acme.example"`,
-	"aliyun-dm.fromAlias": `"Acme"`,
+	"aliyun-dm.fromAlias":  `"Acme"`,
+	"smtp2go-email.apiKey": `"api-key"`, "smtp2go-email.sender": `"no-reply@acme.example"`, "smtp2go-email.senderName": `"Acme"`,
+	"mailjunky.apiKey": `"mj_live_key"`, "mailjunky.fromEmail": `"no-reply@acme.example"`, "mailjunky.fromName": `"Acme"`,
 	"http-email.endpoint": `"https://mail.acme.example/logto"`, "http-email.authorization": `"Bearer token"`,
 }
 

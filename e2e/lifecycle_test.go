@@ -33,14 +33,16 @@ func TestACleanStop(t *testing.T) {
 	defer func() { _ = idle.Close() }()
 	begin := time.Now()
 	relay.signal(t, syscall.SIGTERM)
-	until(t, "readiness is gone", func() bool {
-		response, err := http.Get("http://" + relay.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = response.Body.Close()
-		return response.StatusCode == http.StatusServiceUnavailable
-	})
+	for _, address := range []string{relay.admin, relay.public} {
+		until(t, "readiness is gone", func() bool {
+			response, err := http.Get("http://" + address + "/readyz")
+			if err != nil {
+				return false
+			}
+			_ = response.Body.Close()
+			return response.StatusCode == http.StatusServiceUnavailable
+		})
+	}
 	// An idle connection of before, used again in the last moment.
 	_, err = fmt.Fprintf(idle, "POST /logto/email HTTP/1.1\r\nHost: relay\r\nAuthorization: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		authorization, len(body), body)
@@ -230,13 +232,17 @@ func TestAProviderThatIsDownAtTheStart(t *testing.T) {
 	port := freePort(t)
 	relay := startRelay(t, fmt.Sprintf(`[{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": %d}]`, port))
 	var readiness struct {
-		Ready   bool
-		Details map[string]string
+		Ready, Degraded bool
+		Details         map[string]string
 	}
-	until(t, "the trouble shows in readiness", func() bool {
+	look := func() {
+		readiness.Degraded = false // which goes without saying
 		get(t, "http://"+relay.admin+"/readyz", &readiness)
-		return !readiness.Ready
-	})
+	}
+	until(t, "the trouble shows in readiness", func() bool { look(); return readiness.Degraded })
+	if !readiness.Ready || !strings.Contains(metrics(t, relay), "relay_degraded 1\n") {
+		t.Errorf("readiness says %+v", readiness)
+	}
 	if detail := readiness.Details["provider down"]; !strings.Contains(detail, "resting") || !strings.Contains(detail, "refused") {
 		t.Errorf("readiness says %q", detail)
 	}
@@ -255,8 +261,8 @@ func TestAProviderThatIsDownAtTheStart(t *testing.T) {
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return sinkSession{new(sink)}, nil }))
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
-	until(t, "the relay is ready", func() bool {
-		get(t, "http://"+relay.admin+"/readyz", &readiness)
-		return readiness.Ready && readiness.Details["provider down"] == "in use"
+	until(t, "the relay is well", func() bool {
+		look()
+		return readiness.Ready && !readiness.Degraded && readiness.Details["provider down"] == "in use"
 	})
 }

@@ -85,7 +85,7 @@ func (a arrived) String() string { return a.kind + " " + a.locale }
 
 // branded is a route that has everything that mails can show.
 const branded = `{%s "sender": {"from": "Acme Söhne <no-reply@acme.example>", "replyTo": "Help <help@acme.example>"},
-	"branding": {"companyInformation": "%s", "appLogo": "https://cdn.acme.example/logo.png", "support": "help@acme.example"}}`
+	"branding": {"senderName": "%s", "companyInformation": "%s", "appLogo": "https://cdn.acme.example/logo.png", "support": "info@acme.example"}}`
 
 // sendAllTypes sends every message type in some languages through the real
 // binary, signed and with everything that an operator may have in a mail.
@@ -105,10 +105,10 @@ func sendAllTypes(t testing.TB, locales ...string) []arrived {
 			"dkim": {"domain": "acme.example", "selector": "test", "privateKey": %q}}]`,
 			server.port(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 		fmt.Sprintf(`"routes": [%s, %s]`,
-			// An English address in a Russian mail is not what people send, and
-			// spam filters know.
-			fmt.Sprintf(branded, `"locales": ["ru", "uk"],`, "ООО «Акме», Москва"),
-			fmt.Sprintf(branded, "", "Acme Inc., 1 Main Street, Springfield")))
+			// English names in a Russian mail are not what people send, and spam
+			// filters know.
+			fmt.Sprintf(branded, `"locales": ["ru", "uk"],`, "Акме", "ООО «Акме», Москва"),
+			fmt.Sprintf(branded, "", "Acme", "Acme Inc., 1 Main Street, Springfield")))
 	catalogue, err := templates.Open(templates.DefaultSettings())
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +117,11 @@ func sendAllTypes(t testing.TB, locales ...string) []arrived {
 	for _, locale := range locales {
 		for _, kind := range catalogue.Types() {
 			payload := templates.Sample(kind, locale)
+			if kind == "OrganizationInvitation" && (locale == "ru" || locale == "uk-UA") {
+				payload["link"] = "https://app.example.com/join/4821"
+				payload["organization"] = map[string]any{"id": "o1", "name": "Гребной клуб «Волна»"}
+				payload["inviter"] = map[string]any{"name": "Анна Орлова", "primaryEmail": "anna@example.com"}
+			}
 			body, err := json.Marshal(map[string]any{"to": "ada@example.org", "type": kind, "payload": payload})
 			if err != nil {
 				t.Fatal(err)

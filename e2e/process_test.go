@@ -199,11 +199,22 @@ func startRelayWith(t testing.TB, providers, section string) *relayProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relayProcess{
+	r, file := configure(t, providers, section)
+	cmd := exec.Command(path, "--config", file)
+	cmd.Env = []string{}
+	r.process = start(t, cmd)
+	r.waitReady(t)
+	return r
+}
+
+// configure writes the configuration of a relay that is not started yet.
+func configure(t testing.TB, providers, section string) (r *relayProcess, file string) {
+	t.Helper()
+	r = &relayProcess{
 		public: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		admin:  fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 	}
-	file := filepath.Join(t.TempDir(), "config.json")
+	file = filepath.Join(t.TempDir(), "config.json")
 	text := fmt.Sprintf(`{
   "server": { "address": %q, "authorization": [%q] },
   "admin": { "address": %q },
@@ -215,11 +226,7 @@ func startRelayWith(t testing.TB, providers, section string) *relayProcess {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "--config", file)
-	cmd.Env = []string{}
-	r.process = start(t, cmd)
-	r.waitReady(t)
-	return r
+	return r, file
 }
 
 func (r *relayProcess) waitReady(t testing.TB) {

@@ -111,7 +111,8 @@ func TestBadInputGetsAStatusAndOneHarmlessSentence(t *testing.T) {
 	}
 }
 
-// The first thing that a new user does: the two commands and the curl line.
+// The first thing that a new user does: the two commands and the curl line, which
+// the relay has printed with its token.
 func TestTheREADMEsFirstLinesWork(t *testing.T) {
 	need(t, "curl")
 	need(t, "sh")
@@ -121,7 +122,9 @@ func TestTheREADMEsFirstLinesWork(t *testing.T) {
 		t.Fatal("the README has no curl line")
 	}
 	relay := startDevelopment(t)
-	line = strings.NewReplacer("127.0.0.1:8080", relay.public, "127.0.0.1:9090", relay.admin).Replace(line)
+	until(t, "it says how to try it", func() bool { return strings.Contains(relay.log(), "-d '{") })
+	printed := regexp.MustCompile(`Bearer [A-Z0-9]+`).FindString(relay.log())
+	line = strings.NewReplacer("Bearer …", printed, "127.0.0.1:8080", relay.public, "127.0.0.1:9090", relay.admin).Replace(line)
 	out, err := exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"provider":"inbox"`) {
 		t.Fatalf("%v: %s\n%s", err, line, out)

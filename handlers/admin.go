@@ -17,12 +17,7 @@ import (
 	"logto-email-relay/templates"
 )
 
-// The paths of the admin listener that are not pages.
-const (
-	readyPath         = "/readyz"
-	metricsPath       = "/metrics"
-	authorizationPath = "/authorization"
-)
+const metricsPath = "/metrics"
 
 // adminReadTimeout bounds the body of a request to the admin listener.
 const adminReadTimeout = 5 * time.Second
@@ -31,10 +26,8 @@ const adminReadTimeout = 5 * time.Second
 type Admin struct {
 	// Token is asked for on every page but the probes, as Bearer token or as the
 	// password of HTTP Basic authentication; empty for none.
-	Token settings.Secret
-	// Ready tells whether the relay should get mail to send, and how it stands
-	// with each thing that this depends on, by name.
-	Ready   func() (ready bool, details map[string]string)
+	Token   settings.Secret
+	Status  func() Status
 	Metrics prometheus.Gatherer
 	// Problem is why the last change of the configuration or of the templates was
 	// not taken, nil if it was.
@@ -49,11 +42,18 @@ type Admin struct {
 	Suppressions Suppressions
 	// Lift takes an address off the lists of the providers' services, and returns what
 	// each of them said.
-	Lift func(ctx context.Context, address string) map[string]string
-	// Authorization is the value that webhooks must bear, for those who try
-	// development mode by hand; empty everywhere else.
-	Authorization string
-	Logger        *slog.Logger
+	Lift   func(ctx context.Context, address string) map[string]string
+	Logger *slog.Logger
+}
+
+// Status tells how the relay is.
+type Status struct {
+	// Ready tells whether it should get webhooks.
+	Ready bool `json:"ready"`
+	// Degraded tells that it needs somebody's help all the same.
+	Degraded bool `json:"degraded,omitempty"`
+	// Details tell how it stands with each thing that it depends on, by name.
+	Details map[string]string `json:"details,omitempty"`
 }
 
 // NewAdmin returns the handler of the admin listener. Its probes are open;
@@ -65,18 +65,13 @@ func NewAdmin(o Admin) http.Handler {
 	server.Use(requireToken(o.Token))
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
-	server.GET(readyPath, readiness(o.Ready))
-	server.HEAD(readyPath, readiness(o.Ready))
+	server.GET(readyPath, readiness(o))
+	server.HEAD(readyPath, readiness(o))
 	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
-
-	if o.Authorization != "" {
-		header := "Authorization: " + o.Authorization + "\n"
-		server.GET(authorizationPath, func(c echo.Context) error { return c.String(http.StatusOK, header) })
-	}
 
 	pages := newPages(o.Inbox != nil)
 	server.GET(stylePath, pages.style)
-	server.GET("/", overview{pages, o.Ready}.show)
+	server.GET("/", overview{pages, o.Status}.show)
 	gallery := templatePages{pages, o.Gallery, o.Branding, o.Problem}
 	server.GET(templatesPath, gallery.list)
 	server.GET(templatesPath+"/:type", gallery.list)
@@ -102,25 +97,34 @@ func NewAdmin(o Admin) http.Handler {
 	return server
 }
 
-// requireToken asks for the token on everything but the probes. Without a token only
-// this machine can connect, and then requests must name it too: a page on the
-// web that points its own host name at 127.0.0.1 could read the mails otherwise.
+// requireToken asks everybody who wants more than the probes.
 func requireToken(token settings.Secret) echo.MiddlewareFunc {
-	expected := [][sha256.Size]byte{sha256.Sum256([]byte(token.Reveal()))}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			switch {
-			case c.Path() == healthPath || c.Path() == readyPath:
-			case token.Reveal() == "":
-				if !isLocalName(c.Request().Host) {
-					return &failure{reason: forbidden, detail: "the Host header does not name this machine, and no admin.token is set"}
+			if c.Path() != healthPath && c.Path() != readyPath {
+				if refused := maySee(c.Request(), token); refused != nil {
+					return refused
 				}
-			case placeOf(expected, presentedToken(c.Request())) == none:
-				return &failure{reason: unauthorized, detail: "not admin.token"}
 			}
 			return next(c)
 		}
 	}
+}
+
+// maySee asks for the token, if there is one. Without a token only this machine can
+// connect, and then requests must name it too: a page on the web that points its own
+// host name at 127.0.0.1 could read the mails otherwise.
+func maySee(r *http.Request, token settings.Secret) error {
+	if token.Reveal() == "" {
+		if !isLocalName(r.Host) {
+			return &failure{reason: forbidden, detail: "the Host header does not name this machine, and no admin.token is set"}
+		}
+		return nil
+	}
+	if placeOf([][sha256.Size]byte{sha256.Sum256([]byte(token.Reveal()))}, presentedToken(r)) == none {
+		return &failure{reason: unauthorized, detail: "not admin.token"}
+	}
+	return nil
 }
 
 // presentedToken returns the Bearer token of a request, or the password of its
@@ -159,33 +163,29 @@ func answerAdmin(c echo.Context, f *failure) error {
 	return c.String(code, http.StatusText(code)+" (ref "+reference(c)+")\n")
 }
 
-// readiness is the answer of /readyz.
-func readiness(ready func() (bool, map[string]string)) echo.HandlerFunc {
-	type answer struct {
-		Ready   bool              `json:"ready"`
-		Details map[string]string `json:"details,omitempty"`
-	}
+// readiness is the answer of /readyz. Strangers learn no more than what the status
+// code says.
+func readiness(o Admin) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		isReady, details := ready()
+		status := o.Status()
 		code := http.StatusOK
-		if !isReady {
+		if !status.Ready {
 			code = http.StatusServiceUnavailable
 		}
+		if maySee(c.Request(), o.Token) != nil {
+			status = Status{Ready: status.Ready}
+		}
 		c.Response().Header().Set("Cache-Control", "no-store")
-		return c.JSON(code, answer{isReady, details})
+		return c.JSON(code, status)
 	}
 }
 
 // overview is the first page: how the relay is, and where to go.
 type overview struct {
-	pages *pages
-	ready func() (bool, map[string]string)
+	pages  *pages
+	status func() Status
 }
 
 func (o overview) show(c echo.Context) error {
-	ready, details := o.ready()
-	return o.pages.show(c, "overview", page{Title: "Overview", Content: struct {
-		Ready   bool
-		Details map[string]string
-	}{ready, details}})
+	return o.pages.show(c, "overview", page{Title: "Overview", Content: o.status()})
 }

@@ -48,8 +48,8 @@ func testBox() box {
 	}
 }
 
-func adminWith(token string, inbox Inbox, ready func() (bool, map[string]string)) http.Handler {
-	return NewAdmin(Admin{Token: settings.NewSecret(token), Ready: ready, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
+func adminWith(token string, inbox Inbox, status func() Status) http.Handler {
+	return NewAdmin(Admin{Token: settings.NewSecret(token), Status: status, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func get(h http.Handler, path string, change ...func(*http.Request)) *http.Response {
@@ -61,21 +61,38 @@ func get(h http.Handler, path string, change ...func(*http.Request)) *http.Respo
 }
 
 func TestProbes(t *testing.T) {
-	notReady := func() (bool, map[string]string) { return false, map[string]string{"main": "authentication failed"} }
+	stopping := func() Status { return Status{Details: map[string]string{"server": "stopping"}} }
+	degraded := func() Status {
+		return Status{Ready: true, Degraded: true, Details: map[string]string{"main": "authentication failed"}}
+	}
 	for _, test := range []struct {
-		path  string
-		ready func() (bool, map[string]string)
-		code  int
-		body  string
+		name, path string
+		status     func() Status
+		change     func(*http.Request)
+		code       int
+		body       string
 	}{
-		{"/healthz", notReady, 200, "ok\n"},
-		{"/readyz", ready, 200, `{"ready":true,"details":{"main":"ok"}}` + "\n"},
-		{"/readyz", notReady, 503, `{"ready":false,"details":{"main":"authentication failed"}}` + "\n"},
+		{"alive", "/healthz", stopping, header("X", "y"), 200, "ok\n"},
+		{"ready", "/readyz", ready, header("Authorization", "Bearer secret-token"), 200, `{"ready":true,"details":{"main":"ok"}}` + "\n"},
+		{"degraded", "/readyz", degraded, header("Authorization", "Bearer secret-token"), 200, `{"ready":true,"degraded":true,"details":{"main":"authentication failed"}}` + "\n"},
+		{"stopping", "/readyz", stopping, header("Authorization", "Bearer secret-token"), 503, `{"ready":false,"details":{"server":"stopping"}}` + "\n"},
+		// Probes carry no token, and learn no details.
+		{"degraded, a stranger", "/readyz", degraded, header("X", "y"), 200, `{"ready":true}` + "\n"},
+		{"degraded, a wrong token", "/readyz", degraded, header("Authorization", "Bearer x"), 200, `{"ready":true}` + "\n"},
+		{"stopping, a stranger", "/readyz", stopping, header("X", "y"), 503, `{"ready":false}` + "\n"},
 	} {
-		// Probes carry no token, and name whatever host they like.
-		got := get(adminWith("secret-token", nil, test.ready), test.path, func(r *http.Request) { r.Host = "10.0.0.7:9090" })
+		got := get(adminWith("secret-token", nil, test.status), test.path, test.change, func(r *http.Request) { r.Host = "10.0.0.7:9090" })
 		if body := bodyOf(t, got); got.StatusCode != test.code || body != test.body {
-			t.Errorf("%s: got %d %q, want %d %q", test.path, got.StatusCode, body, test.code, test.body)
+			t.Errorf("%s: got %d %q, want %d %q", test.name, got.StatusCode, body, test.code, test.body)
+		}
+	}
+	// Without a token it is the name of this machine that opens the pages.
+	for host, body := range map[string]string{
+		"127.0.0.1:9090": `{"ready":true,"details":{"main":"ok"}}` + "\n", "rebound.example:9090": `{"ready":true}` + "\n",
+	} {
+		got := get(adminWith("", nil, ready), "/readyz", func(r *http.Request) { r.Host = host })
+		if got := bodyOf(t, got); got != body {
+			t.Errorf("%s: got %s", host, got)
 		}
 	}
 }
@@ -210,7 +227,7 @@ func TestStylesheet(t *testing.T) {
 }
 
 func TestAdminPanicIsAnAnswer(t *testing.T) {
-	got := get(adminWith("", nil, func() (bool, map[string]string) { panic("no state") }), "/readyz")
+	got := get(adminWith("", nil, func() Status { panic("no state") }), "/readyz")
 	if body := bodyOf(t, got); got.StatusCode != 500 || !strings.HasPrefix(body, "Internal Server Error (ref ") {
 		t.Errorf("got %d %q", got.StatusCode, body)
 	}

@@ -1,10 +1,10 @@
 package handlers
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -13,30 +13,35 @@ import (
 
 // callerAddress returns what finds the caller's address: that of the connection
 // or, through trusted proxies, the last in X-Forwarded-For that is not one of
-// theirs. No network is trusted unless the operator wrote it.
+// theirs. No network is trusted unless the operator wrote it. A caller whose address
+// cannot be read has an empty one, and never that of the proxy.
 func callerAddress(trusted []settings.Network) echo.IPExtractor {
-	extract := echo.ExtractIPDirect()
-	if len(trusted) > 0 {
-		options := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-		for _, network := range trusted {
-			options = append(options, echo.TrustIPRange(&net.IPNet{
-				IP:   network.Addr().AsSlice(),
-				Mask: net.CIDRMask(network.Bits(), network.Addr().BitLen()),
-			}))
+	return func(r *http.Request) string {
+		caller, err := parseAddress(r.RemoteAddr)
+		forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		for err == nil && len(forwarded) > 0 && contains(trusted, caller) {
+			last := strings.TrimSpace(forwarded[len(forwarded)-1])
+			if forwarded = forwarded[:len(forwarded)-1]; last != "" {
+				caller, err = parseAddress(last)
+			}
 		}
-		extract = echo.ExtractIPFromXFFHeader(options...)
+		if err != nil {
+			return ""
+		}
+		return caller.String()
 	}
-	return func(r *http.Request) string { return plain(extract(r)) }
 }
 
-// plain writes an IPv4 address as such where it came inside an IPv6 one, and
-// drops the zone, which only this machine can make sense of.
-func plain(address string) string {
-	parsed, err := netip.ParseAddr(address)
+// parseAddress reads an address as connections and proxies have it: alone, with a
+// port, in brackets. An IPv4 address inside an IPv6 one is taken as such, and the
+// zone is dropped, which only one machine can make sense of.
+func parseAddress(text string) (netip.Addr, error) {
+	withPort, err := netip.ParseAddrPort(text)
+	address := withPort.Addr()
 	if err != nil {
-		return ""
+		address, err = netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
 	}
-	return parsed.Unmap().WithZone("").String()
+	return address.Unmap().WithZone(""), err
 }
 
 func contains(networks []settings.Network, address netip.Addr) bool {

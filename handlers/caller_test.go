@@ -118,8 +118,18 @@ func TestCallersAddress(t *testing.T) {
 		{"two trusted proxies", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9, 10.2.2.2"}, "203.0.113.9"},
 		{"a private address before a trusted one", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9, 192.168.1.1"}, "192.168.1.1"},
 		{"only trusted ones", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"10.3.3.3, 10.2.2.2"}, "10.3.3.3"},
-		{"no address", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"<script>"}, "10.1.1.1"},
-		{"with a port", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9:80"}, "10.1.1.1"},
+		{"no address", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"<script>"}, ""},
+		{"with a port", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9:80"}, "203.0.113.9"},
+		{"IPv6 with a port", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"[2001:db8::9]:443"}, "2001:db8::9"},
+		{"IPv6 in brackets", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"[2001:db8::9]"}, "2001:db8::9"},
+		{"with a zone", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"fe80::1%eth0"}, "fe80::1"},
+		{"with a zone and a port", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"[fe80::1%eth0]:80"}, "fe80::1"},
+		{"a trusted one with a port", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9:80, 10.2.2.2:90"}, "203.0.113.9"},
+		{"unknown", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9, unknown"}, ""},
+		{"unknown further away", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"unknown, 203.0.113.9"}, "203.0.113.9"},
+		{"a host name", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"logto.example"}, ""},
+		{"a network", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.0/24"}, ""},
+		{"blanks and empty ones", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"203.0.113.9 , ,", " "}, "203.0.113.9"},
 		{"empty", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{""}, "10.1.1.1"},
 		{"forwarded IPv6", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"2001:db8::9"}, "2001:db8::9"},
 		{"forwarded IPv4 in IPv6", []string{"10.0.0.0/8"}, "10.1.1.1:4711", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
@@ -157,6 +167,7 @@ func TestAllowedIPs(t *testing.T) {
 		{"outside behind a proxy", "10.0.0.1:1", "198.51.100.7", 403},
 		{"the proxy itself", "10.0.0.1:1", "", 403},
 		{"nobody", "@", "", 403},
+		{"nobody behind a proxy", "10.0.0.1:1", "unknown", 403},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
+	"logto-email-relay/providers"
 )
 
 const (
@@ -90,9 +91,9 @@ func recordFailure(err error) *failure {
 	case errors.Is(err, deliveries.ErrCursor):
 		return &failure{reason: malformed, detail: "after is " + err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &failure{reason: mail.Timeout, detail: "the record does not answer", err: err}
+		return &failure{reason: mail.Timeout, detail: "the record does not answer in time", err: err}
 	}
-	return &failure{reason: unavailable, detail: "the record does not answer", err: err}
+	return &failure{reason: unavailable, detail: "the record does not answer: " + providers.Redact(err.Error()), err: err}
 }
 
 // deliveryJSON is a delivery as the API shows it.

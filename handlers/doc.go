@@ -20,5 +20,7 @@
 // # Coming and going
 //
 // Server listens before it serves, so that a taken port is an error at once,
-// and leaves without cutting anybody off: see Drain.
+// and leaves without cutting anybody off: see Drain. How many callers are connected
+// is bounded, and those who say nothing or never read make room for others, but
+// nobody who waits for an answer is cut: see connections.
 package handlers

@@ -47,7 +47,7 @@ func (p *public) takeEvents(c echo.Context) error {
 	name := c.Param("provider")
 	receiver, known := p.Events[name]
 	if !known {
-		return &failure{reason: notFound}
+		return &failure{reason: notFound, detail: "no provider of this name takes events"}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.Timeout)
 	defer cancel()

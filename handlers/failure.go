@@ -47,7 +47,8 @@ type failure struct {
 	reason     mail.Reason
 	locale     string
 	retryAfter time.Duration
-	// detail tells the operator more. It never quotes what the caller sent.
+	// detail tells the operator more. Of what the caller sent it quotes a wrong path and
+	// the scheme or host of a link, escaped and cut.
 	detail string
 	err    error
 	// addressIsFine tells that something else than the address is invalid, so that

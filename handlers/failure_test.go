@@ -2,7 +2,10 @@ package handlers
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"testing"
 
 	"logto-email-relay/mail"
@@ -48,7 +51,7 @@ func TestWantsJSON(t *testing.T) {
 }
 
 func TestProblem(t *testing.T) {
-	r := webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"locale":"fr"}}`)
+	r := webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"code":"1","locale":"fr"}}`)
 	r.Header.Set("Accept", "application/json")
 	got := serve(publicWith(refuse(mail.Delivery{Reason: mail.ProviderUnavailable, Locale: "fr"}), new(logs)), r)
 	if got.StatusCode != 503 || got.Header.Get("Content-Type") != "application/problem+json" ||
@@ -71,5 +74,21 @@ func TestProblem(t *testing.T) {
 	}
 	if len(body) != len(want) {
 		t.Errorf("more members than wanted: %v", body)
+	}
+}
+
+// docs/operations.md has a row for every status and word.
+func TestTheAnswersAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, reason := range []mail.Reason{malformed, tooLarge, unsupportedMediaType, unauthorized, forbidden, notFound, methodNotAllowed, invalid,
+		mail.RecipientRefused, mail.RecipientSuppressed, mail.ProviderRefused, mail.ProviderUnavailable, mail.Timeout,
+		mail.Uncertain, mail.Internal} {
+		row := fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", status(reason), reason)
+		if !regexp.MustCompile(row).Match(page) {
+			t.Errorf("no row of %d %s", status(reason), reason)
+		}
 	}
 }

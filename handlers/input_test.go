@@ -43,7 +43,13 @@ func with(key, value string) string {
 	return "{" + strings.Join(parts, ",") + "}"
 }
 
-func payload(members string) string { return with("payload", "{"+members+"}") }
+// payload adds the code that a mail needs, unless the members have one.
+func payload(members string) string {
+	if !strings.Contains(members, `"code"`) {
+		members += `,"code":"123456"`
+	}
+	return with("payload", "{"+members+"}")
+}
 
 var good = with("ip", `"203.0.113.7"`)
 
@@ -117,7 +123,7 @@ func inputs() []input {
 		{name: "a null payload", body: with("payload", "null"), code: 422, word: "invalid"},
 		{name: "a text as payload", body: with("payload", `"123456"`), code: 422, word: "invalid"},
 		{name: "a list as payload", body: with("payload", `["123456"]`), code: 422, word: "invalid"},
-		{name: "an empty payload", body: with("payload", "{}"), code: 200},
+		{name: "an empty payload", body: strings.Replace(with("payload", "{}"), "SignIn", "Generic", 1), code: 200},
 		{name: "keys in another case", body: strings.Replace(good, `"to"`, `"To"`, 1), code: 422, word: "invalid", locale: "fr"},
 		{name: "a second key in another case", body: `{"TO":"eve@example.com",` + good[1:], code: 200},
 
@@ -132,7 +138,12 @@ func inputs() []input {
 		{name: "a link", body: payload(`"link":"https://example.com/join"`), code: 200},
 
 		{name: "a number as code", body: payload(`"code":123456`), code: 200},
-		{name: "a null code", body: payload(`"code":null`), code: 200},
+		{name: "a null code", body: payload(`"code":null`), code: 422, word: "invalid"},
+		{name: "an empty code", body: payload(`"code":""`), code: 422, word: "invalid"},
+		{name: "a code of blanks", body: payload(`"code":" \u00a0"`), code: 422, word: "invalid"},
+		{name: "no code", body: with("payload", "{}"), code: 422, word: "invalid"},
+		{name: "an invitation without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "OrganizationInvitation", 1), code: 200},
+		{name: "a type that nobody knows without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "Surprise", 1), code: 200},
 		{name: "a long code", body: payload(`"code":"` + strings.Repeat("1", 65) + `"`), code: 422, word: "invalid"},
 		{name: "a list as code", body: payload(`"code":["123456"]`), code: 422, word: "invalid"},
 		{name: "true as code", body: payload(`"code":true`), code: 422, word: "invalid"},
@@ -140,6 +151,12 @@ func inputs() []input {
 		{name: "a locale of 3,000 characters", body: payload(`"locale":"` + strings.Repeat("x", 3000) + `"`), code: 200},
 		{name: "odd types all over", body: payload(`"locale":7,"uiLocales":[],"application":"x","organization":null,"user":true`), code: 200},
 		{name: "a list as ip", body: with("ip", `["<b>"]`), code: 200},
+		{name: "half a surrogate in to", body: with("to", `"al\ud800ice@example.com"`), code: 422, word: "invalid", locale: "fr"},
+		{name: "1,000 values", body: payload(`"a":[` + strings.Repeat("0,", maxValues-9) + `0]`), code: 200},
+		{name: "far more", body: payload(`"a":[` + strings.Repeat("0,", maxValues) + `0]`), code: 400, word: "malformed"},
+		{name: "commas in a text", body: payload(`"a":"\\\"` + strings.Repeat(",[{", maxValues) + `"`), code: 200},
+		{name: "60 KB of nothing", body: payload(`"a":[` + strings.Repeat("{},", 20000) + `{}]`), code: 400, word: "malformed"},
+		{name: "values never closed", body: strings.Repeat(`[0,`, 20) + strings.Repeat("0,", 20000), code: 400, word: "malformed"},
 		{name: "half a surrogate", body: payload(`"name":"\ud800"`), code: 200},
 	}
 }
@@ -214,7 +231,11 @@ func FuzzWebhook(f *testing.F) {
 		if refused.reason == invalid && !json.Valid(body) {
 			t.Error("what is not JSON is called invalid")
 		}
-		if refused.detail == "" || len(refused.detail) > 60 {
+		bound := 60
+		if strings.HasPrefix(refused.detail, "payload.link: ") { // it shows a scheme or a host
+			bound = 400
+		}
+		if refused.detail == "" || len(refused.detail) > bound || strings.ContainsFunc(refused.detail, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("the detail is %q", refused.detail)
 		}
 	})

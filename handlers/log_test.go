@@ -13,6 +13,7 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
+	"logto-email-relay/templates"
 )
 
 func TestLinesOfAnAcceptedMail(t *testing.T) {
@@ -92,9 +93,43 @@ func TestQuietLines(t *testing.T) {
 		t.Errorf("a probe is logged as %v", line)
 	}
 	log = new(logs)
-	serve(publicWith(deliver(accept), log), httptest.NewRequest("SECRETMETHOD", "/secret/path?secret=query", nil))
+	serve(publicWith(deliver(accept), log), httptest.NewRequest("SECRETMETHOD", "/path?secret=query", nil))
 	if line := log.line(t, "request"); line["path"] != "other" || line["method"] != "other" || strings.Contains(strings.ToLower(log.String()), "secret") {
 		t.Errorf("a stranger's words are logged: %s", log)
+	}
+}
+
+// Who has the path of Logto's endpoint wrong finds it in the log, and nothing else
+// of what was asked for.
+func TestAWrongPathIsLogged(t *testing.T) {
+	for path, shown := range map[string]string{
+		"/logto/emial?code=123456":         `"/logto/emial"`,
+		"/%1b[31m%0a/\u202e":               `"/\x1b[31m\n/\u202e"`,
+		"/" + strings.Repeat("a", 500):     `"/` + strings.Repeat("a", 63) + `"`,
+		"/%ff" + strings.Repeat("é", 1000): `"/\xff` + strings.Repeat(`\u00e9`, 31) + `"`,
+	} {
+		log := new(logs)
+		serve(publicWith(deliver(accept), log), httptest.NewRequest("POST", path, nil))
+		line := log.line(t, "request")
+		if want := "no such path: " + shown + "; Logto's endpoint is /logto/email"; line["level"] != "WARN" || line["detail"] != want {
+			t.Errorf("%s: %v, want %s", path, line, want)
+		}
+	}
+}
+
+// A link that may not be sent is explained by its scheme or host alone.
+func TestARefusedLinkIsLogged(t *testing.T) {
+	for link, want := range map[string]string{
+		"http://acme.example/join?token=linkmark":  `payload.link: the scheme "http" is not in templates.links.schemes`,
+		"https://b\u00fccher.evil/join?t=linkmark": `payload.link: the host "xn--bcher-kva.evil" is not in templates.links.hosts`,
+	} {
+		log := new(logs)
+		o := testOptions()
+		o.Links = templates.Links{Schemes: []string{"https"}, Hosts: []string{"acme.example"}}
+		serve(publicOver(o, deliver(accept), log), webhookRequest(payload(`"link":"`+link+`"`)))
+		if line := log.line(t, "request"); line["detail"] != want || strings.Contains(log.String(), "linkmark") {
+			t.Errorf("%s: %s", link, log)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package handlers
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -66,7 +67,7 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 
 func (m *Metrics) request(c echo.Context, code int, reason mail.Reason, took time.Duration) {
 	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), authorizedBy(c)).Inc()
-	if c.Path() == webhookPath {
+	if strings.TrimSuffix(c.Path(), "/") == webhookPath {
 		m.requestDuration.Observe(took.Seconds())
 	}
 }

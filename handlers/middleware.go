@@ -115,7 +115,7 @@ func (m *middleware) access(c echo.Context, code int, failed *failure, took time
 			attrs = append(attrs, slog.String("detail", failed.detail))
 		}
 	}
-	if c.Path() == healthPath {
+	if c.Path() == healthPath || c.Path() == readyPath {
 		level = slog.LevelDebug
 	} else if m.observe != nil {
 		m.observe(c, code, reason, took)

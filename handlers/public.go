@@ -2,11 +2,13 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -17,10 +19,11 @@ import (
 	"logto-email-relay/templates"
 )
 
-// The paths of the public listener.
+// The paths of the public listener. Some who set Logto up end the first with a slash.
 const (
 	webhookPath = "/logto/email"
 	healthPath  = "/healthz"
+	readyPath   = "/readyz"
 )
 
 // Deliverer sends one mail and tells what became of it.
@@ -39,6 +42,8 @@ type Public struct {
 	TrustedProxies []settings.Network
 	// Timeout bounds everything between a webhook and its answer.
 	Timeout time.Duration
+	// Ready tells balancers whether to send webhooks here.
+	Ready func() bool
 
 	// Events are the providers, by name, whose services may call with events, and
 	// EventRecord is where these go.
@@ -76,14 +81,46 @@ func NewPublic(o Public) http.Handler {
 	}
 	server := middleware.newEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
-	server.POST(webhookPath, p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook))))
+	server.Use(expectPath)
+	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
+	server.POST(webhookPath, webhook)
+	server.POST(webhookPath+"/", webhook)
 	if len(o.Events) > 0 {
 		server.POST(eventsPath, p.takeEvents)
 		o.Metrics.expectEvents(slices.Collect(maps.Keys(o.Events)))
 	}
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
+	server.GET(readyPath, p.ready)
+	server.HEAD(readyPath, p.ready)
 	return server
+}
+
+// ready answers the balancer's probe.
+func (p *public) ready(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "no-store")
+	if !p.Ready() {
+		return c.String(http.StatusServiceUnavailable, "stopping\n")
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// maxShownPath bounds a path in the log, in bytes.
+const maxShownPath = 64
+
+// expectPath says in the log which path was asked for in vain, since it is often
+// Logto's endpoint with a mistake in it.
+func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := next(c)
+		var routing *echo.HTTPError
+		if errors.As(err, &routing) && routing.Code == http.StatusNotFound {
+			path := c.Request().URL.Path
+			return &failure{reason: notFound, err: err, detail: "no such path: " +
+				strconv.QuoteToASCII(path[:min(len(path), maxShownPath)]) + "; Logto's endpoint is " + webhookPath}
+		}
+		return err
+	}
 }
 
 // alive answers the probe of a running process.
@@ -94,7 +131,10 @@ func (p *public) requireAllowedIP(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if len(p.AllowedIPs) > 0 {
 			address, err := netip.ParseAddr(c.RealIP())
-			if err != nil || !contains(p.AllowedIPs, address) {
+			if err != nil {
+				return &failure{reason: forbidden, detail: "the caller's address cannot be read: look at what the proxy writes into X-Forwarded-For"}
+			}
+			if !contains(p.AllowedIPs, address) {
 				return &failure{reason: forbidden, detail: "the caller's address is not in server.allowedIPs"}
 			}
 		}

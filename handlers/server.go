@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// What a connection may take. There is no write timeout, which would close
-// connections without an answer; how long a body may take is the middleware's.
+// What a connection may take. There is no write timeout of the server's, which would
+// cut callers who wait for a mail; see connection.Write. How long a body may take is
+// the middleware's.
 const (
 	// idleTimeout outlasts the 5 s after which Logto closes an idle connection,
 	// so that it is never we who close one that Logto is about to use, and the
@@ -35,19 +36,22 @@ type Server struct {
 	// connections.
 	IdleWindow time.Duration
 
-	listener net.Listener
+	listener *connections
 	http     *http.Server
 	draining atomic.Bool
 }
 
-// NewServer makes a server of a listener. Connections wait until Serve.
-func NewServer(listener net.Listener, handler http.Handler, logger *slog.Logger) *Server {
-	s := &Server{IdleWindow: callerIdleWindow, listener: listener}
+// NewServer makes a server of a listener. Connections wait until Serve. Not more than
+// limit are open at a time.
+func NewServer(listener net.Listener, limit int, handler http.Handler, logger *slog.Logger) *Server {
+	s := &Server{IdleWindow: callerIdleWindow, listener: newConnections(listener, min(limit, maxConnections))}
 	s.http = &http.Server{
 		Handler:           s.announceClose(handler),
 		IdleTimeout:       idleTimeout,
 		ReadHeaderTimeout: readHeaderTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       remember,
+		ConnState:         s.listener.state,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	return s
@@ -103,11 +107,14 @@ func (s *Server) Drain(ctx context.Context) error {
 // Close stops at once. Requests under way get no answer.
 func (s *Server) Close() error { return s.http.Close() }
 
-// announceClose decides at the last moment, when an answer begins, whether the
+// announceClose notes that the caller waits for an answer, and decides at the last moment, when an answer begins, whether the
 // connection is to be closed after it: the drain may have begun since the
 // request came.
 func (s *Server) announceClose(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, _ := r.Context().Value(connectionKey{}).(*connection); !s.listener.busy(c) {
+			panic(http.ErrAbortHandler) // nobody is there to read an answer, so there is no mail
+		}
 		next.ServeHTTP(&lastAnswer{ResponseWriter: w, draining: &s.draining}, r)
 	})
 }

@@ -25,7 +25,7 @@ func listen(t *testing.T, h http.Handler, log *logs) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewServer(listener, h, log.logger())
+	return NewServer(listener, maxConnections, h, log.logger())
 }
 
 // start serves a handler on a port of its own.

@@ -29,7 +29,7 @@ func adminWithGallery(gallery Gallery, token string) http.Handler {
 
 func adminWithProblem(gallery Gallery, token string, problem error) http.Handler {
 	return NewAdmin(Admin{Token: settings.NewSecret(token), Problem: func() error { return problem },
-		Ready: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+		Status: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		Gallery: gallery, Branding: templates.Branding{SenderName: "Acme & Söhne"},
 	})
 }

@@ -22,7 +22,6 @@ import (
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
-	"logto-email-relay/templates"
 )
 
 const testToken = "Bearer a-long-random-token"
@@ -116,13 +115,15 @@ func (l *logs) logger() *slog.Logger {
 }
 
 func testOptions() Public {
-	return Public{Authorization: []settings.Secret{settings.NewSecret(testToken)}, Timeout: 8 * time.Second}
+	return Public{Authorization: []settings.Secret{settings.NewSecret(testToken)}, Timeout: 8 * time.Second, Ready: func() bool { return true }}
 }
 
 func publicOver(o Public, d Deliverer, log *logs) http.Handler {
 	o.Relay = d
 	o.Sentences = words{}
-	o.Links = templates.Links{Schemes: []string{"https"}}
+	if o.Links.Schemes == nil {
+		o.Links.Schemes = []string{"https"}
+	}
 	o.Metrics = NewMetrics(prometheus.NewRegistry(), []string{"SignIn"})
 	o.Logger = log.logger()
 	return NewPublic(o)
@@ -303,7 +304,12 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/healthz", 405, "method_not_allowed", "OPTIONS, GET, HEAD"},
 		{"GET", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
 		{"PUT", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
-		{"POST", "/logto/email/", 404, "not_found", ""},
+		{"GET", "/logto/email/", 405, "method_not_allowed", "OPTIONS, POST"},
+		{"POST", "/logto/email/", 400, "malformed", ""}, // as without the slash: there is no body
+		{"POST", "/logto/email", 400, "malformed", ""},
+		{"POST", "/logto/email//", 404, "not_found", ""},
+		{"GET", "/readyz", 200, "", ""},
+		{"HEAD", "/readyz", 200, "", ""},
 		{"POST", "/logto", 404, "not_found", ""},
 		{"POST", "//logto/email", 404, "not_found", ""},
 		{"GET", "/metrics", 404, "not_found", ""},
@@ -356,7 +362,7 @@ func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 	o.Relay, o.Sentences = refuse(mail.Delivery{Reason: mail.Timeout}), brokenWords{}
 	o.Metrics, o.Logger = NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler)
 	h := NewPublic(o)
-	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{}}`))
+	got := serve(h, webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"code":"123456"}}`))
 	if body := bodyOf(t, got); got.StatusCode != 504 || !strings.HasPrefix(body, apology+" (ref ") {
 		t.Errorf("got %d %q", got.StatusCode, body)
 	}
@@ -375,7 +381,7 @@ func TestMetrics(t *testing.T) {
 	o.Sentences, o.Metrics, o.Logger = words{}, NewMetrics(registry, []string{"SignIn"}), slog.New(slog.DiscardHandler)
 	h := NewPublic(o)
 	for _, messageType := range []string{"SignIn", "Surprise1", "Surprise2"} {
-		serve(h, webhookRequest(`{"to":"alice@example.com","type":"`+messageType+`","payload":{}}`))
+		serve(h, webhookRequest(`{"to":"alice@example.com","type":"`+messageType+`","payload":{"code":"123456"}}`))
 	}
 	serve(h, httptest.NewRequest("GET", "/scan/1", nil))
 	serve(h, httptest.NewRequest("GET", "/healthz", nil))
@@ -399,9 +405,9 @@ func TestMetrics(t *testing.T) {
 
 func metricsText(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
-	h := NewAdmin(Admin{Ready: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
+	h := NewAdmin(Admin{Status: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
 	r := httptest.NewRequest("GET", "http://localhost:9090/metrics", nil)
 	return bodyOf(t, serve(h, r))
 }
 
-func ready() (bool, map[string]string) { return true, map[string]string{"main": "ok"} }
+func ready() Status { return Status{Ready: true, Details: map[string]string{"main": "ok"}} }

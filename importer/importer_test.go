@@ -72,6 +72,10 @@ func TestKeepsTemplatesThatTheServiceKeeps(t *testing.T) {
 func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 	for text, kind := range map[string]string{
 		`{"apiKey": "k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                                "sendgrid",
+		`{"apiKey": "k", "sender": "a@acme.example", "senderName": "Acme"}`:                                 "smtp2go",
+		`{"apiKey": "mj_live_k", "fromEmail": "a@acme.example", "fromName": "Acme"}`:                        "mailjunky",
+		`{"connectorId": "mailjunky-email-service", "config": {"apiKey": "k", "fromEmail": "a@b.example"}}`: "mailjunky",
+		`{"connectorId": "smtp2go-email-service", "config": {"apiKey": "k"}}`:                               "smtp2go",
 		`{"accessKeyId": "k", "accessKeySecret": "s", "region": "eu-west-1"}`:                               "ses",
 		`{"accessKeyId": "k", "accessKeySecret": "s", "accountName": "a@acme.example"}`:                     "aliyun",
 		`{"endpoint": "https://mail.acme.example/logto", "authorization": "Bearer t"}`:                      "http",

@@ -41,6 +41,8 @@ var connectorTypes = map[string]string{
 	"aws-ses-mail":                  "ses",
 	"postmark-mail":                 "postmark",
 	"aliyun-direct-mail":            "aliyun",
+	"smtp2go-email-service":         "smtp2go",
+	"mailjunky-email-service":       "mailjunky",
 	"http-email":                    "http",
 }
 
@@ -54,6 +56,10 @@ func kindOfConnector(object map[string]any) string {
 		return "smtp"
 	case has("domain", "apiKey"):
 		return "mailgun"
+	case has("apiKey", "sender"):
+		return "smtp2go"
+	case has("apiKey") && strings.HasPrefix(textOf(object, "apiKey"), "mj_"): // else the same keys as SendGrid's
+		return "mailjunky"
 	case has("apiKey"):
 		return "sendgrid"
 	case has("serverToken"):
@@ -277,7 +283,7 @@ func (i *importer) hideSecrets(name string, object map[string]any) {
 		case map[string]any:
 			i.hideSecrets(name, value)
 		case string:
-			if value != "" && !strings.Contains(value, "${") && slices.Contains(secretKeys, key) {
+			if value != "" && !strings.Contains(value, "${") && (slices.Contains(secretKeys, key) || strings.Contains(value, "PRIVATE KEY-----")) {
 				variable := innerCapital.ReplaceAllString(name+"_"+key, "${1}_$2")
 				variable = strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(variable, "_"))
 				i.secrets[variable] = value

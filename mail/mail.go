@@ -49,13 +49,17 @@ type Message struct {
 	// that of the template. Only a provider whose settings name such templates
 	// gets one.
 	Stored *StoredTemplate
-	// Payload is what Logto sent, for a service that writes the mail itself.
+	// Payload is what Logto sent. For a service that writes the mail itself, what
+	// people typed in it is harmless.
 	Payload map[string]any
 	// Locale is the BCP 47 tag of the language that the mail is written in;
 	// empty if nobody told.
 	Locale string
 	// Type is Logto's message type, such as SignIn.
 	Type string
+	// Last tells that no other provider is asked after this one, so that another try
+	// may be worth a moment.
+	Last bool
 	// Headers are the additional headers that every mail of the relay bears.
 	Headers []Header
 }

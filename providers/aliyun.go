@@ -118,8 +118,11 @@ func (p *aliyun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if e := x.refusal(m, err, aliyunErrors); e != nil {
 		return Receipt{}, e
 	}
-	var answer struct{ EnvID string }
+	var answer struct{ EnvID, Code string }
 	x.read(&answer)
+	if answer.Code != "" {
+		return Receipt{}, x.failure(m, nil, aliyunErrors(x))
+	}
 	if answer.EnvID == "" {
 		return Receipt{}, x.unreadable(m)
 	}

@@ -84,6 +84,7 @@ func aliyunFixture() fixture {
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"RequestId":"1"}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
+				row("refused with 200", 200, "InvalidToAddress", Recipient),
 				row("recipient", 400, "InvalidToAddress", Recipient),
 				row("form", 400, "EmailFormatError", Recipient),
 				row("length", 400, "EmailLengthError", Recipient),

@@ -260,9 +260,11 @@ func checkErrors(t *testing.T, f fixture) {
 
 // checkEcho lets the service quote all that it was sent.
 func checkEcho(t *testing.T, f fixture) {
+	spaced := testCode[:3] + " " + testCode[3:]
 	for _, m := range []*mail.Message{plainMessage(), unicodeMessage()} {
+		m.Payload = map[string]any{"code": testCode, "link": "https://app.example/magic-link?token=abcdef"}
 		words := "cannot send to " + m.To + ", " + quotedAddress(m.To) + ", " + strings.ToUpper(m.To) + ", " + strings.ToUpper(quotedAddress(m.To)) +
-			", code " + testCode + ", link https://app.example/magic-link?token=abc, body " + m.Text +
+			", code " + testCode + ", link https://app.example/magic-link?token=abc, body " + m.Text + ", " + spaced + ", " + url.QueryEscape(m.To) + ", token=abcdef, " +
 			", keys " + strings.Join(f.secrets, " ")
 		for _, a := range []answer{f.http.refusal(words), {400, nil, words}, {500, nil, words}, {302, map[string]string{"Location": "http://127.0.0.1:1/?" + url.QueryEscape(words)}, words}} {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -270,6 +272,11 @@ func checkEcho(t *testing.T, f fixture) {
 			cancel()
 			if e := wantError(t, err); e != nil {
 				checkDiscreet(t, f, m, e)
+				for _, secret := range []string{spaced, url.QueryEscape(m.To), "abcdef"} {
+					if strings.Contains(e.Error(), secret) {
+						t.Errorf("the error tells %q: %v", secret, e)
+					}
+				}
 			}
 		}
 	}

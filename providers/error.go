@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"logto-email-relay/mail"
 )
 
 // Kind says whose fault a failed send is, and so what may be done about it.
@@ -61,6 +59,12 @@ type Error struct {
 	Quota bool
 	// Suppressed marks a Recipient that the service has on its own list.
 	Suppressed bool
+	// AboutAddress marks a Temporary that is about this recipient alone, such as
+	// greylisting, and says nothing of the service.
+	AboutAddress bool
+	// Filtered marks a Content that a filter of the service took offence at; the
+	// next provider's may not.
+	Filtered bool
 	// Err is the cause for errors.Is and errors.As. Its text is never printed.
 	Err error
 }
@@ -92,9 +96,12 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) }
 
 // About returns the error without anything of the mail that it is about.
-func (e *Error) About(m *mail.Message) *Error {
+func (e *Error) About(p *Private) *Error {
 	about := *e
-	about.Detail = RedactFor(m, e.Detail)
+	about.Detail = p.Redact(e.Detail)
+	if p.isQuotedIn(e.Code) {
+		about.Code = ""
+	}
 	return &about
 }
 

@@ -1,18 +1,18 @@
 package providers
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -33,15 +33,22 @@ type httpSettings struct {
 	Method string `json:"method" validate:"oneof=POST PUT PATCH"`
 	// Headers are those of the request, the service's key among them.
 	Headers map[string]settings.Secret `json:"headers"`
-	// Body is the JSON to send; Logto's own when not given.
+	// Auth gets the value of Authorization from a token endpoint.
+	Auth *httpAuth `json:"auth"`
+	// Body is the JSON to send; Logto's own when not given. Form is the same for a
+	// service that takes a form.
 	Body jsonTemplate `json:"body"`
+	Form jsonTemplate `json:"form"`
 	// Accept are the statuses that mean that the service took the mail; any
 	// from 200 to 299 when none are given.
 	Accept []int `json:"accept"`
-	// ID is the path of the message's id in the answer, such as "data.email_id"
-	// or "Messages.0.To.0.MessageID". Without it the relay's own id is the
-	// message's, and the status alone is the verdict.
+	// ID is the place of the message's id in the answer, such as "data.email_id",
+	// "Messages.0.To.0.MessageID" or "header:X-Message-Id". Without it the relay's
+	// own id is the message's, and any JSON will do for an answer.
 	ID string `json:"id"`
+	// Refused are the places in an answer that mean that the mail was refused,
+	// whatever its status. The first one that holds decides.
+	Refused []refusedAnswer `json:"refused" validate:"dive"`
 	// EventCredentials are the user and password ("user:pass") that delivery events
 	// come with.
 	EventCredentials settings.Secret `json:"eventCredentials"`
@@ -50,6 +57,19 @@ type httpSettings struct {
 	EventSignature httpEventSignature `json:"eventSignature"`
 	// EventMapping tells where things stand in an event.
 	EventMapping httpEventMapping `json:"eventMapping"`
+}
+
+// httpAuth is a client of OAuth2 that acts for itself (RFC 6749, 4.4). The keys are
+// those of the provider smtp.
+type httpAuth struct {
+	// ClientID is the application at the service.
+	ClientID string `json:"clientId" validate:"required"`
+	// ClientSecret is the application's secret.
+	ClientSecret settings.Secret `json:"clientSecret" validate:"required"`
+	// AccessURL is where tokens are issued.
+	AccessURL string `json:"accessUrl" validate:"required,http_url"`
+	// Scope is what the token is for, with blanks between several.
+	Scope string `json:"scope"`
 }
 
 func newHTTPSettings() *httpSettings { return &httpSettings{Method: http.MethodPost} }
@@ -76,13 +96,37 @@ func (s *httpSettings) Check() []settings.Problem {
 	if slices.ContainsFunc(s.Accept, func(status int) bool { return status < 200 || status > 299 }) {
 		problems = append(problems, settings.Problem{Key: "accept", Text: "write statuses from 200 to 299"})
 	}
-	switch used := placeholders(map[string]any(s.Body)); {
-	case len(s.Body) == 0: // Logto's
+	if s.Auth != nil {
+		problems = append(problems, checkURL("auth.accessUrl", s.Auth.AccessURL)...)
+		if s.Authorization.Reveal() != "" {
+			problems = append(problems, settings.Problem{Key: "authorization", Text: "remove it; its value comes from auth"})
+		}
+	}
+	return append(problems, s.checkBody()...)
+}
+
+// checkBody asks for a body that sends the mail.
+func (s *httpSettings) checkBody() []settings.Problem {
+	key, body := "body", s.Body
+	if len(s.Form) > 0 {
+		key, body = "form", s.Form
+	}
+	var problems []settings.Problem
+	if len(s.Form) > 0 && len(s.Body) > 0 {
+		problems = append(problems, settings.Problem{Key: "form", Text: "the request has body already; keep one of the two"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Form)) {
+		if !isFormValue(s.Form[name]) {
+			problems = append(problems, settings.Problem{Key: "form." + name, Text: "a field of a form is a text, a number, true, false or a list of these"})
+		}
+	}
+	switch used := placeholders(map[string]any(body)); {
+	case len(body) == 0: // Logto's
 	case !used["to"]:
-		problems = append(problems, settings.Problem{Key: "body",
+		problems = append(problems, settings.Problem{Key: key,
 			Text: "this uses {{to}} nowhere, so that the service could not know the recipient"})
 	case !used["text"] && !used["html"] && !used["code"] && !used["link"]:
-		problems = append(problems, settings.Problem{Key: "body",
+		problems = append(problems, settings.Problem{Key: key,
 			Text: "this uses none of {{text}}, {{html}}, {{code}} and {{link}}, so that the mail would be empty"})
 	}
 	return append(problems, s.checkEvents()...)
@@ -95,273 +139,118 @@ func (s *httpSettings) Sender() Sender { return Sender{} }
 
 // Open makes the provider.
 func (s *httpSettings) Open() (Provider, error) {
-	api, err := newAPI(s.Shared())
+	logins := append(slices.Collect(maps.Values(s.Headers)), s.Authorization)
+	if s.Auth != nil {
+		logins = append(logins, s.Auth.ClientSecret)
+	}
+	api, err := newAPI(s.Shared(), logins...)
 	if err != nil {
 		return nil, err
 	}
-	return &httpProvider{api, s}, nil
+	return &httpProvider{api, s, s.Auth.tokens(api)}, nil
 }
 
-var _ Provider = (*httpProvider)(nil)
+// tokens is where access tokens come from; nil without auth.
+func (a *httpAuth) tokens(api *api) *smtpTokens {
+	if a == nil {
+		return nil
+	}
+	app := &clientcredentials.Config{ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), TokenURL: a.AccessURL,
+		Scopes: strings.Fields(a.Scope), AuthStyle: oauth2.AuthStyleInParams}
+	return &smtpTokens{turn: make(chan struct{}, 1), client: api, issue: app.Token}
+}
+
+var _ Composer = (*httpProvider)(nil)
 
 type httpProvider struct {
 	*api
 	settings *httpSettings
+	tokens   *smtpTokens // nil where the settings hold what to sign in with
 }
+
+// Composes tells that the operator's body may hold anything of the payload.
+func (p *httpProvider) Composes() {}
 
 // Send posts the message. What is accepted is the operator's word.
 func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
 	}
-	body, err := p.body(m)
+	body, contentType, err := p.body(m)
 	if err != nil {
 		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
 	}
-	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}}
+	header := http.Header{"Content-Type": {contentType}, "Accept": {"application/json"}}
 	if value := p.settings.Authorization.Reveal(); value != "" {
 		header.Set("Authorization", value)
 	}
 	for name, value := range p.settings.Headers {
 		header.Set(name, value.Reveal())
 	}
-	x, err := p.request(ctx, p.settings.Method, cmp.Or(p.settings.URL, p.settings.Endpoint), header, body)
-	if e := x.refusal(m, err, httpAnswerErrors); e != nil {
+	x, err := p.post(ctx, header, body)
+	if failure := (*Error)(nil); errors.As(err, &failure) {
+		return Receipt{}, failure // there was no token to sign in with
+	}
+	if e := x.refusal(m, err, p.errors); e != nil {
 		return Receipt{}, e
 	}
-	if len(p.settings.Accept) > 0 && !slices.Contains(p.settings.Accept, x.status) {
+	switch e := p.errors(x); {
+	case e.Kind != 0:
+		return Receipt{}, x.failure(m, nil, e)
+	case len(p.settings.Accept) > 0 && !slices.Contains(p.settings.Accept, x.status):
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the status is none of those in accept"})
+	case p.settings.ID != "":
+		id := x.text(p.settings.ID)
+		if id == "" {
+			return Receipt{}, x.unreadable(m)
+		}
+		return Receipt{ID: id}, nil
+	case !x.isJSONOrEmpty():
+		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer is neither JSON nor empty",
+			Hint: "something in front of the service may have answered; name the place of the message's id in id"})
 	}
-	if p.settings.ID == "" {
-		return Receipt{ID: m.ID}, nil
+	return Receipt{ID: m.ID}, nil
+}
+
+// post sends the request, with a token if one is wanted. One that the service has
+// stopped to take before its time is replaced once.
+func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte) (*exchange, error) {
+	address := cmp.Or(p.settings.URL, p.settings.Endpoint)
+	for p.tokens != nil {
+		token, fresh, err := p.tokens.Token(ctx)
+		if err != nil {
+			failure := AsError(err)
+			if failure.Code == "unauthorized_client" || failure.Code == "access_denied" {
+				failure.Hint = "allow this client to send; at Microsoft this takes the consent of an administrator"
+			}
+			return nil, failure
+		}
+		header.Set("Authorization", "Bearer "+token)
+		x, err := p.request(ctx, p.settings.Method, address, header, body)
+		if x.status != http.StatusUnauthorized || fresh {
+			return x, err
+		}
+		p.tokens.Drop(ctx, token)
+		if ctx.Err() != nil {
+			return x, err
+		}
 	}
-	id := jsonPath(x.body, p.settings.ID)
-	if id == "" {
-		return Receipt{}, x.unreadable(m)
-	}
-	return Receipt{ID: id}, nil
+	return p.request(ctx, p.settings.Method, address, header, body)
 }
 
 // body is the operator's, or what Logto's HTTP email connector posts.
-func (p *httpProvider) body(m *mail.Message) ([]byte, error) {
-	if len(p.settings.Body) > 0 {
-		return p.settings.Body.render(m)
+func (p *httpProvider) body(m *mail.Message) (body []byte, contentType string, err error) {
+	switch {
+	case len(p.settings.Form) > 0:
+		return p.settings.Form.renderForm(m), "application/x-www-form-urlencoded", nil
+	case len(p.settings.Body) > 0:
+		body, err = p.settings.Body.render(m)
+	default:
+		body, err = json.Marshal(struct {
+			To      string         `json:"to"`
+			Type    string         `json:"type"`
+			Payload map[string]any `json:"payload"`
+		}{m.To, m.Type, m.Payload})
 	}
-	return json.Marshal(struct {
-		To      string         `json:"to"`
-		Type    string         `json:"type"`
-		Payload map[string]any `json:"payload"`
-	}{m.To, m.Type, m.Payload})
-}
-
-// httpAnswerErrors takes the words from where most services put them; what they mean
-// only the status tells.
-func httpAnswerErrors(x *exchange) Error {
-	var answer any
-	x.read(&answer)
-	return Error{Detail: complaint(answer, 4)}
-}
-
-// complaint finds the first text under one of the usual names.
-func complaint(value any, depth int) string {
-	if depth == 0 {
-		return ""
-	}
-	switch v := value.(type) {
-	case []any:
-		for _, item := range v {
-			if text := complaint(item, depth-1); text != "" {
-				return text
-			}
-		}
-	case map[string]any:
-		for _, name := range []string{"message", "Message", "ErrorMessage", "error", "Error", "detail", "title",
-			"errors", "Errors", "data", "Messages"} {
-			if text, ok := v[name].(string); ok && text != "" {
-				return text
-			}
-			if text := complaint(v[name], depth-1); text != "" {
-				return text
-			}
-		}
-	}
-	return ""
-}
-
-// jsonPath returns the text or number at a dotted path; empty if none is there.
-func jsonPath(body []byte, path string) string {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	var value any
-	if decoder.Decode(&value) != nil {
-		return ""
-	}
-	return textAt(value, path)
-}
-
-// textAt is jsonPath in what is decoded already.
-func textAt(value any, path string) string {
-	for step := range strings.SplitSeq(path, ".") {
-		switch v := value.(type) {
-		case map[string]any:
-			value = v[step]
-		case []any:
-			i, err := strconv.Atoi(step)
-			if err != nil || i < 0 || i >= len(v) {
-				return ""
-			}
-			value = v[i]
-		default:
-			return ""
-		}
-	}
-	switch v := value.(type) {
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	}
-	return ""
-}
-
-// jsonTemplate is a JSON object whose texts hold placeholders. It may hold a key
-// of the service, so it does not print.
-type jsonTemplate map[string]any
-
-// UnmarshalSetting takes the object and refuses placeholders that no mail fills.
-func (t *jsonTemplate) UnmarshalSetting(value any) error {
-	object, ok := value.(map[string]any)
-	if !ok {
-		return errors.New("write the JSON object that the service expects")
-	}
-	for _, name := range slices.Sorted(maps.Keys(placeholders(object))) {
-		if _, ok := httpValues[name]; !ok && !isPayloadPath(name) {
-			return fmt.Errorf("{{%s}} is nothing that can be filled in; there are %s, and of Logto's payload %s", name,
-				strings.Join(slices.Sorted(maps.Keys(httpValues)), ", "), strings.Join(payloadRoots, ", "))
-		}
-	}
-	*t = object
-	return nil
-}
-
-// String hides the object.
-func (t jsonTemplate) String() string { return "[body]" }
-
-// GoString keeps %#v from showing it.
-func (t jsonTemplate) GoString() string { return t.String() }
-
-// MarshalText keeps JSON from showing it.
-func (t jsonTemplate) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
-
-// httpValues are the placeholders.
-var httpValues = map[string]func(*mail.Message) string{
-	"to":           func(m *mail.Message) string { return quotedAddress(m.To) },
-	"from":         func(m *mail.Message) string { return mailbox(m.From) },
-	"from.address": func(m *mail.Message) string { return quotedAddress(m.From.Address) },
-	"from.name":    func(m *mail.Message) string { return m.From.Name },
-	"replyTo":      func(m *mail.Message) string { return quotedAddress(m.ReplyTo.Address) },
-	"subject":      func(m *mail.Message) string { return m.Subject },
-	"html":         func(m *mail.Message) string { return m.HTML.String() },
-	"text":         func(m *mail.Message) string { return m.Text },
-	"id":           func(m *mail.Message) string { return m.ID },
-	"messageId":    func(m *mail.Message) string { return m.MessageID },
-	"type":         func(m *mail.Message) string { return m.Type },
-	"locale":       func(m *mail.Message) string { return m.Locale },
-}
-
-// payloadRoots are what a body may take from Logto's payload, with dots for what
-// is below: user.name. JSON escapes it; whether the service does is the service's
-// own.
-var payloadRoots = []string{"code", "link", "application", "organization", "user", "inviter"}
-
-func isPayloadPath(name string) bool {
-	root, _, _ := strings.Cut(name, ".")
-	return slices.Contains(payloadRoots, root)
-}
-
-// payloadText returns the text at a path of the payload, empty if there is none.
-func payloadText(payload map[string]any, path string) string {
-	var value any = payload
-	for key := range strings.SplitSeq(path, ".") {
-		object, _ := value.(map[string]any)
-		value = object[key]
-	}
-	switch text := value.(type) {
-	case string:
-		return text
-	case json.Number:
-		return text.String()
-	}
-	return ""
-}
-
-// httpValue is what a placeholder stands for.
-func httpValue(name string, m *mail.Message) string {
-	if own, ok := httpValues[name]; ok {
-		return own(m)
-	}
-	return payloadText(m.Payload, name)
-}
-
-var httpPlaceholder = regexp.MustCompile(`\{\{\s*([^{}\s]+)\s*\}\}`)
-
-// placeholders returns the names that a JSON value uses.
-func placeholders(value any) map[string]bool {
-	used := make(map[string]bool)
-	switch v := value.(type) {
-	case string:
-		for _, found := range httpPlaceholder.FindAllStringSubmatch(v, -1) {
-			used[found[1]] = true
-		}
-	case []any:
-		for _, item := range v {
-			maps.Copy(used, placeholders(item))
-		}
-	case map[string]any:
-		for _, item := range v {
-			maps.Copy(used, placeholders(item))
-		}
-	}
-	return used
-}
-
-// render fills in the message. A text that a placeholder leaves empty goes, and
-// so does an object or list that this leaves empty: a mail without a reply
-// address has no "replyTo": {"email": ""}.
-func (t jsonTemplate) render(m *mail.Message) ([]byte, error) {
-	filled, _ := fill(map[string]any(t), m)
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(filled)
-	return body.Bytes(), err
-}
-
-// fill returns the value with its placeholders filled in, and whether there is
-// anything of it left.
-func fill(value any, m *mail.Message) (any, bool) {
-	switch v := value.(type) {
-	case string:
-		filled := httpPlaceholder.ReplaceAllStringFunc(v, func(placeholder string) string {
-			return httpValue(httpPlaceholder.FindStringSubmatch(placeholder)[1], m)
-		})
-		return filled, filled != "" || v == ""
-	case []any:
-		list := make([]any, 0, len(v))
-		for _, item := range v {
-			if filled, ok := fill(item, m); ok {
-				list = append(list, filled)
-			}
-		}
-		return list, len(list) > 0 || len(v) == 0
-	case map[string]any:
-		object := make(map[string]any, len(v))
-		for name, item := range v {
-			if filled, ok := fill(item, m); ok {
-				object[name] = filled
-			}
-		}
-		return object, len(object) > 0 || len(v) == 0
-	}
-	return value, true
+	return body, "application/json", err
 }

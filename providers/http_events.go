@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -112,15 +111,9 @@ func (p *httpProvider) Events(_ context.Context, header http.Header, body []byte
 
 // reportOf reads one event. It is of no interest if its word has no meaning.
 func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report, ok bool) {
-	decoder := json.NewDecoder(bytes.NewReader(event))
-	decoder.UseNumber()
-	var value any
-	if decoder.Decode(&value) != nil {
-		return r, false
-	}
 	var words []string
 	for _, path := range m.Status {
-		if word := textAt(value, path); word != "" {
+		if word := jsonPath(event, path); word != "" {
 			words = append(words, word)
 		}
 	}
@@ -132,10 +125,10 @@ func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report,
 	if soft {
 		status = string(mail.StatusBounced)
 	}
-	key := textAt(value, m.Key)
+	key := jsonPath(event, m.Key)
 	if key == "" {
 		key = sumOf(event)
 	}
-	id := textAt(value, m.ID)
-	return report(id, id, key, moment(textAt(value, m.Time), now), mail.Status(status), soft, "", loose(textAt(value, m.Detail))), true
+	id := jsonPath(event, m.ID)
+	return report(id, id, key, moment(jsonPath(event, m.Time), now), mail.Status(status), soft, "", loose(jsonPath(event, m.Detail))), true
 }

@@ -3,11 +3,16 @@ package providers
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"logto-email-relay/mail"
@@ -45,6 +50,15 @@ func httpProviderFixture() fixture {
 			"headers.a":  func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
 			"accept":     func(s Settings) { s.(*httpSettings).Accept = []int{200, 302} },
 			"body":       func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
+			"form":       func(s Settings) { setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":{}}`) },
+			"form.x": func(s Settings) {
+				s.(*httpSettings).Body = nil
+				setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":[{}]}`)
+			},
+			"auth.accessUrl": func(s Settings) { s.(*httpSettings).Auth = &httpAuth{AccessURL: "http://login.service.example"} },
+			"authorization": func(s Settings) {
+				s.(*httpSettings).Auth, s.(*httpSettings).Authorization = &httpAuth{}, settings.NewSecret("x")
+			},
 		},
 		secrets:      []string{httpKey, httpKey2},
 		id:           id,
@@ -75,12 +89,14 @@ func httpProviderFixture() fixture {
 }
 
 // setBody reads the body the way the loader does.
-func setBody(s *httpSettings, text string) {
+func setBody(s *httpSettings, text string) { setTemplate(&s.Body, text) }
+
+func setTemplate(target *jsonTemplate, text string) {
 	var value any
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		panic(err)
 	}
-	if err := s.Body.UnmarshalSetting(value); err != nil {
+	if err := target.UnmarshalSetting(value); err != nil {
 		panic(err)
 	}
 }
@@ -160,72 +176,234 @@ func TestJSONPath(t *testing.T) {
 	}
 }
 
-// TestHTTPExamples sends through each of the shipped examples, to a server that
-// answers as that service documents.
+// TestHTTPExamples sends through each of the documents' examples, to a server that
+// answers as that service documents, and reads its refusals.
 func TestHTTPExamples(t *testing.T) {
-	answers := map[string]struct {
+	type refusal struct {
 		answer
-		id string
-	}{
-		"brevo":      {answer{201, nil, `{"messageId":"<201798300811.5787683@relay.domain.com>"}`}, "<201798300811.5787683@relay.domain.com>"},
-		"smtp2go":    {answer{200, nil, `{"request_id":"1","data":{"succeeded":1,"failed":0,"failures":[],"email_id":"1er8bV-6Tw0Mi-7h"}}`}, "1er8bV-6Tw0Mi-7h"},
-		"mailersend": {answer{202, map[string]string{"X-Message-Id": "5e42957d51f1d94a1070a733"}, ""}, plainMessage().ID},
-		"mailjet":    {answer{200, nil, `{"Messages":[{"Status":"success","To":[{"Email":"x","MessageUUID":"1","MessageID":1152921511742440156}]}]}`}, "1152921511742440156"},
-		"azure":      {answer{202, nil, `{"id":"8540c0de-899f-5cce-acb5-3ec493af3800","status":"Running"}`}, "8540c0de-899f-5cce-acb5-3ec493af3800"},
+		kind       Kind
+		suppressed bool
+		words      string
 	}
-	files, err := filepath.Glob(filepath.Join("testdata", "http", "*.json"))
-	if err != nil || len(files) != len(answers) {
-		t.Fatalf("examples %v, %v", files, err)
+	examples := map[string]struct {
+		answer
+		id       string
+		refusals []refusal
+	}{
+		"brevo": {answer{201, nil, `{"messageId":"<201798300811.5787683@relay.domain.com>"}`}, "<201798300811.5787683@relay.domain.com>", []refusal{
+			{answer{400, nil, `{"code":"invalid_parameter","message":"email is not valid in to"}`}, Recipient, false, "invalid_parameter: email is not valid"},
+			{answer{402, nil, `{"code":"not_enough_credits","message":"no"}`}, RateLimited, false, "quota"},
+			{answer{400, nil, `{"code":"invalid_parameter","message":"Sender is invalid / inactive"}`}, Configuration, false, ""},
+			{answer{201, nil, `{}`}, Uncertain, false, ""}}},
+		"mailersend": {answer{202, map[string]string{"X-Message-Id": "5e42957d51f1d94a1070a733"}, ""}, "5e42957d51f1d94a1070a733", []refusal{
+			{answer{202, nil, `{"message":"There are some warnings for your request.","warnings":[{"type":"ALL_SUPPRESSED","warning":"all","recipients":[]}]}`}, Recipient, true, "some warnings"},
+			{answer{422, nil, `{"message":"The to.0.email must be a valid email address.","errors":{"to.0.email":["x"]}}`}, Recipient, false, ""},
+			{answer{422, nil, `{"message":"The from.email domain must be verified in your account to send emails. #MS42207"}`}, Configuration, false, ""},
+			{answer{202, nil, ""}, Uncertain, false, ""}}},
+		"mailjet": {answer{200, nil, `{"Messages":[{"Status":"success","To":[{"Email":"x","MessageUUID":"1","MessageID":1152921511742440156}]}]}`}, "1152921511742440156", []refusal{
+			{answer{400, nil, `{"Messages":[{"Status":"error","Errors":[{"ErrorCode":"mj-0013","StatusCode":400,"ErrorMessage":"is an invalid email address.","ErrorRelatedTo":["To[0].Email"]}]}]}`},
+				Recipient, false, "mj-0013: is an invalid email address."},
+			{answer{400, nil, `{"Messages":[{"Status":"error","Errors":[{"ErrorCode":"mj-0013","ErrorMessage":"is an invalid email address.","ErrorRelatedTo":["From.Email"]}]}]}`},
+				Configuration, false, "invalid"},
+			{answer{200, nil, `{"Messages":[{"Status":"error","Errors":[{"ErrorMessage":"x","ErrorRelatedTo":["To[0]"]}]}]}`}, Recipient, false, ""}}},
+		"azure": {answer{202, nil, `{"id":"8540c0de-899f-5cce-acb5-3ec493af3800","status":"Running"}`}, "8540c0de-899f-5cce-acb5-3ec493af3800", []refusal{
+			{answer{400, nil, `{"error":{"code":"EmailDroppedAllRecipientsSuppressed","message":"x"}}`}, Recipient, true, ""},
+			{answer{400, nil, `{"error":{"code":"DomainNotLinked","message":"The specified sender domain has not been linked."}}`}, Configuration, false, "DomainNotLinked"}}},
+		"graph": {answer{202, map[string]string{"Request-Id": "90a7aea5-29ea-49c2-b297-695ee0f2d296"}, ""}, "90a7aea5-29ea-49c2-b297-695ee0f2d296", []refusal{
+			{answer{400, nil, `{"error":{"code":"ErrorInvalidRecipients","message":"At least one recipient isn't valid."}}`}, Recipient, false, "ErrorInvalidRecipients"},
+			{answer{403, nil, `{"error":{"code":"ErrorAccessDenied","message":"Access is denied."}}`}, Configuration, false, ""},
+			{answer{429, map[string]string{"Retry-After": "5"}, `{"error":{"code":"ApplicationThrottled","message":"x"}}`}, RateLimited, false, ""},
+			{answer{202, nil, proxyPage}, Uncertain, false, ""}}},
+		"elasticemail": {answer{200, nil, `{"success":true,"data":{"transactionid":"t","messageid":"m"}}`}, "m", []refusal{
+			{answer{200, nil, `{"success":false,"error":"Incorrect apikey"}`}, Configuration, false, "Incorrect apikey"}}},
+	}
+	found := httpExamples(t)
+	if len(found) != len(examples) {
+		t.Fatalf("the documents have %d examples", len(found))
 	}
 	var all strings.Builder
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
-		s := readHTTPExample(t, file)
+	for _, name := range slices.Sorted(maps.Keys(examples)) {
+		s, example := found[name], examples[name]
+		if s == nil {
+			t.Fatalf("no example %s", name)
+		}
 		if found := s.Check(); len(found) > 0 {
 			t.Errorf("%s: %v", name, found)
 		}
 		var arrived string
+		answering := example.answer
 		server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
-			var body json.RawMessage
-			_ = json.NewDecoder(r.Body).Decode(&body)
-			arrived = jsonText(r, body)
-			answers[name].write(w)
+			body, _ := io.ReadAll(r.Body)
+			if r.URL.Path == "/token" {
+				answer{200, map[string]string{"Content-Type": "application/json"}, `{"access_token":"a-token","token_type":"Bearer","expires_in":3600}`}.write(w)
+				return
+			}
+			if s.Auth != nil && r.Header.Get("Authorization") != "Bearer a-token" {
+				t.Errorf("%s: signed in with %q", name, r.Header.Get("Authorization"))
+			}
+			arrived = string(body)
+			if s.Form == nil {
+				arrived = jsonText(r, body)
+			}
+			answering.write(w)
 		})
 		address, err := url.Parse(s.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.URL = server.URL + address.RequestURI()
+		if s.Auth != nil {
+			s.Auth.AccessURL = server.URL + "/token"
+		}
+		provider := open(t, s)
 		for _, m := range []*mail.Message{plainMessage(), unicodeMessage()} {
 			m.ReplyTo.Address = map[bool]string{true: m.ReplyTo.Address}[!m.HTML.IsEmpty()]
-			receipt, err := open(t, s).Send(t.Context(), m)
-			if err != nil || receipt.ID != answers[name].id {
+			receipt, err := provider.Send(t.Context(), m)
+			if err != nil || receipt.ID != example.id {
 				t.Errorf("%s: receipt %+v, %v", name, receipt, err)
 			}
 			fmt.Fprintf(&all, "# %s\n\n%s\n", name, arrived)
+		}
+		for _, refused := range example.refusals {
+			answering = refused.answer
+			_, err := provider.Send(t.Context(), plainMessage())
+			if e := wantError(t, err); e.Kind != refused.kind || e.Suppressed != refused.suppressed || !strings.Contains(e.Error(), refused.words) {
+				t.Errorf("%s: %d %s: %v, want %v", name, refused.status, refused.body, e, refused.kind)
+			}
 		}
 	}
 	compareGolden(t, "http_examples", all.String())
 }
 
-func readHTTPExample(t *testing.T, file string) *httpSettings {
+// httpExamples are the examples in the documents, by name.
+func httpExamples(t *testing.T) map[string]*httpSettings {
 	t.Helper()
-	text, err := os.ReadFile(file)
+	page, err := os.ReadFile(filepath.Join("..", "docs", "http-providers.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var example struct {
-		URL     string
-		Headers map[string]settings.Secret
-		Body    json.RawMessage
-		Accept  []int
-		ID      string
+	examples := make(map[string]*httpSettings)
+	for _, block := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		var example struct {
+			Name, URL, ID string
+			Headers       map[string]settings.Secret
+			Body, Form    json.RawMessage
+			Accept        []int
+			Refused       []refusedAnswer
+			Auth          *httpAuth
+		}
+		if err := json.Unmarshal([]byte(block[1]), &example); err != nil {
+			t.Fatalf("%s: %v", block[1], err)
+		}
+		s := newHTTPSettings()
+		s.URL, s.Headers, s.Accept, s.ID, s.Refused, s.Auth = example.URL, example.Headers, example.Accept, example.ID, example.Refused, example.Auth
+		if example.Form != nil {
+			setTemplate(&s.Form, string(example.Form))
+		} else {
+			setBody(s, string(example.Body))
+		}
+		examples[example.Name] = s
 	}
-	if err := json.Unmarshal(text, &example); err != nil {
-		t.Fatalf("%s: %v", file, err)
+	return examples
+}
+
+// What an answer without an id has to be in order to count.
+func TestHTTPAcceptanceByStatus(t *testing.T) {
+	for body, accepted := range map[string]bool{
+		"": true, " \r\n": true, "{}": true, "[]": true, `"queued"`: true, "null": true,
+		"<html><title>Welcome to our network</title></html>": false, "OK": false, `{"a":`: false, "{} <html>": false,
+	} {
+		s := newHTTPSettings()
+		setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+		server, _ := startServer(t, always(answer{200, nil, body}))
+		s.URL = server.URL
+		receipt, err := open(t, s).Send(t.Context(), plainMessage())
+		if accepted != (err == nil && receipt.ID == plainMessage().ID) || !accepted && AsError(err).Kind != Uncertain {
+			t.Errorf("%q: %+v, %v", body, receipt, err)
+		}
 	}
+}
+
+func TestHTTPRefused(t *testing.T) {
+	const body = `{"ok":false,"n":0,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[]}`
+	for _, test := range []struct {
+		refused refusedAnswer
+		holds   bool
+	}{
+		{refusedAnswer{Path: "ok", Values: []any{false}}, true},
+		{refusedAnswer{Path: "ok", Values: []any{"true"}}, false},
+		{refusedAnswer{Path: "n", Values: []any{1, "0"}}, true},
+		{refusedAnswer{Path: "list.*.type", Values: []any{"*not verified*"}}, true},
+		{refusedAnswer{Path: "list.*.type", Values: []any{"verified"}}, false},
+		{refusedAnswer{Path: "list.0.type"}, true},
+		{refusedAnswer{Path: "list.7.type"}, false},
+		{refusedAnswer{Path: "ok"}, false}, {refusedAnswer{Path: "n"}, false}, {refusedAnswer{Path: "null"}, false},
+		{refusedAnswer{Path: "empty"}, false}, {refusedAnswer{Path: "some"}, true}, {refusedAnswer{Path: "nothing"}, false},
+		{refusedAnswer{Path: "list"}, true}, {refusedAnswer{Path: "header:X-Refused"}, true}, {refusedAnswer{Path: "header:X-Other"}, false},
+	} {
+		x := &exchange{body: []byte(body), header: http.Header{"X-Refused": {"1"}}}
+		if got := test.refused.holds(x.at(test.refused.Path)); got != test.holds {
+			t.Errorf("%+v: %v", test.refused, got)
+		}
+	}
+}
+
+// A token that the service stops to take is replaced once; a mail that nobody can
+// sign in for is refused by the settings.
+func TestHTTPAuth(t *testing.T) {
+	var issued, asked, refusing atomic.Int64
+	server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		switch {
+		case r.URL.Path == "/token" && refusing.Load() > 0:
+			answer{400, nil, `{"error":"unauthorized_client"}`}.write(w)
+		case r.URL.Path == "/token":
+			if r.Form.Get("client_id") != "c" || r.Form.Get("client_secret") != httpKey || r.Form.Get("scope") != "a b" {
+				t.Errorf("%v", r.Form)
+			}
+			answer{200, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(`{"access_token":"t%d","expires_in":3600}`, issued.Add(1))}.write(w)
+		case asked.Add(1) == 2: // the second mail, with the first token
+			answer{401, nil, "{}"}.write(w)
+		default:
+			answer{202, map[string]string{"X-Id": r.Header.Get("Authorization")}, ""}.write(w)
+		}
+	})
 	s := newHTTPSettings()
-	s.URL, s.Headers, s.Accept, s.ID = example.URL, example.Headers, example.Accept, example.ID
-	setBody(s, string(example.Body))
-	return s
+	setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+	s.URL, s.ID = server.URL, "header:x-id"
+	s.Auth = &httpAuth{ClientID: "c", ClientSecret: settings.NewSecret(httpKey), AccessURL: server.URL + "/token", Scope: "a b"}
+	provider := open(t, s)
+	for _, want := range []string{"Bearer t1", "Bearer t2", "Bearer t2"} {
+		if receipt, err := provider.Send(t.Context(), plainMessage()); err != nil || receipt.ID != want {
+			t.Errorf("%+v, %v, want %s", receipt, err, want)
+		}
+	}
+	refusing.Store(1)
+	_, err := open(t, s).Send(t.Context(), plainMessage())
+	if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
+		t.Errorf("%v", e)
+	}
+}
+
+// A form has no nesting, and other people's words do not become fields.
+func TestHTTPForm(t *testing.T) {
+	var form jsonTemplate
+	setTemplate(&form, `{"to[]":["{{to}}","x"],"subject":"{{subject}}","n":1,"t":true,"replyTo":"{{replyTo}}"}`)
+	m := plainMessage()
+	m.Subject, m.ReplyTo.Address = "a&to[]=eve@example.net;b=c", ""
+	if got := string(form.renderForm(m)); got != "n=1&subject=a%26to%5B%5D%3Deve%40example.net%3Bb%3Dc&t=true&to%5B%5D=ada.lovelace%40example.org&to%5B%5D=x" {
+		t.Error(got)
+	}
+}
+
+// A service that takes HTML alone still gets the code of a mail that has none.
+func TestHTTPWithoutText(t *testing.T) {
+	var body jsonTemplate
+	setTemplate(&body, `{"to":"{{to}}","html":"{{html}}"}`)
+	m := plainMessage()
+	m.HTML, m.Text = nil, "1 < 2: "+testCode
+	got, err := body.render(m)
+	if err != nil || !strings.Contains(string(got), "1 &lt; 2: "+testCode) {
+		t.Errorf("%s, %v", got, err)
+	}
 }

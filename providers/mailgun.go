@@ -277,8 +277,6 @@ func mailgunErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "a sandbox domain sends to its authorized recipients only; use a verified domain"
 		case strings.Contains(said, "is not allowed to send"):
 			e.Kind, e.Hint = Configuration, "verify the domain's DNS records and activate the account"
-		default:
-			e.Kind = Content
 		}
 	case http.StatusUnauthorized:
 		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; or " + addressHint

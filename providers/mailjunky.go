@@ -20,10 +20,12 @@ const mailJunkyEndpoint = "https://mailjunky.ai"
 // mailJunkySettings bear the keys of Logto's MailJunky connector.
 type mailJunkySettings struct {
 	Common
-	APIKey    settings.Secret  `json:"apiKey" validate:"required"`
+	// APIKey is one of the account's.
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// FromEmail is the sender of this provider's mails, FromName its display name.
 	FromEmail settings.Mailbox `json:"fromEmail"`
-	// FromName is the name that readers see the mail from.
-	FromName  string          `json:"fromName"`
+	FromName  string           `json:"fromName" validate:"max=128,oneline"`
+	// Templates are the mails of Logto's connector.
 	Templates []typedTemplate `json:"templates" validate:"dive"`
 }
 

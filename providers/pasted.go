@@ -40,7 +40,7 @@ func templateKey(i int) string { return fmt.Sprintf("templates[%d]", i) }
 // typedTemplate is one whose connector calls the content type "type".
 type typedTemplate struct {
 	inlineTemplate
-	// ContentType says what content is, HTML when not given.
+	// ContentType is text/html or text/plain.
 	ContentType string `json:"type" validate:"omitempty,oneof=text/plain text/html"`
 }
 

@@ -68,6 +68,14 @@ type Lifter interface {
 	Lift(ctx context.Context, address string) error
 }
 
+// Composer marks a Provider that writes mails itself, from the payload. It is given
+// one in which other people's words are harmless; whoever is none must show nothing
+// of a payload.
+type Composer interface {
+	Provider
+	Composes()
+}
+
 // Receipt is what a service said when it accepted a message.
 type Receipt struct {
 	// ID is the service's own id of the message, the one its delivery events

@@ -61,6 +61,9 @@ func unescaped(text string) string {
 // visible makes a blank of every character that has no shape, which could hide
 // in the middle of something.
 func visible(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return ' '
@@ -78,6 +81,9 @@ var escapes = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|\\
 // was escaped, so that what it quotes is found whatever it came through.
 func plain(text string) string {
 	for range 8 {
+		if !strings.ContainsAny(text, `%\&`) {
+			return text
+		}
 		next := html.UnescapeString(escapes.ReplaceAllStringFunc(text, unescape))
 		if next == text {
 			return text
@@ -100,6 +106,18 @@ func unescape(escape string) string {
 	return text
 }
 
+// Private is what of a mail no log may hold, though services like to quote it.
+type Private struct{ id, to, code, link string }
+
+// PrivateOf finds it in a message.
+func PrivateOf(m *mail.Message) *Private {
+	link, _ := m.Payload["link"].(string)
+	return &Private{m.ID, m.To, payloadText(m.Payload, "code"), link}
+}
+
+// local is the recipient's address up to the @.
+func (p *Private) local() string { return p.to[:max(strings.LastIndexByte(p.to, '@'), 0)] }
+
 // RedactFor is Redact for words about a mail, of which it takes out what it holds
 // by what that is, and not by how it looks: recipient, code and link. m is nil
 // where no mail was sent.
@@ -118,24 +136,29 @@ func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	if m == nil {
 		return Redact(text)
 	}
-	link, _ := m.Payload["link"].(string)
-	for _, part := range partsOfLink(link) {
+	return PrivateOf(m).redact(text)
+}
+
+// Redact is RedactFor for a mail of which nothing else is known.
+func (p *Private) Redact(text string) string { return p.redact(unescaped(text)) }
+
+func (p *Private) redact(text string) string {
+	for _, part := range partsOfLink(p.link) {
 		text = replaceAll(text, spelled(part, ""), "[link]")
 	}
-	quoted := quotedAddress(m.To)
-	for _, form := range []string{quoted, m.To} {
+	for _, form := range []string{quotedAddress(p.to), p.to} {
 		text = replaceAll(text, spelled(form, blanks), "[address]")
 	}
-	local := spelled(m.To[:max(strings.LastIndexByte(m.To, '@'), 0)], blanks)
-	if utf8.RuneCountInString(m.To)-len(mail.Domain(m.To)) <= shortestSecret { // may be a word of the service's own
+	local := spelled(p.local(), blanks)
+	if utf8.RuneCountInString(p.to)-len(mail.Domain(p.to)) <= shortestSecret { // may be a word of the service's own
 		local = "[<\"'`]" + local + "[>\"'`]"
 	}
 	text = replaceAll(text, local, "[address]")
-	switch code := payloadText(m.Payload, "code"); {
-	case len(code) >= shortestSecret:
-		text = replaceAll(text, spelled(code, breaks), "[code]")
-	case len(code) > 2:
-		text = replaceAll(text, `\b`+spelled(code, breaks)+`\b`, "[code]")
+	switch {
+	case len(p.code) >= shortestSecret:
+		text = replaceAll(text, spelled(p.code, breaks), "[code]")
+	case len(p.code) > 2:
+		text = replaceAll(text, `\b`+spelled(p.code, breaks)+`\b`, "[code]")
 	}
 	return Redact(text)
 }
@@ -191,26 +214,80 @@ const maxID = 256
 
 // FitID returns a service's id of a mail as records and logs may hold it, and the
 // relay's own in place of one that quotes the mail.
-func FitID(m *mail.Message, id string) string {
+func (p *Private) FitID(id string) string {
 	id = strings.TrimSpace(visible(id))
-	if id == "" || quotes(m, id) {
-		return m.ID
+	if id == "" || p.isQuotedIn(id) {
+		return p.id
 	}
-	if runes := []rune(id); len(runes) > maxID {
+	if runes := []rune(id); len(id) > maxID && len(runes) > maxID {
 		return string(runes[:maxID])
 	}
 	return id
 }
 
-// quotes tells whether an id holds the recipient, the code or the link of a mail.
-func quotes(m *mail.Message, id string) bool {
-	id = visible(plain(id))
-	link, _ := m.Payload["link"].(string)
-	for _, form := range append(partsOfLink(link), quotedAddress(m.To), m.To) {
-		if form != "" && regexp.MustCompile("(?i)"+spelled(form, blanks)).MatchString(id) {
+// isQuotedIn tells whether a machine's word holds the recipient, the code or the
+// link of the mail. Every accepted mail has an id to be looked at, so that this
+// does without regular expressions.
+func (p *Private) isQuotedIn(word string) bool {
+	word = strings.ToLower(visible(plain(word)))
+	forms := append(partsOfLink(p.link), quotedAddress(p.to), p.to)
+	if local := p.local(); len(local) >= shortestSecret {
+		forms = append(forms, local)
+	}
+	for _, form := range forms {
+		if spells(word, form, isBlank, 2, false) {
 			return true
 		}
 	}
-	code := payloadText(m.Payload, "code")
-	return len(code) > 2 && regexp.MustCompile(`(?i)(?:^|[^0-9A-Za-z])`+spelled(code, breaks)+`(?:$|[^0-9A-Za-z])`).MatchString(id)
+	return len(p.code) > 2 && spells(word, p.code, isBreak, 3, true)
 }
+
+func isBlank(r rune) bool { return r == ' ' }
+
+func isBreak(r rune) bool { return r == ' ' || r == '.' || r == '-' || 0x2010 <= r && r <= 0x2015 }
+
+// spells tells whether a text in lower case holds a word, with at most so many
+// characters of a kind between its own; alone is for a word that no letter or digit
+// stands beside.
+func spells(text, word string, between func(rune) bool, most int, alone bool) bool {
+	word = strings.ToLower(visible(plain(word)))
+	if word == "" {
+		return false
+	}
+	first, _ := utf8.DecodeRuneInString(word)
+	before := ' '
+	for i, r := range text {
+		if r == first && !(alone && isLetterOrDigit(before)) {
+			if rest, found := cutSpelled(text[i:], word, between, most); found {
+				after, _ := utf8.DecodeRuneInString(rest)
+				if !alone || rest == "" || !isLetterOrDigit(after) {
+					return true
+				}
+			}
+		}
+		before = r
+	}
+	return false
+}
+
+// cutSpelled returns what follows the word at the beginning of a text.
+func cutSpelled(text, word string, between func(rune) bool, most int) (rest string, found bool) {
+	for word != "" {
+		want, size := utf8.DecodeRuneInString(word)
+		for n := 0; ; n++ {
+			r, width := utf8.DecodeRuneInString(text)
+			if text != "" && r == want {
+				text = text[width:]
+				break
+			}
+			if text == "" || n == most || !between(r) {
+				return "", false
+			}
+			text = text[width:]
+		}
+		word = word[size:]
+	}
+	return text, true
+}
+
+func isLetterOrDigit(r rune) bool { return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' }

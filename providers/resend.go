@@ -204,8 +204,6 @@ func resendErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "verify the sender's domain under Domains"
 		case resendFromField.MatchString(answer.Message):
 			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
-		default:
-			e.Kind = Content
 		}
 	case http.StatusUnavailableForLegalReasons:
 		e.Kind, e.Hint = Configuration, "Resend has stopped the account's mails; ask its support"

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"net/http"
@@ -130,10 +131,13 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the status is not the one for accepted mails"})
 	}
 	id := x.header.Get("X-Message-Id")
-	if id == "" {
-		id = m.ID
+	switch {
+	case id != "":
+		return Receipt{ID: id}, nil
+	case bytes.HasPrefix(bytes.TrimSpace(x.body), []byte("<")): // a page, of something else that answers 202
+		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: id}, nil
+	return Receipt{ID: m.ID}, nil
 }
 
 // Verify asks what the key may do.
@@ -225,8 +229,6 @@ func sendGridErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "check the template's id, and that it has an active version"
 		case sendGridSenderField.MatchString(field):
 			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
-		default:
-			e.Kind = Content
 		}
 	case http.StatusUnauthorized:
 		if strings.Contains(said, "maximum credits exceeded") {

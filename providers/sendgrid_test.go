@@ -58,6 +58,8 @@ func sendGridFixture() fixture {
 			table: sendGridErrors,
 			errors: []errorCase{
 				{name: "sandbox", answer: answer{200, nil, ""}, kind: Configuration, hint: "sandbox"},
+				{name: "a page with the status", answer: answer{202, nil, proxyPage}, kind: Uncertain},
+				{name: "sender without a field", answer: refusal(400, "", "The from email does not contain a valid address."), kind: Configuration, hint: "sender"},
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},
 				{name: "recipient", answer: refusal(400, "personalizations.0.to.0.email", "Does not contain a valid address."), kind: Recipient},
 				{name: "sender", answer: refusal(400, "from.email", "Does not contain a valid address."), kind: Configuration, hint: "sender"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"regexp"
 	"strings"
 
@@ -13,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -108,7 +111,8 @@ func (s *sesSettings) Open() (Provider, error) {
 	if s.AccessKeyID != "" {
 		options.Credentials = credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.AccessKeySecret.Reveal(), "")
 	} else {
-		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region))
+		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region),
+			config.WithAPIOptions([]func(*middleware.Stack) error{refuseUpgrade}))
 		if err != nil {
 			return nil, err
 		}
@@ -118,6 +122,22 @@ func (s *sesSettings) Open() (Provider, error) {
 		options.BaseEndpoint = aws.String(s.endpointOr(""))
 	}
 	return &ses{api: api, sdk: sesv2.New(options), settings: s, certificates: newCertificates()}, nil
+}
+
+// refuseUpgrade keeps the default chain from reading the answer of a server that
+// switches protocols, which has no end, whatever the time-out. All mails wait for
+// one question for credentials at a time, so that each has to end.
+func refuseUpgrade(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("RefuseUpgrade", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleDeserialize(ctx, in)
+		if response, ok := out.RawResponse.(*smithyhttp.Response); ok && err == nil && response.StatusCode == http.StatusSwitchingProtocols {
+			_ = response.Body.Close()
+			err = errors.New("the server switches protocols")
+		}
+		return out, metadata, err
+	}), middleware.After)
 }
 
 var _ Verifier = (*ses)(nil)
@@ -359,13 +379,11 @@ func sesErrors(x *exchange, err error) Error {
 	e := Error{Code: name, Kind: sesKinds[name], Detail: said, Hint: sesHints[name]}
 	switch name {
 	case "MessageRejected":
-		e.Kind = Content
 		if strings.Contains(said, "not verified") {
 			e.Kind = Configuration
 			e.Hint = "verify the sender in this region; in the sandbox the recipient has to be verified too"
 		}
 	case "BadRequestException":
-		e.Kind = Content
 		if sesAddress.MatchString(said) {
 			e.Kind = Recipient
 		}

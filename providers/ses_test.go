@@ -3,7 +3,10 @@ package providers
 import (
 	"encoding/json"
 	"net/http"
+	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/aws/smithy-go"
@@ -100,6 +103,7 @@ func sesFixture() fixture {
 				{name: "local part", answer: refusal(400, "BadRequestException", "Local address contains control or whitespace"), kind: Recipient},
 				{name: "illegal address", answer: refusal(400, "BadRequestException", "Illegal address"), kind: Recipient},
 				{name: "bad request", answer: refusal(400, "BadRequestException", "Header value is too long"), kind: Content},
+				{name: "configuration set with 400", answer: refusal(400, "BadRequestException", "Configuration set <otp> does not exist."), kind: Configuration},
 				{name: "rate", answer: refusal(429, "TooManyRequestsException", "Maximum sending rate exceeded."), kind: RateLimited, code: "TooManyRequestsException"},
 				{name: "daily quota", answer: refusal(429, "TooManyRequestsException", "Daily message quota exceeded"), kind: RateLimited, quota: true},
 				{name: "limit", answer: refusal(400, "LimitExceededException", "limit exceeded"), kind: RateLimited, quota: true},
@@ -222,6 +226,34 @@ func TestSESVerifySender(t *testing.T) {
 			if note, err := open(t, s).(Verifier).Verify(t.Context()); err != nil || !strings.Contains(note, test.words) {
 				t.Errorf("note %q, error %v", note, err)
 			}
+		})
+	}
+}
+
+// Credentials that never come hold a mail up no longer than its time, and the next
+// one asks anew.
+func TestSESCredentialsThatSwitchProtocols(t *testing.T) {
+	for _, place := range []string{"AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		t.Run(place, func(t *testing.T) {
+			listener := listen(t)
+			var asked atomic.Int64
+			serveRaw(t, listener, answersRaw(func(int) []string { asked.Add(1); return []string{switching} }))
+			t.Setenv(place, "http://"+listener.Addr().String())
+			for _, name := range []string{"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"} {
+				t.Setenv(name, filepath.Join(t.TempDir(), "none"))
+			}
+			s := newSESSettings()
+			s.Region, s.Endpoint = "eu-west-1", "http://"+listener.Addr().String()
+			provider := open(t, s)
+			before, last := runtime.NumGoroutine(), int64(0)
+			for range 2 {
+				wantKind(t, t.Context(), fixture{}, provider, Configuration)
+				if asked.Load() == last {
+					t.Error("nobody was asked")
+				}
+				last = asked.Load()
+			}
+			eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 		})
 	}
 }

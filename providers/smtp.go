@@ -3,12 +3,12 @@ package providers
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,17 +61,24 @@ type SMTPSettings struct {
 	// DKIM signs every mail.
 	DKIM *SMTPDKIM `json:"dkim"`
 
+	// Envelope has the sender between servers, where bounces go; that of the mail
+	// when not given.
+	Envelope SMTPEnvelope `json:"envelope"`
+
 	// MaxConnections bounds the pool; maxConcurrent when not given.
 	MaxConnections int `json:"maxConnections" validate:"gte=0,lte=10000"`
-	// MaxMessages is how many mails go through one connection; 0 is unbounded.
-	MaxMessages int `json:"maxMessages" validate:"gte=0"`
+	// MaxMessages is how many mails go through one connection; 0 is unbounded. What
+	// suits the server when not given.
+	MaxMessages *int `json:"maxMessages" validate:"omitempty,gte=0"`
+	// RateLimit is how many mails may begin in any span of RateDelta, which is a
+	// second when not given; 0 is unbounded.
+	RateLimit int                   `json:"rateLimit" validate:"gte=0,lte=100000"`
+	RateDelta settings.Milliseconds `json:"rateDelta"`
 
 	// Templates are the mails of Logto's connector.
 	Templates []smtpTemplate `json:"templates" validate:"dive"`
 
 	Pool             any `json:"pool" noeffect:"connections are always pooled"`
-	RateDelta        any `json:"rateDelta" noeffect:"use maxConcurrent to slow a provider down"`
-	RateLimit        any `json:"rateLimit" noeffect:"use maxConcurrent to slow a provider down"`
 	Logger           any `json:"logger" noeffect:"the relay has its own log"`
 	Debug            any `json:"debug" noeffect:"the relay never logs what mails say"`
 	TransactionLog   any `json:"transactionLog" noeffect:"the relay never logs what mails say"`
@@ -87,18 +94,10 @@ type smtpTemplate struct {
 	ContentType string `json:"contentType" validate:"omitempty,oneof=text/plain text/html"`
 }
 
-// SMTPTLS are the options of Node's TLS that matter to a client.
-type SMTPTLS struct {
-	// RejectUnauthorized may be set to false to trust any certificate.
-	RejectUnauthorized *bool `json:"rejectUnauthorized"`
-	// CA holds certificates in PEM or names of files with them; they replace
-	// the system's own.
-	CA settings.Texts `json:"ca" file:"content"`
-	// ServerName is the name that the certificate must have; host when not given.
-	ServerName string `json:"servername"`
-	// MinVersion is TLSv1.2 when not given.
-	MinVersion string `json:"minVersion" validate:"omitempty,oneof=TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"`
-	Ciphers    any    `json:"ciphers" noeffect:"the cipher is chosen by Go's crypto/tls"`
+// SMTPEnvelope is what nodemailer calls the envelope.
+type SMTPEnvelope struct {
+	// From is where bounces go.
+	From settings.Mailbox `json:"from"`
 }
 
 // SMTPDKIM signs every mail (RFC 6376).
@@ -108,18 +107,42 @@ type SMTPDKIM struct {
 	Domain     string          `json:"domain" validate:"required,fqdn"`
 	Selector   string          `json:"selector" validate:"required"`
 	PrivateKey settings.Secret `json:"privateKey" validate:"required"`
+	// SkipFields are headers that are not signed, with colons between them, because
+	// the server replaces them.
+	SkipFields string `json:"skipFields"`
 }
 
 func (d *SMTPDKIM) signer() (*smtp.DKIM, error) {
-	return smtp.NewDKIM(d.Domain, d.Selector, d.PrivateKey.Reveal())
+	return smtp.NewDKIM(d.Domain, d.Selector, d.PrivateKey.Reveal(), strings.Split(d.SkipFields, ":")...)
+}
+
+// selectors are labels of a host name (RFC 6376 section 3.1); some services have an
+// underscore in them.
+var selectors = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*$`)
+
+func (d *SMTPDKIM) check(report func(key, text string)) {
+	if short, isWhole := strings.CutSuffix(strings.TrimSuffix(d.Selector, "."+d.Domain), "._domainkey"); isWhole {
+		report("dkim.selector", fmt.Sprintf("write the selector alone: %q", short))
+	} else if d.Selector != "" && (len(d.Selector) > 63 || !selectors.MatchString(d.Selector)) {
+		report("dkim.selector", "write the name before ._domainkey in DNS: letters, digits and hyphens")
+	}
+	if d.PrivateKey.Reveal() == "" {
+		return
+	}
+	switch _, err := d.signer(); {
+	case err == smtp.ErrUnsignedFrom:
+		report("dkim.skipFields", "a signature without From is none (RFC 6376): remove it from the list")
+	case err != nil:
+		report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")
+	}
 }
 
 func newSMTPSettings() *SMTPSettings {
 	return &SMTPSettings{
-		MaxMessages:       1000,
+		RateDelta:         settings.Milliseconds(time.Second),
 		DNSTimeout:        settings.Milliseconds(2 * time.Second),
 		ConnectionTimeout: settings.Milliseconds(4 * time.Second),
-		GreetingTimeout:   settings.Milliseconds(5 * time.Second),
+		GreetingTimeout:   settings.Milliseconds(30 * time.Second),
 		SocketTimeout:     settings.Milliseconds(4 * time.Second),
 	}
 }
@@ -153,13 +176,9 @@ func (s *SMTPSettings) Check() []settings.Problem {
 	if s.Auth != nil {
 		s.checkAuth(report)
 	}
-	if _, err := s.authorities(); err != nil {
-		report("tls.ca", err.Error())
-	}
-	if s.DKIM != nil && s.DKIM.PrivateKey.Reveal() != "" {
-		if _, err := s.DKIM.signer(); err != nil {
-			report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")
-		}
+	s.TLS.check(report)
+	if s.DKIM != nil {
+		s.DKIM.check(report)
 	}
 	return problems
 }
@@ -218,55 +237,6 @@ func (s *SMTPSettings) mode() smtp.TLSMode {
 	return smtp.TLSOffered
 }
 
-// authorities returns the certificates of tls.ca, nil for the system's own.
-func (s *SMTPSettings) authorities() (*x509.CertPool, error) {
-	if len(s.TLS.CA) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	for _, text := range s.TLS.CA {
-		pem := []byte(text)
-		if !strings.Contains(text, "-----BEGIN") {
-			var err error
-			if pem, err = os.ReadFile(text); err != nil {
-				return nil, fmt.Errorf("write certificates in PEM, or the name of a file that can be read: %w", err)
-			}
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, errors.New("there is no certificate in PEM")
-		}
-	}
-	return pool, nil
-}
-
-func (s *SMTPSettings) tlsConfig() (*tls.Config, error) {
-	authorities, err := s.authorities()
-	if err != nil {
-		return nil, fmt.Errorf("tls.ca: %w", err)
-	}
-	config := &tls.Config{
-		RootCAs:            authorities,
-		ServerName:         s.host(),
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: s.TLS.RejectUnauthorized != nil && !*s.TLS.RejectUnauthorized,
-		ClientSessionCache: tls.NewLRUClientSessionCache(0),
-	}
-	for _, name := range []string{s.ServerName, s.TLS.ServerName} {
-		if name != "" {
-			config.ServerName = name
-		}
-	}
-	switch s.TLS.MinVersion {
-	case "TLSv1":
-		config.MinVersion = tls.VersionTLS10
-	case "TLSv1.1":
-		config.MinVersion = tls.VersionTLS11
-	case "TLSv1.3":
-		config.MinVersion = tls.VersionTLS13
-	}
-	return config, nil
-}
-
 // ehloName is how the relay introduces itself: the provider's name if that is a
 // full host name, else the machine's name if it is one, else localhost.
 func (s *SMTPSettings) ehloName() string {
@@ -307,17 +277,28 @@ func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
 		TLSTimeout:      time.Duration(s.ConnectionTimeout),
 		GreetingTimeout: time.Duration(s.GreetingTimeout),
 		ReplyTimeout:    time.Duration(s.SocketTimeout),
-		MaxConnections:  cmp.Or(s.MaxConnections, s.Concurrent()), MaxMessages: s.MaxMessages,
+		MaxConnections:  cmp.Or(s.MaxConnections, s.Concurrent()), MaxMessages: s.maxMessages(),
+		RateLimit: s.RateLimit, RateDelta: time.Duration(s.RateDelta),
 	}, nil
+}
+
+func (s *SMTPSettings) maxMessages() int {
+	switch {
+	case s.MaxMessages == nil:
+		return 0
+	case *s.MaxMessages == 0:
+		return -1
+	}
+	return *s.MaxMessages
 }
 
 // Open makes the provider.
 func (s *SMTPSettings) Open() (Provider, error) {
-	p := &smtpProvider{headers: s.CustomHeaders}
+	p := &smtpProvider{headers: s.CustomHeaders, bounces: s.Envelope.From.Address.Address, logsIn: s.logsIn()}
 	var err error
 	if s.DKIM != nil {
 		if p.signer, err = s.DKIM.signer(); err != nil {
-			return nil, errors.New("dkim.privateKey: not an RSA or Ed25519 private key in PEM")
+			return nil, fmt.Errorf("dkim: %w", err)
 		}
 	}
 	if s.Auth.usesOAuth2() {
@@ -329,9 +310,7 @@ func (s *SMTPSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.pool, err = smtp.NewPool(server); err != nil {
-		return nil, err
-	}
+	p.pool = smtp.NewPool(server)
 	return p, nil
 }
 
@@ -342,6 +321,8 @@ func (s *SMTPSettings) Open() (Provider, error) {
 type smtpProvider struct {
 	pool    *smtp.Pool
 	headers []mail.Header
+	bounces string // where they go; empty for the sender of the mail
+	logsIn  bool
 	signer  *smtp.DKIM  // nil when mails are not signed
 	tokens  *smtpTokens // nil when the login is by password, or there is none
 	drafts  sync.Pool   // of *smtpDraft
@@ -351,12 +332,17 @@ var _ Verifier = (*smtpProvider)(nil)
 
 // Send hands over one message.
 func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
-	envelope, failure := smtpEnvelope(m)
+	envelope, failure := p.envelope(m)
 	if failure != nil {
 		return Receipt{}, failure
 	}
-	messageID := m.MessageID // of m nothing else is needed once the mail is built
-	reply, err := p.pool.Send(ctx, envelope, func(b []byte) ([]byte, error) { return p.build(b, m) })
+	// Of m nothing else is needed once the mail is built, unless it is built again.
+	messageID, isLast := m.MessageID, m.Last
+	build := func(b []byte) ([]byte, error) { return p.build(b, m) }
+	reply, err := p.pool.Send(ctx, envelope, build)
+	if isLast && err != nil && isMomentary(err, p.failure(err)) && pause(ctx) {
+		reply, err = p.pool.Send(ctx, envelope, build)
+	}
 	if err != nil {
 		return Receipt{}, p.failure(err)
 	}
@@ -364,6 +350,36 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return Receipt{ID: id}, nil
 	}
 	return Receipt{ID: messageID}, nil
+}
+
+// isMomentary tells whether a mail may do better in a moment, because the server did
+// not take it up: it restarts, is full, or sends everybody away for now.
+func isMomentary(err error, e *Error) bool {
+	var failed *smtp.Error
+	switch {
+	case !errors.As(err, &failed), failed.Stage > smtp.AtDATA, e.Quota, e.AboutAddress, errors.Is(err, smtp.ErrClosed):
+		return false
+	case failed.Reply.Code == 0:
+		return e.Kind == Temporary
+	}
+	return failed.Reply.Code < 500 && (e.Kind == Temporary || e.Kind == RateLimited)
+}
+
+// pause waits for the moment after which a mail is tried again, if that leaves it
+// enough time, and tells whether it did.
+func pause(ctx context.Context) bool {
+	wait := 300*time.Millisecond + rand.N(200*time.Millisecond)
+	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < 2*wait {
+		return false
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // Connected tells that Verify warms the pool.
@@ -387,8 +403,8 @@ func (p *smtpProvider) Close() error {
 	return nil
 }
 
-// smtpEnvelope checks the message and finds its envelope.
-func smtpEnvelope(m *mail.Message) (smtp.Envelope, *Error) {
+// envelope checks the message and finds its envelope.
+func (p *smtpProvider) envelope(m *mail.Message) (smtp.Envelope, *Error) {
 	refuse := func(kind Kind, stage smtp.Stage, err error) (smtp.Envelope, *Error) {
 		return smtp.Envelope{}, &Error{Kind: kind, Stage: stage.String(), Detail: err.Error(), Err: err}
 	}
@@ -402,15 +418,18 @@ func smtpEnvelope(m *mail.Message) (smtp.Envelope, *Error) {
 	if envelope.To, _, err = mail.Path(m.To); err != nil {
 		return refuse(Recipient, smtp.AtRCPT, err)
 	}
-	if envelope.From, _, err = mail.Path(m.From.Address); err != nil {
+	if envelope.From, _, err = mail.Path(cmp.Or(p.bounces, m.From.Address)); err != nil {
 		return refuse(Configuration, smtp.AtMAIL, err)
 	}
-	if m.ReplyTo.Address != "" {
-		_, ascii, err := mail.Path(m.ReplyTo.Address)
+	for _, address := range []string{m.From.Address, m.ReplyTo.Address} {
+		if address == "" {
+			continue
+		}
+		_, ascii, err := mail.Path(address)
 		if err != nil {
 			return refuse(Configuration, smtp.AtMAIL, err)
 		}
-		envelope.UTF8Header = !ascii
+		envelope.UTF8Header = envelope.UTF8Header || !ascii
 	}
 	return envelope, nil
 }

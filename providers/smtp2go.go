@@ -16,17 +16,18 @@ import (
 //	request and answer   https://developers.smtp2go.com/reference/send-standard-email
 //	errors               https://developers.smtp2go.com/docs/response-codes
 //	permissions          https://developers.smtp2go.com/reference/view-api-key-permissions
-const smtp2goEndpoint = "https://api.smtp2go.com/v3"
+const smtp2goEndpoint = "https://api.smtp2go.com"
 
 // smtp2goSettings bear the keys of Logto's SMTP2GO connector.
 type smtp2goSettings struct {
 	Common
 	// APIKey needs the permission for /email/send and no other.
-	APIKey     settings.Secret  `json:"apiKey" validate:"required"`
+	APIKey settings.Secret `json:"apiKey" validate:"required"`
+	// SenderMail is the sender of this provider's mails, SenderName its display name.
 	SenderMail settings.Mailbox `json:"sender"`
-	// SenderName is the name that readers see the mail from.
-	SenderName string          `json:"senderName"`
-	Templates  []typedTemplate `json:"templates" validate:"dive"`
+	SenderName string           `json:"senderName" validate:"max=128,oneline"`
+	// Templates are the mails of Logto's connector.
+	Templates []typedTemplate `json:"templates" validate:"dive"`
 }
 
 func newSMTP2GOSettings() *smtp2goSettings { return &smtp2goSettings{} }
@@ -48,7 +49,9 @@ func (s *smtp2goSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &smtp2go{api, s.APIKey, s.endpointOr(smtp2goEndpoint)}, nil
+	// The service's pages give the addresses of its regions with the version.
+	base := strings.TrimSuffix(s.endpointOr(smtp2goEndpoint), "/v3") + "/v3"
+	return &smtp2go{api, s.APIKey, base}, nil
 }
 
 var _ Verifier = (*smtp2go)(nil)

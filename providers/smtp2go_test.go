@@ -40,12 +40,12 @@ func smtp2goFixture() fixture {
 		id:           id,
 		brokenAnswer: Uncertain,
 		http: &httpFixture{
-			path:       "/email/send",
+			path:       "/v3/email/send",
 			authorized: func(r *http.Request) bool { return r.Header.Get("X-Smtp2go-Api-Key") == smtp2goKey },
 			accepted:   answer{200, nil, `{"request_id":"1","data":{"succeeded":1,"failed":0,"failures":[],"email_id":"` + id + `"}}`},
 			refusal:    func(words string) answer { return field("to", words) },
 			verifies: func(r *http.Request, body []byte) bool {
-				return r.URL.Path == "/api_keys/permissions" && string(body) == "{}"
+				return r.URL.Path == "/v3/api_keys/permissions" && string(body) == "{}"
 			},
 			verified: always200(`{"data":{"permissions":["/email/send"]}}`),
 			verdicts: []verifyCase{

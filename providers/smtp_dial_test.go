@@ -164,6 +164,9 @@ func TestSMTPProxyFailures(t *testing.T) {
 			if e.Stage != "proxy" && test.words != "deadline" {
 				t.Errorf("stage %q", e.Stage)
 			}
+			if e.Stage == "proxy" && !strings.Contains(e.Detail+e.Hint, "proxy") {
+				t.Errorf("the proxy is not named: %v", e)
+			}
 			if strings.Contains(fmt.Sprintf("%+v", e), "pa55word") {
 				t.Errorf("the error tells the password: %v", e)
 			}

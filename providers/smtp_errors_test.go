@@ -1,11 +1,17 @@
 package providers
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
 )
 
@@ -73,8 +79,8 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 5.2.1 mailbox disabled", recipient},
 		{smtp.AtRCPT, "551 not here", recipient},
 		{smtp.AtRCPT, "553 5.1.3 bad address", recipient},
-		{smtp.AtRCPT, "550 no", recipient},
-		{smtp.AtRCPT, "553 no", recipient},
+		{smtp.AtRCPT, "550 no", configuration},
+		{smtp.AtRCPT, "553 no", configuration},
 		{smtp.AtRCPT, "553 <ada@example.net> address unknown", recipient},
 		{smtp.AtRCPT, "550 5.1.1 <ada@relay.example.net>: user unknown", recipient},
 		{smtp.AtRCPT, "556 domain does not accept mail", recipient},
@@ -95,6 +101,11 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "452 4.2.2 mailbox full", recipient},
 		{smtp.AtRCPT, "552 5.2.2 over quota", recipient},
 		{smtp.AtRCPT, "550 5.4.5 Daily user sending limit exceeded", quota},
+		{smtp.AtRCPT, "550 5.1.2 Relay not allowed.", configuration},
+		{smtp.AtRCPT, "550 that IP address is not allowed to send", configuration},
+		{smtp.AtRCPT, "450 4.1.2 <ada@acme.exmaple>: Recipient address rejected: Domain not found", recipient},
+		{smtp.AtRCPT, "450 4.7.1 too much mail", limited},
+		{smtp.AtMAIL, "501 5.5.4 You are not allowed to send from this address.", configuration},
 		{smtp.AtRCPT, "559 Invalid rcptto", suppressed},
 		{smtp.AtRCPT, "561 honeypot", recipient},
 		{smtp.AtRCPT, "550 5.6.7 non-ASCII addresses not permitted", recipient},
@@ -132,7 +143,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtDot, "452 4.3.1 no space", temporary},
 		{smtp.AtDot, "421 4.3.2 shutting down", temporary},
 		{smtp.AtDot, "554 5.3.2 system not accepting messages", temporary},
-		{smtp.AtDot, "550 no", content},
+		{smtp.AtDot, "550 no", configuration},
 	}
 	for _, extensions := range [][]string{{"PIPELINING", "AUTH PLAIN"}, {"AUTH PLAIN"}} {
 		for _, row := range rows {
@@ -285,14 +296,127 @@ func FuzzSMTPRefusal(f *testing.F) {
 		if failure.Kind == Uncertain && (stage != smtp.AtDot || code >= 400) {
 			t.Fatalf("a verdict came back: %v", failure)
 		}
+		if failure.AboutAddress && failure.Kind != Temporary || failure.Filtered && failure.Kind != Content {
+			t.Fatalf("%+v", failure)
+		}
 		if failure.Quota && failure.Kind != RateLimited || failure.Suppressed && failure.Kind != Recipient {
 			t.Fatalf("%+v", failure)
 		}
-		if failure.Kind == Recipient && stage&(smtp.AtRCPT|smtp.AtDATA|smtp.AtDot) == 0 && code != 559 && code != 561 {
+		if failure.Kind == Recipient && stage&(smtp.AtRCPT|smtp.AtDATA|smtp.AtDot) == 0 && code != 559 && code != 561 && code != 563 {
 			t.Fatalf("the recipient was not known yet: %v", failure)
 		}
 		if errors.Unwrap(failure) != nil {
 			t.Fatal("a refusal has no cause beside the reply")
 		}
 	})
+}
+
+// A mail that no other provider gets has a second try where the server did not take
+// it up, and no third.
+func TestSMTPSecondTry(t *testing.T) {
+	for _, row := range []struct {
+		at    smtp.Stage
+		reply string
+		again bool
+	}{
+		{smtp.AtGreeting, "421 4.3.2 try later", true},
+		{smtp.AtGreeting, fakeEOF, true},
+		{smtp.AtGreeting, "554 not you", false},
+		{smtp.AtEHLO, fakeReset, true},
+		{smtp.AtMAIL, "451 4.3.0 not now", true},
+		{smtp.AtMAIL, "421 4.3.2 restarting", true},
+		{smtp.AtRCPT, "451 4.3.0 Temporary lookup failure", true},
+		{smtp.AtRCPT, "450 4.2.0 Greylisted", false},
+		{smtp.AtRCPT, "550 5.1.1 no such user", false},
+		{smtp.AtMAIL, "452 daily limit", false},
+		{smtp.AtDATA, "451 4.3.0 not now", true},
+		{smtp.AtDot, "451 4.3.0 not now", false},
+		{smtp.AtDot, fakeEOF, false},
+	} {
+		for _, isLast := range []bool{true, false} {
+			for _, heals := range []bool{true, false} {
+				t.Run(fmt.Sprint(row.at, " ", row.reply, isLast, heals), func(t *testing.T) {
+					t.Parallel()
+					var tries atomic.Int32
+					fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+						if at == row.at && (tries.Add(1) == 1 || !heals) {
+							return row.reply
+						}
+						return ""
+					}}).start(t)
+					message := smtpMessage()
+					message.Last = isLast
+					_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+					again := isLast && row.again
+					if accepted := again && heals; (err == nil) != accepted {
+						// The fake asks twice about DATA, and so heals by itself.
+						if row.at != smtp.AtDATA {
+							t.Error(err)
+						}
+					}
+					want := int32(1)
+					if again {
+						want = 2
+					}
+					if got := tries.Load(); row.at != smtp.AtDATA && got != want {
+						t.Errorf("%d tries", got)
+					}
+				})
+			}
+		}
+	}
+	t.Run("a server that restarts", func(t *testing.T) {
+		fake := (&fakeSMTP{}).start(t)
+		provider, address := openSMTP(t, fake.port()), fake.listener.Addr().String()
+		fake.listener.Close()
+		message := smtpMessage()
+		message.Last = true
+		sent := make(chan error)
+		go func() { _, err := provider.Send(shortly(t), message); sent <- err }()
+		time.Sleep(150 * time.Millisecond) // less than the pause
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Skip("the port was taken meanwhile")
+		}
+		again := &fakeSMTP{}
+		again.serveOn(t, listener)
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("no time", func(t *testing.T) {
+		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string { return "421 no" }}).start(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		message := smtpMessage()
+		message.Last = true
+		_, err := openSMTP(t, fake.port()).Send(ctx, message)
+		if connections, _, _ := fake.seen(); asSMTPError(t, err).Code != "421" || connections != 1 {
+			t.Errorf("%v, %d connections", err, connections)
+		}
+	})
+}
+
+// A limit of the operator's own holds mails back, and names itself.
+func TestSMTPRateLimit(t *testing.T) {
+	fake := (&fakeSMTP{}).start(t)
+	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.RateLimit, s.RateDelta = 1, settings.Milliseconds(time.Hour) })
+	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := provider.Send(shortly(t), smtpMessage())
+	if e := asSMTPError(t, err); e.Kind != RateLimited || e.Quota || e.RetryAfter < 59*time.Minute || !strings.Contains(e.Hint, "rateLimit") {
+		t.Error(err)
+	}
+}
+
+// A wait that took all of the time says what it may be about.
+func TestSMTPSlowOpening(t *testing.T) {
+	for stage, words := range map[smtp.Stage]string{smtp.AtGreeting: "secure", smtp.AtAUTH: "an earlier login may have been refused"} {
+		for _, cause := range []error{context.DeadlineExceeded, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}} {
+			if e := smtpFailure(&smtp.Error{Stage: stage, Err: cause}); e.Kind != Temporary || !strings.Contains(e.Hint, words) {
+				t.Error(e)
+			}
+		}
+	}
 }

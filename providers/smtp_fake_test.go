@@ -59,6 +59,10 @@ func (f *fakeSMTP) start(t testing.TB) *fakeSMTP {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f.serveOn(t, listener)
+}
+
+func (f *fakeSMTP) serveOn(t testing.TB, listener net.Listener) *fakeSMTP {
 	f.listener = listener
 	f.open, f.gone = map[net.Conn]bool{}, make(chan struct{})
 	t.Cleanup(func() {

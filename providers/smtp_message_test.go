@@ -225,7 +225,7 @@ func TestSMTPMessageRefusesBreaks(t *testing.T) {
 	} {
 		m := smtpMessage()
 		spoil(m)
-		_, failure := smtpEnvelope(m)
+		_, failure := new(smtpProvider).envelope(m)
 		if failure != nil {
 			continue
 		}
@@ -267,7 +267,7 @@ func FuzzSMTPMessage(f *testing.F) {
 		m.Subject, m.From.Name, m.To, m.Text = subject, name, to, text
 		m.HTML = inPieces(html)
 		m.Headers = []mail.Header{{Name: "X-Value", Value: value}}
-		if _, failure := smtpEnvelope(m); failure != nil {
+		if _, failure := new(smtpProvider).envelope(m); failure != nil {
 			return
 		}
 		built := buildMIME(t, m)
@@ -321,6 +321,24 @@ func TestSMTPEnvelope(t *testing.T) {
 		if asSMTPError(t, err).Kind != test.kind || strings.Contains(err.Error(), "ü") {
 			t.Error(err)
 		}
+	}
+}
+
+// Bounces go where the operator wants them; the mail's sender stays.
+func TestSMTPEnvelopeSender(t *testing.T) {
+	fake := (&fakeSMTP{}).start(t)
+	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) {
+		if err := s.Envelope.From.UnmarshalText([]byte("Bounces <bounces@acme.example>")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
+		t.Fatal(err)
+	}
+	_, commands, mails := fake.seen()
+	if !slices.Contains(commands, "MAIL FROM:<bounces@acme.example>") || !strings.Contains(mails[0], "<no-reply@acme.example>") ||
+		strings.Contains(mails[0], "bounces@") {
+		t.Errorf("%q\n%s", commands, mails[0])
 	}
 }
 

@@ -153,7 +153,7 @@ func TestSMTPOAuth2(t *testing.T) {
 			provider := openSMTP(t, fake.port(), func(s *SMTPSettings) {
 				auth := test.auth
 				auth.Type, auth.User, auth.AccessURL = "oauth2", mailboxUser, endpoint.url
-				s.Auth, s.MaxMessages = &auth, 1 // a connection a mail
+				s.Auth, s.MaxMessages = &auth, new(1) // a connection a mail
 			})
 			for range 3 {
 				if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
@@ -247,7 +247,7 @@ func TestSMTPRefusedTokenIsRenewed(t *testing.T) {
 	endpoint := startTokenEndpoint(t)
 	good := endpoint.current
 	fake := startTokenSMTP(t, func() string { return good() })
-	provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = 1 })
+	provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = new(1) })
 	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}
@@ -473,7 +473,7 @@ func TestSMTPRefreshTokenIsReplaced(t *testing.T) {
 		return true
 	}
 	fake := startTokenSMTP(t, endpoint.current)
-	provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = 1 })
+	provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = new(1) })
 	for range 3 {
 		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,10 @@
 package providers
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
@@ -87,6 +92,18 @@ func TestSMTPCheck(t *testing.T) {
 		{"IPv6 from IPv4", SMTPSettings{Common: Common{IPv4: true, LocalAddress: "2001:db8::1"}}, "localAddress"},
 		{"endpoint", SMTPSettings{Common: Common{Endpoint: "https://smtp.example.com"}}, "endpoint"},
 		{"DKIM key", SMTPSettings{DKIM: &SMTPDKIM{PrivateKey: settings.NewSecret("x")}}, "dkim.privateKey"},
+		{"DKIM selector", SMTPSettings{DKIM: &SMTPDKIM{Selector: "relay_2026.eu"}}, ""},
+		{"DKIM selector with its domain", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1._domainkey.acme.example"}}, "dkim.selector"},
+		{"DKIM selector with blanks", SMTPSettings{DKIM: &SMTPDKIM{Selector: "s1; x=1"}}, "dkim.selector"},
+		{"DKIM without From", SMTPSettings{DKIM: &SMTPDKIM{SkipFields: "date:from", PrivateKey: settings.NewSecret(testKey(t))}}, "dkim.skipFields"},
+		{"ciphers", SMTPSettings{TLS: SMTPTLS{Ciphers: "AES128-SHA:!RC4"}}, ""},
+		{"ciphers as pasted for Outlook", SMTPSettings{TLS: SMTPTLS{Ciphers: "SSLv3"}}, ""},
+		{"ciphers of a list", SMTPSettings{TLS: SMTPTLS{Ciphers: "DEFAULT:!aNULL:-kRSA:+HIGH:@SECLEVEL=0"}}, ""},
+		{"cipher that is none", SMTPSettings{TLS: SMTPTLS{Ciphers: "AES129-SHA"}}, "tls.ciphers"},
+		{"ciphers that are none", SMTPSettings{TLS: SMTPTLS{Ciphers: "ALL:!ALL"}}, "tls.ciphers"},
+		{"certificate without a key", SMTPSettings{TLS: SMTPTLS{Cert: settings.Texts{newTestAuthority(t).pem}}}, "tls.key"},
+		{"key without a certificate", SMTPSettings{TLS: SMTPTLS{Key: settings.NewSecret(testKey(t))}}, "tls.cert"},
+		{"key of another certificate", SMTPSettings{TLS: SMTPTLS{Cert: settings.Texts{newTestAuthority(t).pem}, Key: settings.NewSecret(testKey(t))}}, "tls.key"},
 		{"several", SMTPSettings{Secure: &yes, Port: 587, Auth: login(func(a *SMTPAuth) { a.Type = "x" })}, "secure auth.type"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -104,6 +121,20 @@ func TestSMTPCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// testKey is a private key in PEM.
+func testKey(t testing.TB) string {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // Every key of Logto's SMTP connector and of nodemailer's transport that a
@@ -133,7 +164,8 @@ func TestSMTPKnowsEveryKey(t *testing.T) {
 		auth.refreshToken auth.accessToken auth.expires auth.accessUrl auth.privateKey auth.serviceClient fromEmail replyTo
 		templates logger debug disableFileAccess disableUrlAccess name localAddress connectionTimeout greetingTimeout
 		socketTimeout dnsTimeout secure tls tls.rejectUnauthorized tls.ca tls.servername tls.minVersion servername ignoreTLS
-		requireTLS customHeaders pool maxConnections maxMessages authMethod dkim dkim.domain dkim.selector dkim.privateKey`) {
+		requireTLS customHeaders pool maxConnections maxMessages authMethod dkim dkim.domain dkim.selector dkim.privateKey
+		dkim.skipFields tls.ciphers tls.cert tls.key envelope rateLimit rateDelta`) {
 		if !slices.Contains(keys, key) {
 			t.Errorf("%s is not known", key)
 		}
@@ -150,6 +182,12 @@ func TestSMTPDefaults(t *testing.T) {
 	s.Host = "smtp.example.com"
 	if problems := s.Check(); len(problems) > 0 {
 		t.Error(problems)
+	}
+	for want, given := range map[int]*int{0: nil, -1: new(0), 5: new(5)} {
+		s.MaxMessages = given
+		if server, err := s.server(nil); err != nil || server.MaxMessages != want || server.RateDelta != time.Second {
+			t.Errorf("%d messages: %v", server.MaxMessages, err)
+		}
 	}
 	for given, want := range map[int]int{0: 50, 7: 7} {
 		s.MaxConcurrent = given

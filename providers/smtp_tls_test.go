@@ -1,9 +1,11 @@
 package providers
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -53,24 +55,51 @@ func newTestAuthority(t testing.TB) *testAuthority {
 	return a
 }
 
+func (a *testAuthority) keyPEM(t testing.TB) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
 func (a *testAuthority) issue(t testing.TB, until time.Time, names ...string) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a.issueFor(t, key, until, names...)
+}
+
+// issueRSA makes a certificate for a key that a client can encrypt for.
+func (a *testAuthority) issueRSA(t testing.TB) *tls.Config {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.issueFor(t, key, time.Now().Add(time.Hour), "127.0.0.1")
+}
+
+// issueFor makes a certificate; an empty name leaves it with a common name alone.
+func (a *testAuthority) issueFor(t testing.TB, key crypto.Signer, until time.Time, names ...string) *tls.Config {
+	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]},
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
+		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 	}
 	for _, name := range names {
-		if ip := net.ParseIP(name); ip != nil {
+		if name == "" {
+			template.Subject.CommonName = "127.0.0.1"
+		} else if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
 		} else {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +115,11 @@ func TestSMTPTLS(t *testing.T) {
 	yes, no := true, false
 	trusting := func(s *SMTPSettings) { s.TLS.CA = settings.Texts{authority.pem} }
 	starttls := []string{"PIPELINING", "STARTTLS"}
+	onlyRSA := authority.issueRSA(t)
+	onlyRSA.MaxVersion, onlyRSA.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}
+	wantsClient := authority.server.Clone()
+	wantsClient.ClientAuth = tls.RequireAnyClientCert
+	withoutSAN := authority.issue(t, time.Now().Add(time.Hour), "")
 	for _, test := range []struct {
 		name       string
 		extensions []string
@@ -111,9 +145,23 @@ func TestSMTPTLS(t *testing.T) {
 		{name: "tls.servername first", extensions: starttls, secure: true,
 			change: func(s *SMTPSettings) { trusting(s); s.ServerName = "other.example"; s.TLS.ServerName = "mail.example" }},
 		{name: "any certificate", extensions: starttls, secure: true, change: func(s *SMTPSettings) { s.TLS.RejectUnauthorized = &no }},
+		{name: "key exchange by RSA", extensions: starttls, secure: true, server: onlyRSA,
+			change: func(s *SMTPSettings) { trusting(s); s.TLS.Ciphers = "AES128-SHA" }},
+		{name: "key exchange by RSA, all ciphers", extensions: starttls, secure: true, server: onlyRSA,
+			change: func(s *SMTPSettings) { trusting(s); s.TLS.Ciphers = "SSLv3" }},
+		{name: "client certificate", extensions: starttls, secure: true, server: wantsClient, change: func(s *SMTPSettings) {
+			trusting(s)
+			s.TLS.Cert, s.TLS.Key = settings.Texts{authority.pem}, settings.NewSecret(authority.keyPEM(t))
+		}},
 		{name: "TLS 1.2 server", extensions: starttls, secure: true, change: trusting,
 			server: &tls.Config{Certificates: authority.server.Certificates, MaxVersion: tls.VersionTLS12}},
 
+		{name: "no key exchange by RSA unless allowed", extensions: starttls, server: onlyRSA, change: trusting,
+			kind: Configuration, stage: "TLS", hint: "tls.ciphers"},
+		{name: "no client certificate", extensions: starttls, server: wantsClient, change: trusting,
+			kind: Configuration, stage: "EHLO", hint: "tls.cert"},
+		{name: "a certificate with a common name alone", extensions: starttls, server: withoutSAN, change: trusting,
+			kind: Configuration, stage: "TLS", hint: "subject alternative name"},
 		{name: "unknown authority", extensions: starttls, change: func(*SMTPSettings) {}, kind: Configuration, stage: "TLS", hint: "tls.ca"},
 		{name: "unknown authority, implicit", implicit: true, change: func(s *SMTPSettings) { s.Secure = &yes },
 			kind: Configuration, stage: "TLS", hint: "tls.ca"},

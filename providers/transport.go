@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -44,7 +45,9 @@ const (
 	// used again: what a server says too much it says in one go.
 	quietTime = 2 * time.Millisecond
 	// readerDelay bounds how long that may take to come about.
-	readerDelay = 500 * time.Millisecond
+	readerDelay = 2 * time.Second
+	// writtenDelay bounds how late it may become known that a request was written.
+	writtenDelay = 100 * time.Millisecond
 	// wholeRequest is a write buffer that most mails fit into. One that does goes
 	// out in one write, and if that fails on a dead pooled connection, net/http
 	// knows that nothing has left and takes another connection.
@@ -77,7 +80,12 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &watched{Conn: conn}, nil
+			if proxy != nil {
+				// A mail's deadline ends the wait for the proxy, too, but Go lets it
+				// go on for a minute in the background.
+				_ = conn.SetReadDeadline(time.Now().Add(abandonedDial))
+			}
+			return &watched{Conn: conn, bounded: proxy != nil}, nil
 		},
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    abandonedDial,
@@ -194,20 +202,20 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	handedOver := x.handedOver.Load()
 	x.status, x.header = response.StatusCode, response.Header
-	if x.status == http.StatusSwitchingProtocols {
-		// What follows is no answer, and net/http lets it go on after the deadline.
-		_ = response.Body.Close()
-	} else {
-		stop := context.AfterFunc(ctx, func() { _ = response.Body.Close() })
+	body := response.Body
+	// What follows a switch of protocols is no answer, and net/http lets it go on
+	// after the deadline.
+	if x.status != http.StatusSwitchingProtocols {
+		stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 		// What could not be read is treated as what was not said: the status has
 		// arrived, and each service's rules decide what it is worth alone.
-		x.body, _ = io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+		x.body, _ = io.ReadAll(io.LimitReader(body, maxAnswer))
+		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
 		stop()
-		_ = response.Body.Close()
 	}
-	if x.status <= 299 && !handedOver {
+	_ = body.Close()
+	if x.status <= 299 && !x.hasBeenWritten() {
 		x.status, x.header, x.body = 0, nil, nil
 		x.handedOver.Store(true) // the rest may have left since
 		return nil, errUnasked
@@ -215,6 +223,17 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	response.Body = io.NopCloser(bytes.NewReader(x.body))
 	response.ContentLength = int64(len(x.body))
 	return response, nil
+}
+
+// hasBeenWritten tells whether the whole request has left. The news of that may
+// come a moment after the answer.
+func (x *exchange) hasBeenWritten() bool {
+	for began := time.Now(); !x.handedOver.Load(); time.Sleep(quietTime) {
+		if time.Since(began) > writtenDelay {
+			return false
+		}
+	}
+	return true
 }
 
 var (
@@ -226,8 +245,9 @@ var (
 // the server.
 type watched struct {
 	net.Conn
-	since  atomic.Pointer[time.Time] // nil while it does not wait
-	closed atomic.Bool
+	since   atomic.Pointer[time.Time] // nil while it does not wait
+	closed  atomic.Bool
+	bounded bool // the first read has a deadline of its own
 }
 
 // Close marks the connection as closed.
@@ -241,16 +261,26 @@ func (c *watched) Read(b []byte) (int, error) {
 	now := time.Now()
 	c.since.Store(&now)
 	defer c.since.Store(nil)
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	if c.bounded && err == nil {
+		c.bounded = false
+		err = c.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // isQuiet tells whether the reader has been waiting for a moment, and there is
 // nothing for it.
 func (c *watched) isQuiet() bool {
-	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); time.Sleep(quietTime / 4) {
-		if since := c.since.Load(); since != nil && time.Since(*since) >= quietTime {
+	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); {
+		missing := quietTime
+		if since := c.since.Load(); since != nil {
+			missing -= time.Since(*since)
+		}
+		if missing <= 0 {
 			return !hasUnread(c.Conn)
 		}
+		time.Sleep(missing)
 	}
 	return false
 }
@@ -342,11 +372,9 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
-	}
-	if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
-		e.Kind = Configuration
-		if e.Hint == "" {
-			e.Hint = "see what it says of the sender, its domain or the account"
+		if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
+			e.Kind = Configuration
+			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
 	}
 	if x.status >= 300 && x.status <= 399 {
@@ -360,7 +388,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 // what a log must not hold.
 func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
-	if e.Code == "" || !machineWord.MatchString(e.Code) {
+	if e.Code == "" || !machineWord.MatchString(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
 	if e.Detail == "" && isStatus(e.Code) {
@@ -413,6 +441,12 @@ func (x *exchange) kindOfStatus() Kind {
 func (x *exchange) isObject() bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(x.body, &object) == nil && object != nil
+}
+
+// isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
+// the pages of proxies and portals are neither.
+func (x *exchange) isJSONOrEmpty() bool {
+	return json.Valid(x.body) || len(bytes.TrimSpace(x.body)) == 0
 }
 
 // read decodes the answer; what is not JSON leaves the target as it is.

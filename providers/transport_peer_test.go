@@ -243,3 +243,45 @@ func TestGoodbyeOnEveryConnection(t *testing.T) {
 	}
 	t.Logf("%d connections in %v: %v", connections.Load(), time.Since(began), e)
 }
+
+// A proxy that takes the connection and says nothing is waited for in the
+// background no longer than a hung dial.
+func TestASilentProxyIsLetGo(t *testing.T) {
+	for _, scheme := range []string{"http", "socks5"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			listener := listen(t)
+			let := make(chan time.Time, 1)
+			serveRaw(t, listener, func(connection net.Conn) {
+				_, _ = io.Copy(io.Discard, connection)
+				let <- time.Now()
+			})
+			c := &Common{}
+			if err := c.Proxy.UnmarshalText([]byte(scheme + "://" + listener.Addr().String())); err != nil {
+				t.Fatal(err)
+			}
+			a := openAPI(t, c)
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if e := judge(ctx, a, "https://service.invalid", []byte("{}")); e == nil || e.Kind != Temporary {
+				t.Errorf("%s: %v", scheme, e)
+			}
+			select {
+			case at := <-let:
+				t.Logf("%s: let go after %v", scheme, at.Sub(began))
+			case <-time.After(abandonedDial + 5*time.Second):
+				t.Errorf("%s: still waited for", scheme)
+			}
+		})
+	}
+}
+
+// A mark at the start of a JSON text is none of it.
+func TestAByteOrderMarkIsNoPartOfAnAnswer(t *testing.T) {
+	server, _ := startServer(t, always(answer{200, nil, "\ufeff{}"}))
+	x, err := openAPI(t, &Common{}).request(t.Context(), http.MethodPost, server.URL, http.Header{}, nil)
+	if err != nil || !x.isObject() {
+		t.Errorf("%q, %v", x.body, err)
+	}
+}

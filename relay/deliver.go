@@ -31,8 +31,6 @@ type delivery struct {
 	relay   *Relay
 	request *Request
 	route   *routed
-	// payload is what services that write mails themselves are given: harmless.
-	payload map[string]any
 	// rendered is the mail of the relay's own renderer, kept while a later attempt
 	// may want it.
 	rendered *templates.Mail
@@ -40,6 +38,7 @@ type delivery struct {
 	seen       [providers.Uncertain + 1]bool // by kind
 	suppressed bool
 	uncertain  int  // sends that ended so and were not repeated
+	isLast     bool // nobody comes after the provider of the attempt under way
 	outOfTime  bool // the last send ended with the mail's time
 	// throttled is the provider that asked for the shortest wait.
 	throttled Member
@@ -150,8 +149,9 @@ func anyWell(members []Member) bool {
 }
 
 // attempt makes one attempt at a provider, which may be two sends if the first
-// ended in doubt and the service knows a repeated mail. isLast tells that nobody comes after, sharesTime that the next one is to have
-// half of the time. It tells whether the delivery ends here, accepted or not.
+// ended in doubt and the service knows a repeated mail. isLast tells that nobody
+// comes after, sharesTime that the next one is to have half of the time. It tells
+// whether the delivery ends here, accepted or not.
 func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime bool) (ends bool) {
 	start := time.Now()
 	deadline, _ := ctx.Deadline()
@@ -170,6 +170,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	defer m.release()
 
+	d.isLast = isLast
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
 	if failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime {
@@ -207,11 +208,12 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 		d.note(m.Name, time.Since(start), failure)
 		return failure
 	}
+	private := providers.PrivateOf(message) // of the message nothing else is needed while the service works
 	receipt, err := m.Service.Send(ctx, message)
 	if err == nil {
-		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, providers.FitID(message, receipt.ID)
+		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, private.FitID(receipt.ID)
 	} else {
-		failure = providers.AsError(err).About(message)
+		failure = providers.AsError(err).About(private)
 	}
 	if failure != nil && failure.RetryAfter > 0 && !failure.Quota && (d.wait == 0 || failure.RetryAfter < d.wait) {
 		d.throttled, d.wait = m, failure.RetryAfter
@@ -234,8 +236,9 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		return nil, &providers.Error{Kind: providers.Configuration, Stage: "render",
 			Detail: providers.Redact(err.Error()), Err: err}
 	}
-	if d.payload == nil {
-		d.payload = templates.Harmless(d.request.Payload)
+	payload := d.request.Payload
+	if _, writes := m.Service.(providers.Composer); writes {
+		payload = templates.Harmless(payload)
 	}
 	message := &mail.Message{
 		ID:      d.ID,
@@ -247,7 +250,8 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Stored:  rendered.Stored,
 		Locale:  rendered.Locale,
 		Type:    d.Type,
-		Payload: d.payload,
+		Payload: payload,
+		Last:    d.isLast,
 		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},
@@ -315,8 +319,10 @@ func (d *delivery) note(provider string, took time.Duration, failure *providers.
 // endsWith tells whether a failure is the end of the delivery.
 func (d *delivery) endsWith(failure *providers.Error) bool {
 	switch failure.Kind {
-	case providers.Recipient, providers.Content:
+	case providers.Recipient:
 		return true
+	case providers.Content:
+		return !failure.Filtered
 	case providers.Uncertain:
 		d.uncertain++
 		return d.relay.failUncertain || d.uncertain > 1

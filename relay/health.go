@@ -59,14 +59,15 @@ func (h *health) wellNow() bool {
 	return !h.resting
 }
 
-// record takes the end of an attempt: nil when the mail was accepted. It tells
+// record takes the end of an attempt: nil when the mail was accepted. A refusal that
+// is about one recipient or one message shows that the service works. It tells
 // whether the provider began to rest, or is well again, with this.
 func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before := h.resting
 	h.probing = false
-	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content {
+	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content || err.AboutAddress {
 		h.failures, h.resting, h.cause = 0, false, nil
 		return before
 	}

@@ -95,6 +95,11 @@ func secretive() relay.Request {
 	}}
 }
 
+// composer is a provider that writes mails itself.
+type composer struct{ *fakeProvider }
+
+func (composer) Composes() {}
+
 // What a provider is handed of the payload is harmless, and what it says of the
 // mail is not repeated.
 func TestAProviderGetsAndSaysNothingHarmful(t *testing.T) {
@@ -106,7 +111,7 @@ func TestAProviderGetsAndSaysNothingHarmful(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	request := secretive()
-	d := newRelay(t, nil, provider).Deliver(ctx, request)
+	d := newRelay(t, func(o *relay.Options) { o.Members[0].Service = composer{provider} }, provider).Deliver(ctx, request)
 	if said := d.Attempts[0].Detail; said != "no [code] for [address] or join?token=[link]" {
 		t.Errorf("it repeats %q", said)
 	}

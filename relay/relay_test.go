@@ -122,6 +122,14 @@ func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
 		{"suppressed stops", nil, []*fakeProvider{fails(providers.Error{Kind: providers.Recipient, Suppressed: true}), accepts("2")},
 			outcome{mail.RecipientSuppressed, "", []int32{1, 0}}},
 		{"message stops", nil, []*fakeProvider{fails(e(providers.Content)), accepts("2")}, outcome{mail.ProviderRefused, "", []int32{1, 0}}},
+		{"what one filter refuses goes on", nil, []*fakeProvider{fails(providers.Error{Kind: providers.Content, Filtered: true}), accepts("2")},
+			outcome{"", "b", []int32{1, 1}}},
+		{"what the reader can mend is told before what a filter refused", nil,
+			[]*fakeProvider{fails(providers.Error{Kind: providers.Content, Filtered: true}), fails(e(providers.Recipient))},
+			outcome{mail.RecipientRefused, "", []int32{1, 1}}},
+		{"a moment of the address is told before what an operator must mend", nil,
+			[]*fakeProvider{fails(e(providers.Configuration)), fails(providers.Error{Kind: providers.Temporary, AboutAddress: true})},
+			outcome{mail.ProviderUnavailable, "", []int32{1, 1}}},
 		{"all misconfigured", nil, []*fakeProvider{fails(e(providers.Configuration)), fails(e(providers.Configuration))},
 			outcome{mail.ProviderRefused, "", []int32{1, 1}}},
 		{"what will pass is told before what an operator must mend", nil,
@@ -638,5 +646,34 @@ func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
 	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}, IP: "203.0.113.7"})
 	if seen.To != "ada@example.org" || seen.IP != "203.0.113.7" || seen.Time != d.Time || !seen.Branding.ReplyToInviter {
 		t.Errorf("the templates were asked for %+v", seen)
+	}
+}
+
+// What is about one address says nothing of the provider, however often it comes.
+func TestOneAddressIsNoIllness(t *testing.T) {
+	greylists := fails(providers.Error{Kind: providers.Temporary, AboutAddress: true})
+	r := newRelay(t, nil, greylists)
+	for range 5 {
+		if d := deliver(t, r); d.Reason != mail.ProviderUnavailable {
+			t.Errorf("%v", d.Reason)
+		}
+	}
+	if status := r.Status()[0]; status.Resting {
+		t.Errorf("%+v", status)
+	}
+}
+
+// A provider is told that nobody comes after it.
+func TestLastProviderKnowsIt(t *testing.T) {
+	var told []bool
+	tells := func(e providers.Error) *fakeProvider {
+		return &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
+			told = append(told, m.Last)
+			return providers.Receipt{}, &e
+		}}
+	}
+	deliver(t, newRelay(t, nil, tells(providers.Error{Kind: providers.Temporary}), tells(providers.Error{Kind: providers.Temporary})))
+	if !slices.Equal(told, []bool{false, true}) {
+		t.Errorf("%v", told)
 	}
 }

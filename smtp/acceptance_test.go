@@ -151,7 +151,7 @@ func TestVerdicts(t *testing.T) {
 			if connections, _, _ := fake.seen(); got != want || connections != 1 {
 				t.Errorf("%q: %s, want %s, over %d connections", reply, got, want, connections)
 			}
-			if kept := pool.slots.Stat().TotalResources() == 1; kept != (err == nil || reply[0] >= '4' && reply[:3] != "421") {
+			if kept := pool.connections.Load() == 1; kept != (err == nil || reply[0] >= '4' && reply[:3] != "421") {
 				t.Errorf("%q: connection kept: %v", reply, kept)
 			}
 		}
@@ -183,8 +183,8 @@ func TestRefusedRecipientIsKnownAtOnce(t *testing.T) {
 				}
 				time.Sleep(4 * time.Second)
 				synctest.Wait()
-				if stat := pool.slots.Stat(); stat.AcquiredResources() != 0 || stat.IdleResources() == 1 != kept {
-					t.Errorf("%d connections are kept, %d taken", stat.IdleResources(), stat.AcquiredResources())
+				if idle := idleConnections(pool); !atRest(pool) || idle == 1 != kept {
+					t.Errorf("%d connections are kept, all at rest: %v", idle, atRest(pool))
 				}
 				if open := fake.openConnections() == 1; open != kept {
 					t.Errorf("open: %v", open)

@@ -76,17 +76,18 @@ func (e *AuthError) Error() string { return e.Mechanism + ": " + e.Err.Error() }
 // Unwrap returns what was wrong.
 func (e *AuthError) Unwrap() error { return e.Err }
 
-// RefusesMechanism tells whether a reply to AUTH is about the mechanism, so that
-// another one may do, and not about the credentials: RFC 4954 sections 4 and 6,
-// and the words of servers that have only 535 for everything.
+// RefusesMechanism tells whether a reply to AUTH is about the mechanism, or a line
+// too long for the server, so that another one may do, and not about the
+// credentials: RFC 4954 sections 4 and 6, and the words of servers that have only
+// 535 for everything.
 func (r Reply) RefusesMechanism() bool {
 	switch r.Code {
 	case 432, 500, 501, 502, 504:
 		return true
-	case 534, 535, 550, 554:
+	case 534, 535, 550, 552, 554:
 		text := strings.ToLower(r.Text)
 		has := func(part string) bool { return strings.Contains(text, part) }
-		return r.Enhanced == "5.7.4" ||
+		return r.Enhanced == "5.7.4" || has("too long") ||
 			slices.ContainsFunc([]string{"mechanism", "authentication type", "auth type", "authentication method", "auth method"}, has) &&
 				slices.ContainsFunc([]string{"not supported", "unsupported", "unrecogni", "unknown", "not available", "unavailable",
 					"no mechanism", "invalid", "disabled", "not allowed", "not enabled", "not permitted", "too weak"}, has)

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 )
 
-// Signatures hold before an independent verifier, many made at a time.
+// Signatures hold, and nothing can be added or changed, many made at a time.
 func TestDKIM(t *testing.T) {
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -90,6 +91,12 @@ func TestDKIM(t *testing.T) {
 					strings.Replace(raw, "\r\nFrom:", "\r\nFrom: Eve", 1),
 					strings.Replace(raw, "\r\nSubject:", "\r\nSubject: Re", 1),
 					strings.TrimSuffix(raw, "\r\n") + "more\r\n",
+					"Subject: Another\r\n" + raw,
+					"From: Eve <eve@example.org>\r\n" + raw,
+					"To: eve@example.org\r\n" + raw,
+					"Reply-To: eve@example.org\r\n" + raw,
+					"Cc: eve@example.org\r\n" + raw,
+					"Content-Type: text/plain\r\n" + raw,
 				} {
 					if verify(spoiled) == nil {
 						t.Error("a spoiled message passes")
@@ -97,6 +104,42 @@ func TestDKIM(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a server replaces need not be signed.
+func TestDKIMSkips(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+	signer, err := NewDKIM("acme.example", "relay2026", key, "message-id", " Date ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built, err := testMessage().AppendTo(nil)
+	if err == nil {
+		built, err = signer.Sign(built)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, want := range map[string]bool{"\r\nMessage-ID: <": true, "\r\nDate: ": true, "\r\nSubject: ": false} {
+		changed := strings.Replace(string(built), old, old+"x", 1)
+		found, err := dkim.VerifyWithOptions(strings.NewReader(changed), &dkim.VerifyOptions{LookupTXT: func(string) ([]string, error) {
+			return []string{"v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public)}, nil
+		}})
+		if err != nil || len(found) != 1 || (found[0].Err == nil) != want {
+			t.Errorf("%q: %v %+v", old, err, found)
+		}
+	}
+	if _, err := NewDKIM("acme.example", "relay2026", key, "from"); !errors.Is(err, ErrUnsignedFrom) {
+		t.Error(err)
 	}
 }
 

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/textproto"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -58,6 +61,20 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// refusesConnection tells whether the server, or its host, did not want another
+// connection: by a reply before anything was asked of it, or without a word.
+func (e *Error) refusesConnection() bool {
+	switch {
+	case e.Reply.Code == 421, e.Reply.Code == 432:
+		return e.Stage < AtMAIL
+	case e.Reply.Code != 0:
+		return e.Stage == AtGreeting && e.Reply.Code < 500
+	}
+	isOne := func(cause error) bool { return errors.Is(e.Err, cause) }
+	return e.Stage&(AtConnect|AtTLS|AtGreeting) != 0 &&
+		slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE}, isOne)
+}
 
 var (
 	// ErrClosed is the cause for a message that comes after Pool.Close.

@@ -65,10 +65,7 @@ func Example() {
 	go serve(listener)
 
 	dialer := &smtp.Dialer{Network: "tcp", Address: listener.Addr().String(), Timeout: 4 * time.Second}
-	pool, err := smtp.NewPool(smtp.Config{Dial: dialer.Dial, Name: "relay.example", ReplyTimeout: 4 * time.Second, MaxConnections: 10})
-	if err != nil {
-		panic(err)
-	}
+	pool := smtp.NewPool(smtp.Config{Dial: dialer.Dial, Name: "relay.example", ReplyTimeout: 4 * time.Second, MaxConnections: 10})
 	defer pool.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)

@@ -304,12 +304,26 @@ func testPool(t testing.TB, fake *fakeServer, change ...func(*Config)) *Pool {
 	for _, c := range change {
 		c(&config)
 	}
-	pool, err := NewPool(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool := NewPool(config)
 	t.Cleanup(pool.Close)
 	return pool
+}
+
+// idleConnections is how many wait for a message.
+func idleConnections(p *Pool) int {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return len(p.idle)
+}
+
+// atRest tells whether no place is taken or held.
+func atRest(p *Pool) bool {
+	all := int64(p.config.MaxConnections)
+	if !p.places.TryAcquire(all) {
+		return false
+	}
+	p.places.Release(all)
+	return true
 }
 
 func withLogin(c *Config) { c.Login = &Login{User: "relay", Password: "pa55-word-of-the-relay"} }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -26,13 +27,19 @@ type Config struct {
 
 	// Upper bounds of single waits, zero for none: for the TLS handshake of
 	// TLSImplicit, for the greeting, and for every other reply but the one that
-	// accepts a message.
+	// accepts a message. Some servers delay the greeting or the reply to a login on
+	// purpose, and Verify waits for them without these bounds.
 	TLSTimeout, GreetingTimeout, ReplyTimeout time.Duration
 
-	// MaxConnections is how many may be open at a time.
+	// MaxConnections is how many may be open at a time, and at least one.
 	MaxConnections int
-	// MaxMessages is how many go through one connection; 0 is without bound.
+	// MaxMessages is how many go through one connection: zero for what suits the
+	// server, below zero for any number.
 	MaxMessages int
+	// RateLimit is how many messages may begin in any span of RateDelta; zero for any
+	// number.
+	RateLimit int
+	RateDelta time.Duration
 }
 
 // TLSMode is how a connection gets its encryption.
@@ -53,26 +60,30 @@ const maxOpening = 64
 
 // open connects, encrypts and logs in. A server that refuses an access token
 // which was good before gets a new one, once.
-func (p *Pool) open(ctx context.Context) (*session, *Error) {
+func (p *Pool) open(ctx context.Context, patient bool) (*session, *Error) {
 	select {
 	case p.opening <- struct{}{}:
 		defer func() { <-p.opening }()
 	case <-ctx.Done():
 		return nil, failure(ctx, AtConnect, ctx.Err())
 	}
-	s, e := p.config.connect(ctx)
+	p.connections.Add(1)
+	s, e := p.config.connect(ctx, patient)
 	if e != nil && s != nil && s.staleToken && contextEnd(ctx) == nil {
-		s, e = p.config.connect(ctx)
+		s, e = p.config.connect(ctx, patient)
 	}
 	if e != nil {
+		p.connections.Add(-1)
 		return nil, e
 	}
+	s.counted = &p.connections
+	p.freePlaces(2) // the server may take more now
 	return s, nil
 }
 
 // connect opens a session. On failure the session, if there is one, is good for
 // nothing but to tell what happened.
-func (c *Config) connect(ctx context.Context) (*session, *Error) {
+func (c *Config) connect(ctx context.Context, patient bool) (*session, *Error) {
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		stage := AtConnect
@@ -81,11 +92,12 @@ func (c *Config) connect(ctx context.Context) (*session, *Error) {
 		}
 		return nil, failure(ctx, stage, err)
 	}
-	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: quietness(conn), opened: time.Now()}
+	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: quietness(conn), patient: patient, opened: time.Now()}
 	s.used = s.opened
 	stop := s.bind(ctx)
 	e := s.begin(ctx)
 	s.unbind(stop)
+	s.patient = false
 	if e != nil {
 		s.drop()
 	}
@@ -104,6 +116,8 @@ func (s *session) begin(ctx context.Context) *Error {
 		return e
 	} else if reply.Code != 220 {
 		return s.refuse(AtGreeting, reply)
+	} else {
+		s.isExim = strings.Contains(reply.Text, " Exim ")
 	}
 	if e := s.hello(ctx); e != nil {
 		return e

@@ -1,12 +1,14 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/jackc/puddle/v2"
+	"golang.org/x/sync/semaphore"
 )
 
 // How long a connection may live. Servers drop idle ones after one to five
@@ -18,6 +20,15 @@ const (
 	sweepGap = 15 * time.Second
 )
 
+// How many messages go through a connection if nobody has said. Exim accepts more,
+// but leaves all beyond smtp_accept_queue_per_connection, which is 10 unless set, to
+// its next queue run, half an hour later:
+// https://www.exim.org/exim-html-current/doc/html/spec_html/ch-main_configuration.html
+const (
+	usualMessages = 1000
+	eximMessages  = 10
+)
+
 // warm is how long after a message a connection is not looked at before the
 // next. A goodbye takes about as long to come from another machine, and one that
 // has come costs that message no more than another connection.
@@ -26,15 +37,26 @@ const warm = 10 * time.Millisecond
 // Pool hands messages to one server and keeps the connections for those to come.
 // It is safe for use by many goroutines at a time.
 //
-// What puddle pools are slots, places for a connection. A message that takes an
-// empty slot opens the connection itself, under its own deadline, and knows the
+// A message takes one of MaxConnections places, and with it the connection that was
+// used last, or else opens one itself, under its own deadline, so that it knows the
 // stage that failed. A connection that has served its time is replaced ahead of the
 // next message.
+//
+// # What servers allow
+//
+// Servers have limits that they do not tell. One that refuses another connection
+// keeps the places of those that it refused empty for a while, and messages wait for
+// the connections that there are. One that refuses another message on a connection
+// gets it on a fresh one, and later connections are given up before they come to
+// that.
 type Pool struct {
 	config  Config
-	slots   *puddle.Pool[*slot]
+	places  *semaphore.Weighted
 	buffers sync.Pool     // of *[]byte
 	opening chan struct{} // holds one for every connection that is being opened
+	pace    *pace         // nil for none
+	// connections counts those that are open or being opened.
+	connections atomic.Int64
 	// background waits for what goes on without a message.
 	background sync.WaitGroup
 	// life ends, by end, when the pool is closed.
@@ -42,55 +64,46 @@ type Pool struct {
 	end  context.CancelFunc
 
 	mutex   sync.Mutex
+	idle    []*session  // the one used last is the last
 	sweeper *time.Timer // nil while no connection is idle
 	closed  bool
-}
-
-// slot holds a session, or none yet.
-type slot struct{ session *session }
-
-// dropDead empties a slot whose connection is not good for another message. One
-// that was used within the given time is not looked at.
-func (slot *slot) dropDead(warm time.Duration) {
-	s := slot.session
-	if s == nil {
-		return
-	}
-	idle := time.Since(s.used)
-	if idle > maxIdle || idle >= warm && !s.isQuiet() {
-		s.drop()
-		slot.session = nil
-	}
+	// held are places that stay empty because the server refused a connection.
+	held int64
+	// mostMessages is how many messages a connection was seen to carry, zero while
+	// that is not known; refusedAfter is after how many another was refused last.
+	mostMessages, refusedAfter int
 }
 
 // NewPool makes a pool without connections.
-func NewPool(config Config) (*Pool, error) {
-	p := &Pool{config: config, opening: make(chan struct{}, maxOpening)}
+func NewPool(config Config) *Pool {
+	config.MaxConnections = max(config.MaxConnections, 1)
+	p := &Pool{config: config, opening: make(chan struct{}, maxOpening), places: semaphore.NewWeighted(int64(config.MaxConnections))}
+	if config.RateLimit > 0 {
+		p.pace = &pace{span: config.RateDelta, begun: make([]time.Time, config.RateLimit)}
+	}
 	p.life, p.end = context.WithCancel(context.Background())
-	var err error
-	p.slots, err = puddle.NewPool(&puddle.Config[*slot]{
-		Constructor: p.newSlot,
-		Destructor: func(slot *slot) {
-			if slot.session != nil {
-				slot.session.quit()
-			}
-		},
-		MaxSize: int32(config.MaxConnections),
-	})
-	return p, err
+	return p
 }
 
-// ahead marks the context of a slot that is made before a message asks for it.
-type ahead struct{}
-
-// newSlot makes an empty slot for a message, and one with a connection ahead of
-// messages.
-func (p *Pool) newSlot(ctx context.Context) (*slot, error) {
-	if ctx.Value(ahead{}) == nil {
-		return &slot{}, nil
+// takeIdle returns the connection that was used last, nil if none is good for
+// another message. One that was used within the given time is not looked at.
+func (p *Pool) takeIdle(warm time.Duration) *session {
+	for {
+		p.mutex.Lock()
+		last := len(p.idle) - 1
+		if last < 0 {
+			p.mutex.Unlock()
+			return nil
+		}
+		s := p.idle[last]
+		p.idle = p.idle[:last]
+		p.mutex.Unlock()
+		idle := time.Since(s.used)
+		if idle <= maxIdle && (idle < warm || s.isQuiet()) {
+			return s
+		}
+		s.drop()
 	}
-	session, e := p.open(ctx)
-	return &slot{session}, result(e)
 }
 
 // refillTime bounds the attempt to replace a connection.
@@ -99,11 +112,16 @@ const refillTime = 10 * time.Second
 // refill opens a connection ahead of the next message. A failure is left for
 // that message to find.
 func (p *Pool) refill() {
-	ctx, cancel := context.WithTimeout(context.WithValue(p.life, ahead{}, true), refillTime)
-	defer cancel()
-	if p.slots.CreateResource(ctx) == nil {
-		p.sweepLater()
+	if !p.places.TryAcquire(1) {
+		return // messages wait, and open it themselves
 	}
+	ctx, cancel := context.WithTimeout(p.life, refillTime)
+	defer cancel()
+	var s *session
+	if p.connections.Load() < int64(p.config.MaxConnections) {
+		s, _ = p.open(ctx, true)
+	}
+	p.release(s)
 }
 
 // Envelope is who a message is from and to, as between the angle brackets of MAIL
@@ -176,31 +194,85 @@ func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) (
 	return reply, result(e)
 }
 
+// send finds a connection for a message. Where the server refuses another one it
+// waits for one of those that there are.
 func (p *Pool) send(ctx context.Context, m *outgoing) (Reply, *Error) {
-	taken, err := p.slots.Acquire(ctx)
-	if err != nil {
-		return Reply{}, p.noSlot(ctx, err)
-	}
-	slot := taken.Value()
-	defer p.release(taken)
-	slot.dropDead(warm)
-	if slot.session != nil {
-		reply, e := slot.session.send(ctx, m)
-		if e == nil || !slot.session.lost || contextEnd(ctx) != nil {
-			return reply, e
-		}
-		slot.session.drop()
-		slot.session = nil
-	}
-	session, e := p.open(ctx)
-	if e != nil {
+	if e := p.pace.await(ctx); e != nil {
 		return Reply{}, e
 	}
-	slot.session = session
-	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < handOverTime {
-		return Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
+	var refused *Error
+	for {
+		if e := p.takePlace(ctx); e != nil {
+			return Reply{}, cmp.Or(refused, e)
+		}
+		s, reply, e := p.sendOnce(ctx, m)
+		if e != nil && e.refusesConnection() && contextEnd(ctx) == nil && p.holdPlaces() {
+			refused = e
+			continue
+		}
+		p.release(s)
+		return reply, e
 	}
-	return session.send(ctx, m)
+}
+
+// sendOnce sends a message through one connection, or a second if the first turned
+// out to be dead or used up before the message was handed over. It returns the
+// connection to keep, nil for none.
+func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Error) {
+	var carried int // by a connection that took no more
+	if s := p.takeIdle(warm); s != nil {
+		reply, e := s.send(ctx, m)
+		usedUp := e != nil && s.isUsedUp(e)
+		if e == nil || !s.lost && !usedUp || contextEnd(ctx) != nil {
+			return s, reply, e
+		}
+		s.drop()
+		if usedUp {
+			carried = s.messages - 1
+		}
+	}
+	s, e := p.open(ctx, false)
+	if e != nil {
+		return nil, Reply{}, e
+	}
+	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < handOverTime {
+		return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
+	}
+	reply, e := s.send(ctx, m)
+	if carried > 0 && (e == nil || e.Stage > AtMAIL) {
+		p.learn(carried)
+	}
+	return s, reply, e
+}
+
+// learn notes after how many messages a connection took no more, while a fresh one
+// did. Once may be chance, twice the same is a limit.
+func (p *Pool) learn(carried int) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.refusedAfter == carried {
+		p.mostMessages = carried
+	}
+	p.refusedAfter = carried
+}
+
+// maxMessages is how many messages a connection may carry, zero for any number.
+func (p *Pool) maxMessages(s *session) int {
+	most := p.config.MaxMessages
+	switch {
+	case most < 0:
+		most = 0
+	case most == 0 && s.isExim:
+		most = eximMessages
+	case most == 0:
+		most = usualMessages
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.mostMessages > 0 && (most == 0 || p.mostMessages < most) {
+		return p.mostMessages
+	}
+	return most
 }
 
 // handOverTime is what a message needs from MAIL to the reply to its final dot. With
@@ -208,77 +280,118 @@ func (p *Pool) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 // another server can still take it for certain.
 const handOverTime = 150 * time.Millisecond
 
+// holdTime is how long places stay empty after the server refused a connection.
+const holdTime = 15 * time.Second
+
+// holdPlaces makes the pool as small as the server wants it, after it refused a
+// connection. The caller's place is one of those that stay empty then. It tells
+// whether there are connections to wait for; without any the pool stays as it is.
+func (p *Pool) holdPlaces() bool {
+	connections := p.connections.Load()
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if connections == 0 || p.closed {
+		return false
+	}
+	surplus := int64(p.config.MaxConnections) - connections - p.held
+	if surplus < 1 { // the others' places are held already, and this one is waited with
+		p.places.Release(1)
+		return true
+	}
+	if p.held == 0 {
+		time.AfterFunc(holdTime, func() { p.freePlaces(int64(p.config.MaxConnections)) })
+	}
+	for p.held++; surplus > 1 && p.places.TryAcquire(1); surplus-- {
+		p.held++
+	}
+	return true
+}
+
+// freePlaces lets up to n held places be used again.
+func (p *Pool) freePlaces(n int64) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	n = min(n, p.held)
+	p.held -= n
+	p.places.Release(n)
+}
+
 // Verify makes sure that there is a connection, logged in, which stays open for the
 // first message. Its error is an *Error.
 func (p *Pool) Verify(ctx context.Context) error {
-	taken, err := p.slots.Acquire(ctx)
-	if err != nil {
-		return p.noSlot(ctx, err)
+	if e := p.takePlace(ctx); e != nil {
+		return e
 	}
-	slot := taken.Value()
-	defer p.release(taken)
-	if slot.dropDead(0); slot.session != nil {
-		return nil
+	s, e := p.takeIdle(0), (*Error)(nil)
+	if s == nil {
+		s, e = p.open(ctx, true)
 	}
-	session, e := p.open(ctx)
-	slot.session = session
+	p.release(s)
 	return result(e)
 }
 
-// noSlot explains why a message did not even get to connect.
-func (p *Pool) noSlot(ctx context.Context, err error) *Error {
-	if errors.Is(err, puddle.ErrClosedPool) {
-		return &Error{Stage: AtConnect, Err: ErrClosed}
+// takePlace waits for a place.
+func (p *Pool) takePlace(ctx context.Context) *Error {
+	if p.life.Err() == nil {
+		if err := p.places.Acquire(ctx, 1); err != nil {
+			return &Error{Stage: AtConnect, Err: &BusyError{p.config.MaxConnections, failure(ctx, AtConnect, err).Err}}
+		}
+		if p.life.Err() == nil {
+			return nil
+		}
+		p.places.Release(1)
 	}
-	e := failure(ctx, AtConnect, err)
-	if stat := p.slots.Stat(); stat.AcquiredResources() == stat.MaxResources() {
-		e.Err = &BusyError{int(stat.MaxResources()), e.Err}
-	}
-	return e
+	return &Error{Stage: AtConnect, Err: ErrClosed}
 }
 
-// release returns a slot, without its connection if that is spent.
-func (p *Pool) release(taken *puddle.Resource[*slot]) {
-	s := taken.Value().session
+// release gives a place back, and keeps its connection, if there is one, for the
+// next message.
+func (p *Pool) release(s *session) {
 	switch {
 	case s == nil:
-		taken.Hijack() // an empty slot must not be preferred to one with a connection
 	case s.broken:
 		s.drop()
-		taken.Hijack()
 	case s.owed > 0:
 		p.background.Go(func() {
 			s.awaitOwed(p.life)
-			p.release(taken)
+			p.release(s)
 		})
-	case p.config.MaxMessages > 0 && s.messages >= p.config.MaxMessages, s.used.Sub(s.opened) > maxAge:
-		p.retire(taken)
+		return
+	case p.isSpent(s):
+		p.retire(s)
 	default:
-		taken.Release()
-		p.sweepLater()
+		p.keep(s)
 	}
+	p.places.Release(1)
 }
 
-// retire frees the slot at once, and aside says goodbye to the server and opens
-// another connection, if this one was in use lately. Who wants one message a
-// connection does not want connections to wait for messages.
-func (p *Pool) retire(taken *puddle.Resource[*slot]) {
-	session := taken.Value().session
-	p.background.Add(1) // while the slot still holds up Close
-	taken.Hijack()
-	go func() {
-		defer p.background.Done()
-		session.quit()
-		if p.config.MaxMessages != 1 && time.Since(session.used) < maxIdle {
-			p.refill()
-		}
-	}()
+func (p *Pool) isSpent(s *session) bool {
+	most := p.maxMessages(s)
+	return most > 0 && s.messages >= most || s.used.Sub(s.opened) > maxAge
 }
 
-// sweepLater sees to it that idle connections do not outlive their time.
-func (p *Pool) sweepLater() {
+func (p *Pool) keep(s *session) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
+	p.idle = append(p.idle, s)
+	p.sweepLater()
+}
+
+// retire says goodbye to the server, aside, and opens another connection if this
+// one was in use lately. Who wants one message a connection does not want connections
+// to wait for messages.
+func (p *Pool) retire(s *session) {
+	p.background.Go(func() {
+		s.quit()
+		if p.config.MaxMessages != 1 && time.Since(s.used) < maxIdle {
+			p.refill()
+		}
+	})
+}
+
+// sweepLater sees to it that idle connections do not outlive their time. The caller
+// holds the mutex.
+func (p *Pool) sweepLater() {
 	if p.sweeper == nil && !p.closed {
 		p.sweeper = time.AfterFunc(sweepGap, p.sweep)
 	}
@@ -286,21 +399,21 @@ func (p *Pool) sweepLater() {
 
 func (p *Pool) sweep() {
 	p.mutex.Lock()
+	defer p.mutex.Unlock()
 	p.sweeper = nil
-	p.mutex.Unlock()
-	for _, idle := range p.slots.AcquireAllIdle() {
-		switch s := idle.Value().session; {
-		case s == nil:
-			idle.Hijack()
+	p.idle = slices.DeleteFunc(p.idle, func(s *session) bool {
+		switch {
 		case !s.isQuiet():
 			s.drop()
-			idle.Hijack()
 		case time.Since(s.used) > maxIdle, time.Since(s.opened) > maxAge:
-			p.retire(idle)
+			p.retire(s)
 		default:
-			idle.ReleaseUnused()
-			p.sweepLater()
+			return false
 		}
+		return true
+	})
+	if len(p.idle) > 0 {
+		p.sweepLater()
 	}
 }
 
@@ -313,6 +426,15 @@ func (p *Pool) Close() {
 	}
 	p.mutex.Unlock()
 	p.end()
-	p.slots.Close()
+	p.freePlaces(int64(p.config.MaxConnections))
+	_ = p.places.Acquire(context.Background(), int64(p.config.MaxConnections))
+	p.mutex.Lock()
+	idle := p.idle
+	p.idle = nil
+	p.mutex.Unlock()
+	for _, s := range idle {
+		s.quit()
+	}
 	p.background.Wait()
+	p.places.Release(int64(p.config.MaxConnections))
 }

@@ -25,11 +25,15 @@ func (r Reply) String() string {
 }
 
 // QueueID finds the id that the server gave an accepted message, where the form
-// is known: Postfix and SendGrid, Exim, Amazon SES. Empty for none.
+// is known: Postfix and SendGrid, Exim, Sendmail and OpenSMTPD, Amazon SES. Empty
+// for none.
 func (r Reply) QueueID() string {
 	_, id, found := strings.Cut(r.Text, "queued as ")
 	if !found {
 		_, id, found = strings.Cut(r.Text, "id=")
+	}
+	if !found {
+		id, found = strings.CutSuffix(r.Text, " Message accepted for delivery")
 	}
 	if !found {
 		if id, found = strings.CutPrefix(r.Text, "Ok "); !found || strings.Contains(strings.TrimSpace(id), " ") {

@@ -102,7 +102,7 @@ func TestManyAtATime(t *testing.T) {
 	dialer := Dialer{Network: "tcp", Address: address}
 	pool := testPool(t, new(fakeServer).prepare(t), withLogin, func(c *Config) {
 		c.Dial, c.TLS, c.TLSMode, c.ClearTextLogin = dialer.Dial, client, TLSRequired, false
-		c.MaxConnections, c.MaxMessages = 5, 0
+		c.MaxConnections, c.MaxMessages = 5, -1
 	})
 	const senders, each = 24, 15
 	var group sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type session struct {
 	socketIsQuiet func() bool
 	extensions    extensions
 
+	patient      bool // no message waits while it is opened
 	opened, used time.Time
 	messages     int
 	owed         int  // replies of a refused envelope that have yet to come
@@ -39,6 +41,9 @@ type session struct {
 	dirty        bool // a transaction was refused half-way: RSET before the next
 	broken       bool // no further message may go through
 	lost         bool // broke by itself before the message was handed over
+	isExim       bool
+	accepted     bool          // has carried a message
+	counted      *atomic.Int64 // takes it into account while it is open; nil for none
 
 	// Buffers of the transaction under way.
 	commands []byte
@@ -97,7 +102,10 @@ func (s *session) enter(ctx context.Context, limit time.Duration) {
 // reads.
 func (s *session) ask(ctx context.Context, stage Stage, command string) (Reply, *Error) {
 	limit := s.config.ReplyTimeout
-	if stage == AtGreeting {
+	switch {
+	case s.patient:
+		limit = 0
+	case stage == AtGreeting:
 		limit = s.config.GreetingTimeout
 	}
 	s.enter(ctx, limit)
@@ -150,7 +158,7 @@ func (s *session) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 	if code < 250 || code > 252 {
 		return Reply{}, s.refuse(AtDot, reply)
 	}
-	s.used = time.Now()
+	s.used, s.accepted = time.Now(), true
 	return reply, nil
 }
 
@@ -318,8 +326,21 @@ func (s *session) isQuiet() bool {
 	return s.in.Buffered() == 0 && s.socketIsQuiet()
 }
 
+// isUsedUp tells whether a refusal may be about the number of messages on this
+// connection, so that a fresh one takes the message.
+func (s *session) isUsedUp(e *Error) bool {
+	class := e.Reply.Code / 100
+	return s.accepted && (e.Stage == AtMAIL && class >= 4 || e.Stage == AtDATA && class == 4)
+}
+
 // drop cuts the connection.
-func (s *session) drop() { _ = s.conn.Close() }
+func (s *session) drop() {
+	_ = s.conn.Close()
+	if s.counted != nil {
+		s.counted.Add(-1)
+		s.counted = nil
+	}
+}
 
 // quit says goodbye. The server's answer does not matter.
 func (s *session) quit() {

@@ -270,12 +270,12 @@ func TestReplacementIsTriedOnce(t *testing.T) {
 
 func idleSession(t testing.TB, p *Pool) *session {
 	t.Helper()
-	idle := p.slots.AcquireAllIdle()
-	if len(idle) != 1 {
-		t.Fatalf("%d idle connections", len(idle))
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if len(p.idle) != 1 {
+		t.Fatalf("%d idle connections", len(p.idle))
 	}
-	defer idle[0].ReleaseUnused()
-	return idle[0].Value().session
+	return p.idle[0]
 }
 
 func countCommands(commands []string, verb string) (n int) {
@@ -322,8 +322,7 @@ func TestAfterRefusal(t *testing.T) {
 				t.Fatalf("delivered %q", mails)
 			}
 			eventually(t, "what the server owed has come", func() bool {
-				stat := pool.slots.Stat()
-				return stat.AcquiredResources() == 0 && int(stat.IdleResources()) == 2-test.connections
+				return atRest(pool) && idleConnections(pool) == 2-test.connections
 			})
 			friendly.Store(true)
 			if _, err := send(t, pool, testMessage()); err != nil {
@@ -429,7 +428,7 @@ func TestConnectionLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			// One that is spent is replaced before the next mail comes.
-			eventually(t, "there is a connection", func() bool { return pool.slots.Stat().IdleResources() == 1 })
+			eventually(t, "there is a connection", func() bool { return idleConnections(pool) == 1 })
 		}
 		pool.Close()
 		if connections, commands, _ := fake.seen(); connections != 3 || countCommands(commands, "QUIT") != 3 {
@@ -452,7 +451,7 @@ func TestConnectionLimits(t *testing.T) {
 			grow(old)
 			pool.sweep()
 			eventually(t, "the connection is closed", func() bool {
-				return fake.openConnections() == left && int(pool.slots.Stat().IdleResources()) == left
+				return fake.openConnections() == left && idleConnections(pool) == left
 			})
 			if left > 0 && idleSession(t, pool) == old {
 				t.Error("an old connection stays")

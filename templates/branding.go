@@ -18,7 +18,6 @@ func (v *values) setBranding(b *Branding) {
 	fields := &v.builtins
 	fields[senderName], fields[companyInformation] = b.SenderName, b.CompanyInformation
 	fields[support] = b.Support.Address.Address
-	v.setColors(b.Color)
 
 	application, _ := v.payload["application"].(map[string]any)
 	organization, _ := v.payload["organization"].(map[string]any)
@@ -59,43 +58,65 @@ func (v *values) nameIn(object map[string]any, key string) string {
 // takeLogo takes the logo that Logto has of somebody, if mails can show it.
 func (v *values) takeLogo(owner map[string]any) bool {
 	own, _ := owner["branding"].(map[string]any)
-	logo, _ := own["logoUrl"].(string)
-	if !isShownInMail(logo) {
+	light, _ := own["logoUrl"].(string)
+	dark, _ := own["darkLogoUrl"].(string)
+	if light = shownInMail(light); light == "" {
 		return false
 	}
-	v.builtins[appLogo], v.builtins[appLogoDark] = logo, ""
-	if dark, _ := own["darkLogoUrl"].(string); isShownInMail(dark) {
-		v.builtins[appLogoDark] = dark
-	}
+	v.builtins[appLogo], v.builtins[appLogoDark] = light, shownInMail(dark)
 	return true
 }
 
-// isShownInMail tells whether mail programs show a picture. Gmail shows no SVG,
-// which is what Logto's console asks for.
-func isShownInMail(picture string) bool {
-	if end := strings.IndexAny(picture, "?#"); end >= 0 && hasSuffixFold(picture[:end], ".svg") {
-		return false
+// shownInMail returns the address of a picture if mail programs show it. Gmail
+// shows no SVG, which is what Logto's console asks for.
+func shownInMail(picture string) string {
+	path, _, _ := strings.Cut(picture, "#")
+	path, _, _ = strings.Cut(path, "?")
+	if hasSuffixFold(path, ".svg") || hasSuffixFold(picture, ".svg") {
+		return ""
 	}
-	return isHTTPS(picture) && !hasSuffixFold(picture, ".svg")
+	return httpsURL(picture)
 }
 
 func hasSuffixFold(text, suffix string) bool {
 	return len(text) >= len(suffix) && strings.EqualFold(text[len(text)-len(suffix):], suffix)
 }
 
-// setColors sets the colour of the brand and those that go with it.
-func (v *values) setColors(brand string) {
+// palette are the colours of a brand.
+type palette struct {
+	written                     string // by the operator
+	brand, text, dark, darkText string
+}
+
+func newPalette(written string) *palette {
+	brand := written
 	if !isColor(brand) {
 		brand = defaultColor
 	}
 	var c rgb
 	_, _ = hex.Decode(c[:], []byte(brand[1:])) // isColor has looked at it
 	dark := c.visibleInTheDark()
-	v.builtins[brandColor], v.builtins[brandText] = brand, c.text()
-	v.builtins[darkBrand], v.builtins[darkBrandText] = brand, dark.text()
+	p := &palette{written: written, brand: brand, text: c.text(), dark: brand, darkText: dark.text()}
 	if dark != c {
-		v.builtins[darkBrand] = "#" + hex.EncodeToString(dark[:])
+		p.dark = "#" + hex.EncodeToString(dark[:])
 	}
+	return p
+}
+
+// paletteOf makes a palette unless it is that of the mail before: few operators
+// have more than one.
+func (c *Catalogue) paletteOf(color string) *palette {
+	p := c.palette.Load()
+	if p == nil || p.written != color {
+		p = newPalette(color)
+		c.palette.Store(p)
+	}
+	return p
+}
+
+func (v *values) setColors(p *palette) {
+	v.builtins[brandColor], v.builtins[brandText] = p.brand, p.text
+	v.builtins[darkBrand], v.builtins[darkBrandText] = p.dark, p.darkText
 }
 
 // rgb is a colour of sRGB.

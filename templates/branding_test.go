@@ -32,10 +32,8 @@ func TestEveryBrandIsLegible(t *testing.T) {
 		{"#0b57d0", "#ffffff", "#296cd5", "#ffffff"}, {"#6b3fa0", "#ffffff", "#8663b1", "#ffffff"}, {"#ffd400", "#000000", "#ffd400", "#000000"},
 		{"#000000", "#ffffff", "#cfcfcf", "#000000"}, {"#FFFFFF", "#000000", "#FFFFFF", "#000000"}, {"red", "#ffffff", "#296cd5", "#ffffff"},
 	} {
-		var v values
-		v.setColors(test.color)
-		b := v.builtins
-		if got := [...]string{b[brandText], b[darkBrand], b[darkBrandText]}; got != [...]string{test.text, test.dark, test.darkText} {
+		p := newPalette(test.color)
+		if got := [...]string{p.text, p.dark, p.darkText}; got != [...]string{test.text, test.dark, test.darkText} {
 			t.Errorf("%s: got %q", test.color, got)
 		}
 	}
@@ -61,5 +59,26 @@ func TestTheLogoIsSomebodys(t *testing.T) {
 		if got := strings.TrimPrefix(b[appLogo], "https://a.example/"); got != test.logo || b[logoName] != test.name || b[logoOrganization] != test.organization {
 			t.Errorf("%s: got %s of %q, organization %q", test.data, got, b[logoName], b[logoOrganization])
 		}
+	}
+}
+
+// Whose logo it is is written too, for those who do not know it by its looks.
+func TestTheOrganizationIsNamedBelowItsLogo(t *testing.T) {
+	c, err := Open(DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const data = `{"code":"123456","organization":{"name":"Rowing Club","branding":{"logoUrl":"https://a.example/club.png"}}}`
+	m, err := c.Render(Request{Type: "SignIn", Locale: "en", Payload: payload(t, data), Branding: Branding{SenderName: "Acme", AppLogo: "https://a.example/own.png"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`src="https://a.example/club.png" alt="Rowing Club"`, ">Rowing Club</p>", `<td class="plate"`} {
+		if !strings.Contains(m.HTML.String(), want) {
+			t.Errorf("the HTML lacks %s", want)
+		}
+	}
+	if !strings.HasPrefix(m.Text, "Acme\nRowing Club\n\nSign in to Acme\n") {
+		t.Errorf("the text is %s", m.Text)
 	}
 }

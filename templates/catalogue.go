@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"logto-email-relay/mail"
@@ -24,8 +25,8 @@ func Types() []string {
 		"UserPermissionValidation", "BindNewIdentifier", "MfaVerification", "BindMfa"}
 }
 
-// needsCode tells whether mails of a type are sent for their code.
-func needsCode(messageType string) bool {
+// NeedsCode tells whether mails of a type are sent for their code.
+func NeedsCode(messageType string) bool {
 	return messageType != invitation && messageType != generic && slices.Contains(Types(), messageType)
 }
 
@@ -84,6 +85,8 @@ type Catalogue struct {
 	// anyType chooses among all languages.
 	anyType  *chooser
 	warnings []string
+	// palette is that of the last mail.
+	palette atomic.Pointer[palette]
 }
 
 type mailKey struct{ messageType, locale string }
@@ -195,6 +198,7 @@ func (c *Catalogue) values(r *Request, t *translation) values {
 	}
 	v.setLink()
 	v.setBranding(&r.Branding)
+	v.setColors(c.paletteOf(r.Branding.Color))
 	return v
 }
 

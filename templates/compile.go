@@ -81,9 +81,12 @@ type step struct {
 	// isolated tells that the value is read as part of a sentence, whose direction
 	// it must not change.
 	isolated bool
-	literal  mail.Part
-	path     path
-	to       int
+	// ends tells that the sentence ends behind the value. That of "Acme Inc." has one
+	// full stop all the same.
+	ends    bool
+	literal mail.Part
+	path    path
+	to      int
 }
 
 // compile turns a source into a program, or says everything that is wrong with it.
@@ -129,7 +132,8 @@ func (p *program) measure() {
 		}
 		from[i] = next
 	}
-	p.pieces, p.own = from[0].afterShared, from[0].own
+	// No mail takes every block, and most values are shorter than the guess.
+	p.pieces, p.own = from[0].afterShared, from[0].own*2/3
 }
 
 // codes counts the places where the code can be seen in what the program makes.
@@ -202,6 +206,9 @@ func (c *compiler) literal(start, end int) {
 		text = html.UnescapeString(text)
 	}
 	if text != "" {
+		if last := len(c.program.steps) - 1; last >= 0 && text[0] == '.' && (len(text) == 1 || strings.ContainsRune(" \n<", rune(text[1]))) {
+			c.program.steps[last].ends = true
+		}
 		literal := mail.OwnPart(text)
 		if c.format == htmlFormat && len(text) > shortLiteral {
 			literal = mail.SharedPart(text)

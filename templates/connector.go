@@ -40,7 +40,7 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(Types(), ", "))
 		}
 		compiled, err := c.compileConnectorTemplate(written)
-		if err == nil && compiled != nil && written.Stored == "" && needsCode(written.Type) && compiled.lacksCode(false) {
+		if err == nil && compiled != nil && written.Stored == "" && NeedsCode(written.Type) && compiled.lacksCode(false) {
 			err = codeMissing(written.Key, written.Type)
 		}
 		if err != nil {
@@ -55,7 +55,7 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 	}
 	if stand := o.own[generic]; stand != nil && stand.template != nil && stand.written.Stored == "" && stand.lacksCode(false) {
 		for _, messageType := range Types() {
-			if o.own[messageType] == nil && needsCode(messageType) {
+			if o.own[messageType] == nil && NeedsCode(messageType) {
 				faults = append(faults, codeMissing(stand.written.Key, messageType))
 				break
 			}
@@ -177,10 +177,7 @@ func harmless(name string, value any) any {
 		return list
 	case string:
 		if isAddress(name) {
-			if isHTTPS(value) {
-				return value
-			}
-			return ""
+			return httpsURL(value)
 		}
 		if name == "primaryEmail" && isPlainMailbox(value) {
 			return value

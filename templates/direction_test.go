@@ -22,6 +22,12 @@ func TestNamesAreIsolated(t *testing.T) {
 		{"rtl", "{{user.primaryEmail}} {{code}} {{codeLifetime}} {{branding.color}}", textFormat, "ada@example.org 123456 10 #112233"},
 		{"rtl", "{{user.name}}", textFormat, "\u2068x @ y. z\u2069"},
 		{"rtl", "{{user.nickname}}", textFormat, ""},
+		// One full stop ends a sentence.
+		{"ltr", "From {{organization.name}}.", textFormat, "From Acme Inc."},
+		{"ltr", "<p>From {{organization.name}}.</p>", htmlFormat, "<p>From Acme Inc.</p>"},
+		{"rtl", "{{#if code}}{{organization.name}}.{{else}}-{{/if}} {{organization.name}}. {{organization.name}}...", textFormat,
+			"\u2068Acme Inc\u2069. \u2068Acme Inc\u2069. \u2068Acme Inc.\u2069..."},
+		{"ltr", "{{organization.name}}.png {{code}}.", textFormat, "Acme Inc..png 123456."},
 		{"ltr", "{{organization.name}}, {{application.name}}.", textFormat, "Acme Inc., \u2068شركة\u2069."},
 	} {
 		p, err := compile(&source{text: test.template}, test.format, vocabulary{messageType: generic})

@@ -238,7 +238,7 @@ func (r *dirReader) readMails(dir string, t *translation) {
 	for _, messageType := range Types() {
 		if found, ok := files[messageType]; ok {
 			own, err := compileMail(found.html, found.text, messageType, r.settings.vocabulary(messageType))
-			if err == nil && needsCode(messageType) && own.lacksCode(true) {
+			if err == nil && NeedsCode(messageType) && own.lacksCode(true) {
 				err = codeMissing(own.source, messageType)
 			}
 			if err != nil {
@@ -251,7 +251,7 @@ func (r *dirReader) readMails(dir string, t *translation) {
 	// In a language that has no sentences the Generic mail stands in for the others.
 	if stand := r.own[mailKey{generic, t.Locale}]; stand != nil && t.texts == nil && stand.lacksCode(true) {
 		for _, messageType := range Types() {
-			if _, ok := files[messageType]; !ok && needsCode(messageType) {
+			if _, ok := files[messageType]; !ok && NeedsCode(messageType) {
 				r.fault(codeMissing(stand.source, messageType))
 				return
 			}

@@ -212,7 +212,7 @@ func (m *embeddedMail) fill(file, layout string, f format) (string, error) {
 					whole = textEscaper.Replace(whole)
 					if before := layout[:t.start]; key != "title" && key != "fonts" && // in which no markup can be
 						strings.LastIndexByte(before, '>') > strings.LastIndexByte(before, '<') {
-						whole = keepWhole(whole)
+						whole = keepWhole(whole, key == "heading")
 					}
 				}
 				if strings.HasSuffix(whole, "：") { // a full-width colon brings its own blank

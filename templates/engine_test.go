@@ -33,7 +33,8 @@ func write(t testing.TB, f format, template, data string, variables ...string) s
 func valuesFor(p map[string]any) *values {
 	v := &values{payload: p, links: httpsOnly(), builtins: [builtins]string{localeBuiltin: "en", dirBuiltin: "ltr", lifetimeBuiltin: "10"}}
 	v.setLink()
-	v.setBranding(&Branding{SenderName: "Acme", Color: "#112233"})
+	v.setBranding(&Branding{SenderName: "Acme"})
+	v.setColors(newPalette("#112233"))
 	return v
 }
 
@@ -107,7 +108,7 @@ func TestValuesByPlace(t *testing.T) {
 		{"Outlook's comment", `<!--[if mso]><td title="{{code}}">{{user.name}}</td><![endif]-->`,
 			`<!--[if mso]><td title="&lt;b&gt;&#34;&#39;&amp;&#45;&#45;">&lt;i&gt;x&lt;/i&gt;</td><![endif]-->`},
 		{"not Outlook", `<!--[if !mso]><!--><p>{{code}}</p><!--<![endif]-->`, `<!--[if !mso]><!--><p>&lt;b&gt;&#34;&#39;&amp;--</p><!--<![endif]-->`},
-		{"a link", `<a href="{{link}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;&#34;&lt;">`},
+		{"a link", `<a href="{{link}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;%22%3C">`},
 		{"a link that is none", `<a href="{{application.name}}">`, `<a href="">`},
 		{"a link of Outlook's", `<!--[if mso]><v:roundrect href="{{application.name}}"></v:roundrect><![endif]-->`, `<!--[if mso]><v:roundrect href=""></v:roundrect><![endif]-->`},
 		{"an image", `<img src="{{organization.logo}}">`, `<img src="https://a.example/l.png">`},
@@ -115,7 +116,7 @@ func TestValuesByPlace(t *testing.T) {
 		{"in a query", `<a href="https://acme.example/?u={{user.name}}&amp;c={{code}}">`, `<a href="https://acme.example/?u=%3Ci%3Ex%3C%2Fi%3E&amp;c=%3Cb%3E%22%27%26--">`},
 		{"in a path", `<a href="https://acme.example/{{application.logo}}">`, `<a href="https://acme.example/http%3A%2F%2Fa.example%2Fl.png">`},
 		{"behind a link", `<a href="{{organization.logo}}?c={{code}}">`, `<a href="https://a.example/l.png?c=%3Cb%3E%22%27%26--">`},
-		{"in one of two links", `<a href="{{#if link}}{{link}}{{else}}https://acme.example/{{/if}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;&#34;&lt;">`},
+		{"in one of two links", `<a href="{{#if link}}{{link}}{{else}}https://acme.example/{{/if}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;%22%3C">`},
 		{"in a mail address", `<a href="mailto:{{user.name}}@x?subject={{code}}">`, `<a href="mailto:%3Ci%3Ex%3C%2Fi%3E@x?subject=%3Cb%3E%22%27%26--">`},
 		{"colours", `<style>a{color:{{branding.color}}}</style><p style="color:{{#if branding.color}}{{branding.color}}{{/if}}" bgcolor="{{branding.color}}">`,
 			`<style>a{color:#112233}</style><p style="color:#112233" bgcolor="#112233">`},

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	htmltokens "golang.org/x/net/html"
+	"golang.org/x/text/unicode/norm"
+	"mvdan.cc/xurls/v2"
 )
 
 // shape is what an HTML parser sees of a document, the text aside: the kind of
@@ -69,9 +71,7 @@ func fillAll(text, link string) *values {
 		v.builtins[int(senderName)+i] = text
 	}
 	v.builtins[localeBuiltin], v.builtins[dirBuiltin], v.builtins[lifetimeBuiltin] = "en", "ltr", "10"
-	if v.links.Allow(link) {
-		v.builtins[linkBuiltin] = link
-	}
+	v.builtins[linkBuiltin], _ = v.links.Parse(link)
 	return v
 }
 
@@ -110,9 +110,8 @@ func FuzzCompile(f *testing.F) {
 			t.Fatal("the author's bytes were changed")
 		}
 		value = "x" + value // every block takes the same branch
-		allowed := Links{Schemes: []string{"https"}}.Allow(link)
 		harmless := "https://a.example/"
-		if !allowed {
+		if _, err := (Links{Schemes: []string{"https"}}).Parse(link); err != nil {
 			harmless = ""
 		}
 		hostile, benign := p.render(fillAll(value, link)).String(), p.render(fillAll("xa", harmless)).String()
@@ -136,12 +135,16 @@ func FuzzCompile(f *testing.F) {
 var autolinked = []*regexp.Regexp{
 	regexp.MustCompile(`[\pL\pN\pM\pS_-][.。．｡․﹒︒۔][\pL\pN\pM\pS_-]`),
 	regexp.MustCompile(`[^ ][@＠﹫][^ ]`),
-	regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*:[\pL_/\\[%-]`),
+	regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*[:：﹕︓][\pL_/\\[%?-]`),
+	regexp.MustCompile(`(?i)localhost`),
 	regexp.MustCompile(`[/\\／＼⁄∕][/\\／＼⁄∕]`),
 	regexp.MustCompile(`(?i)(www|ftp)\.[^ .…\pP]`),
 }
 
-var decimal = regexp.MustCompile(`(^| )[0-9]+\.[0-9]+( |…|$)`)
+// linkified is what xurls takes for a link.
+var linkified = xurls.Relaxed()
+
+var decimal = regexp.MustCompile(`(^| )[0-9]+\.[0-9]+( |…|\.\.\.|$)`)
 
 // checkNeutral fails unless a text is what neutralise promises.
 func checkNeutral(t *testing.T, in, out string) {
@@ -157,13 +160,17 @@ func checkNeutral(t *testing.T, in, out string) {
 			t.Errorf("%q holds U+%04X", out, r)
 		}
 	}
-	rest := out
-	for decimal.MatchString(rest) {
-		rest = decimal.ReplaceAllString(rest, "$1 $2")
-	}
-	for _, pattern := range autolinked {
-		if found := pattern.FindString(rest); found != "" {
-			t.Errorf("%q gives %q, in which %q may become a link", in, out, found)
+	for _, rest := range []string{out, norm.NFKC.String(out)} {
+		if found := linkified.FindString(rest); found != "" {
+			t.Errorf("%q gives %q, in which %q is a link to xurls", in, rest, found)
+		}
+		for decimal.MatchString(rest) {
+			rest = decimal.ReplaceAllString(rest, "$1 $2")
+		}
+		for _, pattern := range autolinked {
+			if found := pattern.FindString(rest); found != "" {
+				t.Errorf("%q gives %q, in which %q may become a link", in, rest, found)
+			}
 		}
 	}
 }
@@ -171,7 +178,8 @@ func checkNeutral(t *testing.T, in, out string) {
 func FuzzNeutralise(f *testing.F) {
 	for _, seed := range []string{"", "Alice Wönderland", "evil.com", "a@b.c", "http://evil.com/x", "1.2.3.4", "2.0", "\u202egnirts\r\nBcc: x@example.com",
 		"evil\u200b.com", "evil。com", "می\u200cخواهم", "👩\u200d🚀", "👨\u200d👩\u200d👧\u200d👦 x", strings.Repeat("🇩🇪", 40), "z\u0301\u0302\u0303\u0304\u0305\u0306",
-		`\\server\share`, "@@a@b", "a.\u0301b", "1️⃣", "xn--e1awd7f.com", "evil⒈com", strings.Repeat("a", 63) + ".b", "x:1", "…2.0…"} {
+		`\\server\share`, "@@a@b", "a.\u0301b", "1️⃣", "xn--e1awd7f.com", "evil⒈com", strings.Repeat("a", 63) + ".b", "x:1", "…2.0…", "evil㏂com", "㏇m", "mailto：x", "localhost/x", "ＬＯＣＡＬhost:80",
+		"magnet:?xt=urn:btih:0", "1:2:3:4:5:6:7:8", "fe80::1", "evil‥com", "x⩴y"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) { checkNeutral(t, name, neutralise(name)) })
@@ -188,10 +196,8 @@ func FuzzLinks(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, link string) {
-		v := &values{payload: map[string]any{}, links: links}
-		if links.Allow(link) {
-			v.builtins[linkBuiltin] = link
-		}
+		v := &values{payload: map[string]any{"link": link}, links: links}
+		v.setLink()
 		out := p.render(v).String()
 		if shape(out) != shape(`<a href="">x</a>`) {
 			t.Fatalf("%q changed the structure: %q", link, out)
@@ -199,7 +205,7 @@ func FuzzLinks(f *testing.F) {
 		tokens := htmltokens.NewTokenizer(strings.NewReader(out))
 		tokens.Next()
 		href := strings.ToLower(tokens.Token().Attr[0].Val)
-		if !links.Allow(link) {
+		if _, err := links.Parse(link); err != nil {
 			if href != "" {
 				t.Fatalf("%q became a link", link)
 			}

@@ -1,8 +1,12 @@
 package templates
 
 import (
+	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"logto-email-relay/mail"
 )
@@ -24,8 +28,9 @@ const (
 //     but for the joiners that Persian, Indic scripts and emoji need;
 //   - whatever Gmail, Outlook or Apple Mail would make a link of is broken by
 //     a blank: evil.com → "evil. com", a@b.c → "a @ b. c", mailto:x →
-//     "mailto: x", while J.R. and 10:30 stay legible; doubled slashes and
-//     backslashes become single;
+//     "mailto: x", localhost → "local host", while J.R. and 10:30 stay legible;
+//     doubled slashes and backslashes become single; this holds for what Unicode
+//     takes for the same too (NFKC), such as ㏂ for a.m.;
 //   - at most 100 characters are left, whole words and an ellipsis if any are lost.
 //
 // It is idempotent.
@@ -41,11 +46,12 @@ func neutralise(name string) string {
 // isHarmless is the short way for the names that most people have: letters and
 // digits with single blanks and dashes between them.
 func isHarmless(name string) bool {
-	if len(name) > maxNameRunes {
+	if len(name) > maxNameRunes || len(name) >= len(localhost) && strings.Contains(strings.ToLower(name), localhost) {
 		return false
 	}
-	blank := true
+	blank, isASCII := true, true
 	for _, r := range name {
+		isASCII = isASCII && r < utf8.RuneSelf
 		switch {
 		case r == ' ' && !blank:
 			blank = true
@@ -57,7 +63,7 @@ func isHarmless(name string) bool {
 			return false
 		}
 	}
-	return !blank
+	return !blank && (isASCII || norm.NFKC.IsNormalString(name))
 }
 
 // maxCleanRunes is how much of a text is looked at. Whatever clean drops counts
@@ -69,10 +75,10 @@ const maxCleanRunes = 8 * maxNameRunes
 func clean(name string) []rune {
 	in := make([]rune, 0, min(len(name), maxCleanRunes))
 	for _, r := range name {
-		if len(in) == cap(in) {
+		if len(in) >= maxCleanRunes {
 			break
 		}
-		in = append(in, r)
+		in = append(in, []rune(spelled(r))...)
 	}
 	out := in[:0]
 	marks := 0
@@ -103,6 +109,26 @@ func clean(name string) []rune {
 		}
 	}
 	return trimRight(out)
+}
+
+// spelled writes a character that stands for several with a dot or a colon among
+// them as those; the ellipsis aside, which joins nothing.
+func spelled(r rune) string {
+	switch r {
+	case 0x2025, 0xfe30:
+		return ".."
+	case 0xfe19:
+		return "..."
+	case 0x2a74:
+		return "::="
+	case 0x33c2:
+		return "a.m."
+	case 0x33c7:
+		return "Co."
+	case 0x33d8:
+		return "p.m."
+	}
+	return string(r)
 }
 
 func trimRight(runes []rune) []rune {
@@ -184,14 +210,44 @@ func breakLinks(in []rune) []rune {
 			if out = append(out, r); next != ' ' && last != ' ' {
 				out = append(out, ' ')
 			}
-		case isDot(r) && continues(next) && !isDecimal(in, i),
-			r == ':' && (continues(next) || isSlash(next)) && !(isDigit(last) && isDigit(next)):
+		case isDot(r) && continues(next) && !isDecimal(in, i), isColon(r) && opens(out, next):
 			out = append(out, r, ' ')
 		default:
-			out = append(out, r)
+			if out = append(out, r); endsInLocalhost(out) {
+				out = slices.Insert(out, len(out)-len("host"), ' ')
+			}
 		}
 	}
 	return trimRight(out)
+}
+
+// opens tells whether a colon behind these characters could be that of a scheme, of a
+// port or of a network address: not in a time of day, and not before a blank or a
+// bracket that closes.
+func opens(before []rune, next rune) bool {
+	begin := len(before)
+	for begin > 0 && isDigit(before[begin-1]) {
+		begin--
+	}
+	switch hasDigits, inside := begin < len(before), begin > 0 && isColon(before[begin-1]); {
+	case next == ' ' || unicode.Is(unicode.Pe, next):
+		return false
+	case hasDigits && isDigit(next):
+		return inside // 1:2:3
+	case isColon(next):
+		return len(before) > 0 && !unicode.IsPunct(before[len(before)-1]) && before[len(before)-1] != ' '
+	}
+	return true
+}
+
+// localhost is a link to some programs, as no other name without a dot is.
+const localhost = "localhost"
+
+func endsInLocalhost(runes []rune) bool {
+	if last := runes[len(runes)-1]; len(runes) < len(localhost) || last < utf8.RuneSelf && last|0x20 != 't' {
+		return false
+	}
+	return strings.EqualFold(norm.NFKC.String(string(runes[len(runes)-len(localhost):])), localhost)
 }
 
 // continues tells whether an address could go on with this character: anything
@@ -228,6 +284,8 @@ func isDot(r rune) bool {
 	}
 	return 0x2488 <= r && r <= 0x249b || r == 0x1f100
 }
+
+func isColon(r rune) bool { return r == ':' || r == 0xff1a || r == 0xfe55 || r == 0xfe13 }
 
 func isAt(r rune) bool { return r == '@' || r == 0xff20 || r == 0xfe6b }
 

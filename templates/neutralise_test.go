@@ -3,6 +3,10 @@ package templates
 import (
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 func TestNeutralise(t *testing.T) {
@@ -24,6 +28,10 @@ func TestNeutralise(t *testing.T) {
 		{"💩.la", "💩. la"}, {"evil.-x.com", "evil. -x. com"}, {".com", ". com"},
 		// Dots that IDNA or NFKC read as such.
 		{"evil。com", "evil。 com"}, {"evil．com", "evil． com"}, {"evil｡com", "evil｡ com"}, {"evil․com", "evil․ com"}, {"evil﹒com", "evil﹒ com"}, {"evil⒈com", "evil⒈ com"},
+		{"evil㏂com", "evila. m. com"}, {"x㏇uk", "xCo. uk"}, {"㏘", "p. m."}, {"a‥b", "a.. b"}, {"evil︙com", "evil... com"}, {"mailto：x", "mailto： x"},
+		{"tel﹕1", "tel﹕ 1"}, {"x⩴y", "x: : =y"}, {"magnet:?xt=urn:btih:a", "magnet: ?xt=urn: btih: a"}, {"magnet：？x", "magnet： ？x"}, {"Bob:)", "Bob:)"},
+		// The one name without a dot that is an address.
+		{"localhost/x", "local host/x"}, {"LocalHost", "Local Host"}, {"fe80::1", "fe80: : 1"}, {"1:2:3:4:5:6:7:8", "1:2: 3:4: 5:6: 7:8"}, {"10:30:15", "10:30: 15"}, {"ｌｏｃａｌｈｏｓｔ:80", "ｌｏｃａｌ ｈｏｓｔ: 80"}, {"mylocalhosts", "mylocal hosts"},
 		// Mail addresses.
 		{"mallory@evil.com", "mallory @ evil. com"}, {"a＠b.c", "a ＠ b. c"}, {"mailto:x@y", "mailto: x @ y"},
 		// What cannot be seen, and what turns the text around.
@@ -65,6 +73,32 @@ func TestMailboxesAreShown(t *testing.T) {
 		}
 		if got := p.render(valuesFor(data)).String(); got != want+"|"+neutralise(address) {
 			t.Errorf("%q: got %q", address, got)
+		}
+	}
+}
+
+// What is spelled out is all that NFKC makes a dot, a colon or a slash of together
+// with other characters, numbers with a dot aside, which count as dots.
+func TestCharactersThatStandForSeveral(t *testing.T) {
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		composed := norm.NFKC.String(string(r))
+		if utf8.RuneCountInString(composed) > 1 && strings.ContainsAny(composed, ".:@") && r != '…' && !isDot(r) && spelled(r) != composed {
+			t.Errorf("U+%04X is %q and not %q", r, spelled(r), composed)
+		}
+		if len(composed) == 1 && strings.Contains(".:@/\\", composed) && !isDot(r) && !isColon(r) && !isAt(r) && !isSlash(r) {
+			t.Errorf("U+%04X is %q", r, composed)
+		}
+	}
+}
+
+// A number is shown as it is, but not one of 60,000 digits.
+func TestNumbersAsNames(t *testing.T) {
+	for number, want := range map[string]string{
+		"7": "7", "-1.5": "-1.5", "6.02e23": "6.02e23", strings.Repeat("1", 64): strings.Repeat("1", 64),
+		strings.Repeat("1", 60003): strings.Repeat("1", maxNameRunes-1) + "…",
+	} {
+		if got := write(t, textFormat, "{{user.name}}", `{"user":{"name":`+number+`}}`); got != want {
+			t.Errorf("%.80s: got %.80s", number, got)
 		}
 	}
 }

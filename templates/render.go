@@ -75,6 +75,9 @@ func (s *step) write(b *strings.Builder, v *values) {
 	switch s.escaping {
 	case plain, escaped:
 		value := v.text(&s.path)
+		if s.ends && s.isolated {
+			value = strings.TrimSuffix(value, ".")
+		}
 		isolated := s.isolated && v.turns(&s.path, value)
 		if isolated {
 			b.WriteRune(firstStrongIsolate)
@@ -88,20 +91,26 @@ func (s *step) write(b *strings.Builder, v *values) {
 			b.WriteString(value)
 		}
 	case wholeURL:
-		if value := v.raw(&s.path); s.path.builtin == linkBuiltin || v.links.Allow(value) {
-			writeText(b, value, true, s.inComment)
+		value := v.raw(&s.path)
+		if s.path.builtin != linkBuiltin { // which has been parsed
+			value, _ = v.links.Parse(value)
 		}
+		writeText(b, value, true, s.inComment)
 	case wholeImage:
-		if value := v.raw(&s.path); isHTTPS(value) {
-			writeText(b, value, true, s.inComment)
+		value := v.raw(&s.path)
+		if s.path.builtin == noBuiltin { // a logo has been parsed
+			value = httpsURL(value)
 		}
+		writeText(b, value, true, s.inComment)
 	case partOfURL, mailboxURL:
 		writePercentEncoded(b, v.raw(&s.path), s.escaping == mailboxURL, s.inComment)
 	}
 }
 
-func isHTTPS(url string) bool {
-	return url != "" && Links{Schemes: []string{"https"}}.Allow(url)
+// httpsURL returns a URL as Links.Parse does, and nothing if it has another scheme.
+func httpsURL(url string) string {
+	parsed, _ := Links{Schemes: []string{"https"}}.Parse(url)
+	return parsed
 }
 
 func isColor(text string) bool {

@@ -20,8 +20,8 @@ func TestRequestDetails(t *testing.T) {
 		want, not            []string
 	}{
 		{"none", "SignIn", []string{"Sent to: new@example.org"}, []string{"Requested", "IP address", "Account:"}},
-		{"time", "SignIn", []string{"Sent to: new@example.org\nRequested: 26 November 2026, 03:50 (UTC)\n"}, []string{"IP address"}},
-		{"time+ip", "SignIn", []string{"Requested: 26 November 2026, 03:50 (UTC)\nApproximate IP address: 203.0.113.7\n"}, nil},
+		{"time", "SignIn", []string{"Sent to: new@example.org\nRequested: 26\u00a0November 2026, 03:50 (UTC)\n"}, []string{"IP address"}},
+		{"time+ip", "SignIn", []string{"Requested: 26\u00a0November 2026, 03:50 (UTC)\nApproximate IP address: 203.0.113.7\n"}, nil},
 		// Nobody asked for it, or a program of the operator's did.
 		{"time+ip", invitation, []string{"Sent to: new@example.org"}, []string{"Requested", "IP address"}},
 		{"time+ip", generic, []string{"Requested: "}, []string{"IP address"}},
@@ -103,21 +103,21 @@ func TestMoments(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ locale, at, zone, want string }{
-		{"en", "2026-11-26T03:50:59Z", "", "26 November 2026, 03:50 (UTC)"},
-		{"de", "2026-11-26T23:50:59Z", "Europe/Berlin", "27. November 2026, 00:50 Uhr (UTC+1)"},
-		{"fr", "2026-07-01T03:50:59Z", "America/St_Johns", "1 juillet 2026 à 01:20 (UTC-2:30)"},
-		{"ru", "2026-05-09T03:50:59Z", "", "9 мая 2026\u00a0г., 03:50 (UTC)"},
+		{"en", "2026-11-26T03:50:59Z", "", "26\u00a0November 2026, 03:50 (UTC)"},
+		{"de", "2026-11-26T23:50:59Z", "Europe/Berlin", "27.\u00a0November 2026, 00:50 Uhr (UTC+1)"},
+		{"fr", "2026-07-01T03:50:59Z", "America/St_Johns", "1\u00a0juillet 2026 à 01:20 (UTC-2:30)"},
+		{"ru", "2026-05-09T03:50:59Z", "", "9\u00a0мая 2026\u00a0г., 03:50 (UTC)"},
 		{"ja", "2026-11-26T03:50:59Z", "Asia/Tokyo", "2026年11月26日 12:50（UTC+9）"},
-		{"th", "2028-02-29T03:50:59Z", "", "29 กุมภาพันธ์ 2571 เวลา 03:50 น. (UTC)"},
-		{"ar", "2026-11-26T03:50:59Z", "", "26 نوفمبر 2026، 03:50 (UTC)"},
-		{"fa-IR", "2026-11-26T03:50:59Z", "Asia/Tehran", "۵ آذر ۱۴۰۵، ساعت ۰۷:۲۰ (UTC+۳:۳۰)"},
-		{"fa-IR", "2025-03-20T12:00:00Z", "", "۳۰ اسفند ۱۴۰۳، ساعت ۱۲:۰۰ (UTC)"}, // a leap year
-		{"fa-IR", "2025-03-21T12:00:00Z", "", "۱ فروردین ۱۴۰۴، ساعت ۱۲:۰۰ (UTC)"},
-		{"fa-IR", "2021-03-21T12:00:00Z", "", "۱ فروردین ۱۴۰۰، ساعت ۱۲:۰۰ (UTC)"},
-		{"fa-IR", "2030-03-20T12:00:00Z", "", "۳۰ اسفند ۱۴۰۸، ساعت ۱۲:۰۰ (UTC)"},
+		{"th", "2028-02-29T03:50:59Z", "", "29\u00a0กุมภาพันธ์ 2571 เวลา 03:50 น. (UTC)"},
+		{"ar", "2026-11-26T03:50:59Z", "", "26\u00a0نوفمبر 2026، 03:50 (UTC)"},
+		{"fa-IR", "2026-11-26T03:50:59Z", "Asia/Tehran", "۵\u00a0آذر ۱۴۰۵، ساعت ۰۷:۲۰ (UTC+۳:۳۰)"},
+		{"fa-IR", "2025-03-20T12:00:00Z", "", "۳۰\u00a0اسفند ۱۴۰۳، ساعت ۱۲:۰۰ (UTC)"}, // a leap year
+		{"fa-IR", "2025-03-21T12:00:00Z", "", "۱\u00a0فروردین ۱۴۰۴، ساعت ۱۲:۰۰ (UTC)"},
+		{"fa-IR", "2021-03-21T12:00:00Z", "", "۱\u00a0فروردین ۱۴۰۰، ساعت ۱۲:۰۰ (UTC)"},
+		{"fa-IR", "2030-03-20T12:00:00Z", "", "۳۰\u00a0اسفند ۱۴۰۸، ساعت ۱۲:۰۰ (UTC)"},
 		// What is no zone, and the zone of the relay's machine.
-		{"en", "2026-11-26T03:50:59Z", "../../etc/passwd", "26 November 2026, 03:50 (UTC)"},
-		{"en", "2026-11-26T03:50:59Z", "Local", "26 November 2026, 03:50 (UTC)"},
+		{"en", "2026-11-26T03:50:59Z", "../../etc/passwd", "26\u00a0November 2026, 03:50 (UTC)"},
+		{"en", "2026-11-26T03:50:59Z", "Local", "26\u00a0November 2026, 03:50 (UTC)"},
 	} {
 		at, err := time.Parse(time.RFC3339, test.at)
 		if err != nil {

@@ -1,11 +1,7 @@
 package templates
 
 import (
-	"fmt"
-	"math"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -67,26 +63,6 @@ func (s *Settings) Check() []settings.Problem {
 	return nil
 }
 
-// Allow tells whether a URL from a payload may become a link: absolute, one of
-// the schemes, one of the hosts, and without user information, which only
-// serves to disguise the host.
-func (l Links) Allow(link string) bool {
-	if len(link) > 2048 || strings.ContainsFunc(link, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
-		return false
-	}
-	u, err := url.Parse(link)
-	if err != nil || u.Opaque != "" || u.User != nil || !slices.Contains(l.Schemes, strings.ToLower(u.Scheme)) {
-		return false
-	}
-	host := strings.ToLower(u.Hostname())
-	if host == "" && (u.Scheme == "https" || u.Scheme == "http") {
-		return false
-	}
-	return len(l.Hosts) == 0 || slices.ContainsFunc(l.Hosts, func(written string) bool {
-		return settings.MatchHost(written, host)
-	})
-}
-
 // Branding is what makes a mail the operator's: the "branding" section, which a
 // route and the payload's own branding override.
 type Branding struct {
@@ -107,37 +83,14 @@ type Branding struct {
 	ReplyToInviter bool `json:"replyToInviter"`
 }
 
-// Check tells of colours and logos that readers do not see as they are meant.
+// Check tells of logos that readers do not see.
 func (b *Branding) Check() []settings.Problem {
 	var problems []settings.Problem
-	warn := func(key, text string) {
-		problems = append(problems, settings.Problem{Key: key, Text: text, Warning: true})
-	}
-	const readable = 4.5 // WCAG 2.2, 1.4.3
-	if isColor(b.Color) && contrastWithWhite(b.Color) < readable {
-		warn("color", fmt.Sprintf("makes the white text of buttons hard to read: the contrast is %.1f to 1 and should be %.1f; choose a darker one",
-			contrastWithWhite(b.Color), readable))
-	}
 	for _, logo := range [][2]string{{"appLogo", b.AppLogo}, {"appLogoDark", b.AppLogoDark}} {
 		if u, err := url.Parse(logo[1]); err == nil && strings.HasSuffix(strings.ToLower(u.Path), ".svg") {
-			warn(logo[0], "is an SVG, which Gmail and Outlook do not show; use a PNG")
+			problems = append(problems, settings.Problem{Key: logo[0], Warning: true,
+				Text: "is an SVG, which Gmail and Outlook do not show; use a PNG"})
 		}
 	}
 	return problems
-}
-
-// contrastWithWhite is the contrast of white text on a colour "#rrggbb":
-// https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
-func contrastWithWhite(color string) float64 {
-	parts, _ := strconv.ParseUint(color[1:], 16, 32)
-	luminance := 0.0
-	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
-		part := float64(parts>>(16-8*i)&0xff) / 255
-		if part <= 0.04045 {
-			luminance += weight * part / 12.92
-		} else {
-			luminance += weight * math.Pow((part+0.055)/1.055, 2.4)
-		}
-	}
-	return 1.05 / (luminance + 0.05)
 }

@@ -122,6 +122,7 @@ func TestExamineFindsFaults(t *testing.T) {
 		{"</td></tr></table>\n</div>", "</tr></table>\n</div>", "</tr> closes <td>"},
 		{"<!--[if mso]></td></tr></table><![endif]-->", "<!--[if mso]></td></table><![endif]-->", "for Outlook"},
 		{"<h1 ", "<p ", "1 h1"},
+		{"line-height:1.6;", "line-height:26px;", "fixed height"},
 		{`lang="ar" dir="rtl"`, `lang="ar" dir="ltr"`, "dir"},
 		{`role="presentation"`, ``, "role"},
 		{"alt=\"\u2068Acme\u2069\"", `alt=""`, "alt"},
@@ -199,6 +200,10 @@ func examine(mail templates.Mail, code string) (faults []string) {
 				fault("there is an attribute %s", a.Key)
 			}
 		}
+		// Readers who enlarge the text alone need lines that grow with it.
+		if style := attributes["style"]; fixedLine.MatchString(style) && !strings.Contains(style, "font-size:0") {
+			fault("<%s> has lines of a fixed height: %s", node.Data, style)
+		}
 		if style := attributes["style"]; strings.ContainsAny(style, "<>") || strings.Contains(style, "url(") || strings.Contains(style, "ZgotmplZ") {
 			fault("a style has url( or is broken: %s", style)
 		}
@@ -258,6 +263,8 @@ func examine(mail templates.Mail, code string) (faults []string) {
 	}
 	return append(faults, contrasts(document)...)
 }
+
+var fixedLine = regexp.MustCompile(`line-height:\d+px|mso-line-height-rule:exactly|(^|;)height:\d+px`)
 
 var notForOutlook = regexp.MustCompile(`(?s)<!--\[if !mso\]><!-->.*?<!--<!\[endif\]-->`)
 

@@ -13,9 +13,10 @@ var (
 	// loneLetter is a preposition or a conjunction of one letter, such as the Czech
 	// "v" and the Russian "и". It must not end a line.
 	loneLetter = regexp.MustCompile(`(^|[^\pL\pN'’.-])(\pL) `)
-	// unbroken are the words that browsers would break: "e-mail" and "sign-in" at
-	// the hyphen, and in scripts without blanks anywhere.
-	unbroken = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン|เพิกเฉย`)
+	// hyphenated are words such as "e-mail" and "sign-in", that browsers would break
+	// at the hyphen. Thai words, and Japanese ones in headings, break anywhere.
+	hyphenated = regexp.MustCompile(`[\pL\pN]+-\pL+|เพิกเฉย`)
+	inHeadings = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン`)
 )
 
 // typeset puts the blanks at which no line may break into a sentence.
@@ -32,9 +33,14 @@ func typeset(tag language.Tag, sentence string) string {
 }
 
 // keepWhole marks the words of HTML text that no line may break in. It adds no
-// character, so what readers copy stays the same.
-func keepWhole(text string) string {
-	return unbroken.ReplaceAllString(text, `<span style="white-space:nowrap">$0</span>`)
+// character, so what readers copy stays the same. Marks inside of every sentence
+// of Japanese would look to spam filters as if it hid something.
+func keepWhole(text string, isHeading bool) string {
+	words := hyphenated
+	if isHeading {
+		words = inHeadings
+	}
+	return words.ReplaceAllString(text, `<span style="white-space:nowrap">$0</span>`)
 }
 
 // digits writes a number as readers of a language do.

@@ -73,38 +73,6 @@ func Names(messageType string) []string {
 	return names
 }
 
-// isName tells whether the value is in the words of the operator or of somebody
-// else, in whatever script, rather than a code, an address or a number of ours.
-func (p *path) isName() bool {
-	switch p.builtin {
-	case senderName, companyInformation, logoName, logoOrganization:
-		return true
-	}
-	return p.typed && p.keys[0].name != "uiLocales"
-}
-
-const (
-	firstStrongIsolate    = '\u2068'
-	popDirectionalIsolate = '\u2069'
-)
-
-// turns tells whether a value could run in another direction than the mail, and
-// take dots and brackets beside it along. Mail addresses, which are copied, stay
-// as they are.
-func (v *values) turns(p *path, value string) bool {
-	if value == "" || p.mailbox && isPlainMailbox(value) {
-		return false
-	}
-	return v.builtins[dirBuiltin] == "rtl" || strings.ContainsFunc(value, isRightToLeft)
-}
-
-// isRightToLeft knows the letters of the scripts that are written from right to
-// left, by the blocks that Unicode keeps for them.
-func isRightToLeft(r rune) bool {
-	return r >= 0x590 && (r <= 0x8ff || 0xfb1d <= r && r <= 0xfdff || 0xfe70 <= r && r <= 0xfefc ||
-		0x10800 <= r && r <= 0x10fff || 0x1e800 <= r && r <= 0x1efff)
-}
-
 // fields are the names below one that Logto fills in, separated by blanks:
 // https://docs.logto.io/connectors/email-connectors/email-templates
 func fields(root string) []string {
@@ -147,6 +115,49 @@ func unknownField(name, root, messageType string) string {
 		return ""
 	}
 	return "Logto sends no " + name + "; to use it all the same, name " + root + " in templates.variables"
+}
+
+// isName tells whether the value is in the words of the operator or of somebody
+// else, in whatever script, rather than a code, an address or a number of ours.
+func (p *path) isName() bool {
+	switch p.builtin {
+	case senderName, companyInformation, logoName, logoOrganization:
+		return true
+	}
+	return p.typed && p.keys[0].name != "uiLocales"
+}
+
+const (
+	firstStrongIsolate    = '\u2068'
+	popDirectionalIsolate = '\u2069'
+)
+
+// turns tells whether a value could run in another direction than the mail, and
+// take dots and brackets beside it along. Mail addresses, which are copied, stay
+// as they are.
+func (v *values) turns(p *path, value string) bool {
+	if value == "" || p.mailbox && isPlainMailbox(value) {
+		return false
+	}
+	return v.builtins[dirBuiltin] == "rtl" || hasRightToLeft(value)
+}
+
+// hasRightToLeft tells whether a letter of a text is written from right to left.
+// None of those has a lower first byte in UTF-8 than U+0590.
+func hasRightToLeft(text string) bool {
+	for i := range len(text) {
+		if text[i] >= 0xd6 {
+			return strings.ContainsFunc(text[i:], isRightToLeft)
+		}
+	}
+	return false
+}
+
+// isRightToLeft knows the letters of the scripts that are written from right to
+// left, by the blocks that Unicode keeps for them.
+func isRightToLeft(r rune) bool {
+	return r >= 0x590 && (r <= 0x8ff || 0xfb1d <= r && r <= 0xfdff || 0xfe70 <= r && r <= 0xfefc ||
+		0x10800 <= r && r <= 0x10fff || 0x1e800 <= r && r <= 0x1efff)
 }
 
 func rootOf(name string) string {
@@ -209,8 +220,8 @@ type values struct {
 
 // setLink takes the payload's link if it may become one.
 func (v *values) setLink() {
-	if link, _ := v.payload["link"].(string); link != "" && v.links.Allow(link) {
-		v.builtins[linkBuiltin] = link
+	if link, _ := v.payload["link"].(string); link != "" {
+		v.builtins[linkBuiltin], _ = v.links.Parse(link)
 	}
 }
 
@@ -271,15 +282,15 @@ func (v *values) text(p *path) string {
 	if !p.typed {
 		return v.raw(p)
 	}
-	switch value := v.lookUp(p.keys).(type) {
-	case string:
-		if p.mailbox && isPlainMailbox(value) {
-			return value
-		}
-		return v.shown(value)
-	default:
-		return text(value) // numbers and truth values are harmless
+	value := v.lookUp(p.keys)
+	written := text(value)
+	if _, typed := value.(string); !typed && len(written) <= maxNameRunes {
+		return written // numbers and truth values are harmless
 	}
+	if p.mailbox && isPlainMailbox(written) {
+		return written
+	}
+	return v.shown(written)
 }
 
 // truth tells whether a block's value is there: not missing, null, false, 0,

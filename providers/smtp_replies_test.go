@@ -1,0 +1,256 @@
+package providers
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"logto-email-relay/smtp"
+)
+
+// What servers and services really say, and where that can be read. The words of
+// the hint are those of the setting that has to be changed.
+func TestSMTPReplies(t *testing.T) {
+	type want struct {
+		kind                                    Kind
+		quota, suppressed, aboutAddress, filter bool
+	}
+	var (
+		recipient  = want{kind: Recipient}
+		content    = want{kind: Content}
+		filtered   = want{kind: Content, filter: true}
+		operator   = want{kind: Configuration}
+		limited    = want{kind: RateLimited}
+		spent      = want{kind: RateLimited, quota: true}
+		temporary  = want{kind: Temporary}
+		oneAddress = want{kind: Temporary, aboutAddress: true}
+	)
+	const gmail = "https://support.google.com/a/answer/3726730"
+	const manual = "https://github.com/ActiveCampaign/smtp-field-manual/tree/master/data/codes"
+	const netease = "https://biecuoliao.com/pa/MBRrwEM.html"
+	const qq = "https://blog.csdn.net/weixin_31487917/article/details/119692776"
+	const ionos = "https://www.ionos.com/help/email/troubleshooting-mail-basicmail-business/error-messages-caused-by-undeliverable-email/"
+	const aliyun = "https://help.aliyun.com/document_detail/44499.html"
+	const aliyunMail = "http://www.sh-aliyun.com/index.php/Products/detail/cid/0/pid/87.html"
+	const exchange = "https://learn.microsoft.com/en-us/troubleshoot/exchange/email-delivery/ndr/non-delivery-reports-in-exchange-online"
+	const throttling = "https://learn.microsoft.com/en-us/Exchange/mail-flow-best-practices/continuous-error-throttling-smtp-auth-submissions"
+	const postfix = "https://www.postfix.org/postconf.5.html"
+	const exim = "https://www.exim.org/exim-html-current/doc/html/spec_html/ch-access_control_lists.html"
+	const sendmail = "https://sources.debian.org/src/sendmail/8.17.1.9-2/cf/m4/proto.m4/"
+	const qmail = "https://github.com/notqmail/notqmail/blob/main/qmail-smtpd.c"
+	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
+	for _, row := range []struct {
+		server string
+		at     smtp.Stage
+		reply  string
+		want
+		hint   string
+		source string
+	}{
+		{"Exchange Online", smtp.AtDot, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", operator, "fromEmail", "https://github.com/swiftmailer/swiftmailer/issues/1258"},
+		{"Exchange Online", smtp.AtDot, "554 5.2.252 SendAsDenied; relay@acme.example not allowed to send as no-reply@acme.example; STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied", operator, "fromEmail", "https://github.com/gophish/gophish/issues/2900"},
+		{"Exchange Online", smtp.AtDot, "550 5.2.252 Sender throttled due to continuous send as denied errors", operator, "fromEmail", throttling},
+		{"Exchange Online", smtp.AtDot, "550 5.2.251 Sender throttled due to continuous mailbox full errors", operator, "account", throttling},
+		{"Exchange Online", smtp.AtDot, "550 5.2.253 Sender throttled due to continuous invalid license errors", operator, "account", throttling},
+		{"Exchange Online", smtp.AtDot, "554 5.2.2 mailbox full; STOREDRV.Submission.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded", operator, "account", exchange},
+		{"Exchange Online", smtp.AtMAIL, "530 5.7.57 Client not authenticated to send mail.", operator, "auth", exchange},
+		{"Exchange Online", smtp.AtAUTH, "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.", operator, "account", "https://docs.bookyourpto.com/features/smtp-troubleshoot"},
+		{"Exchange Online", smtp.AtAUTH, "432 4.3.2 concurrent connection limit exceeded", limited, "maxConnections", "https://techcommunity.microsoft.com/t5/exchange-team-blog/changes-coming-to-the-smtp-authenticated-submission-client/ba-p/607825"},
+		{"Exchange Online", smtp.AtDot, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", limited, "maxConnections", "https://techcommunity.microsoft.com/t5/exchange-team-blog/changes-coming-to-the-smtp-authenticated-submission-client/ba-p/607825"},
+		{"Exchange Online", smtp.AtDot, "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded", oneAddress, "", exchange},
+		{"Exchange Online", smtp.AtRCPT, "550 5.4.1 Recipient address rejected: Access denied. [DB5EUR01FT064.eop-EUR01.prod.protection.outlook.com]", recipient, "", manual},
+		{"Exchange Online", smtp.AtRCPT, "550 5.7.1 Service unavailable; client [192.0.2.7] blocked using zen.spamhaus.org", operator, "IP address", "https://github.com/nodemailer/nodemailer/issues/1089"},
+		{"a hosted Exchange", smtp.AtDATA, "550 5.1.0 Sender is not allowed to send from gmail.example (R2)", operator, "fromEmail", "https://github.com/jstedfast/MailKit/issues/1101"},
+		{"Exchange Online", smtp.AtRCPT, "550 5.7.606 Access denied, banned sending IP [192.0.2.7]. To request removal from this list please visit https://sender.office.com/", operator, "IP address", manual},
+		{"Exchange Online", smtp.AtRCPT, "451 4.7.500 Server busy. Please try again later from [192.0.2.7]. (AS77712344)", temporary, "", manual},
+		{"Exchange Online", smtp.AtRCPT, "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", operator, "auth", exchange},
+
+		{"Gmail", smtp.AtMAIL, "550-5.4.5 Daily user sending limit exceeded. For more information on Gmail\r\n550 5.4.5 sending limits go to https://support.google.com/a/answer/166852 x1 - gsmtp", spent, "24 hours", gmail},
+		{"Gmail", smtp.AtEHLO, "501-5.5.4 HELO/EHLO argument \"PhpStorm 9.0.3\" invalid, closing connection.\r\n501 5.5.4 https://support.google.com/mail/", operator, "set name", "https://github.com/PHPMailer/PHPMailer/issues/1011"},
+		{"Gmail", smtp.AtGreeting, "421 4.7.0 Try again later, closing connection.", temporary, "", gmail},
+		{"Gmail", smtp.AtRCPT, "450-4.2.1 The user you are trying to contact is receiving mail too quickly.\r\n450 4.2.1 Please resend your message at a later time.", oneAddress, "", gmail},
+		{"Gmail", smtp.AtRCPT, "550-5.1.1 The email account that you tried to reach does not exist. Please try\r\n550-5.1.1 double-checking the recipient's email address for typos or\r\n550 5.1.1 unnecessary spaces.", recipient, "", gmail},
+		{"Gmail", smtp.AtRCPT, "550 5.2.1 The email account that you tried to reach is disabled.", recipient, "", gmail},
+		{"Gmail", smtp.AtRCPT, "452 4.2.2 The email account that you tried to reach is over quota.", recipient, "", gmail},
+		{"Gmail", smtp.AtDot, "550-5.7.1 [192.0.2.7] The IP you're using to send mail is not authorized to\r\n550-5.7.1 send email directly to our servers.\r\n550 5.7.1 Please use the SMTP relay at your service provider instead.", operator, "IP address", "https://github.com/iredmail/iRedMail/issues/264"},
+		{"Gmail", smtp.AtDot, "550-5.7.1 [192.0.2.7] Our system has detected that this message is likely\r\n550 5.7.1 unsolicited mail. To reduce the amount of spam sent to Gmail, this message has been blocked.", filtered, "", gmail},
+		{"Gmail", smtp.AtDot, "421-4.7.28 [192.0.2.7] Our system has detected an unusual rate of\r\n421 4.7.28 unsolicited mail originating from your IP address.", limited, "rateLimit", gmail},
+		{"Gmail", smtp.AtDot, "552 5.2.3 Your message exceeded Google's message size limits.", content, "", gmail},
+		{"Workspace relay", smtp.AtMAIL, "550 5.7.1 Invalid credentials for relay [192.0.2.7]. The IP address you've registered in your Google Workspace SMTP Relay service doesn't match the domain of the account this email is being sent from.", operator, "IP address", gmail},
+		{"Workspace relay", smtp.AtMAIL, "450 4.2.1 Peak SMTP relay limit exceeded for customer. This is a temporary error.", limited, "rateLimit", gmail},
+		{"Workspace relay", smtp.AtMAIL, "550 5.7.1 Daily SMTP relay sending limit exceeded for customer.", spent, "24 hours", gmail},
+		{"Workspace relay", smtp.AtRCPT, "421 4.7.0 IP not in whitelist for RCPT domain, closing connection.", operator, "IP address", gmail},
+
+		{"Zoho", smtp.AtDot, "553 Relaying disallowed as no-reply@acme.example", operator, "fromEmail", "https://github.com/mattermost/mattermost/issues/13224"},
+		{"Zoho", smtp.AtDot, "550 5.4.6 Unusual sending activity detected. To unblock click here.", operator, "account", "https://github.com/cachethq/cachet/issues/3052"},
+		{"Zoho", smtp.AtAUTH, "535 Authentication Failed", operator, "auth.user", "https://github.com/nodemailer/nodemailer/issues/456"},
+
+		{"Yandex", smtp.AtMAIL, "553 5.7.1 Sender address rejected: not owned by auth user.", operator, "fromEmail", "https://github.com/splitbrain/dokuwiki-plugin-smtp/issues/38"},
+		{"Yandex", smtp.AtDot, "550 5.7.0 Sender or From header address rejected: not owned by authorized user", operator, "fromEmail", "https://github.com/marlam/msmtp/issues/69"},
+		{"Yandex", smtp.AtMAIL, "501 5.1.7 Bad address mailbox syntax.", operator, "fromEmail", "https://github.com/nodemailer/nodemailer/issues/421"},
+		{"Yandex", smtp.AtDot, "554 5.7.1 [1] Message rejected under suspicion of SPAM; https://ya.cc/1IrBc 1", filtered, "", manual},
+
+		{"QQ", smtp.AtMAIL, "501 mail from address must be same as authorization user", operator, "fromEmail", "https://github.com/nodeSolidServer/node-solid-server/issues/1281"},
+		{"QQ", smtp.AtRCPT, "550 Mailbox not found. http://service.mail.qq.com/", recipient, "", qq},
+		{"QQ", smtp.AtRCPT, "501 Bad address syntax. http://service.mail.qq.com/", recipient, "", qq},
+		{"QQ", smtp.AtRCPT, "550 Mailbox unavailable or access denied", oneAddress, "", qq},
+		{"QQ", smtp.AtMAIL, "550 Ip frequency limited", limited, "rateLimit", qq},
+		{"QQ", smtp.AtDot, "550 Mail content denied", filtered, "", qq},
+		{"QQ", smtp.AtMAIL, "503 Error: need EHLO and AUTH first !", operator, "auth", qq},
+		{"163", smtp.AtMAIL, "553 Local user only,163 smtp5,HdxpCgA3f+63sTNhtiNZDA--.2001S2 1630777785", operator, "fromEmail", "https://github.com/ruanyf/weather-action/issues/5"},
+		{"163", smtp.AtMAIL, "553 Mail from must equal authorized user", operator, "fromEmail", "https://github.com/matomo-org/matomo/issues/12426"},
+		{"163", smtp.AtAUTH, "451 Requested mail action not taken: too much fail authentication", limited, "auth", netease},
+		{"163", smtp.AtGreeting, "421 HL:ICC 163 mx1", limited, "maxConnections", netease},
+		{"163", smtp.AtMAIL, "450 MI:DMC 163 smtp1", limited, "rateLimit", netease},
+		{"163", smtp.AtMAIL, "451 MI:SFQ 163 smtp1", limited, "rateLimit", netease},
+		{"163", smtp.AtMAIL, "450 WM:BLI 163 smtp1", operator, "IP address", netease},
+		{"163", smtp.AtDot, "554 DT:SPM 163 smtp1", filtered, "", netease},
+
+		{"Aliyun Direct Mail", smtp.AtMAIL, `436 "MAIL FROM" doesn't conform with authentication [@sm060104] (Auth Account:a@acme.example|Mail Account:b@acme.example)`, operator, "fromEmail", aliyun},
+		{"Aliyun Direct Mail", smtp.AtMAIL, "504 Invalid setting: Unsubscribe.LinkType [@sm190211]", operator, "", aliyun},
+		{"Aliyun Direct Mail", smtp.AtDot, "552 Monthly sending quota exceeded", spent, "next month", aliyun},
+		{"Aliyun Direct Mail", smtp.AtDot, "552 Daily sending quota exceeded", spent, "24 hours", aliyun},
+		{"Aliyun Direct Mail", smtp.AtDot, "552 Not enough sending quota", spent, "bought", aliyun},
+		{"Aliyun Direct Mail", smtp.AtDot, "551 Main account unavailable", operator, "account", aliyun},
+		{"Aliyun Direct Mail", smtp.AtRCPT, "556 The number of RCPTs is over size", content, "", aliyun},
+		{"Aliyun Direct Mail", smtp.AtDot, "559 Invalid rcptto", want{kind: Recipient, suppressed: true}, "", aliyun},
+		{"Aliyun Direct Mail", smtp.AtDot, "554 Reject by content spam", filtered, "", aliyun},
+		{"Aliyun Mail", smtp.AtMAIL, "440 mail from account doesn't conform with authentication", operator, "fromEmail", aliyunMail},
+		{"Aliyun Mail", smtp.AtMAIL, "541 This account isn't allowed to send email", operator, "account", aliyunMail},
+		{"Aliyun Mail", smtp.AtRCPT, "554 RCPT (account) dosn't exist", recipient, "", aliyunMail},
+		{"Aliyun Mail", smtp.AtDot, "551 virus infected mail rejected", filtered, "", aliyunMail},
+		{"Tencent exmail", smtp.AtMAIL, "550 Connection frequency limited", limited, "rateLimit", "https://blog.csdn.net/BL_huongzhong/article/details/97502379"},
+		{"Tencent exmail", smtp.AtDot, "550 Spam is embedded in the email", filtered, "", "https://blog.csdn.net/BL_huongzhong/article/details/97502379"},
+		{"Tencent exmail", smtp.AtRCPT, "550 5.7.1 Client does not have permissions to send as this sender", operator, "fromEmail", "https://github.com/sameersbn/docker-gitlab/issues/1581"},
+		{"Tencent exmail", smtp.AtDot, "550 DMARC check failed http://service.mail.qq.com/", operator, "fromEmail", manual},
+
+		{"Brevo", smtp.AtDot, "502 5.7.0 Your SMTP account is not yet activated. Please contact us at contact@brevo.example to request activation", operator, "account", "https://github.com/supabase/agent-skills/issues/133"},
+		{"Brevo", smtp.AtAUTH, "535 5.7.0 Invalid login or password", operator, "auth.user", "https://github.com/marcpope/borgbackupserver/issues/16"},
+		{"Mailjet", smtp.AtMAIL, "550 Sender not allowed", operator, "fromEmail", "https://smtptester.org/guides/mailjet-smtp-test/"},
+		{"Mailjet", smtp.AtMAIL, "550 Sender address rejected", operator, "fromEmail", "https://smtptester.org/guides/mailjet-smtp-test/"},
+		{"SMTP2GO", smtp.AtDot, "550-From header sender domain not verified.\r\n550 On your Settings > Sender Domains page verify the sender domain to be allowed to send.", operator, "fromEmail", "https://github.com/PHPMailer/PHPMailer/issues/2683"},
+		{"Mailtrap", smtp.AtDot, "550 5.7.0 Requested action not taken: too many emails per second", limited, "rateLimit", "https://github.com/hitobito/hitobito/issues/932"},
+		{"Mailtrap", smtp.AtMAIL, "550 5.7.0 Requested action not taken: too many emails per second", limited, "rateLimit", "https://github.com/izmjs/izmjs/issues/26"},
+		{"Mailtrap", smtp.AtDATA, "550 5.7.0 Requested action not taken: too many emails per second", limited, "rateLimit", "https://github.com/izmjs/izmjs/issues/26"},
+		{"Mailtrap", smtp.AtMAIL, "550 5.7.1 Sending from domain is not allowed", operator, "fromEmail", "https://github.com/mailtrap/mailtrap-docs/blob/main/documentation/email-api-smtp/troubleshooting/sending-from-domain-not-allowed.md"},
+		{"Postal", smtp.AtDot, "530 From/Sender name is not valid", operator, "fromEmail", "https://github.com/postalserver/postal/issues/1398"},
+		{"Postal", smtp.AtDot, "530 From/Sender domain is not verified", operator, "fromEmail", "https://github.com/postalserver/docs/blob/main/content/3.features/smtp-authentication.md"},
+
+		{"OVH", smtp.AtMAIL, "550 sorry, too many emails (#5.7.1)", limited, "rateLimit", "https://github.com/aschroder/Magento-SMTP-Pro-Email-Extension/issues/94"},
+		{"IONOS", smtp.AtRCPT, "550-Requested action not taken: mailbox unavailable\r\n550 Sender address is not allowed.", operator, "fromEmail", "https://www.ionos.de/hilfe/e-mail/allgemeine-themen/wichtige-aenderung-fuer-das-versenden-von-e-mails-mit-abweichender-absenderadresse/"},
+		{"IONOS", smtp.AtRCPT, "550-Requested action not taken: mailbox unavailable\r\n550 Failure sending mail. Try again later.", limited, "rateLimit", "https://github.com/nodemailer/nodemailer/issues/1555"},
+		{"IONOS", smtp.AtRCPT, "550 Requested action not taken: mailbox unavailable", recipient, "", ionos},
+		{"IONOS", smtp.AtRCPT, "550 Quota exceeded", recipient, "", ionos},
+		{"IONOS", smtp.AtRCPT, "550 Unknown User", recipient, "", ionos},
+		{"IONOS", smtp.AtDot, "554-Transaction failed\r\n554-Reject due to policy restrictions.\r\n554 For explanation visit https://www.ionos.com/help/index.php?id=2425&c=hd", operator, "policy", "https://github.com/homematic-community/hm_email/issues/13"},
+		{"IONOS", smtp.AtMAIL, "550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record", operator, "fromEmail", "https://github.com/nodemailer/nodemailer/issues/510"},
+		{"STRATO", smtp.AtMAIL, "550 5.7.0 Die verwendete Absenderadresse im Mail From: (no-reply@acme.example) gehoert nicht zu Ihrem authentifizierten STRATO Paket. - B-UADOM", operator, "fromEmail", "https://github.com/Peppermint-Lab/peppermint/issues/207"},
+		{"GMX", smtp.AtRCPT, "550-Requested action not taken: mailbox unavailable\r\n550 Reject due to policy restrictions.", operator, "policy", manual},
+		{"Fastmail", smtp.AtDot, "551 5.7.1 Not authorised to send from this header address", operator, "fromEmail", "https://github.com/search?type=code&q=%22Not+authorised+to+send+from+this+header+address%22"},
+		{"Fastmail", smtp.AtDot, "551 5.7.1 Multiple addresses in a From header is not allowed", operator, "fromEmail", "https://github.com/mealie-recipes/mealie/issues/1887"},
+		{"Proton", smtp.AtMAIL, "451 4.0.0 backend: invalid return path: not owned by user", operator, "fromEmail", "https://github.com/ProtonMail/proton-bridge/issues/280"},
+		{"Proton", smtp.AtRCPT, "553 5.7.1 <no-reply@acme.example>: Sender address rejected: not logged in", operator, "auth", "https://github.com/home-assistant/core/issues/154774"},
+		{"Proton", smtp.AtDot, "554 5.0.0 Error: transaction failed: unknown sender address", operator, "fromEmail", "https://github.com/emersion/hydroxide/issues/173"},
+		{"Proton", smtp.AtDot, "554 5.0.0 Error: The account is not available in Bridge. Verify the outgoing server settings in your mail client and try again", operator, "account", "https://github.com/frappe/frappe/issues/41429"},
+
+		{"cPanel's Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-No Such User Here\r\n550 Sender verify failed", operator, "fromEmail", "https://www.cloudhousetechnologies.com/blog/cpanel-whm-550-sender-verify-failed-fix"},
+		{"cPanel's Exim", smtp.AtRCPT, "550 Access denied - Invalid HELO name (See RFC2821 4.1.1.1)", operator, "set name", "https://github.com/jhipster/generator-jhipster/issues/12377"},
+		{"cPanel's Exim", smtp.AtMAIL, "550 Access denied - Invalid HELO name (See RFC2821 4.1.3)", operator, "set name", "https://github.com/roundcube/roundcubemail/issues/7316"},
+		{"cPanel's Exim", smtp.AtRCPT, `550 "Your IP: 192.0.2.7 : Your domain acme.example is not allowed in header From"`, operator, "IP address", "https://github.com/mbreit/dokku-monit/issues/11"},
+		{"Exim", smtp.AtRCPT, "550 smtp auth required", operator, "auth", "https://github.com/mailcow/mailcow/issues/318"},
+		{"a mail server", smtp.AtMAIL, "550 Authentication is required for relay", operator, "auth", "https://github.com/4IceG/luci-app-sms-tool-js/issues/45"},
+		{"cPanel's Exim", smtp.AtRCPT, "550 Domain acme.example has exceeded the max emails per hour (500/500 (100%)) allowed. Message discarded.", spent, "an hour", "https://my.ultrawebhosting.com/knowledgebase/392/cPanel-Max-Defers-Occurring-for-an-Account.html"},
+		{"cPanel's Exim", smtp.AtRCPT, "550 No Such User Here", recipient, "", "https://www.clients.paymonthlyhosting.co.uk/knowledgebase/120/I-cannot-send-or-receive-emails.html"},
+		{"Exim", smtp.AtGreeting, "421 Too many concurrent SMTP connections; please try again later.", limited, "maxConnections", exim},
+		{"Exim", smtp.AtRCPT, "550 relay not permitted", operator, "auth", "https://github.com/namshi/docker-smtp/issues/77"},
+		{"Exim", smtp.AtEHLO, "501 Syntactically invalid EHLO argument(s)", operator, "set name", "https://github.com/zammad/zammad/issues/1719"},
+		{"Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-The mail server could not deliver the email. The account or domain may not exist, they may be blacklisted.\r\n550 sender verification failed", operator, "", "https://github.com/postalserver/postal/issues/607"},
+		{"Exim", smtp.AtRCPT, "550 Unrouteable address", recipient, "", exim},
+		{"Exim", smtp.AtRCPT, "451 Temporary local problem - please try later", temporary, "", exim},
+		{"Exim", smtp.AtDot, "550 Incorrect sender header (LOCAL)", operator, "fromEmail", "https://github.com/roundcube/roundcubemail/issues/6572"},
+
+		{"Postfix", smtp.AtRCPT, "450 4.1.2 <ada@acme.exmaple>: Recipient address rejected: Domain not found", recipient, "", postfix},
+		{"Postfix", smtp.AtRCPT, "450 <ada@acme.exmaple>: Recipient address rejected: Domain not found", recipient, "", postfix},
+		{"Postfix", smtp.AtRCPT, "450 4.1.1 <ada@example.net>: Recipient address rejected: unverified address: Address verification in progress", oneAddress, "", postfix},
+		{"Postfix", smtp.AtRCPT, "450 4.2.0 <ada@example.net>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/", oneAddress, "", "https://github.com/schweikert/postgrey"},
+		{"Postfix", smtp.AtRCPT, "550 5.1.1 <ada@example.net>: Recipient address rejected: User unknown in virtual mailbox table", recipient, "", postfix},
+		{"Postfix", smtp.AtRCPT, "450 4.1.8 <no-reply@acme.exmaple>: Sender address rejected: Domain not found", operator, "fromEmail", postfix},
+		{"Postfix", smtp.AtRCPT, "553 5.7.1 <no-reply@acme.example>: Sender address rejected: not owned by user relay", operator, "fromEmail", "https://github.com/docker-mailserver/docker-mailserver/issues/1252"},
+		{"Postfix", smtp.AtRCPT, "504 5.5.2 <relay>: Helo command rejected: need fully-qualified hostname", operator, "set name", postfix},
+		{"Postfix", smtp.AtRCPT, "504 5.5.2 <ada>: Recipient address rejected: need fully-qualified address", recipient, "", postfix},
+		{"Postfix", smtp.AtRCPT, "554 5.7.1 <unknown[192.0.2.7]>: Client host rejected: Access denied", operator, "IP address", postfix},
+		{"Postfix", smtp.AtRCPT, "454 4.7.1 <ada@example.net>: Relay access denied", operator, "auth", postfix},
+		{"Postfix", smtp.AtGreeting, "421 4.7.0 mx.example Error: too many connections from 192.0.2.7", limited, "maxConnections", postfix},
+		{"Postfix", smtp.AtRCPT, "450 4.7.1 too much mail", limited, "rateLimit", "https://www.postfix.org/SMTPD_POLICY_README.html"},
+		{"Postfix", smtp.AtDot, "450 4.7.1 <END-OF-MESSAGE>: End-of-data rejected: Number messages per hour exceeded. Error:RATE_MSG", spent, "an hour", "https://github.com/rubymonsters/speakerinnen_liste/issues/1357"},
+		{"Postfix", smtp.AtDot, "450 4.7.1 <END-OF-MESSAGE>: End-of-data rejected: Sorry, too many requests per time unit", limited, "rateLimit", "https://github.com/goauthentik/authentik/issues/10720"},
+
+		{"Haraka", smtp.AtRCPT, "550 I cannot deliver mail for <ada@example.net>", operator, "auth", haraka},
+		{"Haraka", smtp.AtEHLO, "550 EHLO denied", operator, "set name", haraka},
+		{"Haraka", smtp.AtRCPT, "550 5.1.1 No such user", recipient, "", "https://github.com/haraka/haraka-dsn/blob/master/index.js"},
+		{"Sendmail", smtp.AtRCPT, "550 5.7.1 <ada@example.net>... Relaying denied. IP name lookup failed [192.0.2.7]", operator, "auth", "https://github.com/nodemailer/nodemailer/issues/190"},
+		{"Sendmail", smtp.AtMAIL, "553 5.1.8 <no-reply@acme.exmaple>... Domain of sender address no-reply@acme.exmaple does not exist", operator, "fromEmail", sendmail},
+		{"Sendmail", smtp.AtRCPT, "550 5.1.1 <ada@example.net>... User unknown", recipient, "", sendmail},
+		{"Sendmail", smtp.AtRCPT, "550 5.1.2 <ada@acme.exmaple>... Host unknown (Name server: acme.exmaple: host not found)", recipient, "", sendmail},
+		{"qmail", smtp.AtRCPT, "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", operator, "auth", qmail},
+		{"qmail", smtp.AtRCPT, "553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)", operator, "fromEmail", qmail},
+		{"qmail", smtp.AtRCPT, "511 sorry, no mailbox here by that name (#5.1.1 - chkuser)", recipient, "", "https://www.interazioni.it/opensource/chkuser/"},
+		{"qmail", smtp.AtRCPT, "550 sorry, no mailbox here by that name (#5.1.1)", recipient, "", qmail},
+		{"OpenSMTPD", smtp.AtMAIL, "452 4.5.3 Too many recipients: Too many messages sent", limited, "rateLimit", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
+		{"OpenSMTPD", smtp.AtMAIL, "530 5.5.1 Invalid command: Must issue an AUTH command first", operator, "auth", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
+		{"OpenSMTPD", smtp.AtRCPT, "550 Invalid recipient", recipient, "", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
+		{"Stalwart", smtp.AtRCPT, "452 4.2.2 Greylisted", oneAddress, "", "https://stalw.art/docs/spamfilter/greylist"},
+	} {
+		t.Run(row.server+" "+row.reply, func(t *testing.T) {
+			if !strings.HasPrefix(row.source, "http") {
+				t.Errorf("no source: %q", row.source)
+			}
+			failure := (&smtpProvider{logsIn: true}).failure(&smtp.Error{Stage: row.at, Reply: parsed(row.reply)})
+			got := want{failure.Kind, failure.Quota, failure.Suppressed, failure.AboutAddress, failure.Filtered}
+			if got != row.want || !strings.Contains(failure.Hint, row.hint) {
+				t.Errorf("got %+v, want %+v with %q: %v", got, row.want, row.hint, failure)
+			}
+			if (failure.Kind == RateLimited || failure.Quota) && failure.Hint == "" {
+				t.Error("no hint")
+			}
+		})
+	}
+}
+
+// parsed is a reply as package smtp reads it.
+func parsed(text string) smtp.Reply {
+	code, _ := strconv.Atoi(text[:3])
+	var reply smtp.Reply
+	for i, line := range strings.Split(text, "\r\n") {
+		line = line[4:]
+		if word, rest, _ := strings.Cut(line, " "); i == 0 && strings.Count(word, ".") == 2 && strings.Trim(word, "0123456789.") == "" {
+			reply.Enhanced, line = word, rest
+		}
+		if i > 0 {
+			reply.Text += "\n"
+		}
+		reply.Text += line
+	}
+	reply.Code = code
+	return reply
+}
+
+// Where no login is set, a refusal that one would end says so; where one is, it is
+// not told to set it.
+func TestSMTPHintsForTheLogin(t *testing.T) {
+	for reply, words := range map[string][2]string{
+		"554 5.7.1 <unknown[192.0.2.7]>: Client host rejected: Access denied": {"set auth", "allow list"},
+		"550 5.7.9 This user must be authenticated":                           {"set auth", "rights"},
+		"550 5.7.9 go away":                                    {"set auth", "app password"},
+		"550 relay not permitted":                              {"set auth", "rights"},
+		"530 5.7.0 Authentication required":                    {"set auth", "rights"},
+		"550 5.7.1 Sender address rejected: not owned by user": {"fromEmail", "fromEmail"},
+	} {
+		for i, logsIn := range []bool{false, true} {
+			failure := (&smtpProvider{logsIn: logsIn}).failure(&smtp.Error{Stage: smtp.AtRCPT, Reply: parsed(reply)})
+			if failure.Kind != Configuration || !strings.Contains(failure.Hint, words[i]) {
+				t.Errorf("%s: login %v: %v", reply, logsIn, failure)
+			}
+		}
+	}
+}

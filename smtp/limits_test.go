@@ -1,0 +1,252 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A server that takes few messages a connection loses none: the one that it refuses
+// goes out on a fresh connection, and soon no more are refused.
+func TestLimitOfMessages(t *testing.T) {
+	for _, test := range []struct {
+		at    Stage
+		reply string
+	}{
+		{AtMAIL, "452 4.5.3 Too many recipients: Too many messages sent"},               // OpenSMTPD
+		{AtMAIL, "452 4.4.5 Maximum number of messages per session exceeded."},          // Stalwart
+		{AtMAIL, "421 too many messages in this connection"},                            // Exim
+		{AtMAIL, "550 5.5.0 enough"},                                                    // who knows
+		{AtDATA, "450 MI:DMC 163 smtp2,the current session has sent too many messages"}, // 163.com
+	} {
+		for _, extensions := range [][]string{{"PIPELINING"}, {}} {
+			t.Run(fmt.Sprint(test.reply, extensions), func(t *testing.T) {
+				const limit, mails = 4, 40
+				var refused atomic.Int32
+				fake := (&fakeServer{extensions: extensions, answer: func(at Stage, _, mail int) string {
+					if at == test.at && mail > limit {
+						refused.Add(1)
+						return test.reply
+					}
+					return ""
+				}}).start(t)
+				pool := testPool(t, fake)
+				for range mails {
+					if _, err := send(t, pool, testMessage()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// The fake is asked twice about DATA.
+				if n := refused.Load(); n < 2 || n > 4 {
+					t.Errorf("%d were refused", n)
+				}
+				if _, _, got := fake.seen(); len(got) != mails {
+					t.Errorf("%d mails", len(got))
+				}
+			})
+		}
+	}
+}
+
+// What is refused on a fresh connection too is refused, and teaches nothing.
+func TestRefusalIsNoLimit(t *testing.T) {
+	var sour atomic.Bool
+	fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+		if at == AtMAIL && sour.Load() {
+			return "451 4.3.0 not now"
+		}
+		return ""
+	}}).start(t)
+	pool := testPool(t, fake)
+	for range 3 {
+		sour.Store(false)
+		if _, err := send(t, pool, testMessage()); err != nil {
+			t.Fatal(err)
+		}
+		sour.Store(true)
+		for range 2 { // the second comes to a connection that has carried nothing
+			if _, err := send(t, pool, testMessage()); failed(t, err).Reply.Code != 451 {
+				t.Error(err)
+			}
+		}
+	}
+	if connections, _, _ := fake.seen(); connections != 4 {
+		t.Errorf("%d connections", connections)
+	}
+	if pool.mostMessages != 0 {
+		t.Errorf("learned a limit of %d", pool.mostMessages)
+	}
+}
+
+// Exim delivers only the first ten messages of a connection at once.
+func TestExim(t *testing.T) {
+	for most, connections := range map[int]int{0: 3, 25: 1} {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
+			if at == AtGreeting {
+				return "220 mail.example ESMTP Exim 4.96 Thu, 26 Nov 2026 04:21:07 +0000"
+			}
+			return ""
+		}}).start(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxMessages = most })
+		for range 25 {
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "there is a connection", func() bool { return most == 25 || idleConnections(pool) == 1 })
+		}
+		if got, _, _ := fake.seen(); got != connections && got != connections+1 { // the last of 25 is replaced
+			t.Errorf("MaxMessages %d: %d connections", most, got)
+		}
+	}
+}
+
+// Messages that the server has no connection for wait for those that it has.
+func TestLimitOfConnections(t *testing.T) {
+	for _, refusal := range []string{"421 4.7.0 fake.example Error: too many connections from 192.0.2.1",
+		"421 Too many concurrent SMTP connections; please try again later.", fakeEOF, fakeReset} {
+		t.Run(refusal, func(t *testing.T) {
+			const limit, mails = 5, 200
+			fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, _ int) string {
+				if at == AtGreeting && connection > limit { // the first ones stay
+					return refusal
+				}
+				return ""
+			}}).start(t)
+			pool := testPool(t, fake)
+			for range 2 {
+				var group sync.WaitGroup
+				for range mails {
+					group.Go(func() {
+						if _, err := send(t, pool, testMessage()); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				group.Wait()
+			}
+			connections, _, got := fake.seen()
+			if len(got) != 2*mails {
+				t.Errorf("%d mails", len(got))
+			}
+			// Those refused at first, and a few that find out whether there is more room.
+			if connections > 50+2*limit*3 {
+				t.Errorf("%d connections", connections)
+			}
+		})
+	}
+}
+
+// A server that has no connection left for anybody refuses messages too, and once it
+// has more the pool grows again.
+func TestLimitOfConnectionsIsLifted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var limit atomic.Int32
+		var fake *fakeServer
+		fake = &fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
+			switch {
+			case at == AtGreeting && fake.openConnections() > int(limit.Load()):
+				return "421 4.7.0 too many connections"
+			case at == AtDot:
+				time.Sleep(time.Second)
+			}
+			return ""
+		}}
+		fake.prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections = 8 })
+		burst := func() (failures int32) {
+			var failed atomic.Int32
+			var group sync.WaitGroup
+			for range 8 {
+				group.Go(func() {
+					if _, err := send(t, pool, testMessage()); err != nil {
+						failed.Add(1)
+					}
+				})
+			}
+			group.Wait()
+			synctest.Wait() // the fake has seen the end of those that it refused
+			return failed.Load()
+		}
+		if n := burst(); n != 8 {
+			t.Errorf("%d of 8 failed at a server that takes none", n)
+		}
+		limit.Store(2)
+		if n := burst(); n != 0 || fake.openConnections() > 2 {
+			t.Errorf("%d failed, %d connections", n, fake.openConnections())
+		}
+		limit.Store(8)
+		time.Sleep(2 * holdTime)
+		began := time.Now()
+		if n := burst(); n != 0 || fake.openConnections() != 8 || time.Since(began) != time.Second {
+			t.Errorf("%d failed, %d connections after %v", n, fake.openConnections(), time.Since(began))
+		}
+		pool.Close()
+	})
+}
+
+// No more messages begin in any span of time than are allowed.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.RateLimit, c.RateDelta = 2, time.Second })
+		began := time.Now()
+		for i, want := range []time.Duration{0, 0, 1, 1, 2} {
+			if _, err := send(t, pool, testMessage()); err != nil || time.Since(began) != want*time.Second {
+				t.Errorf("message %d: %v after %v", i, err, time.Since(began))
+			}
+		}
+		if _, err := send(t, pool, testMessage()); err != nil {
+			t.Error(err)
+		}
+		// One that would come too late does not wait, and takes nobody's turn.
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := sendWithin(short, pool, testMessage())
+		var paced *PaceError
+		if !errors.As(err, &paced) || paced.Wait != time.Second || time.Since(began) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		for range 2 {
+			if _, err := send(t, pool, testMessage()); err != nil || time.Since(began) != 3*time.Second {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+		}
+		pool.Close()
+	})
+}
+
+// Servers that let everybody wait before the greeting, or after a wrong password, are
+// waited for where no message waits; a message waits for the greeting as long as it
+// is told to.
+func TestSlowOpening(t *testing.T) {
+	for _, slow := range []Stage{AtGreeting, AtAUTH} {
+		for _, verify := range []bool{true, false} {
+			t.Run(fmt.Sprint(slow, verify), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					fake := (&fakeServer{extensions: []string{"AUTH PLAIN"}, answer: func(at Stage, _, _ int) string {
+						if at == slow {
+							time.Sleep(15 * time.Second)
+						}
+						return ""
+					}}).prepare(t)
+					pool := testPool(t, fake, withLogin, func(c *Config) { c.GreetingTimeout = 0 })
+					var err error
+					if verify {
+						err = pool.Verify(shortly(t))
+					} else {
+						_, err = send(t, pool, testMessage())
+					}
+					if want := verify || slow == AtGreeting; (err == nil) != want {
+						t.Error(err)
+					}
+					pool.Close()
+				})
+			})
+		}
+	}
+}
