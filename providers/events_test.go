@@ -89,7 +89,7 @@ func ided(r mail.Report, providerID, key string) mail.Report {
 }
 
 var eventFixtures = map[string]func(testing.TB) eventFixture{
-	"sendgrid": sendGridEvents, "mailgun": mailgunEvents, "ses": sesEvents, "postmark": postmarkEvents, "resend": resendEvents, "http": httpEvents,
+	"sendgrid": sendGridEvents, "mailgun": mailgunEvents, "ses": sesEvents, "postmark": postmarkEvents, "resend": resendEvents, "smtp2go": smtp2goEvents, "http": httpEvents,
 }
 
 // Every service that reports events keeps to the same promises.
@@ -220,6 +220,8 @@ func (f *eventFixture) testWithoutKey(t *testing.T, s Settings) {
 	case *sesSettings:
 		s.EventTopicARN = ""
 	case *postmarkSettings:
+		s.EventCredentials = settings.Secret{}
+	case *smtp2goSettings:
 		s.EventCredentials = settings.Secret{}
 	case *resendSettings:
 		s.EventSecret = settings.Secret{}
@@ -950,6 +952,36 @@ func TestResendsOwnEvents(t *testing.T) {
 	}
 }
 
+// SMTP2GO.
+
+func smtp2goEvents(testing.TB) eventFixture {
+	event := func(rest string) string {
+		return `{"time":"2026-11-26 11:59:59","rcpt":"` + plantedAddress + `","subject":"` + plantedCode + `","email_id":"1u0SwL-B9zBpi9","id":"webhook-event-id","X-Relay-Id":"` + eventMail + `",` + rest + `}`
+	}
+	want := func(status mail.Status, detail string) mail.Report {
+		return ided(told(status, detail), "1u0SwL-B9zBpi9", "webhook-event-id")
+	}
+	return eventFixture{
+		settings: func() Settings {
+			s := newSMTP2GOSettings()
+			s.APIKey, s.EventCredentials = settings.NewSecret("api-1"), settings.NewSecret(eventCredentials)
+			return s
+		},
+		sign:    func(event string, _ time.Time) (http.Header, []byte) { return basic(eventCredentials), []byte(event) },
+		refused: 401,
+		planted: event(`"event":"bounce","bounce":"hard","message":"` + quoted + `"`),
+		cases: []eventCase{
+			{"delivered", event(`"event":"delivered","message":"250 2.0.0 OK"`), want(mail.StatusDelivered, "250 2.0.0 OK")},
+			{"hard bounce", event(`"event":"bounce","bounce":"hard","message":"550 Rejected"`), want(mail.StatusBounced, "hard: 550 Rejected")},
+			{"soft bounce", event(`"event":"bounce","bounce":"soft"`), softly(want(mail.StatusBounced, "soft"))},
+			{"complaint", event(`"event":"spam"`), want(mail.StatusComplained, "")},
+			{"rejected", event(`"event":"reject"`), want(mail.StatusFailed, "")},
+			{"processed", event(`"event":"processed"`), mail.Report{}},
+			{"opened", event(`"event":"open"`), mail.Report{}},
+		},
+	}
+}
+
 // Any service.
 
 func httpEvents(testing.TB) eventFixture {
@@ -987,6 +1019,46 @@ func httpEvents(testing.TB) eventFixture {
 			{"another word", event(`"type":"opened"`), mail.Report{}},
 			{"no word", event(`"x":1`), mail.Report{}},
 		},
+	}
+}
+
+// The examples in docs/http-providers.md understand what the services send. The bodies
+// are those of the tests of Symfony's bridges, shortened:
+// https://github.com/symfony/symfony/tree/7.3/src/Symfony/Component/Mailer/Bridge
+func TestHTTPEventExamples(t *testing.T) {
+	examples := httpExamples(t)
+	for _, c := range []struct {
+		name, body string
+		want       mail.Report
+	}{
+		{"brevo", `{"id":814119,"email":"example@gmail.com","message-id":"<202305311437.85220493321@smtp-relay.mailin.fr>","date":"2023-05-31 16:37:07","event":"hard_bounce",` +
+			`"subject":"Subject Line","ts_event":1685543827,"ts":1685543827,"reason":"550-5.1.1 The email account that you tried to reach does not exist.","ts_epoch":1685543827372}`,
+			mail.Report{ProviderID: "<202305311437.85220493321@smtp-relay.mailin.fr>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusBounced,
+				Detail: "550-5.1.1 The email account that you tried to reach does not exist."}}},
+		{"brevo", `{"message-id":"<1@x>","event":"soft_bounce","ts_event":1685543827}`,
+			mail.Report{ProviderID: "<1@x>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusBounced, Soft: true}}},
+		{"mailersend", `{"type":"activity.hard_bounced","created_at":"2026-01-01T12:00:00.000000Z","data":{"id":"62f114f8165fe0d8db0288e5","domain_id":"dnvo4d93e0ng5r86",` +
+			`"message_id":"67f91abd69f79df391e9d78d","email_id":"67f91abe2202f3705540234a","type":"rejected","recipient":"test@example.com",` +
+			`"meta":{"bounce_reason":"Host or domain name not found","bounce_code":"550","bounce_type":"hard"}}}`,
+			mail.Report{ProviderID: "67f91abd69f79df391e9d78d", Key: "62f114f8165fe0d8db0288e5",
+				Event: mail.Event{Time: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Status: mail.StatusBounced, Detail: "Host or domain name not found"}}},
+	} {
+		s := examples[c.name]
+		if problems := s.Check(); len(problems) > 0 {
+			t.Errorf("%s: %v", c.name, problems)
+		}
+		header := basic(s.EventCredentials.Reveal())
+		header.Set("Signature", hex.EncodeToString(hmacOf([]byte(s.EventSignature.Secret.Reveal()), c.body)))
+		got, err := open(t, s).(EventReceiver).Events(t.Context(), header, []byte(c.body), eventNow)
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%s: %v, %v", c.name, got, err)
+		}
+		if c.want.Key == "" {
+			got[0].Key = ""
+		}
+		if !reflect.DeepEqual(got[0], c.want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", c.name, got[0], c.want)
+		}
 	}
 }
 
