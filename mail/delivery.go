@@ -123,7 +123,8 @@ type Reason string
 const (
 	// RecipientRefused: the address is malformed, does not exist or takes no mail.
 	RecipientRefused Reason = "recipient_refused"
-	// RecipientSuppressed: a service has it on its list of addresses to spare.
+	// RecipientSuppressed: it is on a list of addresses to spare, the relay's or a
+	// service's.
 	RecipientSuppressed Reason = "recipient_suppressed"
 	// RateLimited: a limit of the relay's own.
 	RateLimited Reason = "rate_limited"
