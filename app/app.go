@@ -39,6 +39,7 @@ import (
 	"logto-email-relay/config"
 	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers"
+	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
 
@@ -108,7 +109,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.closeRecord()) }()
-	g, err := Build(loaded.Config, nil, a.providerChanged, a.recorder())
+	g, err := Build(loaded.Config, nil, a.providerChanged, a.recorder(), a.logger)
 	if err != nil {
 		return err
 	}
@@ -193,6 +194,9 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		a.logger.Warn("template", "warning", warning)
 	}
 	c := g.Config
+	if to := c.Recipients.Redirected(); to != "" {
+		a.logger.Warn("recipients.redirectTo is set: every mail goes to one address", "to", mail.Mask(to))
+	}
 	public := handlers.Public{
 		Authorization:  c.Server.Authorization,
 		AllowedIPs:     c.Server.AllowedIPs,

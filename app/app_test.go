@@ -164,6 +164,7 @@ type settings struct {
 	tokens    []string
 	providers []string
 	templates string // a directory
+	limits    string
 	more      string
 }
 
@@ -174,9 +175,12 @@ func (s settings) json() string {
 		s.tokens = []string{token}
 	}
 	tokens, _ := json.Marshal(s.tokens)
+	if s.limits == "" {
+		s.limits = `{"recipient": ""}` // all mails are to one address
+	}
 	return fmt.Sprintf(`{"server": {"address": "127.0.0.1:0", "authorization": %s}, "admin": {"address": "127.0.0.1:0"},
-		"sender": {"from": "Acme <no-reply@acme.example>"}, "templates": {"dir": %q}, "providers": [%s]%s}`,
-		tokens, s.templates, strings.Join(s.providers, ","), s.more)
+		"sender": {"from": "Acme <no-reply@acme.example>"}, "templates": {"dir": %q}, "providers": [%s], "limits": %s%s}`,
+		tokens, s.templates, strings.Join(s.providers, ","), s.limits, s.more)
 }
 
 func smtp(name string, m *mailServer) string {
@@ -457,6 +461,24 @@ func TestATakenPortIsAnErrorAtOnce(t *testing.T) {
 
 // Templates are a part of what is read again: files written, renamed, removed, and
 // a whole directory that takes the place of another.
+// What was counted before a reload counts after it.
+func TestCountsGoOver(t *testing.T) {
+	mails := startMailServer(t)
+	s := settings{providers: []string{smtp("main", mails)}, limits: `{"recipient": "3/1h"}`}
+	r := run(t, s)
+	for range 2 {
+		if got := r.webhook(token); got != 200 {
+			t.Fatalf("got %d", got)
+		}
+	}
+	s.more = `, "log": {"level": "debug"}`
+	r.write("config.json", s.json())
+	eventually(t, "the change is in use", func() bool { return strings.Contains(r.log.String(), `"reloaded"`) })
+	if first, second := r.webhook(token), r.webhook(token); first != 200 || second != 429 {
+		t.Errorf("got %d and %d", first, second)
+	}
+}
+
 func TestTemplatesAreReadAgain(t *testing.T) {
 	mails := startMailServer(t)
 	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}

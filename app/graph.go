@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"logto-email-relay/config"
 	"logto-email-relay/handlers"
+	"logto-email-relay/limits"
 	"logto-email-relay/providers"
+	"logto-email-relay/recipients"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
 )
@@ -28,7 +31,8 @@ type Graph struct {
 	members []relay.Member
 	kept    int // members taken over from an earlier graph
 	// inbox is the provider that shows its mails, if there is one.
-	inbox *providers.Inbox
+	inbox   *providers.Inbox
+	limiter *limits.Limiter
 	// public and admin answer the requests of the two listeners.
 	public, admin http.Handler
 	requests      sync.WaitGroup // under way
@@ -37,8 +41,9 @@ type Graph struct {
 // Build makes a graph from a checked configuration. It connects to nothing, and
 // takes over the providers of an earlier graph, if there is one, whose settings are
 // the same: their connections, their health and the sends under way. changed is
-// told of providers in trouble, and recorder of mails, unless they are nil.
-func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorder relay.Recorder) (*Graph, error) {
+// told of providers in trouble, and recorder of mails, unless they are nil; the logger
+// hears of a Redis in trouble.
+func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorder relay.Recorder, logger *slog.Logger) (*Graph, error) {
 	catalogue, err := templates.Open(c.Templates)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
@@ -54,12 +59,26 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorde
 			g.inbox = inbox
 		}
 	}
+	var limited *limits.Limiter
+	if earlier != nil {
+		limited = earlier.limiter
+	}
+	if g.limiter, err = limits.New(c.Limits, limited, logger); err != nil {
+		return nil, errors.Join(err, g.close(earlier))
+	}
+	var domains relay.Domains
+	if !c.OnlyInbox() {
+		domains = recipients.NewDomains()
+	}
 	g.Relay, err = relay.New(relay.Options{
 		Renderer:      catalogue,
 		Members:       g.members,
 		Routes:        c.Routes,
 		Sender:        c.Sender,
 		Branding:      c.Branding,
+		Limits:        g.limiter,
+		Recipients:    c.Recipients,
+		Domains:       domains,
 		FailUncertain: c.Uncertain == config.Fail,
 		Recorder:      recorder,
 		Changed:       changed,
@@ -139,7 +158,11 @@ func (g *Graph) close(other *Graph) error {
 			errs = append(errs, closer.Close())
 		}
 	}
-	return errors.Join(errs...)
+	var next *limits.Limiter
+	if other != nil {
+		next = other.limiter
+	}
+	return errors.Join(append(errs, g.limiter.Close(next))...)
 }
 
 // Lift takes an address off the lists of all services that have one and let us, at the

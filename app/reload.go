@@ -56,7 +56,7 @@ func (a *App) reload() (earlier *Graph) {
 	var next *Graph
 	if err == nil {
 		needRestart := keepAddresses(loaded.Config, now.Config)
-		if next, err = Build(loaded.Config, now, a.providerChanged, a.recorder()); err == nil {
+		if next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger); err == nil {
 			for _, key := range needRestart {
 				a.logger.Warn("a change needs a restart", "key", key)
 			}

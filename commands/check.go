@@ -24,6 +24,7 @@ type checkCommand struct {
 // mailFlags describe the mails whose way check shows.
 type mailFlags struct {
 	To           string `default:"ada@example.org" placeholder:"ADDRESS" help:"Show the way of mails to this address."`
+	Tenant       string `placeholder:"NAME" help:"Of this tenant, as server.authorization names it."`
 	Type         string `help:"Of this one of Logto's message types; of all otherwise."`
 	Locale       string `help:"For readers of this language, a BCP 47 tag."`
 	Organization string `placeholder:"ID" help:"From this organization."`
@@ -49,6 +50,9 @@ func (command checkCommand) Run(s *environment) error {
 	}
 	defer func() { _ = g.Close() }()
 	c := loaded.Config
+	if tenants := c.Server.Tenants(); command.Tenant != "" && !slices.Contains(tenants, command.Tenant) {
+		return fmt.Errorf("%w: --tenant: server.authorization has the tenants %s", errUsage, cmp.Or(strings.Join(tenants, ", "), "none"))
+	}
 
 	for _, notice := range loaded.Notices {
 		fmt.Fprintf(s.out, "note: %s\n", notice)
@@ -99,7 +103,7 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 			payload[key] = map[string]any{"id": id}
 		}
 	}
-	index, names := g.Relay.RouteFor(relay.Request{To: to, Type: messageType, Payload: payload})
+	index, names := g.Relay.RouteFor(relay.Request{Tenant: f.Tenant, To: to, Type: messageType, Payload: payload})
 	taken, route := "none", relay.Route{}
 	if index >= 0 {
 		taken, route = fmt.Sprintf("routes[%d]", index), c.Routes[index]

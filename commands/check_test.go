@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -116,6 +117,31 @@ func TestCheckConnect(t *testing.T) {
 	}
 	if n := mails.Load(); n != 0 {
 		t.Errorf("%d mails were sent", n)
+	}
+}
+
+func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	text := `{"server": {"authorization": ["Bearer a-token-of-the-test", {"tenant": "eu", "value": "Bearer the-words-of-europe"}]},
+		"sender": {"from": "no-reply@acme.example"}, "providers": [{"type": "inbox", "name": "all"}, {"type": "inbox", "name": "europe"}],
+		"routes": [{"tenants": ["eu"], "providers": ["europe"]}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		arguments []string
+		code      int
+		says      string
+	}{
+		{nil, 0, `SignIn +none .* all, then europe\n`},
+		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[0\] .* europe\n`},
+		{[]string{"--tenant", "us"}, 2, `--tenant: server.authorization has the tenants eu\n`},
+	} {
+		var out bytes.Buffer
+		code := commands.Run(t.Context(), append([]string{"check", "--config", file}, test.arguments...), nil, &out, &out, nil)
+		if code != test.code || !regexp.MustCompile(test.says).MatchString(out.String()) {
+			t.Errorf("%v: exit code %d and\n%s", test.arguments, code, out.String())
+		}
 	}
 }
 

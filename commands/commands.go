@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -164,7 +165,7 @@ func (s *environment) build() (config.Loaded, *app.Graph, error) {
 	if err != nil {
 		return loaded, nil, err
 	}
-	g, err := app.Build(loaded.Config, nil, nil, nil)
+	g, err := app.Build(loaded.Config, nil, nil, nil, slog.New(slog.NewTextHandler(s.errOut, nil)))
 	return loaded, g, err
 }
 

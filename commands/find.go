@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"logto-email-relay/config"
 	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
 )
@@ -27,7 +26,7 @@ func (cmd findCommand) Run(s *environment) error {
 	if cmd.Limit < 1 {
 		return fmt.Errorf("%w: --limit: write a number of at least 1", errUsage)
 	}
-	return s.withRecord(func(ctx context.Context, record *deliveries.Reader, _ config.Loaded) error {
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		return cmd.print(ctx, s, record)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -44,7 +45,7 @@ func (cmd importCommand) Run(s *environment) error {
 	if err == nil {
 		// Everything together, and beside what the directory held before.
 		var g *app.Graph
-		if g, err = app.Build(imported.Config, nil, nil, nil); err == nil {
+		if g, err = app.Build(imported.Config, nil, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
 			notes = append(notes, g.Warnings...)
 			err = g.Close()
 		}

@@ -9,8 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"logto-email-relay/app"
-	"logto-email-relay/config"
 	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -28,7 +26,7 @@ type suppressionsList struct {
 
 // Run asks the database itself, whether a relay is running or not.
 func (cmd suppressionsList) Run(s *environment) error {
-	return s.withRecord(func(ctx context.Context, record *deliveries.Reader, _ config.Loaded) error {
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		list, err := record.Suppressions(ctx, cmd.Address)
 		if err != nil {
 			return fmt.Errorf("read the suppressions: %w", err)
@@ -62,7 +60,7 @@ func (cmd suppressionsAdd) Run(s *environment) error {
 	if err := length.UnmarshalText([]byte(cmd.For)); err != nil || length == 0 {
 		return fmt.Errorf(`%w: --for: write a time such as "24h" or "30d"`, errUsage)
 	}
-	return s.withRecord(func(ctx context.Context, record *deliveries.Reader, _ config.Loaded) error {
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		if err := record.Suppress(ctx, to, time.Duration(length), cmd.Note); err != nil {
 			return fmt.Errorf("write the suppression: %w", err)
 		}
@@ -81,8 +79,8 @@ func (cmd suppressionsLift) Run(s *environment) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	return s.withRecord(func(ctx context.Context, record *deliveries.Reader, loaded config.Loaded) error {
-		g, err := app.Build(loaded.Config, nil, nil, nil)
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
+		_, g, err := s.build()
 		if err != nil {
 			return err
 		}
@@ -105,7 +103,7 @@ func (cmd suppressionsLift) Run(s *environment) error {
 }
 
 // withRecord opens the record of the configuration for a moment.
-func (s *environment) withRecord(do func(context.Context, *deliveries.Reader, config.Loaded) error) (err error) {
+func (s *environment) withRecord(do func(context.Context, *deliveries.Reader) error) (err error) {
 	loaded, err := s.load()
 	if err != nil {
 		return err
@@ -120,5 +118,5 @@ func (s *environment) withRecord(do func(context.Context, *deliveries.Reader, co
 	defer func() { err = errors.Join(err, record.Close()) }()
 	ctx, cancel := context.WithTimeout(s.ctx, searchPatience)
 	defer cancel()
-	return do(ctx, record, loaded)
+	return do(ctx, record)
 }

@@ -136,8 +136,8 @@ func (d *decoder) checkProviders(c *Config) {
 	}
 }
 
-// checkRoutes wants routes to name message types and providers that there are, and
-// every route to be reached.
+// checkRoutes wants routes to name message types, providers and tenants that there
+// are, and every route to be reached.
 func (d *decoder) checkRoutes(c *Config) {
 	for i, route := range c.Routes {
 		if i+1 < len(c.Routes) && matchesAll(route) && !d.settledIn(fmt.Sprintf("routes[%d].", i)) {
@@ -154,7 +154,24 @@ func (d *decoder) checkRoutes(c *Config) {
 				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has this name"+hint(name, d.names))
 			}
 		}
+		tenants := c.Server.Tenants()
+		for j, name := range route.Tenants {
+			if name != "" && !slices.Contains(tenants, name) && !d.isWrongBelow("server.authorization") {
+				d.complain(fmt.Sprintf("routes[%d].tenants[%d]", i, j), "no entry of server.authorization has this tenant"+hint(name, tenants))
+			}
+		}
 	}
+}
+
+// isWrongBelow tells whether a problem was reported for a key or for anything in its
+// value.
+func (d *decoder) isWrongBelow(path string) bool {
+	for settled := range d.settled {
+		if strings.HasPrefix(settled, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkSenders wants somebody for every mail to come from: the route's sender,
@@ -188,5 +205,5 @@ func sendsWithoutRouteSender(routes []relay.Route, provider string) bool {
 }
 
 func matchesAll(r relay.Route) bool {
-	return len(r.Domains)+len(r.Types)+len(r.Applications)+len(r.Organizations)+len(r.Locales) == 0
+	return len(r.Tenants)+len(r.Domains)+len(r.Types)+len(r.Applications)+len(r.Organizations)+len(r.Locales) == 0
 }

@@ -21,6 +21,12 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"no provider at all", file("providers", `[]`), "providers", "add at least one provider"},
 		{"unknown provider in a route", file("providers", two, "routes", `[{"providers": ["two", "ome"]}]`),
 			"routes[0].providers[1]", `did you mean "one"?`},
+		{"unknown tenant in a route", file("server", `{"authorization": [{"tenant": "europe", "value": "Bearer 0123456789abcdef"}]}`,
+			"routes", `[{"tenants": ["europ"]}]`), "routes[0].tenants[0]", `did you mean "europe"?`},
+		{"a broken token keeps its tenant", file("server", `{"authorization": ["Bearer 0123456789abcdef", {"tenant": "eu", "valu": "Bearer of-eu-it-is"}]}`,
+			"routes", `[{"tenants": ["eu"]}]`), "server.authorization[1]", `write a text, or an object`},
+		{"two tenants with one token", file("server", `{"authorization": [{"tenant": "a", "value": "Bearer 0123456789abcdef"},
+			{"tenant": "b", "value": "Bearer 0123456789abcdef"}]}`), "server.authorization[1]", "give each a value of its own"},
 		{"a broken provider keeps its name", file("providers", `[{"type": "smpt", "name": "main"}]`, "routes", `[{"providers": ["main"]}]`),
 			"providers[0].type", "did you mean"},
 		{"no sender", file("sender", ""), "providers[0]", "set sender.from"},
@@ -133,7 +139,8 @@ func TestRules(t *testing.T) {
 		"urlscheme":       {[]string{"https", "com.acme.app", "web+x"}, []string{"", "HTTPS", "https:", "javascript", "data", "1a"}},
 		"hostpattern": {[]string{"qq.com", "*.acme.example", "localhost", "xn--mller-kva.example", "192.0.2.1"},
 			[]string{"", "*", "*.", "a..b", "https://a", "a.example:80", "*.*.a", "-a.example", "müller.example", "a/b"}},
-		"rate": {[]string{"10/10m", "1/1h30m", "60/1d"}, []string{"", "10", "10/", "0/1m", "10/0s", "10/10", "-1/1m", "a/1m"}},
+		"recipient": {[]string{"ada@acme.example", "o'neil+1@acme.example", "acme.example", "*.acme.example"},
+			[]string{"", "*", "*@acme.example", "ada@*.acme.example", "@acme.example", "Ada <ada@acme.example>", "a@b@c"}},
 	} {
 		for _, text := range texts.good {
 			if v.Var(text, rule) != nil {

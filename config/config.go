@@ -16,10 +16,13 @@
 package config
 
 import (
+	"slices"
+
 	"logto-email-relay/deliveries"
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/recipients"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -40,6 +43,7 @@ type Config struct {
 	// Routes are tried from first to last; the first one whose conditions all hold
 	// decides.
 	Routes     []relay.Route       `json:"routes" validate:"dive"`
+	Recipients recipients.Settings `json:"recipients"`
 	Limits     limits.Settings     `json:"limits"`
 	Deliveries deliveries.Settings `json:"deliveries"`
 	// Uncertain says what becomes of a mail that a provider took without
@@ -71,6 +75,7 @@ func defaults() *Config {
 		Server:     defaultServer(),
 		Admin:      defaultAdmin(),
 		Templates:  templates.DefaultSettings(),
+		Limits:     limits.DefaultSettings(),
 		Deliveries: deliveries.DefaultSettings(),
 		Uncertain:  Resend,
 		Log:        Log{Level: "info", Format: "json"},
@@ -81,13 +86,18 @@ func defaults() *Config {
 // nobody has to own its sender's address.
 const inboxType = "inbox"
 
+// OnlyInbox tells that no mail leaves this process.
+func (c *Config) OnlyInbox() bool {
+	return !slices.ContainsFunc(c.Providers, func(p providers.Settings) bool { return p.Shared().Type != inboxType })
+}
+
 // Development is the configuration of a relay that was started without any: it
 // listens on the loopback interface only, keeps every mail in its inbox and the
 // record in memory, and takes webhooks that bear the token.
 func Development(token string) *Config {
 	c := defaults()
 	c.Server.Address = "127.0.0.1:8080"
-	c.Server.Authorization = []settings.Secret{settings.NewSecret("Bearer " + token)}
+	c.Server.Authorization = []settings.Token{{Secret: settings.NewSecret("Bearer " + token)}}
 	c.Sender.From = settings.Mailbox{Address: mail.Address{Name: "Logto Email Relay", Address: "no-reply@example.com"}}
 	c.Deliveries.Database = settings.NewSecret(deliveries.InMemory)
 	c.Log.Format = "text"

@@ -24,13 +24,14 @@ var patterns = map[string]*regexp.Regexp{
 	"placeholdername": regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),
 	"httpsurl":        regexp.MustCompile(`^https://`),
 	"urlscheme":       regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`),
-	"hostpattern": regexp.MustCompile(`^(\*\.)?([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*` +
-		`[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`),
+	"hostpattern":     regexp.MustCompile(`^(\*\.)?` + hostName + `$`),
+	"recipient":       regexp.MustCompile(`^[^*@\s]+@` + hostName + `$|^(\*\.)?` + hostName + `$`),
 	// Names of containers have underscores, which DNS itself does not mind.
 	"serverhost": regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*` +
 		`[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?$`),
-	"rate": regexp.MustCompile(`^[1-9][0-9]{0,8}/[0-9]`),
 }
+
+const hostName = `([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 
 // ruleWords say what every rule asks for. %s is the rule's parameter. Rules
 // that mean something else for texts, lists and numbers have one entry each. A
@@ -56,6 +57,7 @@ var ruleWords = map[string]string{
 	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
 	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
 	"hexcolor":             `write a colour such as "#5d34f2"`,
+	"recipient":            `write an address or a domain such as "acme.example" or "*.acme.example"`,
 	"email":                `write a mail address such as "no-reply@acme.example"`,
 	"providername":         "use letters, digits, dash, underscore and dot only",
 	"placeholdername":      "use letters, digits and underscore only, and begin with a letter",
@@ -65,7 +67,6 @@ var ruleWords = map[string]string{
 	"choice":               "write one of: %s",
 	"usagetype":            "write one of Logto's message types",
 	"messagetype":          "write one of Logto's message types",
-	"rate":                 `write a number and a time such as "10/10m"`,
 }
 
 // checkRules applies the validate tags of all settings.
@@ -117,7 +118,7 @@ func newValidator() *validator.Validate {
 	maps.Copy(rules, map[string]func(string) bool{
 		// These are for the schema. What they mean is checked with words that help more.
 		"messagetype": anyText, "usagetype": anyText, "choice": anyText,
-		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "rate": isRate, "urlscheme": isLinkScheme,
+		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "urlscheme": isLinkScheme,
 	})
 	for name, rule := range rules {
 		// Registration fails for an empty name or a missing function only.
@@ -147,12 +148,6 @@ func isLinkScheme(text string) bool {
 		return false
 	}
 	return patterns["urlscheme"].MatchString(text)
-}
-
-func isRate(text string) bool {
-	_, span, _ := strings.Cut(text, "/")
-	var duration settings.Duration
-	return patterns["rate"].MatchString(text) && duration.UnmarshalText([]byte(span)) == nil && duration > 0
 }
 
 // isListenAddress takes what hostname_port does not: IPv6 addresses, and port 0

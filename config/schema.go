@@ -173,6 +173,18 @@ func durationSchema(string) *jsonschema.Schema {
 		Pattern: `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$|^([0-9]+d|0)$|` + referencing}
 }
 
+func tokenSchema(string) *jsonschema.Schema {
+	entry := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema, Required: []string{"tenant", "value"}}
+	entry.Properties.Set("tenant", &jsonschema.Schema{Type: "string", Pattern: `^[A-Za-z][A-Za-z0-9._-]{0,63}$|` + referencing})
+	entry.Properties.Set("value", &jsonschema.Schema{Type: "string"})
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, entry}}
+}
+
+func rateSchema(string) *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^([1-9][0-9]*/[0-9.]+[a-zµ]+.*)?$|` + referencing}
+}
+
 func millisecondsSchema(string) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer", Minimum: "0", Maximum: "86400000"}, {Type: "string"}}}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,15 +15,26 @@ import (
 type Server struct {
 	// Address is where to listen, "host:port" or ":port".
 	Address string `json:"address" validate:"required,hostname_port|listen"`
-	// Authorization are the accepted values of the header of that name, whole
-	// and byte for byte. Two of them let a token be changed without an outage.
-	Authorization []settings.Secret `json:"authorization"`
+	// Authorization are the accepted values of the header of that name, whole and
+	// byte for byte. Two of them let a token be changed without an outage. Those of
+	// tenants have the tenant's name.
+	Authorization []settings.Token `json:"authorization"`
 	// AllowedIPs are the callers that may use the webhook; everybody when empty.
 	AllowedIPs []settings.Network `json:"allowedIPs"`
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []settings.Network `json:"trustedProxies"`
 	// Timeout bounds everything between a webhook and its answer.
 	Timeout settings.Duration `json:"timeout"`
+}
+
+// Tenants returns the names of all tenants.
+func (s *Server) Tenants() (names []string) {
+	for _, token := range s.Authorization {
+		if token.Tenant != "" && !slices.Contains(names, token.Tenant) {
+			names = append(names, token.Tenant)
+		}
+	}
+	return names
 }
 
 // defaultServer are the public listener's settings before the operator's are
@@ -42,6 +54,14 @@ func (s *Server) Check() []settings.Problem {
 	for i, value := range s.Authorization {
 		if wrong := weakness(value.Reveal()); wrong != "" {
 			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Text: wrong})
+		}
+	}
+	for i, value := range s.Authorization {
+		for _, earlier := range s.Authorization[:i] {
+			if value.Reveal() == earlier.Reveal() && value.Tenant != earlier.Tenant {
+				problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i),
+					Text: "another tenant has the same value; give each a value of its own"})
+			}
 		}
 	}
 	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > 9*time.Second {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"logto-email-relay/limits"
 	"logto-email-relay/settings"
 )
 
@@ -29,11 +30,13 @@ const aListOfTexts = `a list of texts in brackets, such as ["one", "two"]`
 
 var forms = map[reflect.Type]form{
 	reflect.TypeFor[settings.Secret]():       {write: "a text in quotes", counts: "text", secret: true, schema: textSchema},
+	reflect.TypeFor[settings.Token]():        {write: "a text in quotes", counts: "text", secret: true, schema: tokenSchema},
 	reflect.TypeFor[settings.Mailbox]():      {write: `a mail address such as "Acme <no-reply@acme.example>"`, counts: "text", schema: textSchema},
 	reflect.TypeFor[settings.Network]():      {write: `an address range such as "10.0.0.0/8"`, counts: "text", schema: textSchema},
 	reflect.TypeFor[settings.Duration]():     {write: `a duration such as "8s"`, counts: "number", schema: durationSchema},
 	reflect.TypeFor[settings.Milliseconds](): {write: "a number of milliseconds such as 5000", counts: "number", schema: millisecondsSchema},
 	reflect.TypeFor[settings.Texts]():        {write: "a text or a list of texts", counts: "list", schema: textOrTexts},
+	reflect.TypeFor[limits.Rate]():           {write: `a number and a time such as "10/10m"`, counts: "text", schema: rateSchema},
 	// The headers of a mail may carry the key of a service.
 	reflect.TypeFor[settings.Headers](): {write: `headers as an object such as {"X-Environment": "production"}`, counts: "list",
 		secret: true, schema: headersSchema},

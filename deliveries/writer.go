@@ -22,7 +22,7 @@ const (
 	grace = 20 * time.Millisecond
 	// gathering is the least time from one transaction to the next. A mail alone does
 	// not wait for it, many at a time share one.
-	gathering = 2 * time.Millisecond
+	gathering = time.Millisecond
 	// retryAfter is how long a database that refused a transaction is left alone.
 	retryAfter = time.Second
 	// patience bounds a connection and a transaction.

@@ -56,7 +56,7 @@ func configureActivated(t *testing.T, providers string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config.json")
 	text := fmt.Sprintf(`{"server": {"address": "127.0.0.1:1", "authorization": [%q]}, "admin": {"address": ""},
-		"sender": {"from": "Acme <no-reply@acme.example>"}, "providers": %s}`, authorization, providers)
+		"sender": {"from": "Acme <no-reply@acme.example>"}, "limits": {"recipient": ""}, "providers": %s}`, authorization, providers)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -214,6 +214,9 @@ func configure(t testing.TB, providers, section string) (r *relayProcess, file s
 		public: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		admin:  fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 	}
+	if !strings.Contains(section, `"limits"`) {
+		section = `"limits": {"recipient": ""}, ` + section // most tests write to one address
+	}
 	file = filepath.Join(t.TempDir(), "config.json")
 	text := fmt.Sprintf(`{
   "server": { "address": %q, "authorization": [%q] },

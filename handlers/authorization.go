@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
@@ -28,13 +29,24 @@ const (
 // length, so that comparing them takes the same time for every guess.
 type authorization struct {
 	accepted, withoutScheme, withoutBlanks [][sha256.Size]byte
+	// callers are those who bear the accepted values, by their place.
+	callers []caller
+}
+
+// caller is who bears an accepted value.
+type caller struct {
+	tenant string
+	// label is what log and metrics call the value: the tenant's name, else the place
+	// of the value in server.authorization, counted from 0.
+	label string
 }
 
 // newAuthorization takes the accepted values. Blanks around them are dropped,
 // since HTTP drops those of the header.
-func newAuthorization(values []settings.Secret) *authorization {
+func newAuthorization(values []settings.Token) *authorization {
 	a := new(authorization)
-	for _, value := range values {
+	for place, value := range values {
+		a.callers = append(a.callers, caller{value.Tenant, cmp.Or(value.Tenant, strconv.Itoa(place))})
 		text := strings.TrimSpace(value.Reveal())
 		a.accepted = append(a.accepted, sha256.Sum256([]byte(text)))
 		a.withoutBlanks = append(a.withoutBlanks, sha256.Sum256([]byte(withoutBlanks(text))))
@@ -96,16 +108,16 @@ func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
 		if mismatch != "" {
 			return &failure{reason: unauthorized, detail: mismatch}
 		}
-		c.Set(authorizedByKey, strconv.Itoa(place))
+		c.Set(callerKey, p.accepted.callers[place])
 		return next(c)
 	}
 }
 
-const authorizedByKey = "authorized by"
+const callerKey = "caller"
 
-// authorizedBy returns the place of the value in server.authorization that a
-// request bore, counted from 0; empty if it bore none.
-func authorizedBy(c echo.Context) string {
-	entry, _ := c.Get(authorizedByKey).(string)
-	return entry
+// authorizedCaller returns who sent a request; the zero value if it was nobody who
+// may.
+func authorizedCaller(c echo.Context) caller {
+	who, _ := c.Get(callerKey).(caller)
+	return who
 }

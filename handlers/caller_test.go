@@ -17,10 +17,10 @@ func counting(calls *int) deliver {
 	}
 }
 
-func secrets(texts ...string) []settings.Secret {
-	var list []settings.Secret
+func secrets(texts ...string) []settings.Token {
+	var list []settings.Token
 	for _, text := range texts {
-		list = append(list, settings.NewSecret(text))
+		list = append(list, settings.Token{Secret: settings.NewSecret(text)})
 	}
 	return list
 }
@@ -39,7 +39,7 @@ func networks(t *testing.T, texts ...string) []settings.Network {
 func TestAuthorization(t *testing.T) {
 	tests := []struct {
 		name     string
-		accepted []settings.Secret
+		accepted []settings.Token
 		given    []string
 		detail   string // empty: let in
 	}{

@@ -2,14 +2,14 @@ package handlers
 
 import (
 	"bytes"
-	stdjson "encoding/json"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-playground/validator/v10"
 
@@ -114,7 +114,7 @@ func text(value any) string {
 	switch value := value.(type) {
 	case string:
 		return value
-	case stdjson.Number:
+	case json.Number:
 		return string(value)
 	}
 	return ""
@@ -135,25 +135,51 @@ var (
 	errTooMany  = fmt.Errorf("more than %d values", maxValues)
 )
 
-// reading reads JSON as encoding/json would into an any, but for numbers, which
-// stay as they are written, and for bodies that are nested too deep. A key that
-// occurs twice in its object is an error of the library's.
-var reading = json.JoinOptions(
-	// What is invalid in a text that is UTF-8 can only be half a surrogate, \ud800,
-	// in a name that somebody cut.
-	jsontext.AllowInvalidUTF8(true),
-	json.WithUnmarshalers(json.UnmarshalFromFunc(func(dec *jsontext.Decoder, value *any) error {
-		switch {
-		case dec.StackDepth() >= maxDepth && (dec.PeekKind() == '{' || dec.PeekKind() == '['):
-			return errTooDeep
-		case dec.PeekKind() == '0':
-			number, err := dec.ReadToken()
-			*value = stdjson.Number(number.String())
-			return err
+// read reads the next value as encoding/json would into an any, but for numbers,
+// which stay as they are written, and for what is nested too deep. A key that occurs
+// twice in its object is an error of the library's.
+func read(from *jsontext.Decoder) (any, error) {
+	token, err := from.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch kind := token.Kind(); {
+	case (kind == '{' || kind == '[') && from.StackDepth() > maxDepth:
+		return nil, errTooDeep
+	case kind == '{':
+		object := make(map[string]any)
+		for from.PeekKind() != '}' {
+			key, err := from.ReadToken()
+			if err != nil {
+				return nil, err
+			}
+			name := key.String() // the token is good until the next is read
+			if object[name], err = read(from); err != nil {
+				return nil, err
+			}
 		}
-		return errors.ErrUnsupported
-	})),
-)
+		_, err = from.ReadToken()
+		return object, err
+	case kind == '[':
+		list := []any{}
+		for from.PeekKind() != ']' {
+			value, err := read(from)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, value)
+		}
+		_, err = from.ReadToken()
+		return list, err
+	case kind == '"':
+		return token.String(), nil
+	case kind == '0':
+		return json.Number(token.String()), nil
+	case kind == 'n':
+		return nil, nil
+	}
+	return token.Bool(), nil
+}
 
 // parse reads exactly one JSON object. Keys count as they are written, and none
 // counts twice in its object: what two readers could take for two different
@@ -169,8 +195,16 @@ func parse(body []byte) (email, error) {
 	if tooManyValues(body) {
 		return email{}, errTooMany
 	}
-	var value any
-	switch err := json.Unmarshal(body, &value, reading); {
+	// What is invalid in a text that is UTF-8 can only be half a surrogate, \ud800,
+	// in a name that somebody cut.
+	from := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowInvalidUTF8(true))
+	value, err := read(from)
+	if err == nil {
+		if _, more := from.ReadToken(); more != io.EOF {
+			err = errors.New("more than one value")
+		}
+	}
+	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return email{}, errors.New("a key occurs twice")
 	case errors.Is(err, errTooDeep):

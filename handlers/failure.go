@@ -15,13 +15,14 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/templates"
 )
 
 // Sentences are the words for the person at the sign-in page.
 type Sentences interface {
-	// Sentence returns one line for a reason in a language; an empty or
+	// Sentence returns one line about a failure in a language; an empty or
 	// unknown locale gives the default language.
-	Sentence(locale, reason string) string
+	Sentence(locale string, f templates.Failure) string
 	// Locale returns the language of a mail of a type with this payload.
 	Locale(messageType string, payload map[string]any) string
 }
@@ -41,12 +42,13 @@ const (
 	notAcceptable        mail.Reason = "not_acceptable"
 )
 
-// failure is a request that is answered with an error. Only reason, locale and
-// retryAfter have a say in the answer.
+// failure is a request that is answered with an error. Only reason, locale,
+// retryAfter and suggestion have a say in the answer.
 type failure struct {
 	reason     mail.Reason
 	locale     string
 	retryAfter time.Duration
+	suggestion string
 	// detail tells the operator more. Of what the caller sent it quotes a wrong path and
 	// the scheme or host of a link, escaped and cut.
 	detail string
@@ -178,11 +180,14 @@ func sentence(sentences Sentences, f *failure) (text string) {
 			text = apology
 		}
 	}()
-	reason := f.reason
-	if f.addressIsFine {
-		reason = malformed
+	told := templates.Failure{Reason: string(f.reason), Suggestion: f.suggestion}
+	switch {
+	case f.addressIsFine:
+		told.Reason = string(malformed)
+	case f.reason == mail.RateLimited:
+		told.Wait = f.retryAfter
 	}
-	return sentences.Sentence(f.locale, string(reason))
+	return sentences.Sentence(f.locale, told)
 }
 
 // maxDrain is how much of an unwanted body is read, in bytes, so that its

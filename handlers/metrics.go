@@ -36,7 +36,7 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 		types: types,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "relay_requests_total",
-			Help: "Requests to the public listener, probes aside, by status, error word and the place in server.authorization of the value that they bore.",
+			Help: "Requests to the public listener, probes aside, by status, error word, and the tenant or the place in server.authorization of the value that they bore.",
 		}, []string{"status", "error", "authorization"}),
 		requestDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "relay_request_duration_seconds",
@@ -66,7 +66,7 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 }
 
 func (m *Metrics) request(c echo.Context, code int, reason mail.Reason, took time.Duration) {
-	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), authorizedBy(c)).Inc()
+	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), authorizedCaller(c).label).Inc()
 	if strings.TrimSuffix(c.Path(), "/") == webhookPath {
 		m.requestDuration.Observe(took.Seconds())
 	}

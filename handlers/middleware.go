@@ -103,8 +103,8 @@ func (m *middleware) access(c echo.Context, code int, failed *failure, took time
 		slog.Int64("bytes", c.Response().Size),
 		slog.String("caller", c.RealIP()),
 	)
-	if entry := authorizedBy(c); entry != "" {
-		attrs = append(attrs, slog.String("authorization", entry))
+	if label := authorizedCaller(c).label; label != "" {
+		attrs = append(attrs, slog.String("authorization", label))
 	}
 	var reason mail.Reason
 	if failed != nil {

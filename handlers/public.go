@@ -34,8 +34,8 @@ type Deliverer interface {
 // Public is what the public listener needs.
 type Public struct {
 	// Authorization are the accepted values of the Authorization header, whole and
-	// byte for byte.
-	Authorization []settings.Secret
+	// byte for byte, with the tenants whose they are.
+	Authorization []settings.Token
 	// AllowedIPs are the callers that may use the webhook; everybody when empty.
 	AllowedIPs []settings.Network
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.

@@ -30,7 +30,7 @@ func (p *public) webhook(c echo.Context) error {
 	d := p.Relay.Deliver(ctx, request)
 	p.report(c, d)
 	if !d.Accepted() {
-		return &failure{reason: d.Reason, locale: d.Locale, retryAfter: d.RetryAfter}
+		return &failure{reason: d.Reason, locale: d.Locale, retryAfter: d.RetryAfter, suggestion: d.Suggestion}
 	}
 	return answerJSON(c, http.StatusOK, "application/json", acceptance{d.ProviderID, d.Provider})
 }
@@ -54,7 +54,7 @@ func (p *public) read(c echo.Context) (relay.Request, error) {
 		refused.locale = p.Sentences.Locale(request.Type, request.Payload)
 		return relay.Request{}, refused
 	}
-	request.ID = requestID(c)
+	request.ID, request.Tenant = requestID(c), authorizedCaller(c).tenant
 	return request, nil
 }
 
@@ -112,7 +112,7 @@ func readAll(r io.Reader, length int64) ([]byte, error) {
 // report writes the one line of a mail and counts it. This is the edge: no
 // failure on the way here has been logged.
 func (p *public) report(c echo.Context, d *mail.Delivery) {
-	attrs := append(make([]slog.Attr, 0, 11),
+	attrs := append(make([]slog.Attr, 0, 13),
 		slog.String("ref", mail.Reference(d.ID)),
 		slog.String("id", d.ID),
 		slog.String("type", d.Type),
@@ -123,6 +123,12 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		slog.Any("attempts", attempts(d.Attempts)),
 		slog.Float64("ms", milliseconds(d.Duration)),
 	)
+	if d.Tenant != "" {
+		attrs = append(attrs, slog.String("tenant", d.Tenant))
+	}
+	if d.RedirectedTo != "" {
+		attrs = append(attrs, slog.String("redirected_to", mail.Mask(d.RedirectedTo)))
+	}
 	ctx := c.Request().Context()
 	if d.Accepted() {
 		p.Logger.LogAttrs(ctx, slog.LevelInfo, "mail accepted", attrs...)

@@ -22,6 +22,7 @@ import (
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
+	"logto-email-relay/templates"
 )
 
 const testToken = "Bearer a-long-random-token"
@@ -50,11 +51,11 @@ func refuse(d mail.Delivery) deliver {
 // words are sentences that tell what was asked for.
 type words struct{}
 
-func (words) Sentence(locale, reason string) string {
+func (words) Sentence(locale string, f templates.Failure) string {
 	if locale == "" {
 		locale = "en"
 	}
-	return fmt.Sprintf("A sentence for %s in %s.", reason, locale)
+	return fmt.Sprintf("A sentence for %s in %s.", f.Reason, locale)
 }
 
 func (words) Locale(_ string, payload map[string]any) string {
@@ -115,7 +116,7 @@ func (l *logs) logger() *slog.Logger {
 }
 
 func testOptions() Public {
-	return Public{Authorization: []settings.Secret{settings.NewSecret(testToken)}, Timeout: 8 * time.Second, Ready: func() bool { return true }}
+	return Public{Authorization: []settings.Token{{Secret: settings.NewSecret(testToken)}}, Timeout: 8 * time.Second, Ready: func() bool { return true }}
 }
 
 func publicOver(o Public, d Deliverer, log *logs) http.Handler {
@@ -355,7 +356,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 
 type brokenWords struct{ words }
 
-func (brokenWords) Sentence(string, string) string { panic("no words") }
+func (brokenWords) Sentence(string, templates.Failure) string { panic("no words") }
 
 func TestPanicOfTheCatalogueIsAnAnswer(t *testing.T) {
 	o := testOptions()
@@ -400,6 +401,42 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no line %s in:\n%s", want, got)
 		}
+	}
+}
+
+// The token tells whose mail it is.
+func TestTenants(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	log := new(logs)
+	var request relay.Request
+	o := testOptions()
+	o.Authorization = append(o.Authorization,
+		settings.Token{Secret: settings.NewSecret("Bearer the-token-of-eu"), Tenant: "eu"},
+		settings.Token{Secret: settings.NewSecret("Bearer the-next-token-of-eu"), Tenant: "eu"})
+	o.Relay = deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		request = r
+		d := accept(ctx, r)
+		d.Tenant = r.Tenant
+		return d
+	})
+	o.Sentences, o.Metrics, o.Logger = words{}, NewMetrics(registry, []string{"SignIn"}), log.logger()
+	h := NewPublic(o)
+	for token, tenant := range map[string]string{testToken: "", "Bearer the-token-of-eu": "eu", "Bearer the-next-token-of-eu": "eu"} {
+		r := webhookRequest(good)
+		r.Header.Set("Authorization", token)
+		serve(h, r)
+		if request.Tenant != tenant {
+			t.Errorf("%s is of tenant %q", token, request.Tenant)
+		}
+	}
+	if n := strings.Count(log.String(), `"tenant":"eu"`); n != 2 {
+		t.Errorf("%d lines name the tenant:\n%s", n, log)
+	}
+	if n := strings.Count(log.String(), `"authorization":"eu"`); n != 2 {
+		t.Errorf("%d access lines name the tenant:\n%s", n, log)
+	}
+	if got := metricsText(t, registry); !strings.Contains(got, `relay_requests_total{authorization="eu",error="",status="200"} 2`) {
+		t.Errorf("the metrics do not name the tenant:\n%s", got)
 	}
 }
 

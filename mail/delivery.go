@@ -18,6 +18,9 @@ type Delivery struct {
 	Tenant string
 	// To is the recipient, as ParseRecipient returns it.
 	To string
+	// RedirectedTo is the address that the mail went to instead; empty if it went to
+	// its recipient.
+	RedirectedTo string
 	// Type is Logto's message type.
 	Type string
 	// Locale is the language that the mail is written in, and that its reader is
@@ -38,6 +41,9 @@ type Delivery struct {
 	Cause string
 	// RetryAfter is when another mail makes sense; zero if nobody can say.
 	RetryAfter time.Duration
+	// Suggestion is the domain that was most likely meant, where that of To does not
+	// exist; empty if nobody knows.
+	Suggestion string
 	// Provider is the name of the provider that accepted the mail, and ProviderID
 	// its id of the message.
 	Provider, ProviderID string

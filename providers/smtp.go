@@ -130,7 +130,7 @@ func (d *SMTPDKIM) check(report func(key, text string)) {
 		return
 	}
 	switch _, err := d.signer(); {
-	case err == smtp.ErrUnsignedFrom:
+	case errors.Is(err, smtp.ErrUnsignedFrom):
 		report("dkim.skipFields", "a signature without From is none (RFC 6376): remove it from the list")
 	case err != nil:
 		report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")

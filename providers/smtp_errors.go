@@ -293,9 +293,9 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 	)
 	e.Detail = Redact(err.Error())
 	switch {
-	case err == context.DeadlineExceeded: // a dialler's own time-out says so too, but not like this
+	case err == context.DeadlineExceeded: //nolint:errorlint // a dialler's own time-out is one too, but not this one
 		e.Detail, e.Hint = "no answer before the deadline of the mail", slowHints[stage]
-	case err == context.Canceled:
+	case errors.Is(err, context.Canceled):
 		e.Detail = "the mail was cancelled"
 	case errors.As(err, &busy):
 		e.Hint = "raise maxConnections if the server allows more"
@@ -304,15 +304,15 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 		e.Hint = "rateLimit and rateDelta hold it back: raise them if the service allows more"
 	case errors.As(err, &size):
 		e.Kind = Content
-	case err == smtp.ErrTooLate, err == smtp.ErrClosed:
-	case err == smtp.ErrNoUTF8 && stage == smtp.AtRCPT:
+	case errors.Is(err, smtp.ErrTooLate), errors.Is(err, smtp.ErrClosed):
+	case errors.Is(err, smtp.ErrNoUTF8) && stage == smtp.AtRCPT:
 		e.Kind = Recipient
-	case err == smtp.ErrNoUTF8:
+	case errors.Is(err, smtp.ErrNoUTF8):
 		e.Kind, e.Hint = Configuration, "write a sender and a reply address whose part before the @ is ASCII"
-	case err == smtp.ErrNoTLS:
+	case errors.Is(err, smtp.ErrNoTLS):
 		e.Kind = Configuration
 		e.Hint = `use the port for implicit TLS with "secure": true; a password never goes out in clear text`
-	case err == smtp.ErrClearText:
+	case errors.Is(err, smtp.ErrClearText):
 		e.Kind, e.Hint = Configuration, `set "requireTLS": true, or "secure": true with port 465`
 	case errors.As(err, &login):
 		e.Kind, e.Hint = Configuration, "the server does not keep to this way to log in: check host, or set auth.method to another"

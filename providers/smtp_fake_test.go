@@ -176,7 +176,7 @@ func (f *fakeSMTP) serve(raw net.Conn, number int) {
 		f.mutex.Unlock()
 		verb, _, _ := strings.Cut(strings.ToUpper(line), ":")
 		verb, _, _ = strings.Cut(verb, " ")
-		going := true
+		var going bool
 		switch verb {
 		case "EHLO", "HELO":
 			lines := append([]string{"fake.example"}, extensions...)

@@ -197,7 +197,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	}))
 	response, err := t.base.RoundTrip(request)
 	if err != nil {
-		if context.Cause(ctx) == errNoUse {
+		if errors.Is(context.Cause(ctx), errNoUse) {
 			err = errNoUse
 		}
 		return nil, err

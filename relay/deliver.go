@@ -46,17 +46,20 @@ type delivery struct {
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
-// delivery has a reason why not. Either way that is recorded when it returns. The
-// context must have a deadline.
+// delivery has a reason why not. Either way that is recorded when it returns, but for
+// what a limit refuses. The context must have a deadline.
 func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 	d := r.begin(&request)
+	if !d.withinLimits(ctx) {
+		return &d.Delivery // unrecorded, since a flood must not fill the record
+	}
 	if r.recorder != nil {
 		r.recorder.Begin(&d.Delivery)
 	}
-	if d.isSuppressed(ctx) {
-		d.Reason = mail.RecipientSuppressed
-	} else if ended := d.attemptAll(ctx); !ended {
-		d.attemptLater(ctx)
+	if d.mayReceive(ctx) {
+		if ended := d.attemptAll(ctx); !ended {
+			d.attemptLater(ctx)
+		}
 	}
 	if !d.Accepted() {
 		d.conclude()
@@ -73,6 +76,7 @@ func (r *Relay) begin(request *Request) *delivery {
 	d := &delivery{relay: r, request: request, Delivery: mail.Delivery{
 		ID:           request.ID,
 		Time:         time.Now(),
+		Tenant:       request.Tenant,
 		To:           request.To,
 		Type:         request.Type,
 		Locale:       r.renderer.Locale(request.Type, request.Payload),
@@ -82,13 +86,6 @@ func (r *Relay) begin(request *Request) *delivery {
 	d.route = r.routeOf(&d.Delivery)
 	d.Route = d.route.index
 	return d
-}
-
-// isSuppressed tells whether mails to the recipient came back of late. Another one
-// would only harm the sender's name.
-func (d *delivery) isSuppressed(ctx context.Context) bool {
-	recorder := d.relay.recorder
-	return recorder != nil && recorder.Suppressed(ctx, d.To)
 }
 
 func idOf(context any) string {
@@ -275,6 +272,7 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 	if message.From.Name == "" {
 		message.From.Name = d.route.branding.SenderName
 	}
+	d.redirect(message)
 	message.MessageID = d.ID + "@" + mail.Domain(message.From.Address)
 	return message, nil
 }

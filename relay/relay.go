@@ -1,8 +1,9 @@
-// Package relay is the straight line of one mail: route, render, send, record.
+// Package relay is the straight line of one mail: route, admit, render, send, record.
 //
-// Deliver takes what Logto asked for, decides the language and the route, and
-// makes an attempt at the route's providers in order until one accepts the mail
-// (deliver.go has all steps, from the first to the last). Whether a failure moves
+// Deliver takes what Logto asked for, decides the language and the route, asks
+// whether the mail may be sent at all (admit.go), and makes an attempt at the route's
+// providers in order until one accepts the mail (deliver.go has all steps, from the
+// first to the last). Whether a failure moves
 // on to the next provider depends on its kind alone:
 //
 //	configuration, rate-limited, temporary   next provider
@@ -37,7 +38,9 @@ import (
 	"context"
 	"fmt"
 
+	"logto-email-relay/limits"
 	"logto-email-relay/mail"
+	"logto-email-relay/recipients"
 	"logto-email-relay/templates"
 )
 
@@ -48,6 +51,19 @@ type Renderer interface {
 	Locale(messageType string, payload map[string]any) string
 	// Render writes one mail in the language that the request names.
 	Render(r templates.Request) (templates.Mail, error)
+}
+
+// Limits count mails against abuse.
+type Limits interface {
+	// Take counts a mail, or returns why it may not be sent now.
+	Take(ctx context.Context, m limits.Mail) *limits.Refusal
+}
+
+// Domains know which domains take mail.
+type Domains interface {
+	// Refusal returns why a domain takes no mail; empty if it does, or if nobody can
+	// say.
+	Refusal(ctx context.Context, domain string) string
 }
 
 // Recorder keeps what becomes of each mail, and knows the addresses that get none for
@@ -72,6 +88,12 @@ type Options struct {
 	Routes   []Route
 	Sender   Sender
 	Branding templates.Branding
+	// Limits bound how many mails there are; nil for no bounds.
+	Limits Limits
+	// Recipients say who may get mail.
+	Recipients recipients.Settings
+	// Domains know which domains take mail; nil for all.
+	Domains Domains
 	// FailUncertain ends a mail whose fate is unknown, instead of sending it
 	// once more through the next provider.
 	FailUncertain bool
@@ -94,6 +116,8 @@ type Member struct {
 type Request struct {
 	// ID is the id of the webhook and its mail (see mail.NewID).
 	ID string
+	// Tenant is whose webhook it was; empty where callers have no names.
+	Tenant string
 	// To is the recipient as mail.ParseRecipient returns it.
 	To string
 	// Type is Logto's message type; one that the templates do not know is sent
@@ -113,6 +137,8 @@ type Relay struct {
 	routes        []routed
 	unrouted      routed // for mails that no route takes
 	sender        Sender
+	limits        Limits
+	domains       Domains
 	failUncertain bool
 	recorder      Recorder
 	changed       func(Status)
@@ -121,7 +147,7 @@ type Relay struct {
 // New makes a Relay. It fails when a route names a provider that does not exist.
 func New(o Options) (*Relay, error) {
 	r := &Relay{renderer: o.Renderer, members: o.Members, sender: o.Sender,
-		failUncertain: o.FailUncertain, recorder: o.Recorder, changed: o.Changed}
+		limits: o.Limits, domains: o.Domains, failUncertain: o.FailUncertain, recorder: o.Recorder, changed: o.Changed}
 	if r.changed == nil {
 		r.changed = func(Status) {}
 	}
@@ -129,7 +155,7 @@ func New(o Options) (*Relay, error) {
 	for _, m := range o.Members {
 		byName[m.Name] = m
 	}
-	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding}
+	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding, recipients: o.Recipients}
 	for i, route := range o.Routes {
 		members := r.members
 		if len(route.Providers) > 0 {
@@ -142,7 +168,8 @@ func New(o Options) (*Relay, error) {
 			}
 			members = append(members, m)
 		}
-		r.routes = append(r.routes, routed{Route: route, index: i, members: members, branding: override(o.Branding, route.Branding)})
+		r.routes = append(r.routes, routed{Route: route, index: i, members: members,
+			branding: override(o.Branding, route.Branding), recipients: o.Recipients.OverriddenBy(route.Recipients)})
 	}
 	return r, nil
 }

@@ -10,8 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
+	"logto-email-relay/recipients"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -622,6 +624,130 @@ func TestAProviderKeepsItsHealthAndItsPlaces(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 	})
+}
+
+// limiter is a limit made of one function.
+type limiter func(m limits.Mail) *limits.Refusal
+
+func (l limiter) Take(_ context.Context, m limits.Mail) *limits.Refusal { return l(m) }
+
+func TestAMailOverALimitIsNotTried(t *testing.T) {
+	var asked limits.Mail
+	refuses := limiter(func(m limits.Mail) *limits.Refusal {
+		asked = m
+		return &limits.Refusal{Limit: "limits.recipient", Wait: 90 * time.Second}
+	})
+	own := &limits.Rules{}
+	main := accepts("1")
+	r := newRelay(t, func(o *relay.Options) {
+		o.Limits = refuses
+		o.Routes = []relay.Route{{Types: []string{"Register"}}, {Types: []string{"OrganizationInvitation"}, Limits: own}}
+	}, main)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+	defer cancel()
+	const ip = "203.0.113.9"
+	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", IP: ip, Type: "OrganizationInvitation"})
+	if d.Reason != mail.RateLimited || d.Status != mail.StatusFailed || d.RetryAfter != 90*time.Second || d.Cause != "limits.recipient" || len(d.Attempts) != 0 {
+		t.Errorf("got %+v", d)
+	}
+	if want := (limits.Mail{To: "ada@example.org", IP: ip, Invitation: true, Route: 1, Own: own}); asked != want {
+		t.Errorf("asked for %+v, want %+v", asked, want)
+	}
+	if main.calls.Load() != 0 {
+		t.Error("the mail was tried")
+	}
+}
+
+// domains are what DNS says, by domain.
+type domains map[string]string
+
+func (d domains) Refusal(_ context.Context, domain string) string { return d[domain] }
+
+func TestWhoMayNotBeSentMail(t *testing.T) {
+	yes, no := true, false
+	main := accepts("1")
+	r := newRelay(t, func(o *relay.Options) {
+		o.Recipients = recipients.Settings{Deny: []string{"denied.example"}, CheckDomain: &yes}
+		o.Domains = domains{"gmial.con": "the domain does not exist", "nx.example": "the domain does not exist", "own.example": "unknown to DNS"}
+		o.Routes = []relay.Route{
+			{Domains: []string{"own.example"}, Recipients: &recipients.Settings{CheckDomain: &no}},
+			{Domains: []string{"closed.example"}, Recipients: &recipients.Settings{Allow: []string{"ada@closed.example"}}},
+		}
+	}, main)
+	sent := int32(0)
+	for _, test := range []struct{ to, cause, suggestion string }{
+		{"ada@example.org", "", ""},
+		{"ada@denied.example", "recipients.deny", ""},
+		{"ada@gmial.con", "recipients.checkDomain: the domain does not exist", "gmail.com"},
+		{"ada@nx.example", "recipients.checkDomain: the domain does not exist", ""},
+		{"ada@own.example", "", ""},
+		{"ada@closed.example", "", ""},
+		{"bob@closed.example", "recipients.allow", ""},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: test.to, Type: "SignIn", Payload: map[string]any{}})
+		cancel()
+		want := mail.StatusRefused
+		if test.cause == "" {
+			want = mail.StatusAccepted
+			sent++
+		}
+		if d.Status != want || d.Cause != test.cause || d.Suggestion != test.suggestion || d.Accepted() != (d.Reason == "") ||
+			!d.Accepted() && d.Reason != mail.RecipientRefused {
+			t.Errorf("%s: got %+v", test.to, d)
+		}
+		if main.calls.Load() != sent {
+			t.Errorf("%s: %d mails tried, want %d", test.to, main.calls.Load(), sent)
+		}
+	}
+}
+
+// A test environment writes to nobody but its own address, in which readers see whom
+// a mail was for.
+func TestAllMailsGoToOneAddress(t *testing.T) {
+	staging := mailbox(t, "Staging <staging@acme.example>")
+	for name, test := range map[string]struct{ html, want string }{
+		"a page":     {"<html><BODY class=x>\n<p>Hi</p></BODY></html>", "<html><BODY class=x><p>To: o&#39;neil@gmial.con</p>\n<p>Hi</p></BODY></html>"},
+		"a fragment": {"<p>Hi</p>", "<p>To: o&#39;neil@gmial.con</p><p>Hi</p>"},
+		"no HTML":    {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got *mail.Message
+			main := &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
+				got = m
+				return providers.Receipt{ID: "1"}, nil
+			}}
+			yes := true
+			r := newRelay(t, func(o *relay.Options) {
+				o.Renderer = htmlRenderer(test.html)
+				o.Recipients = recipients.Settings{RedirectTo: &staging, CheckDomain: &yes}
+				o.Domains = domains{"gmial.con": "the domain does not exist"}
+			}, fails(providers.Error{Kind: providers.Temporary}), main)
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+			defer cancel()
+			d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "o'neil@gmial.con", Type: "SignIn", Payload: map[string]any{}})
+			if !d.Accepted() || d.To != "o'neil@gmial.con" || d.RedirectedTo != "staging@acme.example" {
+				t.Errorf("got %+v", d)
+			}
+			if got.To != "staging@acme.example" || !slices.Contains(got.Headers, mail.Header{Name: "X-Original-To", Value: "o'neil@gmial.con"}) ||
+				got.Text != "To: o'neil@gmial.con\n\ntext" || got.HTML.String() != test.want {
+				t.Errorf("sent %+v with %q", got, got.HTML.String())
+			}
+		})
+	}
+}
+
+// htmlRenderer writes mails of this HTML.
+type htmlRenderer string
+
+func (htmlRenderer) Locale(string, map[string]any) string { return "en" }
+
+func (r htmlRenderer) Render(templates.Request) (templates.Mail, error) {
+	m := templates.Mail{Subject: "subject", Text: "text"}
+	if r != "" {
+		m.HTML = mail.Body{mail.OwnPart(string(r))}
+	}
+	return m, nil
 }
 
 // seenRequest is a renderer that keeps what it was asked for.

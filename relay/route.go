@@ -7,6 +7,7 @@ import (
 	"golang.org/x/text/language"
 
 	"logto-email-relay/mail"
+	"logto-email-relay/recipients"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -17,6 +18,8 @@ type routed struct {
 	index    int // in the configuration, -1 for none
 	members  []Member
 	branding templates.Branding
+	// recipients are those of the route, laid over the general ones.
+	recipients recipients.Settings
 }
 
 // routeOf finds the route of a mail.
@@ -31,7 +34,8 @@ func (r *Relay) routeOf(d *mail.Delivery) *routed {
 
 // matches tells whether every condition that the route names holds.
 func (r *Route) matches(d *mail.Delivery) bool {
-	return holds(r.Domains, mail.Domain(d.To), settings.MatchHost) &&
+	return holds(r.Tenants, d.Tenant, equal) &&
+		holds(r.Domains, mail.Domain(d.To), settings.MatchHost) &&
 		holds(r.Types, d.Type, equal) &&
 		holds(r.Applications, d.Application, equal) &&
 		holds(r.Organizations, d.Organization, equal) &&

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"logto-email-relay/limits"
+	"logto-email-relay/recipients"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -29,6 +31,8 @@ func (s Sender) overriddenBy(other Sender) Sender {
 // Route is one entry of "routes". It matches a mail when every condition that
 // it names does; the first route that matches decides.
 type Route struct {
+	// Tenants are those whose webhooks it takes, as server.authorization names them.
+	Tenants []string `json:"tenants" validate:"dive,required"`
 	// Domains are recipient domains; "*.example.com" stands for every domain
 	// below example.com.
 	Domains []string `json:"domains" validate:"dive,hostpattern"`
@@ -47,4 +51,8 @@ type Route struct {
 	Sender *Sender `json:"sender"`
 	// Branding replaces the branding, key by key.
 	Branding *templates.Branding `json:"branding"`
+	// Limits replace the general ones, limit by limit.
+	Limits *limits.Rules `json:"limits"`
+	// Recipients replace the general ones, key by key.
+	Recipients *recipients.Settings `json:"recipients"`
 }

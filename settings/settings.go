@@ -24,6 +24,7 @@ import (
 	"net"
 	netmail "net/mail"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -95,6 +96,35 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText takes the value as it stands.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
+	return nil
+}
+
+// Token is a secret that a caller bears, and the tenant whose callers bear it; empty
+// where there is one tenant only. It is written as a text, or as
+// {"tenant": "eu", "value": "Bearer …"}.
+type Token struct {
+	Secret
+	Tenant string
+}
+
+var tenantName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,63}$`)
+
+// UnmarshalSetting reads either form. Its errors quote nothing.
+func (t *Token) UnmarshalSetting(value any) error {
+	if text, isText := value.(string); isText {
+		*t = Token{Secret: NewSecret(text)}
+		return nil
+	}
+	entry, _ := value.(map[string]any)
+	tenant, hasTenant := entry["tenant"].(string)
+	text, hasValue := entry["value"].(string)
+	if !hasTenant || !hasValue || len(entry) != 2 {
+		return errors.New(`write a text, or an object such as {"tenant": "eu", "value": "Bearer ${EU_TOKEN}"}`)
+	}
+	if !tenantName.MatchString(tenant) {
+		return errors.New("the name of a tenant begins with a letter and has letters, digits, dash, underscore and dot only, 64 at most")
+	}
+	*t = Token{NewSecret(text), tenant}
 	return nil
 }
 

@@ -39,8 +39,8 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := d.dialProxy(ctx)
 	if err != nil {
-		refusal, ok := err.(*ProxyError)
-		if !ok {
+		var refusal *ProxyError
+		if !errors.As(err, &refusal) {
 			refusal = &ProxyError{Err: err}
 		}
 		return nil, refusal

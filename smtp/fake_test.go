@@ -32,6 +32,7 @@ type fakeServer struct {
 	extensions []string
 	tls        *tls.Config // for STARTTLS
 	implicit   bool
+	nagle      bool // sends small writes one after the other, as many servers do
 	// answer returns the reply to a stage, one of the stunts above, or an empty
 	// text for the usual reply. It is told the number of the connection and of
 	// the mail on it, both from 1.
@@ -101,6 +102,9 @@ func (f *fakeServer) dial(ctx context.Context) (net.Conn, error) {
 func (f *fakeServer) take(conn net.Conn) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
+	if socket, isTCP := conn.(*net.TCPConn); isTCP && f.nagle {
+		_ = socket.SetNoDelay(false)
+	}
 	f.connections++
 	number := f.connections
 	f.open[conn] = true
@@ -219,7 +223,7 @@ func (f *fakeServer) serve(raw net.Conn, number int) {
 		f.mutex.Unlock()
 		verb, _, _ := strings.Cut(strings.ToUpper(line), ":")
 		verb, _, _ = strings.Cut(verb, " ")
-		going := true
+		var going bool
 		switch verb {
 		case "EHLO", "HELO":
 			lines := append([]string{"fake.example"}, extensions...)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"strings"
 	"time"
@@ -87,12 +88,12 @@ func (c *Config) connect(ctx context.Context, patient bool) (*session, *Error) {
 	conn, err := c.Dial(ctx)
 	if err != nil {
 		stage := AtConnect
-		if _, ok := err.(*ProxyError); ok {
+		if refusal := (*ProxyError)(nil); errors.As(err, &refusal) {
 			stage = AtProxy
 		}
 		return nil, failure(ctx, stage, err)
 	}
-	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: quietness(conn), patient: patient, opened: time.Now()}
+	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: quietness(conn), ackAtOnce: quickAck(conn), patient: patient, opened: time.Now()}
 	s.used = s.opened
 	stop := s.bind(ctx)
 	e := s.begin(ctx)

@@ -63,8 +63,11 @@ type Pool struct {
 	life context.Context
 	end  context.CancelFunc
 
-	mutex   sync.Mutex
-	idle    []*session  // the one used last is the last
+	mutex sync.Mutex
+	idle  []*session // the one used last is the last
+	// waiting are messages that open a connection and take another, with its place,
+	// if it is free first.
+	waiting []chan *session
 	sweeper *time.Timer // nil while no connection is idle
 	closed  bool
 	// held are places that stay empty because the server refused a connection.
@@ -219,8 +222,18 @@ func (p *Pool) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 // out to be dead or used up before the message was handed over. It returns the
 // connection to keep, nil for none.
 func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Error) {
-	var carried int // by a connection that took no more
-	if s := p.takeIdle(warm); s != nil {
+	var (
+		carried int // by a connection that took no more
+		isFresh bool
+		e       *Error
+	)
+	s := p.takeIdle(warm)
+	if s == nil {
+		if s, isFresh, e = p.openOrTake(ctx); e != nil {
+			return nil, Reply{}, e
+		}
+	}
+	if !isFresh {
 		reply, e := s.send(ctx, m)
 		usedUp := e != nil && s.isUsedUp(e)
 		if e == nil || !s.lost && !usedUp || contextEnd(ctx) != nil {
@@ -230,10 +243,9 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 		if usedUp {
 			carried = s.messages - 1
 		}
-	}
-	s, e := p.open(ctx, false)
-	if e != nil {
-		return nil, Reply{}, e
+		if s, e = p.open(ctx, false); e != nil {
+			return nil, Reply{}, e
+		}
 	}
 	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < handOverTime {
 		return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
@@ -243,6 +255,82 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 		p.learn(carried)
 	}
 	return s, reply, e
+}
+
+// openOrTake opens a connection, or takes one that is free before that; the other
+// then stays in the pool. A server may be slow with another connection, or lose it in
+// a queue that is full, while it would take the message through one that there is.
+func (p *Pool) openOrTake(ctx context.Context) (s *session, isFresh bool, e *Error) {
+	end, bounded := ctx.Deadline()
+	if !bounded {
+		end = time.Now().Add(maxAge)
+	}
+	opening, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	stop := context.AfterFunc(ctx, cancel)
+	type result struct {
+		s *session
+		e *Error
+	}
+	opened, spare := make(chan result, 1), make(chan *session, 1)
+	p.mutex.Lock()
+	p.waiting = append(p.waiting, spare)
+	p.mutex.Unlock()
+	go func() {
+		s, e := p.open(opening, false)
+		opened <- result{s, e}
+	}()
+	select {
+	case r := <-opened:
+		stop()
+		cancel()
+		p.mutex.Lock()
+		p.waiting = slices.DeleteFunc(p.waiting, func(w chan *session) bool { return w == spare })
+		p.mutex.Unlock()
+		select {
+		case s = <-spare: // both at once
+			if r.e != nil {
+				p.leaveOpening(r.e)
+				return s, false, nil
+			}
+			p.release(s)
+		default:
+		}
+		if ended := contextEnd(ctx); r.e != nil && r.e.Err != nil && ended != nil {
+			r.e.Err = ended
+		}
+		return r.s, true, r.e
+	case s = <-spare:
+		stop()
+		p.background.Go(func() {
+			defer cancel()
+			if r := <-opened; r.e != nil {
+				p.leaveOpening(r.e)
+			} else {
+				p.release(r.s)
+			}
+		})
+		return s, false, nil
+	}
+}
+
+// leaveOpening gives back the place of a connection that could not be opened and
+// that no message waits for any more.
+func (p *Pool) leaveOpening(e *Error) {
+	if !e.refusesConnection() || !p.holdPlaces() {
+		p.places.Release(1)
+	}
+}
+
+// handOver gives a connection, with its place, to a message that opens another.
+func (p *Pool) handOver(s *session) bool {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if len(p.waiting) == 0 {
+		return false
+	}
+	p.waiting[0] <- s
+	p.waiting = p.waiting[1:]
+	return true
 }
 
 // learn notes after how many messages a connection took no more, while a fresh one
@@ -359,6 +447,8 @@ func (p *Pool) release(s *session) {
 		return
 	case p.isSpent(s):
 		p.retire(s)
+	case p.handOver(s):
+		return
 	default:
 		p.keep(s)
 	}

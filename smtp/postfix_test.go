@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,8 +25,9 @@ func wantsProgram(t *testing.T, reason string) {
 }
 
 // startPostfix runs a Postfix of the test's own, which accepts everything and
-// throws it away, except for mail to unknown@example.net.
-func startPostfix(t *testing.T) (port int) {
+// throws it away, except for mail to unknown@example.net. More lines may be added to
+// its main.cf.
+func startPostfix(t *testing.T, more ...string) (port int) {
 	t.Helper()
 	if _, err := exec.LookPath("/usr/sbin/postfix"); err != nil {
 		wantsProgram(t, "Postfix is not installed")
@@ -74,7 +77,7 @@ default_transport = discard:
 smtpd_recipient_restrictions = check_recipient_access inline:{ {unknown@example.net = 550 5.1.1 no such user} }, permit
 mynetworks = 127.0.0.0/8
 smtpd_relay_restrictions = permit_mynetworks, reject
-`, dir))
+`, dir)+strings.Join(more, "\n")+"\n")
 	write("master.cf", fmt.Sprintf(`127.0.0.1:%d inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -178,5 +181,24 @@ func TestPostfix(t *testing.T) {
 	t.Logf("%.2f round trips a mail, %d connections", perMail, connections.Load())
 	if perMail > 2.1 || connections.Load() != 1 {
 		t.Errorf("%.2f round trips a mail over %d connections", perMail, connections.Load())
+	}
+}
+
+// A burst of messages at a Postfix that allows few connections from one client.
+func TestPostfixLimitOfConnections(t *testing.T) {
+	port := startPostfix(t, "smtpd_client_connection_count_limit = 5", "smtpd_client_event_limit_exceptions =")
+	dialer := Dialer{Network: "tcp", Address: fmt.Sprintf("127.0.0.1:%d", port)}
+	pool := testPool(t, new(fakeServer).prepare(t), func(c *Config) { c.Dial = dialer.Dial })
+	var group sync.WaitGroup
+	for range 200 {
+		group.Go(func() {
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if open := pool.connections.Load(); open > 5 {
+		t.Errorf("%d connections", open)
 	}
 }

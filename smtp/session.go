@@ -31,6 +31,7 @@ type session struct {
 	in     replyReader
 	// socketIsQuiet tells whether the far end has neither spoken nor left.
 	socketIsQuiet func() bool
+	ackAtOnce     func()
 	extensions    extensions
 
 	patient      bool // no message waits while it is opened
@@ -192,6 +193,9 @@ func (s *session) envelope(ctx context.Context, m *outgoing) *Error {
 			s.enter(ctx, s.config.ReplyTimeout)
 			if err := s.write(step.command); err != nil {
 				return s.fail(ctx, step.stage, err)
+			}
+			if s.extensions.pipelining {
+				s.ackAtOnce()
 			}
 		}
 		code, text, err := s.in.read()

@@ -547,7 +547,8 @@ func TestCancelledConnectionIsSpent(t *testing.T) {
 	}
 }
 
-// A mail takes a connection that is there before it opens another.
+// A mail takes a connection that is there before it opens another, and one that is
+// free again before another is open.
 func TestIdleConnectionGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, mail int) string {
@@ -570,9 +571,10 @@ func TestIdleConnectionGoesFirst(t *testing.T) {
 		if _, err := send(t, pool, testMessage()); err != nil {
 			t.Fatal(err)
 		}
-		if connections, _, mails := fake.seen(); connections != 2 || len(mails) != 2 {
+		if connections, _, mails := fake.seen(); connections != 2 || len(mails) != 3 {
 			t.Errorf("%d connections, %d mails", connections, len(mails))
 		}
+		pool.Close()
 	})
 }
 

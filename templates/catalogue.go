@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -252,18 +253,46 @@ func oneLine(subject string) string {
 	return subject
 }
 
+// Failure is why a mail was not sent, as far as its reader is told.
+type Failure struct {
+	// Reason is a word such as "provider_unavailable".
+	Reason string
+	// Wait is when to ask again; zero where the sentence is not to say that.
+	Wait time.Duration
+	// Suggestion is the domain that the reader may have meant; empty if nobody knows.
+	Suggestion string
+}
+
 // Sentence returns what the person at the sign-in page reads when a mail was not
-// sent, for a reason such as "provider_unavailable". An unknown reason gets the
-// sentence of an internal error, an unknown locale the default language.
-func (c *Catalogue) Sentence(locale, reason string) string {
-	for _, key := range []string{"failures." + reason, "failures.internal"} {
+// sent. An unknown reason gets the sentence of an internal error, an unknown locale
+// the default language.
+func (c *Catalogue) Sentence(locale string, f Failure) string {
+	for _, reason := range []string{f.Reason, "internal"} {
 		for _, name := range []string{c.anyType.choose(locale, ""), c.anyType.fallback, english} {
-			if sentence, ok := c.translations[name].texts[key]; ok {
-				return sentence.text
+			t := c.translations[name]
+			if sentence := cmp.Or(f.details(t), t.texts["failures."+reason].text); sentence != "" {
+				return sentence
 			}
 		}
 	}
 	return ""
+}
+
+// details returns the sentence that tells how long to wait, or what was meant; empty
+// where there is nothing of that to tell, or no words for it.
+func (f *Failure) details(t *translation) string {
+	switch {
+	case f.Suggestion != "":
+		return strings.ReplaceAll(t.texts[didYouMean].text, "{{domain}}", f.Suggestion)
+	case f.Wait <= 0:
+		return ""
+	}
+	key, unit := waitMinutes, time.Minute
+	if f.Wait > 90*time.Minute {
+		key, unit = waitHours, time.Hour
+	}
+	n := int((f.Wait + unit - 1) / unit) // rather too late than too early
+	return strings.ReplaceAll(t.texts.plural(key, t.tag, n), "{{count}}", strconv.Itoa(n))
 }
 
 // Types returns Logto's message types.

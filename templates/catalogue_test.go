@@ -205,8 +205,18 @@ func TestSentence(t *testing.T) {
 		{"fr", "timeout", "fr timeout"}, {"fr-CA", "timeout", "fr timeout"}, {"", "timeout", "de timeout"}, {"sv", "timeout", "de timeout"},
 		{"fr", "no_such_reason", "fr internal"},
 	} {
-		if got := c.Sentence(test.locale, test.reason); got != test.want {
+		if got := c.Sentence(test.locale, Failure{Reason: test.reason}); got != test.want {
 			t.Errorf("%s, %s: got %q, want %q", test.locale, test.reason, got, test.want)
+		}
+	}
+}
+
+// Words that a language lacks leave its plain sentence, not one of another language.
+func TestASentenceWithoutDetails(t *testing.T) {
+	c := openMiniature(t, nil, "en", "fr")
+	for _, f := range []Failure{{Reason: "timeout", Wait: time.Minute}, {Reason: "timeout", Suggestion: "gmail.com"}} {
+		if got := c.Sentence("fr", f); got != "fr timeout" {
+			t.Errorf("%+v: got %q", f, got)
 		}
 	}
 }

@@ -165,6 +165,8 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"en.json", `{"types":{"SignIn":{"lead":"{{link}}"}}}`, "en.json:1:28: types.SignIn.lead: character 1: a message of type SignIn has no link"},
 		{"en.json", `{"shared":{"footer":"ab {{#if code}}"}}`, "shared.footer: character 4: the block is not closed"},
 		{"en.json", `{"failures":{"timeout":"{{code}}"}}`, "failures.timeout: this text is shown as it is"},
+		{"en.json", `{"failures":{"wait_minutes":{"few":"{{count}} {{domain}}"}}}`, "failures.wait_minutes.few: the only placeholder here is {{count}}"},
+		{"en.json", `{"failures":{"wait_minutes":{"one":"{{count}}"},"wait_hours":{"other":"x"}}}`, ""},
 		{"en.json", `{"dir":"left"}`, `dir: write "ltr" or "rtl"`},
 		{"en.json", `{"shared":{"footer":"a\nb"}}`, "write it as one line"},
 		{"en.json", "{\n\"shared\":", "en.json:2:10: not JSON"},

@@ -159,7 +159,7 @@ func (m *embeddedMail) text(key string) string {
 	case "filler":
 		return strings.Repeat(filler, fillers)
 	case "validity":
-		return m.texts.validity(m.tag, m.settings.minutes())
+		return m.texts.plural(validity, m.tag, m.settings.minutes())
 	}
 	if !m.tells(key) {
 		return ""

@@ -73,6 +73,28 @@ func TestTheMailsAreAsReviewed(t *testing.T) {
 	}
 }
 
+// The sentences that say how long to wait and what was meant, in every language and
+// for numbers that have all of its plurals.
+func TestTheSentencesAreAsReviewed(t *testing.T) {
+	catalogue, err := templates.Open(templates.DefaultSettings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, locale := range catalogue.Locales() {
+		fmt.Fprintf(&all, "======== %s\n", locale)
+		for _, wait := range []time.Duration{time.Second, time.Minute, 61 * time.Second, 5 * time.Minute, 11 * time.Minute, 21 * time.Minute, 90 * time.Minute,
+			90*time.Minute + 1, 3 * time.Hour, 24 * time.Hour, 101 * time.Hour} {
+			fmt.Fprintf(&all, "%v: %s\n", wait, catalogue.Sentence(locale, templates.Failure{Reason: "rate_limited", Wait: wait}))
+		}
+		fmt.Fprintln(&all, catalogue.Sentence(locale, templates.Failure{Reason: "recipient_refused", Suggestion: "gmail.com"}))
+	}
+	if strings.Contains(all.String(), "{{") {
+		t.Error("a sentence shows a placeholder")
+	}
+	compare(t, filepath.Join("testdata", "sentences.txt"), all.String())
+}
+
 // checkMail asks for what holds for a mail in any language.
 func checkMail(t *testing.T, mail templates.Mail, kind string) {
 	t.Helper()

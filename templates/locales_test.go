@@ -47,22 +47,31 @@ func TestLocalesAreComplete(t *testing.T) {
 			needed[pluralNames()[plural.Cardinal.MatchPlural(l.tag, minutes, 0, 0, 0, 0)]] = true
 		}
 		for form := range needed {
-			if l.texts["validity."+form].text == "" {
-				t.Errorf("%s lacks validity.%s", locale, form)
+			for _, key := range []string{validity, waitMinutes, waitHours} {
+				if l.texts[key+form].text == "" {
+					t.Errorf("%s lacks %s%s", locale, key, form)
+				}
 			}
+		}
+		if l.texts[didYouMean].text == "" {
+			t.Errorf("%s lacks %s", locale, didYouMean)
 		}
 		for key, s := range l.texts {
 			english, known := original[key]
 			switch {
-			case !known && !strings.HasPrefix(key, "validity."):
+			case !known && !hasPlurals(key):
 				t.Errorf("%s has %s, which English does not have", locale, key)
 			case strings.TrimSpace(s.text) != s.text || s.text == "":
 				t.Errorf("%s: %s is empty or has blanks around it: %q", locale, key, s.text)
 			case locale != "en" && s.text == english.text && key != "dir" && key != "fonts" && key != "time":
 				t.Errorf("%s: %s is English: %s", locale, key, s.text)
 			}
-			if strings.HasPrefix(key, "validity.") {
-				if got := names(s.text); len(got) > 1 || len(got) == 1 && got[0] != "codeLifetime" {
+			if hasPlurals(key) {
+				number := "count"
+				if strings.HasPrefix(key, validity) {
+					number = "codeLifetime"
+				}
+				if got := names(s.text); len(got) > 1 || len(got) == 1 && got[0] != number {
 					t.Errorf("%s: %s has the placeholders %v", locale, key, got)
 				}
 			} else if got, want := names(s.text), names(english.text); !slices.Equal(got, want) {

@@ -13,13 +13,18 @@ const monthsOfAYear = 12
 // moment tells a time as readers of a language do, to the minute. A language of
 // which there are no texts gets it in figures.
 func (t *translation) moment(at time.Time) string {
-	months := strings.Fields(t.texts["months"].text)
-	if len(months) != monthsOfAYear {
+	if len(t.months) != monthsOfAYear {
 		return at.Format("2006-01-02 15:04 ") + offset(at)
 	}
 	year, month, day := t.date(at)
-	return t.digits(strings.NewReplacer("{year}", strconv.Itoa(year), "{month}", months[month-1], "{day}", strconv.Itoa(day),
-		"{time}", at.Format("15:04"), "{zone}", offset(at)).Replace(t.texts["time"].text))
+	text := t.texts["time"].text
+	for _, part := range [...]struct{ name, value string }{
+		{"{year}", strconv.Itoa(year)}, {"{month}", t.months[month-1]}, {"{day}", strconv.Itoa(day)},
+		{"{time}", at.Format("15:04")}, {"{zone}", offset(at)},
+	} {
+		text = strings.Replace(text, part.name, part.value, 1)
+	}
+	return t.digits(text)
 }
 
 // offset names the zone of a time by its distance from UTC, which is the same in

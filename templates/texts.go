@@ -32,6 +32,8 @@ type translation struct {
 	tag language.Tag
 	// texts are nil for a language that only has whole templates of the operator's.
 	texts texts
+	// months are the names of the months, as they stand in a date.
+	months []string
 	// source is where the texts come from.
 	source string
 }
@@ -43,7 +45,7 @@ func newTranslation(locale string, tag language.Tag, sentences texts, source str
 			sentences[key] = s
 		}
 	}
-	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, source}
+	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, strings.Fields(sentences["months"].text), source}
 	if t.Name == "" {
 		t.Name = locale
 	}
@@ -144,13 +146,41 @@ func (t texts) overlay(over texts) texts {
 	return merged
 }
 
-// validity returns the sentence that fits the number of minutes in a language.
-func (t texts) validity(tag language.Tag, minutes int) string {
-	form := plural.Cardinal.MatchPlural(tag, minutes, 0, 0, 0, 0)
-	if own, ok := t["validity."+pluralNames()[form]]; ok {
+// The keys whose texts have a form for each plural of the language. Those of
+// failures, and didYouMean, say more than the sentence that stands for them where a
+// language lacks them.
+const (
+	validity    = "validity."
+	waitMinutes = "failures.wait_minutes."
+	waitHours   = "failures.wait_hours."
+	didYouMean  = "failures.did_you_mean"
+)
+
+// plural returns the text of such a key that fits a number in a language; empty if
+// there is none.
+func (t texts) plural(key string, tag language.Tag, n int) string {
+	form := plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)
+	if own, ok := t[key+pluralNames()[form]]; ok {
 		return own.text
 	}
-	return t["validity.other"].text
+	return t[key+"other"].text
+}
+
+// hasPlurals tells whether a text is one of several forms.
+func hasPlurals(key string) bool {
+	return strings.HasPrefix(key, validity) || strings.HasPrefix(key, waitMinutes) || strings.HasPrefix(key, waitHours)
+}
+
+// failurePlaceholder is the only one that a text about a failure may have; most have
+// none.
+func failurePlaceholder(key string) string {
+	switch {
+	case hasPlurals(key):
+		return "{{count}}"
+	case key == didYouMean:
+		return "{{domain}}"
+	}
+	return ""
 }
 
 // pluralNames are the forms that a language may have a sentence for.
@@ -163,7 +193,7 @@ func pluralNames() [6]string {
 func (t texts) check(file string, original texts, v vocabulary) error {
 	known := slices.Sorted(maps.Keys(original))
 	for _, form := range pluralNames() {
-		known = append(known, "validity."+form)
+		known = append(known, validity+form, waitMinutes+form, waitHours+form)
 	}
 	var faults []error
 	for _, key := range slices.Sorted(maps.Keys(t)) {
@@ -190,8 +220,13 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 			fault("write it as one line")
 		}
 		if strings.HasPrefix(key, "failures.") || !strings.Contains(key, ".") {
-			if strings.Contains(s.text, "{{") {
+			allowed := failurePlaceholder(key)
+			switch rest := strings.ReplaceAll(s.text, allowed, ""); {
+			case !strings.Contains(rest, "{{"):
+			case allowed == "":
 				fault("this text is shown as it is: remove the placeholder")
+			default:
+				fault("the only placeholder here is %s", allowed)
 			}
 			continue
 		}
@@ -231,12 +266,12 @@ func (t texts) has(name string) bool {
 func (t texts) missing(original texts) []string {
 	var keys []string
 	for _, key := range slices.Sorted(maps.Keys(original)) {
-		if _, written := t[key]; !written && !strings.HasPrefix(key, "validity.") {
+		if _, written := t[key]; !written && !hasPlurals(key) && key != didYouMean {
 			keys = append(keys, key)
 		}
 	}
-	if _, written := t["validity.other"]; !written {
-		keys = append(keys, "validity.other")
+	if _, written := t[validity+"other"]; !written {
+		keys = append(keys, validity+"other")
 	}
 	return keys
 }

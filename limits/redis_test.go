@@ -1,0 +1,318 @@
+package limits_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"logto-email-relay/limits"
+	"logto-email-relay/settings"
+)
+
+// server is a running Redis or Valkey.
+type server struct {
+	url     string
+	process *os.Process
+	start   func()
+}
+
+// startServer starts a program on a socket in a directory of its own.
+func startServer(t testing.TB, program string) *server {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if why := program + " is not installed"; program == "redis-server" && os.Getenv("RELAY_TEST_REQUIRE") == "1" {
+			t.Fatal(why + ", and RELAY_TEST_REQUIRE=1")
+		} else {
+			t.Skip(why)
+		}
+	}
+	socket := filepath.Join(t.TempDir(), "redis.sock")
+	s := &server{url: "unix://" + socket}
+	s.start = func() {
+		cmd := exec.Command(path, "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--daemonize", "no")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		s.process = cmd.Process
+		exited := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(exited) }()
+		t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
+		until(t, program+" listens", func() bool {
+			conn, err := net.Dial("unix", socket)
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err == nil
+		})
+	}
+	s.start()
+	return s
+}
+
+// until waits for a condition.
+func until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// replica makes a limiter of a process of its own.
+func replica(t testing.TB, url string, told *log, r limits.Rules) *limits.Limiter {
+	t.Helper()
+	l, err := limits.New(limits.Settings{Rules: r, Redis: settings.NewSecret(url)}, nil, told.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close(nil) })
+	return l
+}
+
+// verdict keeps the errors of a test until they count.
+type verdict struct {
+	testing.TB
+	errors []string
+}
+
+func (v *verdict) Errorf(format string, arguments ...any) {
+	v.errors = append(v.errors, fmt.Sprintf(format, arguments...))
+}
+
+// calmly runs a test anew when the machine was so busy that Redis did not answer
+// within the patience that mails have.
+func calmly(t *testing.T, test func(t testing.TB, told *log)) {
+	t.Helper()
+	for range 20 {
+		var told log
+		v := &verdict{TB: t}
+		test(v, &told)
+		if told.count("Redis does not answer") > 0 {
+			continue
+		}
+		for _, text := range v.errors {
+			t.Error(text)
+		}
+		return
+	}
+	t.Error("Redis failed again and again")
+}
+
+// Whatever counts, counts alike.
+func TestRedisCountsAsMemoryDoes(t *testing.T) {
+	for _, program := range []string{"miniredis", "redis-server", "valkey-server"} {
+		t.Run(program, func(t *testing.T) {
+			calmly(t, func(t testing.TB, told *log) {
+				var url string
+				if program == "miniredis" {
+					url = "redis://" + miniredis.RunT(t).Addr()
+				} else {
+					url = startServer(t, program).url
+				}
+				r := rules(t, "10/1h", "", "15/1h", "18/1h")
+				replicas := []*limits.Limiter{replica(t, url, told, r), replica(t, url, told, r), replica(t, url, told, r)}
+				take := func(mails int, m limits.Mail) (n int) {
+					for i := range mails {
+						n += passed(t, replicas[i%3], 1, m)
+					}
+					return n
+				}
+				if n := take(14, to("Ada@example.org")); n != 10 {
+					t.Errorf("%d of 14 passed", n)
+				}
+				refusal := replicas[0].Take(t.Context(), to("ada@example.org"))
+				if refusal == nil || refusal.Limit != "limits.recipient" || refusal.Wait <= 5*time.Minute || refusal.Wait > 6*time.Minute {
+					t.Errorf("refused by %+v", refusal)
+				}
+				if n := take(14, to("bob@example.org")); n != 5 {
+					t.Errorf("%d more in the domain passed", n)
+				}
+				if n := take(14, to("ada@example.net")); n != 3 {
+					t.Errorf("%d more passed", n)
+				}
+				routed := to("ada@example.com")
+				routed.Route, routed.Own = 2, &limits.Rules{Total: rate(t, "4/1h")}
+				if n := take(14, routed); n != 4 {
+					t.Errorf("%d passed on a route with a limit of its own", n)
+				}
+				// By the clock of Redis; and a limit that is changed begins anew.
+				quick := replica(t, url, told, rules(t, "", "", "", "2/100ms"))
+				quick.Take(t.Context(), to("x@example.org"))
+				until(t, "there is room again", func() bool { return quick.Take(t.Context(), to("x@example.org")) == nil })
+			})
+		})
+	}
+}
+
+func TestThreeReplicasCountExactly(t *testing.T) {
+	url := startServer(t, "redis-server").url
+	for run := range 50 {
+		calmly(t, func(t testing.TB, told *log) {
+			var replicas []*limits.Limiter
+			for range 3 {
+				replicas = append(replicas, replica(t, url, told, *tenAnHour(t)))
+			}
+			if n := together(t, 14, replicas...); n != 10 {
+				t.Errorf("run %d: %d of 14 passed", run, n)
+			}
+		})
+	}
+}
+
+func tenAnHour(t testing.TB) *limits.Rules {
+	return &limits.Rules{Recipient: rate(t, "10/1h")}
+}
+
+func TestAMailCostsOneRoundTrip(t *testing.T) {
+	redis := startServer(t, "redis-server")
+	requests := new(atomic.Int64)
+	url := "redis://" + counting(t, strings.TrimPrefix(redis.url, "unix://"), requests)
+	calmly(t, func(t testing.TB, told *log) {
+		l := replica(t, url, told, rules(t, "100/1h", "100/1h", "100/1h", "100/1h"))
+		m := limits.Mail{To: "ada@example.org", IP: "198.51.100.7"}
+		passed(t, l, 1, m) // teaches Redis the script
+		before := requests.Load()
+		passed(t, l, 30, m)
+		if n := requests.Load() - before; n != 30 {
+			t.Errorf("%d requests for 30 mails", n)
+		}
+	})
+}
+
+// counting listens in front of a socket and counts what is sent there.
+func counting(t *testing.T, socket string, requests *atomic.Int64) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			in, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("unix", socket)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+			go func() {
+				defer out.Close()
+				buffer := make([]byte, 64<<10)
+				for {
+					n, err := in.Read(buffer)
+					if err != nil {
+						return
+					}
+					requests.Add(1)
+					_, _ = out.Write(buffer[:n])
+				}
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// Redis is killed, hung and brought back while 500 mails a second go through: no
+// mail is refused for that, and none is much later.
+func TestADeadOrHungRedisStopsNoMail(t *testing.T) {
+	redis := startServer(t, "redis-server")
+	var told log
+	l := replica(t, redis.url, &told, *tenAnHour(t))
+	const lost, back = "Redis does not answer", "Redis answers again"
+
+	ctx, stop := context.WithCancel(t.Context())
+	var mails sync.WaitGroup
+	var mu sync.Mutex
+	var slowest time.Duration
+	var sent, refused int
+	mails.Go(func() {
+		ticker := time.NewTicker(2 * time.Millisecond)
+		defer ticker.Stop()
+		for i := 0; ctx.Err() == nil; i++ {
+			<-ticker.C
+			mails.Go(func() {
+				start := time.Now()
+				r := l.Take(context.Background(), to(fmt.Sprintf("%d@example.org", i)))
+				took := time.Since(start)
+				mu.Lock()
+				defer mu.Unlock()
+				sent++
+				slowest = max(slowest, took)
+				if r != nil {
+					refused++
+				}
+			})
+		}
+	})
+	for round, fault := range []struct{ strike, mend func() }{
+		{func() { _ = redis.process.Kill() }, redis.start},
+		{func() { _ = redis.process.Signal(syscall.SIGSTOP) }, func() { _ = redis.process.Signal(syscall.SIGCONT) }},
+	} {
+		fault.strike()
+		until(t, "the loss is told", func() bool { return told.count(lost) == round+1 })
+		before := together(t, 14, l)
+		if before != 10 {
+			t.Errorf("round %d: %d of 14 passed in memory", round, before)
+		}
+		fault.mend()
+		until(t, "the return is told", func() bool { return told.count(back) == round+1 })
+		if n := together(t, 14, l); n != 10 {
+			t.Errorf("round %d: %d of 14 passed afterwards", round, n)
+		}
+	}
+	stop()
+	mails.Wait()
+	t.Logf("%d mails, the slowest took %v", sent, slowest)
+	if refused > 0 || slowest > 300*time.Millisecond {
+		t.Errorf("%d of %d mails refused, the slowest took %v", refused, sent, slowest)
+	}
+}
+
+// What Redis has counted is known when it fails.
+func TestAFailingRedisIsNoNewStart(t *testing.T) {
+	redis := miniredis.RunT(t)
+	var told log
+	l := replica(t, "redis://"+redis.Addr(), &told, *tenAnHour(t))
+	if n := passed(t, l, 8, to("ada@example.org")); n != 8 {
+		t.Fatalf("%d of 8 passed", n)
+	}
+	redis.SetError("OOM command not allowed when used memory > 'maxmemory'.")
+	if n := passed(t, l, 14, to("ada@example.org")); n != 2 {
+		t.Errorf("%d more passed", n)
+	}
+	if told.count("OOM") != 1 {
+		t.Errorf("told:\n%s", &told.text)
+	}
+}
+
+// A password is in no message.
+func TestAWrongPasswordIsToldWithoutIt(t *testing.T) {
+	redis := miniredis.RunT(t)
+	redis.RequireAuth("right")
+	var told log
+	l := replica(t, "redis://:never-print-this@"+redis.Addr(), &told, *tenAnHour(t))
+	if n := passed(t, l, 14, to("ada@example.org")); n != 10 {
+		t.Errorf("%d of 14 passed", n)
+	}
+	if told.count("WRONGPASS") != 1 || told.count("never-print-this") != 0 {
+		t.Errorf("told:\n%s", &told.text)
+	}
+}

@@ -1,0 +1,180 @@
+package recipients_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"logto-email-relay/recipients"
+)
+
+// nameServer is a DNS server on a port of this machine.
+type nameServer struct {
+	address string
+	queries atomic.Int32
+	// delay is how long it takes to answer, in nanoseconds.
+	delay atomic.Int64
+	// fails makes every answer SERVFAIL.
+	fails atomic.Bool
+}
+
+// startNameServer answers with these records; names ending in .fails are SERVFAIL,
+// and others that have none do not exist.
+func startNameServer(t testing.TB, records ...string) *nameServer {
+	t.Helper()
+	zone := make(map[string][]dns.RR)
+	for _, text := range records {
+		if !strings.Contains(text, " ") { // a name that exists without anything
+			zone[text] = nil
+			continue
+		}
+		record, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zone[record.Header().Name] = append(zone[record.Header().Name], record)
+	}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &nameServer{address: conn.LocalAddr().String()}
+	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		s.queries.Add(1)
+		time.Sleep(time.Duration(s.delay.Load()))
+		r := new(dns.Msg).SetReply(question)
+		name, kind := question.Question[0].Name, question.Question[0].Qtype
+		found, exists := zone[name]
+		switch {
+		case s.fails.Load(), strings.HasSuffix(name, ".fails."):
+			r.Rcode = dns.RcodeServerFailure
+		case !exists:
+			r.Rcode = dns.RcodeNameError
+		}
+		for _, record := range found {
+			if record.Header().Rrtype == kind {
+				r.Answer = append(r.Answer, record)
+			}
+		}
+		_ = w.WriteMsg(r)
+	})}
+	started := make(chan struct{})
+	server.NotifyStartedFunc = func() { close(started) }
+	go func() { _ = server.ActivateAndServe() }()
+	<-started
+	t.Cleanup(func() { _ = server.Shutdown() })
+	return s
+}
+
+// silent is a DNS server that never answers.
+func silent(t testing.TB) (address string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn.LocalAddr().String()
+}
+
+// calm is longer than any answer of this machine takes, also of a busy one.
+const calm = 200 * time.Millisecond
+
+func TestDomains(t *testing.T) {
+	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.", "a.test. 300 IN A 192.0.2.1", "aaaa.test. 300 IN AAAA 2001:db8::1",
+		"null.test. 300 IN MX 0 .", "text.test. 300 IN TXT hello", "empty.test.")
+	domains := recipients.NewDomains(server.address)
+	for domain, test := range map[string]struct {
+		refusal string
+		queries int32
+	}{
+		"mx.test": {"", 1}, "a.test": {"", 2}, "aaaa.test": {"", 3},
+		"null.test": {"the domain takes no mail (RFC 7505)", 1},
+		"nx.test":   {"the domain does not exist", 1},
+		"text.test": {"the domain has no mail server and no address", 3}, "empty.test": {"the domain has no mail server and no address", 3},
+		"any.fails": {"", 1},
+	} {
+		before := server.queries.Load()
+		for range 3 { // what is known is not asked again
+			if got := domains.Refusal(t.Context(), domain); got != test.refusal {
+				t.Errorf("%s: %q", domain, got)
+			}
+		}
+		if n := server.queries.Load() - before; n != test.queries {
+			t.Errorf("%s: %d queries, want %d", domain, n, test.queries)
+		}
+	}
+}
+
+// Nobody waits longer than 300 ms, and only the first one does.
+func TestDeadDNSCostsOneMailItsPatience(t *testing.T) {
+	for name, servers := range map[string][]string{"silent": {silent(t)}, "two silent": {silent(t), silent(t)}, "closed": {"127.0.0.1:1"}} {
+		t.Run(name, func(t *testing.T) {
+			domains := recipients.NewDomains(servers...)
+			begin := time.Now()
+			if got := domains.Refusal(t.Context(), "first.test"); got != "" {
+				t.Errorf("refused: %s", got)
+			}
+			if took := time.Since(begin); took > 300*time.Millisecond+calm {
+				t.Errorf("the first one took %v", took)
+			}
+			begin = time.Now()
+			for i := range 100 {
+				if got := domains.Refusal(t.Context(), fmt.Sprintf("%d.test", i)); got != "" {
+					t.Errorf("refused: %s", got)
+				}
+			}
+			if took := time.Since(begin); took > calm {
+				t.Errorf("a hundred more took %v", took)
+			}
+		})
+	}
+}
+
+// An answer that is too late for its own mail is there for the next one, and shows
+// that DNS is alive.
+func TestALateAnswerIsKept(t *testing.T) {
+	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.")
+	server.delay.Store(int64(400 * time.Millisecond))
+	domains := recipients.NewDomains(server.address)
+	if got := domains.Refusal(t.Context(), "nx.test"); got != "" {
+		t.Fatalf("refused after 300 ms: %s", got)
+	}
+	server.delay.Store(0)
+	for deadline := time.Now().Add(10 * time.Second); domains.Refusal(t.Context(), "nx.test") == ""; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the answer is lost")
+		}
+	}
+	if got := domains.Refusal(t.Context(), "other.test"); got == "" {
+		t.Error("DNS is not asked any more")
+	}
+}
+
+func TestTheNextServerIsAsked(t *testing.T) {
+	server, failing := startNameServer(t), startNameServer(t)
+	failing.fails.Store(true)
+	for name, first := range map[string]string{"closed": "127.0.0.1:1", "failing": failing.address} {
+		domains := recipients.NewDomains(first, server.address)
+		if got := domains.Refusal(t.Context(), "nx.test"); got != "the domain does not exist" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	// A silent one takes the first mail's patience; then the other is the first.
+	domains := recipients.NewDomains(silent(t), server.address)
+	domains.Refusal(t.Context(), "nx.test")
+	for deadline := time.Now().Add(10 * time.Second); domains.Refusal(t.Context(), "nx.test") == ""; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the second server is not asked")
+		}
+	}
+	begin := time.Now()
+	if got := domains.Refusal(t.Context(), "other.test"); got == "" || time.Since(begin) > calm {
+		t.Errorf("%q after %v", got, time.Since(begin))
+	}
+}

@@ -1,0 +1,81 @@
+package relay
+
+import (
+	"context"
+	"html"
+	"regexp"
+	"time"
+
+	"logto-email-relay/limits"
+	"logto-email-relay/mail"
+	"logto-email-relay/recipients"
+)
+
+// invitation is the one type that is not asked for by its reader.
+const invitation = "OrganizationInvitation"
+
+// withinLimits counts the mail, and ends the delivery if there are too many.
+func (d *delivery) withinLimits(ctx context.Context) bool {
+	if d.relay.limits == nil {
+		return true
+	}
+	refusal := d.relay.limits.Take(ctx, limits.Mail{
+		To: d.To, IP: d.request.IP, Invitation: d.Type == invitation, Route: d.Route, Own: d.route.Limits,
+	})
+	if refusal == nil {
+		return true
+	}
+	d.Status, d.Reason, d.Cause, d.RetryAfter = mail.StatusFailed, mail.RateLimited, refusal.Limit, refusal.Wait
+	d.Duration = time.Since(d.Time)
+	return false
+}
+
+// mayReceive tells whether the recipient may be sent mail at all, or gives the
+// delivery the reason why not.
+func (d *delivery) mayReceive(ctx context.Context) bool {
+	policy := &d.route.recipients
+	d.RedirectedTo = policy.Redirected()
+	if list := policy.Refuses(d.To); list != "" {
+		d.Reason, d.Cause = mail.RecipientRefused, list
+		return false
+	}
+	// Another mail to an address whose mails come back would only harm the sender's
+	// name.
+	if recorder := d.relay.recorder; recorder != nil && d.RedirectedTo == "" && recorder.Suppressed(ctx, d.To) {
+		d.Reason = mail.RecipientSuppressed
+		return false
+	}
+	if d.relay.domains == nil || !policy.ChecksDomain() {
+		return true
+	}
+	domain := mail.Domain(d.To)
+	if refusal := d.relay.domains.Refusal(ctx, domain); refusal != "" {
+		d.Reason, d.Cause, d.Suggestion = mail.RecipientRefused, "recipients.checkDomain: "+refusal, recipients.Suggest(domain)
+		return false
+	}
+	return true
+}
+
+var bodyTag = regexp.MustCompile(`(?i)<body\b[^>]*>`)
+
+// redirect sends a message to the one address that all mails of a test environment
+// go to, if there is one, and shows whom it was for.
+func (d *delivery) redirect(m *mail.Message) {
+	if d.RedirectedTo == "" {
+		return
+	}
+	m.Headers = append(m.Headers, mail.Header{Name: "X-Original-To", Value: d.To})
+	m.To = d.RedirectedTo
+	line := "To: " + d.To
+	if m.Text != "" {
+		m.Text = line + "\n\n" + m.Text
+	}
+	if !m.HTML.IsEmpty() {
+		text := m.HTML.String()
+		at := 0
+		if body := bodyTag.FindStringIndex(text); body != nil {
+			at = body[1]
+		}
+		m.HTML = mail.Body{mail.OwnPart(text[:at] + "<p>" + html.EscapeString(line) + "</p>" + text[at:])}
+	}
+}
