@@ -197,7 +197,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 	if to := c.Recipients.Redirected(); to != "" {
 		a.logger.Warn("recipients.redirectTo is set: every mail goes to one address", "to", mail.Mask(to))
 	}
-	g.public = handlers.NewPublic(handlers.Public{
+	public := handlers.Public{
 		Authorization:  c.Server.Authorization,
 		AllowedIPs:     c.Server.AllowedIPs,
 		TrustedProxies: c.Server.TrustedProxies,
@@ -208,7 +208,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Links:          c.Templates.Links,
 		Metrics:        a.metrics,
 		Logger:         a.logger,
-	})
+	}
 	admin := handlers.Admin{
 		Token:    c.Admin.Token,
 		Status:   a.status,
@@ -222,8 +222,10 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		admin.Inbox = g.inbox
 	}
 	if a.record != nil {
-		admin.Deliveries = a.record
+		admin.Deliveries, admin.Suppressions, admin.Lift = a.record, a.record, g.Lift
+		public.Events, public.EventRecord = g.eventReceivers(), a.record
 	}
+	g.public = handlers.NewPublic(public)
 	g.admin = handlers.NewAdmin(admin)
 	return a.current.swap(g)
 }

@@ -565,7 +565,8 @@ func TestAMountOfKubernetesIsReadAgain(t *testing.T) {
 
 // docs/operations.md lists every metric with its labels, and no other.
 func TestTheMetricsAreDocumented(t *testing.T) {
-	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t)), postmark("other", "https://api.postmarkapp.com")},
+		more: `, "deliveries": {"database": "deliveries.db"}`})
 	if got := r.webhook(token); got != 200 {
 		t.Fatal(got)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"logto-email-relay/config"
+	"logto-email-relay/handlers"
 	"logto-email-relay/limits"
 	"logto-email-relay/providers"
 	"logto-email-relay/recipients"
@@ -162,6 +163,44 @@ func (g *Graph) close(other *Graph) error {
 		next = other.limiter
 	}
 	return errors.Join(append(errs, g.limiter.Close(next))...)
+}
+
+// Lift takes an address off the lists of all services that have one and let us, at the
+// same time. It returns what each provider said: "lifted", or why not.
+func (g *Graph) Lift(ctx context.Context, address string) map[string]string {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	said := make(map[string]string)
+	for _, m := range g.members {
+		lifter, ok := m.Service.(providers.Lifter)
+		if !ok {
+			continue
+		}
+		asking.Go(func() {
+			answer := "lifted"
+			if err := lifter.Lift(ctx, address); err != nil {
+				answer = "not possible: " + err.Error()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			said[m.Name] = answer
+		})
+	}
+	asking.Wait()
+	return said
+}
+
+// eventReceivers are the providers, by name, whose settings say how to verify events.
+func (g *Graph) eventReceivers() map[string]handlers.EventReceiver {
+	receivers := make(map[string]handlers.EventReceiver)
+	for i, s := range g.Config.Providers {
+		if takes, ok := s.(providers.EventSettings); ok && takes.TakesEvents() {
+			if receiver, ok := g.members[i].Service.(providers.EventReceiver); ok {
+				receivers[s.Shared().Name] = receiver
+			}
+		}
+	}
+	return receivers
 }
 
 func (g *Graph) has(p *relay.Provider) bool {

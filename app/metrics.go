@@ -11,14 +11,15 @@ import (
 type collector struct{ app *App }
 
 var (
-	restingDesc  = prometheus.NewDesc("relay_provider_resting", "1 while the provider is put behind all others.", []string{"provider"}, nil)
-	inFlightDesc = prometheus.NewDesc("relay_provider_in_flight", "Sends under way at the provider.", []string{"provider"}, nil)
-	reloadDesc   = prometheus.NewDesc("relay_config_last_reload_successful", "1 while the last change of the configuration or of the templates is in use, 0 while it is refused.", nil, nil)
-	lostDesc     = prometheus.NewDesc("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.", nil, nil)
-	queueDesc    = prometheus.NewDesc("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.", nil, nil)
-	degradedDesc = prometheus.NewDesc("relay_degraded", "1 while all providers rest or the log cannot be written.", nil, nil)
-	droppedDesc  = prometheus.NewDesc("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.", nil, nil)
-	boundDesc    = prometheus.NewDesc("relay_provider_max_concurrent", "Sends that may be under way at the provider.", []string{"provider"}, nil)
+	restingDesc   = prometheus.NewDesc("relay_provider_resting", "1 while the provider is put behind all others.", []string{"provider"}, nil)
+	inFlightDesc  = prometheus.NewDesc("relay_provider_in_flight", "Sends under way at the provider.", []string{"provider"}, nil)
+	reloadDesc    = prometheus.NewDesc("relay_config_last_reload_successful", "1 while the last change of the configuration or of the templates is in use, 0 while it is refused.", nil, nil)
+	lostDesc      = prometheus.NewDesc("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.", nil, nil)
+	queueDesc     = prometheus.NewDesc("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.", nil, nil)
+	degradedDesc  = prometheus.NewDesc("relay_degraded", "1 while all providers rest or the log cannot be written.", nil, nil)
+	droppedDesc   = prometheus.NewDesc("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.", nil, nil)
+	boundDesc     = prometheus.NewDesc("relay_provider_max_concurrent", "Sends that may be under way at the provider.", []string{"provider"}, nil)
+	uncheckedDesc = prometheus.NewDesc("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -31,6 +32,7 @@ func (collector) Describe(descriptions chan<- *prometheus.Desc) {
 	descriptions <- queueDesc
 	descriptions <- degradedDesc
 	descriptions <- droppedDesc
+	descriptions <- uncheckedDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -44,6 +46,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	metrics <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(record.Waiting))
 	metrics <- prometheus.MustNewConstMetric(degradedDesc, prometheus.GaugeValue, number(c.app.status().Degraded))
 	metrics <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(c.app.lines.lost()))
+	metrics <- prometheus.MustNewConstMetric(uncheckedDesc, prometheus.CounterValue, float64(record.Unchecked))
 	for _, p := range c.app.current.get().Relay.Status() {
 		metrics <- prometheus.MustNewConstMetric(restingDesc, prometheus.GaugeValue, number(p.Resting), p.Name)
 		metrics <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(p.InFlight), p.Name)

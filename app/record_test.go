@@ -74,9 +74,7 @@ func TestADatabaseThatCannotBeStopsNoMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "they are written", r.isWritten)
-	if found := r.recordOf(""); len(found) != 3 {
-		t.Errorf("found %v", found)
-	}
+	eventually(t, "all are found", func() bool { return len(r.recordOf("")) == 3 })
 }
 
 func TestAnotherDatabaseNeedsARestart(t *testing.T) {

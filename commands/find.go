@@ -22,25 +22,16 @@ type findCommand struct {
 
 // Run asks the database itself, whether a relay is running or not. It lists the
 // mails to an address, and tells the way of the newest.
-func (cmd findCommand) Run(s *environment) (err error) {
+func (cmd findCommand) Run(s *environment) error {
 	if cmd.Limit < 1 {
 		return fmt.Errorf("%w: --limit: write a number of at least 1", errUsage)
 	}
-	loaded, err := s.load()
-	if err != nil {
-		return err
-	}
-	if loaded.Config.Deliveries.Database.Reveal() == "" {
-		return fmt.Errorf("%w: nothing is recorded: deliveries.database is not set", errUsage)
-	}
-	record, err := deliveries.OpenReader(loaded.Config.Deliveries)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, record.Close()) }()
-	ctx, cancel := context.WithTimeout(s.ctx, searchPatience)
-	defer cancel()
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
+		return cmd.print(ctx, s, record)
+	})
+}
 
+func (cmd findCommand) print(ctx context.Context, s *environment, record *deliveries.Reader) error {
 	found, more, err := cmd.search(ctx, record)
 	if err != nil {
 		return fmt.Errorf("read the record: %w", err)

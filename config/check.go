@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"logto-email-relay/providers"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -105,6 +106,12 @@ func isEverywhere(host string) bool { return host == "" || net.ParseIP(host).IsU
 func (d *decoder) checkProviders(c *Config) {
 	if len(c.Providers) == 0 {
 		d.complain("providers", `add at least one provider, such as {"type": "smtp", "host": "smtp.example.com"}`)
+	}
+	for i, p := range c.Providers {
+		if takes, ok := p.(providers.EventSettings); ok && takes.TakesEvents() && c.Deliveries.Database.Reveal() == "" {
+			key := fmt.Sprintf("providers[%d]", i)
+			d.notice(d.locate(key), key, `events are not taken, because nothing is recorded; set deliveries.database, such as "deliveries.db"`)
+		}
 	}
 	for i, name := range d.names {
 		earlier := slices.Index(d.names, name)

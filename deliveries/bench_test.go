@@ -73,7 +73,7 @@ func searchAmong(t *testing.T, s Settings) {
 	if r.db.file != "" {
 		pragma("synchronous(OFF)")(t, r)
 	}
-	insert, err := r.db.prepare(t.Context())
+	insert, _, err := r.db.prepare(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

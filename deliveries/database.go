@@ -36,10 +36,15 @@ type database struct {
 	// write has a connection for each writer, which SQLite can have one of. read has a
 	// few.
 	write, read *sql.DB
+	// gate asks for suppressions, so that no mail waits for a search.
+	gate *sql.DB
+	// lock keeps the rows of a query from others until the end of the transaction;
+	// SQLite has one writer anyhow.
+	lock string
 }
 
-// readers bounds the searches at a time.
-const readers = 4
+// readers bounds the searches at a time, and gates the questions for suppressions.
+const readers, gates = 4, 2
 
 // open makes a database of its name. It connects to nothing.
 func open(name string) (*database, error) {
@@ -50,7 +55,7 @@ func open(name string) (*database, error) {
 	var err error
 	if name == InMemory {
 		db.write, err = sql.Open("sqlite", name)
-		db.read = db.write
+		db.read, db.gate = db.write, db.write
 	} else {
 		db.file = name
 		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
@@ -58,10 +63,15 @@ func open(name string) (*database, error) {
 		if err == nil {
 			db.read, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(1000)"))
 		}
+		if err == nil {
+			db.gate, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(50)"))
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
+	db.gate.SetMaxOpenConns(gates)
+	db.gate.SetMaxIdleConns(gates)
 	db.read.SetMaxOpenConns(readers)
 	db.write.SetMaxOpenConns(db.writers)
 	db.read.SetMaxIdleConns(1)
@@ -92,21 +102,24 @@ func openPostgres(name string) (*database, error) {
 		return nil, err
 	}
 	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
-		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c)}
+		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE",
+		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)
 	db.write.SetMaxOpenConns(db.writers)
+	db.gate.SetMaxOpenConns(gates)
+	db.gate.SetMaxIdleConns(gates)
 	return db, nil
 }
 
-// prepare makes the database ready for writing: it creates a file that nobody else
-// may read, and carries out the migrations.
-func (db *database) prepare(ctx context.Context) (*sql.Stmt, error) {
+// prepare makes the database ready: it creates a file that nobody else may read, and
+// carries out the migrations.
+func (db *database) prepare(ctx context.Context) (insert, suppressed *sql.Stmt, err error) {
 	if db.file != "" {
 		file, err := os.OpenFile(db.file, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		_ = file.Close()
 	}
@@ -116,16 +129,20 @@ func (db *database) prepare(ctx context.Context) (*sql.Stmt, error) {
 	}
 	files, err := fs.Sub(migrations, folder)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	migrator, err := goose.NewProvider(db.dialect, db.write, files, db.options...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, err := migrator.Up(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows))
+	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows)); err != nil {
+		return nil, nil, err
+	}
+	suppressed, err = db.gate.PrepareContext(ctx, isSuppressed)
+	return insert, suppressed, err
 }
 
 // checkpoint moves what is committed from SQLite's log into the file, while others
@@ -142,5 +159,5 @@ func (db *database) close() error {
 	if db.read == db.write {
 		return db.write.Close()
 	}
-	return errors.Join(db.read.Close(), db.write.Close())
+	return errors.Join(db.read.Close(), db.gate.Close(), db.write.Close())
 }

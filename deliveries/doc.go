@@ -19,6 +19,14 @@
 // and nobody waits any more until a commit has been quick again. The memory is
 // bounded, and what it has no room for is counted.
 //
+// # Events and suppressions
+//
+// Apply adds what services report later to the rows of their mails (events.go). An
+// event is known by its key, so that it may come again, and in any order: the
+// strongest status stays. Events of mails that came back keep the next ones from
+// their address for a while (suppressions.go). Suppressed is asked before each mail,
+// and says no when the database does not answer quickly.
+//
 // # Two databases
 //
 // SQLite is for one process, PostgreSQL for several. They get the same statements,

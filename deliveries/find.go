@@ -19,7 +19,8 @@ var (
 	ErrCursor = errors.New("not a cursor of a search")
 )
 
-// Reader searches a record, also one that another process writes.
+// Reader searches a record, also one that another process writes, and keeps its list
+// of suppressed addresses.
 type Reader struct {
 	settings atomic.Pointer[Settings]
 	db       *database
@@ -87,12 +88,8 @@ func (q *Query) sql(s *Settings) (text string, args []any, err error) {
 		conditions = append(conditions, column+" = "+value(clean(wanted)))
 	}
 	if q.To != "" {
-		to := clean(q.To)
-		if travels, err := mail.ParseRecipient(to); err == nil {
-			to = travels
-		}
 		var all []string
-		for _, recipient := range s.recipients(to) {
+		for _, recipient := range s.recipients(travelling(q.To)) {
 			all = append(all, value(recipient))
 		}
 		conditions = append(conditions, "recipient IN ("+strings.Join(all, ", ")+")")

@@ -31,6 +31,9 @@ func (s *Store) maintain(ctx context.Context) {
 			err = s.purge(ctx, now)
 		}
 		if err == nil {
+			_, err = s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
+		}
+		if err == nil {
 			err = s.count(ctx)
 		}
 		// In quiet times this is what notices that the database is down, or back.

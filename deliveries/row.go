@@ -44,6 +44,9 @@ type event struct {
 	Status   string `json:"status"`
 	Provider string `json:"provider"`
 	Detail   string `json:"detail,omitempty"`
+	Soft     bool   `json:"soft,omitempty"`
+	// Key is that of the report, by which it is known when it comes again.
+	Key string `json:"key"`
 }
 
 // write puts rows in the table: one JSON array of arrays, in this order. A row that
@@ -152,7 +155,7 @@ func decode(rows *sql.Rows) (d mail.Delivery, err error) {
 			Detail: a.Detail, Hint: a.Hint, Duration: time.Duration(a.Duration) * time.Microsecond})
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail})
+		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail, Soft: e.Soft})
 	}
 	return d, nil
 }

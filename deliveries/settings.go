@@ -20,6 +20,21 @@ type Settings struct {
 	Addresses string `json:"addresses" validate:"oneof=plain hashed"`
 	// AddressKey is the key of the hash.
 	AddressKey settings.Secret `json:"addressKey"`
+	// Suppress says for how long addresses get no mails after events.
+	Suppress Suppress `json:"suppress"`
+}
+
+// Suppress says for how long an address gets no mails. A time of "0s" turns its reason
+// off.
+type Suppress struct {
+	// HardBounce is the time after a mail that came back for good, or that a service
+	// did not send because the address is on its own list.
+	HardBounce settings.Duration `json:"hardBounce"`
+	// Complaint is the time after a reader called a mail spam.
+	Complaint settings.Duration `json:"complaint"`
+	// SoftBounces is how many mails in a row have to come back for passing reasons, such
+	// as a full mailbox, to count as one for good; 0 for never.
+	SoftBounces int `json:"softBounces" validate:"gte=0,lte=50"`
 }
 
 // How recipients are stored.
@@ -36,7 +51,9 @@ const InMemory = ":memory:"
 
 // DefaultSettings record nothing.
 func DefaultSettings() Settings {
-	return Settings{Retention: settings.Duration(30 * 24 * time.Hour), Addresses: Plain}
+	return Settings{Retention: settings.Duration(30 * 24 * time.Hour), Addresses: Plain, Suppress: Suppress{
+		HardBounce: settings.Duration(24 * time.Hour), Complaint: settings.Duration(30 * 24 * time.Hour), SoftBounces: 5,
+	}}
 }
 
 // Check wants a database that can be, and a key that cannot be guessed.

@@ -27,16 +27,21 @@ func named(database string) Settings {
 }
 
 func TestSQLite(t *testing.T) {
-	contract(t, func(t *testing.T) Settings { return named(filepath.Join(t.TempDir(), "odd? #1%20.db")) })
+	suite(t, func(t *testing.T) Settings { return named(filepath.Join(t.TempDir(), "odd? #1%20.db")) })
 }
 
 func TestMemory(t *testing.T) {
-	contract(t, func(*testing.T) Settings { return named(InMemory) })
+	suite(t, func(*testing.T) Settings { return named(InMemory) })
 }
 
 func TestPostgreSQL(t *testing.T) {
 	server := postgrestest.Start(t)
-	contract(t, func(t *testing.T) Settings { return named(server.Database(t)) })
+	suite(t, func(t *testing.T) Settings { return named(server.Database(t)) })
+}
+
+func suite(t *testing.T, empty func(*testing.T) Settings) {
+	contract(t, empty)
+	contractOfEvents(t, empty)
 }
 
 // timeout is how long a mail may take in these tests.

@@ -51,6 +51,16 @@ type Store struct {
 	// committed tells that something was, since the last checkpoint.
 	committed atomic.Bool
 
+	// applying holds a value while events are written: one call after the other, so
+	// that mails have their turn in between.
+	applying chan struct{}
+	// suppressed asks for a suppression, nil until the database is ready. askAgain is
+	// when it is asked again after it did not answer, and unchecked how many mails went
+	// out meanwhile.
+	suppressed atomic.Pointer[sql.Stmt]
+	askAgain   atomic.Int64
+	unchecked  atomic.Int64
+
 	wake    chan struct{} // holds a value when something waits
 	closing chan struct{}
 	done    chan struct{} // closed when the writer has ended
@@ -84,6 +94,8 @@ type State struct {
 	// Waiting is how many rows are in memory, and Lost how many verdicts there was no
 	// room for.
 	Waiting, Lost int
+	// Unchecked is how many mails went out without a look at the suppressions.
+	Unchecked int
 	// Behind is why mails do not wait for the record, nil if they do, and Since when
 	// that began.
 	Behind error
@@ -118,7 +130,7 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 		return nil, err
 	}
 	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
+		wake: make(chan struct{}, 1), applying: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	store.Use(s)
 	store.ctx, store.giveUp = context.WithCancel(context.Background())
 	go store.run()
@@ -134,6 +146,7 @@ func (s *Store) State() State {
 	defer s.mu.Unlock()
 	state := s.state
 	state.Waiting = len(s.begun) + len(s.finished) + s.writing
+	state.Unchecked = int(s.unchecked.Load())
 	return state
 }
 
@@ -277,8 +290,9 @@ func (s *Store) work(insert *sql.Stmt) {
 func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 	for !s.isClosing() {
 		begin := time.Now()
-		insert, err := s.db.prepare(s.ctx)
+		insert, suppressed, err := s.db.prepare(s.ctx)
 		if err == nil {
+			s.suppressed.Store(suppressed)
 			s.mu.Lock()
 			s.state.Opened = true
 			s.mu.Unlock()

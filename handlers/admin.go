@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"crypto/sha256"
 	"log/slog"
 	"net"
@@ -36,9 +37,13 @@ type Admin struct {
 	Branding templates.Branding
 	// Inbox is nil where no provider keeps its mails to look at.
 	Inbox Inbox
-	// Deliveries is nil where nothing is recorded.
-	Deliveries Deliveries
-	Logger     *slog.Logger
+	// Deliveries and Suppressions are nil where nothing is recorded.
+	Deliveries   Deliveries
+	Suppressions Suppressions
+	// Lift takes an address off the lists of the providers' services, and returns what
+	// each of them said.
+	Lift   func(ctx context.Context, address string) map[string]string
+	Logger *slog.Logger
 }
 
 // Status tells how the relay is.
@@ -82,6 +87,12 @@ func NewAdmin(o Admin) http.Handler {
 		record := recordPages{o.Deliveries}
 		server.GET(deliveriesPath, record.list)
 		server.GET(deliveriesPath+"/:id", record.one)
+	}
+	if o.Suppressions != nil {
+		suppressions := suppressionPages{o.Suppressions, o.Lift}
+		server.GET(suppressionsPath, suppressions.show)
+		server.POST(suppressionsPath, suppressions.add)
+		server.DELETE(suppressionsPath+"/:address", suppressions.remove)
 	}
 	return server
 }

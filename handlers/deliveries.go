@@ -142,7 +142,7 @@ func jsonOf(d *mail.Delivery) deliveryJSON {
 		shown.Attempts[i] = attemptJSON{a.Provider, a.Kind, a.Code, a.Detail, milliseconds(a.Duration)}
 	}
 	for i, e := range d.Events {
-		shown.Events[i] = eventJSON(e)
+		shown.Events[i] = eventJSON{e.Time, e.Status, e.Provider, e.Detail}
 	}
 	return shown
 }

@@ -38,7 +38,8 @@ const (
 	notFound             mail.Reason = "not_found"
 	methodNotAllowed     mail.Reason = "method_not_allowed"
 	invalid              mail.Reason = "invalid"
-	unavailable          mail.Reason = "unavailable" // the record, for its pages
+	unavailable          mail.Reason = "unavailable" // the record, for its pages and for events
+	notAcceptable        mail.Reason = "not_acceptable"
 )
 
 // failure is a request that is answered with an error. The answer depends on
@@ -78,6 +79,8 @@ func status(reason mail.Reason) int {
 		return http.StatusNotFound
 	case methodNotAllowed:
 		return http.StatusMethodNotAllowed
+	case notAcceptable:
+		return http.StatusNotAcceptable
 	case invalid, mail.RecipientRefused, mail.RecipientSuppressed:
 		return http.StatusUnprocessableEntity
 	case mail.RateLimited:
@@ -140,7 +143,9 @@ func answerFailure(c echo.Context, f *failure, sentences Sentences) error {
 	header.Set("X-Content-Type-Options", "nosniff")
 	switch code {
 	case http.StatusUnauthorized:
-		header.Set("WWW-Authenticate", "Bearer")
+		if header.Get("WWW-Authenticate") == "" {
+			header.Set("WWW-Authenticate", "Bearer")
+		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		seconds := max(1, int(math.Ceil(f.retryAfter.Seconds())))
 		header.Set("Retry-After", strconv.Itoa(seconds))

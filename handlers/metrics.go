@@ -21,6 +21,7 @@ type Metrics struct {
 	mails           *prometheus.CounterVec
 	attempts        *prometheus.CounterVec
 	attemptDuration *prometheus.HistogramVec
+	reported        *prometheus.CounterVec
 }
 
 // otherType stands for every message type that is not known by name.
@@ -55,8 +56,12 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 			Help:    "Time of one attempt at a provider.",
 			Buckets: buckets,
 		}, []string{"provider"}),
+		reported: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "relay_events_total",
+			Help: "Events that services reported of mails, each once, by provider and status; the status unknown is for mails that are not in the record.",
+		}, []string{"provider", "status"}),
 	}
-	registry.MustRegister(m.requests, m.requestDuration, m.mails, m.attempts, m.attemptDuration)
+	registry.MustRegister(m.requests, m.requestDuration, m.mails, m.attempts, m.attemptDuration, m.reported)
 	return m
 }
 
@@ -77,4 +82,26 @@ func (m *Metrics) mail(d *mail.Delivery) {
 		m.attempts.WithLabelValues(attempt.Provider, attempt.Kind).Inc()
 		m.attemptDuration.WithLabelValues(attempt.Provider).Observe(attempt.Duration.Seconds())
 	}
+}
+
+// unknownMail is the status of an event of a mail that is not in the record.
+const unknownMail = "unknown"
+
+// expectEvents begins the series of the providers at 0, so that the first event is
+// seen as one.
+func (m *Metrics) expectEvents(names []string) {
+	for _, name := range names {
+		for _, status := range []mail.Status{mail.StatusDeferred, mail.StatusDelivered, mail.StatusBounced, mail.StatusComplained,
+			mail.StatusSuppressed, mail.StatusFailed, unknownMail} {
+			m.reported.WithLabelValues(name, string(status))
+		}
+	}
+}
+
+// events counts what one call brought.
+func (m *Metrics) events(provider string, applied []mail.Event, unknown int) {
+	for _, e := range applied {
+		m.reported.WithLabelValues(provider, string(e.Status)).Inc()
+	}
+	m.reported.WithLabelValues(provider, unknownMail).Add(float64(unknown))
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,6 +45,11 @@ type Public struct {
 	// Ready tells balancers whether to send webhooks here.
 	Ready func() bool
 
+	// Events are the providers, by name, whose services may call with events, and
+	// EventRecord is where these go.
+	Events      map[string]EventReceiver
+	EventRecord EventRecord
+
 	Relay     Deliverer
 	Sentences Sentences
 	// Links are the links that a payload may bring.
@@ -56,12 +63,14 @@ type public struct {
 	Public
 	accepted *authorization
 	decoder  *decoder
+	// eventCalls holds a value for every call with events under way.
+	eventCalls chan struct{}
 }
 
-// NewPublic returns the handler of the public listener: the webhook and a probe
-// that says that the process is alive.
+// NewPublic returns the handler of the public listener: the webhook, the providers'
+// events and a probe that says that the process is alive.
 func NewPublic(o Public) http.Handler {
-	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links)}
+	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links), eventCalls: make(chan struct{}, eventCalls)}
 	middleware := &middleware{
 		logger: o.Logger,
 		// The other half is for the mail.
@@ -76,6 +85,10 @@ func NewPublic(o Public) http.Handler {
 	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
 	server.POST(webhookPath, webhook)
 	server.POST(webhookPath+"/", webhook)
+	if len(o.Events) > 0 {
+		server.POST(eventsPath, p.takeEvents)
+		o.Metrics.expectEvents(slices.Collect(maps.Keys(o.Events)))
+	}
 	server.GET(healthPath, alive)
 	server.HEAD(healthPath, alive)
 	server.GET(readyPath, p.ready)

@@ -106,6 +106,19 @@ type Event struct {
 	// Provider is the name of the provider that told it, and Detail its words with
 	// everything private taken out.
 	Provider, Detail string
+	// Soft marks a bounce that says little of the next mail, such as that of a full
+	// mailbox.
+	Soft bool
+}
+
+// Report is an event as a service reports it.
+type Report struct {
+	Event
+	// ID is the relay's id of the mail, empty if the service did not bring it back,
+	// and ProviderID the service's own.
+	ID, ProviderID string
+	// Key is the event's own: what is reported again has the same.
+	Key string
 }
 
 // Reason is the machine-readable word for a mail that no provider accepted. It
@@ -116,7 +129,8 @@ type Reason string
 const (
 	// RecipientRefused: the address is malformed, does not exist or takes no mail.
 	RecipientRefused Reason = "recipient_refused"
-	// RecipientSuppressed: a service has it on its list of addresses to spare.
+	// RecipientSuppressed: it is on a list of addresses to spare, the relay's or a
+	// service's.
 	RecipientSuppressed Reason = "recipient_suppressed"
 	// RateLimited: a limit of the relay's own.
 	RateLimited Reason = "rate_limited"

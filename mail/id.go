@@ -18,5 +18,18 @@ func NewID() string {
 	return string(id[:])
 }
 
+// IsID tells whether a text can be an id of NewID's.
+func IsID(text string) bool {
+	if len(text) != 26 {
+		return false
+	}
+	for i := range len(text) {
+		if c := text[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'z') {
+			return false
+		}
+	}
+	return true
+}
+
 // Reference is the part of an id that people read to each other.
 func Reference(id string) string { return id[:min(8, len(id))] }

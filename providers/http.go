@@ -49,6 +49,14 @@ type httpSettings struct {
 	// Refused are the places in an answer that mean that the mail was refused,
 	// whatever its status. The first one that holds decides.
 	Refused []refusedAnswer `json:"refused" validate:"dive"`
+	// EventCredentials are the user and password ("user:pass") that delivery events
+	// come with.
+	EventCredentials settings.Secret `json:"eventCredentials"`
+	// EventSignature is how delivery events are signed, in place of the credentials or
+	// beside them.
+	EventSignature httpEventSignature `json:"eventSignature"`
+	// EventMapping tells where things stand in an event.
+	EventMapping httpEventMapping `json:"eventMapping"`
 }
 
 // httpAuth is a client of OAuth2 that acts for itself (RFC 6749, 4.4). The keys are
@@ -121,7 +129,7 @@ func (s *httpSettings) checkBody() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: key,
 			Text: "this uses none of {{text}}, {{html}}, {{code}} and {{link}}, so that the mail would be empty"})
 	}
-	return problems
+	return append(problems, s.checkEvents()...)
 }
 
 var httpHeaderName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")

@@ -38,15 +38,16 @@ type mailgunSettings struct {
 	From settings.Mailbox `json:"from"`
 	// Deliveries are the mails by message type.
 	Deliveries map[string]delivery `json:"deliveries" validate:"dive"`
-	// EventSigningKey verifies the signature of delivery events.
-	EventSigningKey settings.Secret `json:"eventSigningKey" future:"delivery events"`
+	// EventSigningKey verifies the signature of delivery events: the account's HTTP
+	// webhook signing key, or that of the account above a subaccount.
+	EventSigningKey settings.Secret `json:"eventSigningKey"`
 }
 
 func newMailgunSettings() *mailgunSettings { return &mailgunSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *mailgunSettings) Check() []settings.Problem {
-	return slices.Concat(checkKey("apiKey", s.APIKey), s.checkConnection(), checkDeliveries(s.Deliveries))
+	return slices.Concat(checkKey("apiKey", s.APIKey), s.checkConnection(), checkDeliveries(s.Deliveries), checkKey("eventSigningKey", s.EventSigningKey))
 }
 
 // Mails returns deliveries.
@@ -65,7 +66,7 @@ func (s *mailgunSettings) Open() (Provider, error) {
 	client := mailgun.NewMailgun(s.Domain, s.APIKey.Reveal())
 	client.SetClient(api.client)
 	client.SetAPIBase(base)
-	return &mailGun{api, client, s.APIKey, base + "/" + s.Domain + "/messages"}, nil
+	return &mailGun{api: api, mailgun: client, key: s.APIKey, url: base + "/" + s.Domain + "/messages", eventKey: s.EventSigningKey}, nil
 }
 
 var _ Verifier = (*mailGun)(nil)
@@ -75,6 +76,9 @@ type mailGun struct {
 	mailgun *mailgun.MailgunImpl // safe to share
 	key     settings.Secret
 	url     string
+	// eventKey verifies events; tokens are those of the calls of late.
+	eventKey settings.Secret
+	tokens   tokenMemory
 }
 
 // Send posts the message. Accepted is a 200 with an id; a 200 alone also comes

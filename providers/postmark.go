@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,9 +30,9 @@ type postmarkSettings struct {
 	FromEmail settings.Mailbox `json:"fromEmail"`
 	// Templates name templates at Postmark.
 	Templates []postmarkTemplate `json:"templates" validate:"dive"`
-	// EventCredentials are the user and password ("user:pass") that delivery
-	// events come with.
-	EventCredentials settings.Secret `json:"eventCredentials" future:"delivery events"`
+	// EventCredentials are the user and password ("user:pass") that delivery events
+	// come with. Both stand in the webhook's address too.
+	EventCredentials settings.Secret `json:"eventCredentials"`
 }
 
 // postmarkTemplate names a template at Postmark.
@@ -46,7 +47,7 @@ func newPostmarkSettings() *postmarkSettings { return &postmarkSettings{} }
 
 // Check asks for a token that can be one, and for TLS on its way.
 func (s *postmarkSettings) Check() []settings.Problem {
-	return append(checkKey("serverToken", s.ServerToken), s.checkConnection()...)
+	return slices.Concat(checkKey("serverToken", s.ServerToken), s.checkConnection(), checkCredentials("eventCredentials", s.EventCredentials))
 }
 
 // Sender returns fromEmail.
@@ -67,7 +68,7 @@ func (s *postmarkSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &postmark{api, s.ServerToken, s.endpointOr(postmarkEndpoint)}, nil
+	return &postmark{api, s.ServerToken, s.endpointOr(postmarkEndpoint), s.EventCredentials}, nil
 }
 
 var _ Verifier = (*postmark)(nil)
@@ -76,6 +77,7 @@ type postmark struct {
 	*api
 	token    settings.Secret
 	endpoint string
+	events   settings.Secret // the credentials of calls with events; empty for none
 }
 
 // postmarkMail is the body of a request. Open tracking that is switched on for

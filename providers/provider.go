@@ -59,6 +59,15 @@ type Repeatable interface {
 	Repeatable()
 }
 
+// Lifter is a Provider whose service keeps a list of addresses that it sends nothing
+// to, and lets us take one off it.
+type Lifter interface {
+	Provider
+	// Lift takes an address off the list, or finds that it is not on it. Its error is
+	// always a *Error, like that of Verify.
+	Lift(ctx context.Context, address string) error
+}
+
 // Composer marks a Provider that writes mails itself, from the payload. It is given
 // one in which other people's words are harmless; whoever is none must show nothing
 // of a payload.

@@ -28,15 +28,20 @@ type resendSettings struct {
 	APIKey settings.Secret `json:"apiKey" validate:"required"`
 	// FromEmail is the sender of this provider's mails.
 	FromEmail settings.Mailbox `json:"fromEmail"`
-	// EventSecret verifies the signature of delivery events.
-	EventSecret settings.Secret `json:"eventSecret" future:"delivery events"`
+	// EventSecret verifies the signature of delivery events: the signing secret of
+	// the webhook, which begins with whsec_.
+	EventSecret settings.Secret `json:"eventSecret"`
 }
 
 func newResendSettings() *resendSettings { return &resendSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *resendSettings) Check() []settings.Problem {
-	return append(checkKey("apiKey", s.APIKey), s.checkConnection()...)
+	problems := append(checkKey("apiKey", s.APIKey), s.checkConnection()...)
+	if key, err := s.eventKey(); s.TakesEvents() && (err != nil || len(key) < 16) {
+		problems = append(problems, settings.Problem{Key: "eventSecret", Text: `write the webhook's signing secret, which begins with "whsec_"`})
+	}
+	return problems
 }
 
 // Sender returns fromEmail.
@@ -49,7 +54,11 @@ func (s *resendSettings) Open() (Provider, error) {
 		return nil, err
 	}
 	_, domain, _ := strings.Cut(s.FromEmail.Address.Address, "@")
-	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint), domain}, nil
+	key, err := s.eventKey()
+	if err != nil {
+		return nil, err
+	}
+	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint), domain, key}, nil
 }
 
 var (
@@ -62,6 +71,7 @@ type resend struct {
 	key      settings.Secret
 	endpoint string
 	domain   string // of the sender; empty if it is not this provider's own
+	eventKey []byte // empty for none
 }
 
 // resendMail is the body of a request. Tracking is a setting of the domain and

@@ -3,6 +3,7 @@ package providers
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"net/http"
 	"regexp"
 	"slices"
@@ -36,8 +37,9 @@ type sendGridSettings struct {
 	FromName  string           `json:"fromName" validate:"max=128,oneline"`
 	// Templates are the mails of Logto's connector, or ids of templates at SendGrid.
 	Templates []sendGridTemplate `json:"templates" validate:"dive"`
-	// EventPublicKey verifies the signature of delivery events.
-	EventPublicKey settings.Secret `json:"eventPublicKey" future:"delivery events"`
+	// EventPublicKey verifies the signature of delivery events. It is shown beside the
+	// Event Webhook, under its security features.
+	EventPublicKey settings.Secret `json:"eventPublicKey"`
 }
 
 // sendGridTemplate is one mail of Logto's SendGrid connector, or the id ("d-…")
@@ -53,6 +55,10 @@ func newSendGridSettings() *sendGridSettings { return &sendGridSettings{} }
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *sendGridSettings) Check() []settings.Problem {
 	problems := append(checkKey("apiKey", s.APIKey), s.checkConnection()...)
+	if _, err := s.eventKey(); s.TakesEvents() && err != nil {
+		problems = append(problems, settings.Problem{Key: "eventPublicKey",
+			Text: "write the verification key as SendGrid shows it beside the signed Event Webhook, one line of Base64"})
+	}
 	for i, t := range s.Templates {
 		problems = append(problems, t.check(i)...)
 		if t.Template != "" && !strings.HasPrefix(t.Template, "d-") {
@@ -81,7 +87,13 @@ func (s *sendGridSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sendGrid{api, s.APIKey, s.endpointOr(sendGridEndpoint)}, nil
+	p := &sendGrid{api: api, key: s.APIKey, endpoint: s.endpointOr(sendGridEndpoint)}
+	if s.TakesEvents() {
+		if p.eventKey, err = s.eventKey(); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
 }
 
 var _ Verifier = (*sendGrid)(nil)
@@ -90,6 +102,7 @@ type sendGrid struct {
 	*api
 	key      settings.Secret
 	endpoint string
+	eventKey *ecdsa.PublicKey // nil for none
 }
 
 // Send posts the message. The status 202 is the whole verdict: it comes with an

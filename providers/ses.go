@@ -50,7 +50,7 @@ type sesSettings struct {
 	// Templates are HTML, or names of templates at SES.
 	Templates []storableTemplate `json:"templates" validate:"dive"`
 	// EventTopicARN is the SNS topic that delivery events are taken from.
-	EventTopicARN string `json:"eventTopicArn" future:"delivery events"`
+	EventTopicARN string `json:"eventTopicArn"`
 }
 
 func newSESSettings() *sesSettings { return &sesSettings{} }
@@ -73,6 +73,10 @@ func (s *sesSettings) Check() []settings.Problem {
 	case s.AccessKeyID != "":
 		problems = append(problems, checkKey("accessKeyId", settings.NewSecret(s.AccessKeyID))...)
 		problems = append(problems, checkKey("accessKeySecret", s.AccessKeySecret)...)
+	}
+	if s.TakesEvents() && !snsTopic.MatchString(s.EventTopicARN) {
+		problems = append(problems, settings.Problem{Key: "eventTopicArn",
+			Text: `write the ARN of an SNS topic such as "arn:aws:sns:eu-west-1:111122223333:mail-events"`})
 	}
 	for i, t := range s.Templates {
 		problems = append(problems, t.check(i)...)
@@ -117,7 +121,7 @@ func (s *sesSettings) Open() (Provider, error) {
 	if s.Endpoint != "" {
 		options.BaseEndpoint = aws.String(s.endpointOr(""))
 	}
-	return &ses{api, sesv2.New(options), s}, nil
+	return &ses{api: api, sdk: sesv2.New(options), settings: s, certificates: newCertificates()}, nil
 }
 
 // refuseUpgrade keeps the default chain from reading the answer of a server that
@@ -142,6 +146,8 @@ type ses struct {
 	*api
 	sdk      *sesv2.Client // safe to share
 	settings *sesSettings
+	// certificates are those that SNS signs with.
+	certificates *certificates
 }
 
 // Send posts the message. Accepted is a 200 with a MessageId.

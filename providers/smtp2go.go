@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"logto-email-relay/mail"
@@ -28,13 +29,16 @@ type smtp2goSettings struct {
 	SenderName string           `json:"senderName" validate:"max=128,oneline"`
 	// Templates are the mails of Logto's connector.
 	Templates []typedTemplate `json:"templates" validate:"dive"`
+	// EventCredentials are the user and password ("user:pass") that delivery events
+	// come with. Both stand in the webhook's address too.
+	EventCredentials settings.Secret `json:"eventCredentials"`
 }
 
 func newSMTP2GOSettings() *smtp2goSettings { return &smtp2goSettings{} }
 
 // Check asks for a key that can be one, and for TLS on its way.
 func (s *smtp2goSettings) Check() []settings.Problem {
-	return append(checkKey("apiKey", s.APIKey), s.checkConnection()...)
+	return slices.Concat(checkKey("apiKey", s.APIKey), s.checkConnection(), checkCredentials("eventCredentials", s.EventCredentials))
 }
 
 // Mails returns templates.
@@ -51,7 +55,7 @@ func (s *smtp2goSettings) Open() (Provider, error) {
 	}
 	// The service's pages give the addresses of its regions with the version.
 	base := strings.TrimSuffix(s.endpointOr(smtp2goEndpoint), "/v3") + "/v3"
-	return &smtp2go{api, s.APIKey, base}, nil
+	return &smtp2go{api, s.APIKey, base, s.EventCredentials}, nil
 }
 
 var _ Verifier = (*smtp2go)(nil)
@@ -60,6 +64,7 @@ type smtp2go struct {
 	*api
 	key      settings.Secret
 	endpoint string
+	events   settings.Secret // the credentials of calls with events; empty for none
 }
 
 // smtp2goMail is the body of a request. Tracking is a setting of the API key and

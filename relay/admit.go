@@ -39,6 +39,12 @@ func (d *delivery) mayReceive(ctx context.Context) bool {
 		d.Reason, d.Cause = mail.RecipientRefused, list
 		return false
 	}
+	// Another mail to an address whose mails come back would only harm the sender's
+	// name.
+	if recorder := d.relay.recorder; recorder != nil && d.RedirectedTo == "" && recorder.Suppressed(ctx, d.To) {
+		d.Reason = mail.RecipientSuppressed
+		return false
+	}
 	if d.relay.domains == nil || !policy.ChecksDomain() {
 		return true
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"testing"
+	"time"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
@@ -11,7 +12,12 @@ import (
 )
 
 // fakeRecord keeps what it is told.
-type fakeRecord struct{ begun, finished []mail.Delivery }
+type fakeRecord struct {
+	begun, finished []mail.Delivery
+	suppressed      string
+}
+
+func (f *fakeRecord) Suppressed(_ context.Context, to string) bool { return to == f.suppressed }
 
 func (f *fakeRecord) Begin(d *mail.Delivery) { f.begun = append(f.begun, *d) }
 
@@ -43,5 +49,27 @@ func TestEveryMailIsRecorded(t *testing.T) {
 				t.Errorf("delivery %+v, the record holds %+v", d, record)
 			}
 		})
+	}
+}
+
+// Nobody is asked to send to an address whose mails come back, and the record tells.
+func TestASuppressedRecipient(t *testing.T) {
+	record := &fakeRecord{suppressed: "ada@example.com"}
+	service := accepts("1")
+	r := newRelay(t, func(o *relay.Options) { o.Recorder = record }, service)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for _, to := range []string{"ada@example.com", "bob@example.com"} {
+		d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: to, Type: "SignIn", Payload: map[string]any{"code": "123456"}})
+		if to == record.suppressed {
+			if d.Status != mail.StatusSuppressed || d.Reason != mail.RecipientSuppressed || len(d.Attempts) != 0 {
+				t.Errorf("%+v", d)
+			}
+		} else if !d.Accepted() {
+			t.Errorf("%+v", d)
+		}
+		if n := len(record.finished); n == 0 || !reflect.DeepEqual(record.finished[n-1], *d) {
+			t.Errorf("the record holds %+v", record.finished)
+		}
 	}
 }

@@ -66,8 +66,12 @@ type Domains interface {
 	Refusal(ctx context.Context, domain string) string
 }
 
-// Recorder keeps what becomes of each mail.
+// Recorder keeps what becomes of each mail, and knows the addresses that get none for
+// a while.
 type Recorder interface {
+	// Suppressed tells whether an address is to get no mails now. It answers quickly, or
+	// no.
+	Suppressed(ctx context.Context, to string) bool
 	// Begin is told of a mail before its first attempt, and waits for nothing.
 	Begin(d *mail.Delivery)
 	// Finish is told of the verdict, and returns when that is safe, or cannot be soon.

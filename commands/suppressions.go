@@ -1,0 +1,122 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	"logto-email-relay/settings"
+)
+
+type suppressionsCommand struct {
+	List suppressionsList `cmd:"" default:"withargs" help:"List the addresses that get no mails now (the default)."`
+	Add  suppressionsAdd  `cmd:"" help:"Keep mails from an address for a while."`
+	Lift suppressionsLift `cmd:"" help:"Let an address get mails again, here and at the providers that keep a list of their own."`
+}
+
+type suppressionsList struct {
+	Address string `arg:"" optional:"" help:"Only this one."`
+}
+
+// Run asks the database itself, whether a relay is running or not.
+func (cmd suppressionsList) Run(s *environment) error {
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
+		list, err := record.Suppressions(ctx, cmd.Address)
+		if err != nil {
+			return fmt.Errorf("read the suppressions: %w", err)
+		}
+		if len(list) == 0 {
+			fmt.Fprintln(s.out, "No address is suppressed.")
+			return nil
+		}
+		table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "ADDRESS\tREASON\tPROVIDER\tSINCE (UTC)\tUNTIL (UTC)")
+		for _, one := range list {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.To, one.Reason, one.Provider, one.Since.Format(time.DateTime), one.Until.Format(time.DateTime))
+		}
+		return table.Flush()
+	})
+}
+
+type suppressionsAdd struct {
+	Address string `arg:"" help:"The address."`
+	For     string `default:"24h" help:"For how long, such as 24h or 30d."`
+	Note    string `help:"Why, for those who see the list."`
+}
+
+// Run writes to the database itself. A relay that is running knows with the next mail.
+func (cmd suppressionsAdd) Run(s *environment) error {
+	to, err := mail.ParseRecipient(cmd.Address)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	var length settings.Duration
+	if err := length.UnmarshalText([]byte(cmd.For)); err != nil || length == 0 {
+		return fmt.Errorf(`%w: --for: write a time such as "24h" or "30d"`, errUsage)
+	}
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
+		if err := record.Suppress(ctx, to, time.Duration(length), cmd.Note); err != nil {
+			return fmt.Errorf("write the suppression: %w", err)
+		}
+		fmt.Fprintf(s.out, "%s gets no mails until %s UTC.\n", to, time.Now().Add(time.Duration(length)).UTC().Format(time.DateTime))
+		return nil
+	})
+}
+
+type suppressionsLift struct {
+	Address string `arg:"" help:"The address."`
+}
+
+// Run takes the address out of the database, and asks the providers to do the same.
+func (cmd suppressionsLift) Run(s *environment) error {
+	to, err := mail.ParseRecipient(cmd.Address)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
+		_, g, err := s.build()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = g.Close() }()
+		lifted, err := record.Lift(ctx, to)
+		if err != nil {
+			return fmt.Errorf("lift the suppression: %w", err)
+		}
+		if lifted {
+			fmt.Fprintf(s.out, "%s gets mails again.\n", to)
+		} else {
+			fmt.Fprintf(s.out, "%s was not suppressed here.\n", to)
+		}
+		said := g.Lift(ctx, to)
+		for _, name := range slices.Sorted(maps.Keys(said)) {
+			fmt.Fprintf(s.out, "%s: %s\n", name, said[name])
+		}
+		return nil
+	})
+}
+
+// withRecord opens the record of the configuration for a moment.
+func (s *environment) withRecord(do func(context.Context, *deliveries.Reader) error) (err error) {
+	loaded, err := s.load()
+	if err != nil {
+		return err
+	}
+	if loaded.Config.Deliveries.Database.Reveal() == "" {
+		return fmt.Errorf("%w: nothing is recorded: deliveries.database is not set", errUsage)
+	}
+	record, err := deliveries.OpenReader(loaded.Config.Deliveries)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	ctx, cancel := context.WithTimeout(s.ctx, searchPatience)
+	defer cancel()
+	return do(ctx, record)
+}

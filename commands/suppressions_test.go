@@ -1,0 +1,79 @@
+package commands_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/commands"
+	"logto-email-relay/deliveries"
+	"logto-email-relay/settings"
+)
+
+func TestSuppressions(t *testing.T) {
+	may, _ := service(t, http.StatusNoContent, "")
+	mayNot, _ := service(t, http.StatusForbidden, `{"errors":[{"message":"access forbidden"}]}`)
+	file := configure(t, sendgrid("main", may), sendgrid("backup", mayNot), `{"type": "smtp", "host": "127.0.0.1"}`)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := text
+	text = bytes.Replace(text, []byte(`"sender"`), []byte(`"deliveries": {"database": "deliveries.db"}, "sender"`), 1)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) (string, int) {
+		var out bytes.Buffer
+		code := commands.Run(t.Context(), append([]string{"--config", file, "suppressions"}, args...), nil, &out, &out, nil)
+		said := regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`).ReplaceAllString(out.String(), "TIME")
+		return regexp.MustCompile(` {2,}`).ReplaceAllString(said, " "), code
+	}
+	if said, code := run(); code != 1 || !strings.Contains(said, "read the suppressions") {
+		t.Errorf("without a database: %d %s", code, said)
+	}
+	s := deliveries.DefaultSettings()
+	s.Database = settings.NewSecret(filepath.Join(filepath.Dir(file), "deliveries.db"))
+	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = record.Close(t.Context()) }() // it is open meanwhile
+	for start := time.Now(); !record.State().Opened && time.Since(start) < 20*time.Second; {
+		time.Sleep(time.Millisecond)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, 0, "No address is suppressed.\n"},
+		{[]string{"add", "Ada@EXAMPLE.com", "--for", "30d", "--note", "on her wish"}, 0, "Ada@example.com gets no mails until TIME UTC.\n"},
+		{[]string{"list"}, 0, "ADDRESS REASON PROVIDER SINCE (UTC) UNTIL (UTC)\nAda@example.com manual: on her wish TIME TIME\n"},
+		{[]string{"ada@example.com"}, 0, "ADDRESS REASON PROVIDER SINCE (UTC) UNTIL (UTC)\nAda@example.com manual: on her wish TIME TIME\n"},
+		{[]string{"bob@example.com"}, 0, "No address is suppressed.\n"},
+		{[]string{"lift", "ada@example.com"}, 0, "ada@example.com gets mails again.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +
+			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
+		{[]string{"lift", "bob@example.com"}, 0, "bob@example.com was not suppressed here.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +
+			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
+		{[]string{"add", "nobody"}, 2, "usage: recipient has no @\n"},
+		{[]string{"lift", "nobody"}, 2, "usage: recipient has no @\n"},
+		{[]string{"add", "ada@example.com", "--for", "soon"}, 2, "usage: --for: write a time such as \"24h\" or \"30d\"\n"},
+	} {
+		if said, code := run(c.args...); code != c.code || said != c.want {
+			t.Errorf("%q: %d\n%s\nwant %d\n%s", c.args, code, said, c.code, c.want)
+		}
+	}
+	if err := os.WriteFile(file, without, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said, code := run(); code != 2 || !strings.Contains(said, "nothing is recorded") {
+		t.Errorf("without a record: %d %s", code, said)
+	}
+}

@@ -1,0 +1,331 @@
+package deliveries
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"logto-email-relay/mail"
+)
+
+// ErrBehind: the record is not up to date, so that the mail of an event may be in
+// memory still. Whoever brought the event has to come again.
+var ErrBehind = errors.New("the record is behind")
+
+const (
+	// eventsAtATime bounds a transaction with events: mails wait for it.
+	eventsAtATime = 200
+	// maxEvents bounds the events of a mail. Later ones still change its status.
+	maxEvents = 50
+	// recentMails is how many mails to an address are looked at for soft bounces in a
+	// row.
+	recentMails = 50
+)
+
+const (
+	byID         = "SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries WHERE id IN (SELECT value->>0 FROM %s) ORDER BY id"
+	byProviderID = `SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries
+WHERE (provider, provider_id) IN (SELECT value->>0, value->>1 FROM %s) AND provider_id <> '' ORDER BY id`
+	writeEvents = `UPDATE deliveries SET status = changes.status, events = changes.events
+FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) AS changes WHERE deliveries.id = changes.id`
+	mailsTo = "SELECT status, events FROM deliveries WHERE recipient = $1 ORDER BY time DESC LIMIT $2"
+)
+
+// Apply adds events to their mails, whose strongest status stays. An event that is
+// known already changes nothing, in whatever order they come. It returns the events
+// that are new, and how many are of mails that are not in the record. When it fails,
+// part of the events may be applied, and all of them may come again.
+func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
+	select {
+	case s.applying <- struct{}{}:
+		defer func() { <-s.applying }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	for chunk := range slices.Chunk(reports, eventsAtATime) {
+		if s.State().Behind != nil {
+			return nil, 0, ErrBehind
+		}
+		events, missing, err := s.apply(ctx, chunk)
+		if err != nil {
+			return nil, 0, err
+		}
+		applied, unknown = append(applied, events...), unknown+missing
+	}
+	return applied, unknown, nil
+}
+
+func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tx, err := s.db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after the commit
+	found, err := s.mailsOf(ctx, tx, reports)
+	if err != nil {
+		return nil, 0, err
+	}
+	now := time.Now().UTC()
+	list := newSuppressing(s.settings.Load().Suppress, now)
+	for i, r := range reports {
+		m := found[i]
+		switch {
+		case m == nil:
+			unknown++
+			continue
+		case !m.add(&r, now):
+			continue
+		}
+		applied = append(applied, r.Event)
+		list.look(m, &r.Event)
+	}
+	if len(applied) == 0 {
+		return nil, unknown, nil
+	}
+	if err := s.writeMails(ctx, tx, found); err != nil {
+		return nil, 0, err
+	}
+	if err := list.write(ctx, tx, s.db.rows); err != nil {
+		return nil, 0, err
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, 0, err
+	}
+	s.committed.Store(true)
+	for _, m := range found {
+		if m != nil {
+			s.touch(hourOf(time.UnixMicro(m.at)))
+		}
+	}
+	return applied, unknown, nil
+}
+
+// told is a mail that something is told of.
+type told struct {
+	id, recipient, provider, providerID string
+	at                                  int64 // microseconds since 1970
+	status                              mail.Status
+	data                                []byte
+	events                              []event
+	changed                             bool
+}
+
+// mailsOf finds the mail of each report, by its own id or that of the service; nil
+// if it is not in the record.
+func (s *Store) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) ([]*told, error) {
+	byOurs, byTheirs := make(map[string]*told), make(map[[2]string]*told)
+	var ours, theirs [][]string
+	for _, r := range reports {
+		if r.ID != "" {
+			ours = append(ours, []string{r.ID})
+		}
+	}
+	if err := s.queryTold(ctx, tx, byID, ours, func(m *told) { byOurs[m.id] = m }); err != nil {
+		return nil, err
+	}
+	for _, r := range reports {
+		if byOurs[r.ID] == nil && r.ProviderID != "" {
+			theirs = append(theirs, []string{r.Provider, clean(r.ProviderID)})
+		}
+	}
+	err := s.queryTold(ctx, tx, byProviderID, theirs, func(m *told) {
+		if known := byOurs[m.id]; known != nil { // named in both ways
+			m = known
+		}
+		byOurs[m.id] = m
+		byTheirs[[2]string{m.provider, m.providerID}] = m
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*told, len(reports))
+	for i, r := range reports {
+		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
+			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
+		}
+	}
+	return found, nil
+}
+
+func (s *Store) queryTold(ctx context.Context, tx *sql.Tx, text string, names [][]string, add func(*told)) (err error) {
+	if len(names) == 0 {
+		return nil
+	}
+	list, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(text, s.db.rows)+s.db.lock, string(list))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		m := new(told)
+		var events []byte
+		if err := rows.Scan(&m.id, &m.at, &m.status, &m.recipient, &m.data, &events, &m.provider, &m.providerID); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(events, &m.events); err != nil {
+			return fmt.Errorf("the events of %s: %w", m.id, err)
+		}
+		add(m)
+	}
+	return rows.Err()
+}
+
+// add tells a mail of an event, and returns whether it is new.
+func (m *told) add(r *mail.Report, now time.Time) bool {
+	key := keyOf(r)
+	if slices.ContainsFunc(m.events, func(e event) bool { return e.Key == key }) {
+		return false
+	}
+	if r.Time.IsZero() || r.Time.After(now) { // by a clock that is wrong
+		r.Time = now
+	}
+	if r.Status.StrongerThan(m.status) {
+		m.status = r.Status
+	}
+	if len(m.events) < maxEvents {
+		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail), Soft: r.Soft, Key: key})
+	}
+	m.changed = true
+	return true
+}
+
+// keyOf is short, and says nothing of what it stands for.
+func keyOf(r *mail.Report) string {
+	sum := sha256.Sum256([]byte(r.Provider + "\x00" + r.Key))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// writeMails writes what has changed. A mail may be there twice.
+func (s *Store) writeMails(ctx context.Context, tx *sql.Tx, found []*told) error {
+	var changes [][]string
+	for _, m := range found {
+		if m == nil || !m.changed {
+			continue
+		}
+		m.changed = false
+		slices.SortStableFunc(m.events, func(a, b event) int { return int(min(max(a.Time-b.Time, -1), 1)) })
+		events, err := json.Marshal(m.events)
+		if err != nil {
+			return err
+		}
+		changes = append(changes, []string{m.id, string(m.status), string(events)})
+	}
+	list, err := json.Marshal(changes)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, fmt.Sprintf(writeEvents, s.db.rows), string(list))
+	return err
+}
+
+// suppressing gathers the addresses that a batch of events suppresses.
+type suppressing struct {
+	settings Suppress
+	now      time.Time
+	rows     map[string]suppression // by recipient
+	soft     map[string]suppression // those with a soft bounce, if it is one too many
+}
+
+func newSuppressing(s Suppress, now time.Time) *suppressing {
+	return &suppressing{s, now, make(map[string]suppression), make(map[string]suppression)}
+}
+
+// look takes an event of a mail to an address.
+func (l *suppressing) look(m *told, e *mail.Event) {
+	var length time.Duration
+	row := suppression{recipient: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time}
+	switch {
+	case e.Status == mail.StatusComplained:
+		row.reason, length = Complaint, time.Duration(l.settings.Complaint)
+	case e.Status == mail.StatusBounced && e.Soft:
+		row.reason, length = SoftBounces, time.Duration(l.settings.HardBounce)
+	case e.Status == mail.StatusBounced:
+		row.reason, length = HardBounce, time.Duration(l.settings.HardBounce)
+	case e.Status == mail.StatusSuppressed:
+		row.reason, length = ProviderList, time.Duration(l.settings.HardBounce)
+	}
+	row.until = e.Time.Add(length)
+	if length == 0 || !row.until.After(l.now) {
+		return
+	}
+	var rest details
+	if json.Unmarshal(m.data, &rest) == nil && rest.To != "" {
+		row.shown = rest.To
+	}
+	rows := l.rows
+	if row.reason == SoftBounces {
+		rows = l.soft
+	}
+	if row.until.After(rows[m.recipient].until) {
+		rows[m.recipient] = row
+	}
+}
+
+// write looks for soft bounces in a row, and writes the suppressions.
+func (l *suppressing) write(ctx context.Context, tx *sql.Tx, rows string) error {
+	for recipient, row := range l.soft {
+		if _, suppressed := l.rows[recipient]; suppressed || l.settings.SoftBounces == 0 {
+			continue
+		}
+		n, err := softBouncesTo(ctx, tx, recipient)
+		if err != nil {
+			return err
+		}
+		if n >= l.settings.SoftBounces {
+			l.rows[recipient] = row
+		}
+	}
+	if len(l.rows) == 0 {
+		return nil
+	}
+	all := make([]suppression, 0, len(l.rows))
+	for _, row := range l.rows {
+		all = append(all, row)
+	}
+	// Replicas lock the rows in one order.
+	slices.SortFunc(all, func(a, b suppression) int { return strings.Compare(a.recipient, b.recipient) })
+	return writeSuppressions(ctx, tx, rows, all)
+}
+
+// softBouncesTo counts the mails to an address that have bounced softly since one
+// was delivered.
+func softBouncesTo(ctx context.Context, tx *sql.Tx, recipient string) (n int, err error) {
+	rows, err := tx.QueryContext(ctx, mailsTo, recipient, recentMails)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var status mail.Status
+		var list []byte
+		var events []event
+		if err := rows.Scan(&status, &list); err != nil {
+			return 0, err
+		}
+		switch status {
+		case mail.StatusDelivered, mail.StatusComplained:
+			return n, nil
+		case mail.StatusBounced:
+			if err := json.Unmarshal(list, &events); err != nil {
+				return 0, err
+			}
+			if slices.ContainsFunc(events, func(e event) bool { return e.Soft }) {
+				n++
+			}
+		}
+	}
+	return n, rows.Err()
+}

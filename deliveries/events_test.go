@@ -1,0 +1,518 @@
+package deliveries
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"logto-email-relay/deliveries/postgrestest"
+	"logto-email-relay/mail"
+	"logto-email-relay/settings"
+)
+
+// apply applies events that have to be taken, and returns how many were new and how
+// many unknown.
+func (r *recorded) apply(t testing.TB, reports ...mail.Report) (applied, unknown int) {
+	t.Helper()
+	events, unknown, err := r.Apply(t.Context(), reports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(events), unknown
+}
+
+// reported is an event of a mail.
+func reported(d *mail.Delivery, status mail.Status, key string, at time.Time) mail.Report {
+	return mail.Report{ID: d.ID, Key: key, Event: mail.Event{Time: at, Status: status, Provider: "main", Detail: string(status)}}
+}
+
+func (r *recorded) suppressedNow(t testing.TB, to string) string {
+	t.Helper()
+	list, err := r.Suppressions(t.Context(), to)
+	if err != nil || len(list) > 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if got := r.Suppressed(t.Context(), travelling(to)); got != (len(list) == 1) {
+		t.Errorf("%s is suppressed: %v; the list has %+v", to, got, list)
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0].Reason
+}
+
+// contractOfEvents is what every database has to keep.
+func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
+	at := time.Now().UTC().Truncate(time.Microsecond).Add(-time.Minute)
+
+	t.Run("events in any order, again and again", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		statuses := []mail.Status{mail.StatusDeferred, mail.StatusDelivered, mail.StatusBounced, mail.StatusComplained}
+		for range 20 {
+			d := accepted("ada@example.com", at)
+			r.keep(t, d)
+			var all []mail.Report
+			for i, status := range statuses {
+				all = append(all, reported(&d, status, fmt.Sprint("event", i), at.Add(time.Duration(i)*time.Second)))
+			}
+			shuffled := append(slices.Clone(all), all[:2]...)
+			rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+			cut := rand.IntN(len(shuffled))
+			first, _ := r.apply(t, shuffled[:cut]...)
+			second, _ := r.apply(t, shuffled[cut:]...)
+			if first+second != len(all) {
+				t.Errorf("%d and %d are new", first, second)
+			}
+			got, err := r.Get(t.Context(), d.ID)
+			if err != nil || got.Status != mail.StatusComplained || len(got.Events) != len(all) {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			for i := range all {
+				if !reflect.DeepEqual(got.Events[i], all[i].Event) {
+					t.Errorf("event %d: %+v, want %+v", i, got.Events[i], all[i].Event)
+				}
+			}
+		}
+	})
+
+	t.Run("by the service's id, and of unknown mails", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d, other := accepted("ada@example.com", at), accepted("bob@example.com", at)
+		d.ProviderID, other.ProviderID, other.Provider = "<1@mx>", "<1@mx>", "backup"
+		r.keep(t, d, other)
+		byTheirs := mail.Report{ID: mail.NewID(), ProviderID: "<1@mx>", Key: "k", Event: mail.Event{Time: at, Status: mail.StatusDelivered, Provider: "main"}}
+		unknown := mail.Report{ProviderID: "<2@mx>", Key: "k", Event: byTheirs.Event}
+		none := mail.Report{Key: "k", Event: byTheirs.Event}
+		ours := reported(&d, mail.StatusDeferred, "k2", at)
+		ours.ProviderID = "<1@mx>"
+		if applied, missing := r.apply(t, byTheirs, unknown, none, ours); applied != 2 || missing != 2 {
+			t.Errorf("%d applied, %d unknown", applied, missing)
+		}
+		if got, _ := r.Get(t.Context(), d.ID); got.Status != mail.StatusDelivered || len(got.Events) != 2 {
+			t.Errorf("%+v", got)
+		}
+		if got := r.status(t, other.ID); got != mail.StatusAccepted {
+			t.Errorf("the other provider's is %s", got)
+		}
+	})
+
+	t.Run("an event before the verdict", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("ada@example.com", at)
+		r.Begin(&d)
+		eventually(t, "it is sending", func() bool { return r.status(t, d.ID) == mail.StatusSending })
+		r.apply(t, reported(&d, mail.StatusDelivered, "k", at))
+		r.keep(t, d)
+		if got, _ := r.Get(t.Context(), d.ID); got.Status != mail.StatusDelivered || len(got.Events) != 1 || got.Provider != "main" {
+			t.Errorf("%+v", got)
+		}
+	})
+
+	t.Run("events of many and without end", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		var all []mail.Delivery
+		var reports []mail.Report
+		for range 3*eventsAtATime + 7 {
+			all = append(all, accepted("ada@example.com", at))
+			reports = append(reports, reported(&all[len(all)-1], mail.StatusDelivered, "k", at))
+		}
+		for i := range 2 * maxEvents {
+			e := reported(&all[0], mail.StatusDeferred, fmt.Sprint("k", i), at)
+			e.Detail = strings.Repeat("é\x00", 1000)
+			reports = append(reports, e)
+		}
+		r.keepAll(t, all)
+		var applying sync.WaitGroup
+		for range 4 { // at the same time
+			applying.Go(func() { r.apply(t, reports...) })
+		}
+		applying.Wait()
+		for i := range all {
+			if got := r.status(t, all[i].ID); got != mail.StatusDelivered {
+				t.Fatalf("%d is %s", i, got)
+			}
+		}
+		if got, _ := r.Get(t.Context(), all[0].ID); len(got.Events) != maxEvents {
+			t.Errorf("%d events", len(got.Events))
+		}
+	})
+
+	t.Run("several replicas apply together", func(t *testing.T) {
+		s := empty(t)
+		if !isPostgres(s.Database.Reveal()) {
+			t.Skip("PostgreSQL is for several")
+		}
+		first, second := opened(t, s), opened(t, s)
+		first.ready(t)
+		second.ready(t)
+		var all []mail.Delivery
+		for range 100 {
+			all = append(all, accepted("ada@example.com", at))
+		}
+		first.keepAll(t, all)
+		var applying sync.WaitGroup
+		for i, r := range []*recorded{first, second} {
+			applying.Go(func() {
+				for j := range 10 {
+					var reports []mail.Report
+					for k := range all {
+						reports = append(reports, reported(&all[k], mail.StatusDeferred, fmt.Sprint(i, j), at))
+					}
+					rand.Shuffle(len(reports), func(i, j int) { reports[i], reports[j] = reports[j], reports[i] })
+					r.apply(t, reports...)
+				}
+			})
+		}
+		applying.Wait()
+		for i := range all {
+			if got, _ := first.Get(t.Context(), all[i].ID); len(got.Events) != 20 {
+				t.Fatalf("%d events of 20", len(got.Events))
+			}
+		}
+	})
+
+	t.Run("what suppresses an address", func(t *testing.T) {
+		soft := func(r mail.Report) mail.Report { r.Soft = true; return r }
+		for name, c := range map[string]struct {
+			events func(d []mail.Delivery) []mail.Report // of six mails, oldest first
+			want   string
+		}{
+			"hard bounce": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusBounced, "k", at)}
+			}, HardBounce},
+			"hard bounce after it was delivered": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusDelivered, "a", at), reported(&d[0], mail.StatusBounced, "b", at)}
+			}, HardBounce},
+			"complaint, which is longer": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusComplained, "a", at), reported(&d[1], mail.StatusBounced, "b", at)}
+			}, Complaint},
+			"on the service's list": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusSuppressed, "k", at)}
+			}, ProviderList},
+			"delivered": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusDelivered, "k", at)}
+			}, ""},
+			"deferred": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusDeferred, "k", at)}
+			}, ""},
+			"bounced too long ago": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusBounced, "k", at.Add(-25*time.Hour))}
+			}, ""},
+			"from the future": {func(d []mail.Delivery) []mail.Report {
+				return []mail.Report{reported(&d[0], mail.StatusBounced, "k", at.Add(1000*time.Hour))}
+			}, HardBounce},
+			"soft bounces in a row": {func(d []mail.Delivery) (all []mail.Report) {
+				for i := range 5 {
+					all = append(all, soft(reported(&d[i], mail.StatusBounced, "k", at)))
+				}
+				return all
+			}, SoftBounces},
+			"too few": {func(d []mail.Delivery) (all []mail.Report) {
+				for i := range 4 {
+					all = append(all, soft(reported(&d[i], mail.StatusBounced, "k", at)))
+				}
+				return all
+			}, ""},
+			"not in a row": {func(d []mail.Delivery) (all []mail.Report) {
+				for i := range 6 {
+					all = append(all, soft(reported(&d[i], mail.StatusBounced, "k", at)))
+				}
+				all[3] = reported(&d[3], mail.StatusDelivered, "k", at)
+				return all
+			}, ""},
+		} {
+			t.Run(name, func(t *testing.T) {
+				r := opened(t, empty(t))
+				r.ready(t)
+				var mails []mail.Delivery
+				for i := range 6 {
+					mails = append(mails, accepted("Ada@example.com", at.Add(time.Duration(i-10)*time.Minute)))
+				}
+				r.keep(t, mails...)
+				events := c.events(mails)
+				r.apply(t, events...)
+				if got := r.suppressedNow(t, "ADA@example.com"); got != c.want {
+					t.Errorf("%q, want %q", got, c.want)
+				}
+				if got := r.suppressedNow(t, "bob@example.com"); got != "" {
+					t.Errorf("somebody else: %q", got)
+				}
+				// Lifted, the same events do not suppress it again.
+				if lifted, err := r.Lift(t.Context(), "ada@EXAMPLE.com"); err != nil || lifted != (c.want != "") {
+					t.Errorf("lifted: %v, %v", lifted, err)
+				}
+				r.apply(t, events...)
+				if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+					t.Errorf("again: %q", got)
+				}
+			})
+		}
+	})
+
+	t.Run("off", func(t *testing.T) {
+		s := empty(t)
+		s.Suppress = Suppress{}
+		r := opened(t, s)
+		r.ready(t)
+		var reports []mail.Report
+		for i := range 10 {
+			d := accepted("ada@example.com", at)
+			r.keep(t, d)
+			for j, status := range []mail.Status{mail.StatusBounced, mail.StatusComplained, mail.StatusSuppressed} {
+				e := reported(&d, status, fmt.Sprint(j), at)
+				e.Soft = i%2 == 0
+				reports = append(reports, e)
+			}
+		}
+		r.apply(t, reports...)
+		if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+			t.Errorf("suppressed: %s", got)
+		}
+	})
+
+	t.Run("a list of suppressions", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		if list, err := r.Suppressions(t.Context(), ""); err != nil || len(list) != 0 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		d := accepted("Ada@example.com", at)
+		r.keep(t, d)
+		r.apply(t, reported(&d, mail.StatusBounced, "k", at))
+		before := time.Now().Truncate(time.Microsecond)
+		if err := r.Suppress(t.Context(), "bob@exämple.com", time.Hour, "on his wish\n"); err != nil {
+			t.Fatal(err)
+		}
+		list, err := r.Suppressions(t.Context(), "")
+		if err != nil || len(list) != 2 {
+			t.Fatalf("%+v, %v", list, err)
+		}
+		if want := (Suppression{"Ada@example.com", HardBounce, "main", at, at.Add(24 * time.Hour)}); list[1] != want {
+			t.Errorf("%+v", list[1])
+		}
+		if got := list[0]; got.To != "bob@xn--exmple-cua.com" || got.Reason != "manual: on his wish " || got.Provider != "" ||
+			got.Since.Before(before) || got.Until.Sub(got.Since) != time.Hour {
+			t.Errorf("%+v", got)
+		}
+		if got := r.suppressedNow(t, "BOB@exämple.com"); got == "" {
+			t.Error("not found by its own letters")
+		}
+		// A shorter one changes nothing, a longer one does.
+		for _, length := range []time.Duration{time.Minute, 48 * time.Hour} {
+			if err := r.Suppress(t.Context(), "ada@example.com", length, ""); err != nil {
+				t.Fatal(err)
+			}
+			want := map[time.Duration]string{time.Minute: HardBounce, 48 * time.Hour: Manual}[length]
+			if got := r.suppressedNow(t, "ada@example.com"); got != want {
+				t.Errorf("%q, want %q", got, want)
+			}
+		}
+	})
+
+	t.Run("suppressions end", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		if err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is over", func() bool { return !r.Suppressed(t.Context(), "ada@example.com") })
+		if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+			t.Error(got)
+		}
+		if lifted, err := r.Lift(t.Context(), "ada@example.com"); err != nil || lifted {
+			t.Errorf("%v, %v", lifted, err)
+		}
+	})
+
+	t.Run("hashed addresses", func(t *testing.T) {
+		s := empty(t)
+		s.Addresses, s.AddressKey = Hashed, settings.NewSecret("a key that nobody guesses")
+		r := opened(t, s)
+		r.ready(t)
+		d := accepted("Ada@example.com", at)
+		r.keep(t, d)
+		r.apply(t, reported(&d, mail.StatusBounced, "k", at))
+		if err := r.Suppress(t.Context(), "bob@example.com", time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := r.suppressedNow(t, "ada@example.com"), r.suppressedNow(t, "Bob@example.com"); a != HardBounce || b != Manual {
+			t.Errorf("%q, %q", a, b)
+		}
+		list, err := r.Suppressions(t.Context(), "")
+		if err != nil || fmt.Sprint(list[1].To, list[0].To) != "A***@example.comb***@example.com" {
+			t.Errorf("%+v, %v", list, err)
+		}
+		var columns string
+		if err := r.db.write.QueryRow("SELECT MAX(recipient || shown) FROM suppressions WHERE recipient || shown LIKE '%ada@%' OR recipient || shown LIKE '%bob@%'").Scan(&columns); err == nil && columns != "" {
+			t.Errorf("an address is stored: %s", columns)
+		}
+		if lifted, err := r.Lift(t.Context(), "ADA@example.com"); err != nil || !lifted {
+			t.Errorf("%v, %v", lifted, err)
+		}
+		// What was suppressed in plain letters before stays so.
+		s.Addresses = Plain
+		r.Use(s)
+		if r.suppressedNow(t, "bob@example.com") != Manual {
+			t.Error("the hashed one is not found any more")
+		}
+	})
+}
+
+// A database that does not answer stops no mail and is not asked for each of them.
+func TestSuppressionsAreSkippedLoudly(t *testing.T) {
+	server := postgrestest.Start(t)
+	r := opened(t, named(server.Database(t)))
+	r.ready(t)
+	if err := r.Suppress(t.Context(), "ada@example.com", time.Hour, ""); err != nil || !r.Suppressed(t.Context(), "ada@example.com") {
+		t.Fatal(err)
+	}
+	// Somebody holds the table, which is how a slow database looks.
+	tx, err := r.db.read.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("LOCK TABLE suppressions IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for range 100 {
+		if r.Suppressed(t.Context(), "ada@example.com") {
+			t.Fatal("suppressed, says nobody")
+		}
+	}
+	if took := time.Since(begin); took > 500*time.Millisecond {
+		t.Errorf("100 mails waited %v", took)
+	}
+	if state := r.State(); state.Unchecked != 100 {
+		t.Errorf("%+v", state)
+	}
+	if n := strings.Count(r.log.String(), "suppressions are not looked at"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is looked at again", func() bool { return r.Suppressed(t.Context(), "ada@example.com") })
+	if !strings.Contains(r.log.String(), "suppressions are looked at again") {
+		t.Errorf("not told: %s", r.log)
+	}
+	server.Stop(t)
+	if r.Suppressed(t.Context(), "ada@example.com") {
+		t.Error("suppressed, says nobody")
+	}
+}
+
+// Events that come while verdicts wait in memory have to come again.
+func TestEventsOfARecordThatIsBehind(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "later")
+	r := opened(t, named(filepath.Join(folder, "deliveries.db")))
+	eventually(t, "it is behind", func() bool { return r.State().Behind != nil })
+	d := accepted("ada@example.com", time.Now().UTC().Truncate(time.Microsecond))
+	r.Finish(t.Context(), &d)
+	report := reported(&d, mail.StatusDelivered, "k", d.Time)
+	if _, _, err := r.Apply(t.Context(), []mail.Report{report}); !errors.Is(err, ErrBehind) {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the record is written", func() bool { state := r.State(); return state.Behind == nil && state.Waiting == 0 })
+	if applied, _ := r.apply(t, report); applied != 1 {
+		t.Error("not applied")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.applying <- struct{}{}
+	if _, _, err := r.Apply(ctx, []mail.Report{report}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	<-r.applying
+}
+
+// A call of 1,000 events.
+func BenchmarkEvents(b *testing.B) {
+	run := func(b *testing.B, s Settings) {
+		r := opened(b, s)
+		r.ready(b)
+		const mails, batch = 20_000, 1000
+		insert, _, err := r.db.prepare(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		all := make([]mail.Delivery, mails)
+		rows := make([]*row, 0, batch)
+		for i := range all {
+			all[i] = random(time.Now())
+			rows = append(rows, &row{json: r.settings.Load().encode(&all[i])})
+			if len(rows) == batch {
+				if err := r.commit(insert, rows); err != nil {
+					b.Fatal(err)
+				}
+				rows = rows[:0]
+			}
+		}
+		statuses := []mail.Status{mail.StatusDelivered, mail.StatusDelivered, mail.StatusDelivered, mail.StatusDeferred, mail.StatusBounced}
+		var slowest time.Duration
+		b.ResetTimer()
+		for i := range b.N {
+			reports := make([]mail.Report, batch)
+			for j := range reports {
+				reports[j] = reported(&all[rand.IntN(mails)], statuses[rand.IntN(len(statuses))], fmt.Sprint(i, j), time.Now())
+			}
+			begin := time.Now()
+			if _, _, err := r.Apply(b.Context(), reports); err != nil {
+				b.Fatal(err)
+			}
+			slowest = max(slowest, time.Since(begin))
+		}
+		b.ReportMetric(float64(b.N)*batch/b.Elapsed().Seconds(), "events/s")
+		b.ReportMetric(float64(slowest.Milliseconds()), "ms-slowest")
+	}
+	b.Run("sqlite", func(b *testing.B) { run(b, named(filepath.Join(b.TempDir(), "deliveries.db"))) })
+	b.Run("postgres", func(b *testing.B) { run(b, named(postgrestest.Start(b).Database(b))) })
+}
+
+// The question before each mail.
+func BenchmarkSuppressed(b *testing.B) {
+	run := func(b *testing.B, s Settings) {
+		r := opened(b, s)
+		r.ready(b)
+		now := time.Now()
+		for range 10 {
+			var all []suppression
+			for range 1000 {
+				all = append(all, suppression{recipient: random(now).To, since: now, until: now.Add(time.Hour)})
+			}
+			slices.SortFunc(all, func(a, b suppression) int { return strings.Compare(a.recipient, b.recipient) })
+			all = slices.CompactFunc(all, func(a, b suppression) bool { return a.recipient == b.recipient })
+			if err := writeSuppressions(b.Context(), r.db.write, r.db.rows, all); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+		defer cancel()
+		b.ReportAllocs()
+		b.ResetTimer()
+		for range b.N {
+			r.Suppressed(ctx, "nobody@example.com")
+		}
+		if r.State().Unchecked > 0 {
+			b.Error("not all were looked at")
+		}
+	}
+	b.Run("sqlite", func(b *testing.B) { run(b, named(filepath.Join(b.TempDir(), "deliveries.db"))) })
+	b.Run("postgres", func(b *testing.B) { run(b, named(postgrestest.Start(b).Database(b))) })
+}

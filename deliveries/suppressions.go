@@ -1,0 +1,181 @@
+package deliveries
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"logto-email-relay/mail"
+)
+
+// Why an address is suppressed.
+const (
+	// HardBounce: a mail came back because the address takes none.
+	HardBounce = "hard_bounce"
+	// SoftBounces: mail after mail came back.
+	SoftBounces = "soft_bounces"
+	// Complaint: its reader called a mail spam.
+	Complaint = "complaint"
+	// ProviderList: a service has it on a list of its own and sends nothing to it.
+	ProviderList = "provider_list"
+	// Manual: a person said so. A note may follow, after a colon.
+	Manual = "manual"
+)
+
+// Suppression is an address that gets no mails for a while.
+type Suppression struct {
+	// To is the address, masked where addresses are hashed.
+	To, Reason string
+	// Provider is the name of the provider that reported it; empty for a person.
+	Provider     string
+	Since, Until time.Time
+}
+
+// suppression is a row.
+type suppression struct {
+	recipient, shown, reason, provider string
+	since, until                       time.Time
+}
+
+const (
+	// maxSuppressions bounds a list of them.
+	maxSuppressions = 1000
+
+	writeSuppression = `INSERT INTO suppressions (recipient, shown, reason, provider, since, until)
+SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS BIGINT)
+FROM %s WHERE true
+ON CONFLICT (recipient) DO UPDATE SET
+    shown = excluded.shown, reason = excluded.reason, provider = excluded.provider, since = excluded.since, until = excluded.until
+WHERE excluded.until > suppressions.until`
+	isSuppressed     = "SELECT 1 FROM suppressions WHERE recipient IN ($1, $2) AND until > $3 LIMIT 1"
+	listSuppressions = "SELECT shown, reason, provider, since, until FROM suppressions WHERE until > $1 ORDER BY since DESC, recipient LIMIT $2"
+	findSuppression  = "SELECT shown, reason, provider, since, until FROM suppressions WHERE until > $1 AND recipient IN ($2, $3) LIMIT $4"
+	liftSuppression  = "DELETE FROM suppressions WHERE recipient IN ($1, $2) AND until > $3"
+	endSuppressions  = "DELETE FROM suppressions WHERE until <= $1"
+)
+
+// writer writes in a transaction or without one.
+type writer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+func writeSuppressions(ctx context.Context, to writer, rows string, all []suppression) error {
+	list := make([][]any, len(all))
+	for i, s := range all {
+		list[i] = []any{s.recipient, s.shown, s.reason, s.provider, s.since.UnixMicro(), s.until.UnixMicro()}
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	_, err = to.ExecContext(ctx, fmt.Sprintf(writeSuppression, rows), string(text))
+	return err
+}
+
+// both returns what an address may be stored as: there is always a second one, so
+// that a query is the same for all settings.
+func (s *Settings) both(address string) [2]any {
+	all := s.recipients(address)
+	return [2]any{all[0], all[len(all)-1]}
+}
+
+// Suppressions returns those that hold now, newest first; only that of one address,
+// unless it is empty.
+func (r *Reader) Suppressions(ctx context.Context, to string) (list []Suppression, err error) {
+	query, args := listSuppressions, []any{time.Now().UnixMicro(), maxSuppressions}
+	if to != "" {
+		both := r.settings.Load().both(travelling(to))
+		query, args = findSuppression, []any{args[0], both[0], both[1], maxSuppressions}
+	}
+	rows, err := r.db.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var s Suppression
+		var since, until int64
+		if err := rows.Scan(&s.To, &s.Reason, &s.Provider, &since, &until); err != nil {
+			return nil, err
+		}
+		s.Since, s.Until = time.UnixMicro(since).UTC(), time.UnixMicro(until).UTC()
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
+// Suppress keeps mails from an address for a while. A suppression that is longer
+// already stays. The note is for those who see the list.
+func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, note string) error {
+	s := r.settings.Load()
+	address, now := travelling(to), time.Now()
+	row := suppression{recipient: mail.FoldAddress(address), shown: address, reason: Manual, since: now, until: now.Add(length)}
+	if s.Addresses == Hashed {
+		row.recipient, row.shown = s.hash(row.recipient), mail.Mask(address)
+	}
+	if note != "" {
+		row.reason += ": " + clean(note)
+	}
+	return writeSuppressions(ctx, r.db.write, r.db.rows, []suppression{row})
+}
+
+// Lift lets an address get mails again, and tells whether it was suppressed.
+func (r *Reader) Lift(ctx context.Context, to string) (lifted bool, err error) {
+	both := r.settings.Load().both(travelling(to))
+	result, err := r.db.write.ExecContext(ctx, liftSuppression, both[0], both[1], time.Now().UnixMicro())
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// travelling is an address as mails to it are recorded.
+func travelling(to string) string {
+	to = clean(to)
+	if address, err := mail.ParseRecipient(to); err == nil {
+		return address
+	}
+	return to
+}
+
+// Suppressed tells whether an address is to get no mails now. When the database does
+// not say so in time the answer is no, which is told in the log and in State, and for
+// a while it is not asked again: a mail to an address that bounced does less harm than
+// a person who is locked out.
+func (s *Store) Suppressed(ctx context.Context, to string) bool {
+	now := time.Now()
+	statement := s.suppressed.Load()
+	if statement == nil || now.UnixNano() < s.askAgain.Load() {
+		s.unchecked.Add(1)
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	defer cancel()
+	both := s.settings.Load().both(to)
+	var one int
+	switch err := statement.QueryRowContext(ctx, both[0], both[1], now.UnixMicro()).Scan(&one); {
+	case err == nil:
+		s.asks()
+		return true
+	case errors.Is(err, sql.ErrNoRows):
+		s.asks()
+		return false
+	default:
+		s.unchecked.Add(1)
+		if s.askAgain.Swap(now.Add(retryAfter).UnixNano()) == 0 {
+			s.logger.Error("suppressions are not looked at, the database does not answer", "error", err.Error())
+		}
+		return false
+	}
+}
+
+// asks notes that the database answers.
+func (s *Store) asks() {
+	if s.askAgain.Load() != 0 && s.askAgain.Swap(0) != 0 {
+		s.logger.Info("suppressions are looked at again", "mails_not_checked_since_start", s.unchecked.Load())
+	}
+}

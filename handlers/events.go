@@ -1,0 +1,139 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	"logto-email-relay/providers"
+)
+
+const (
+	eventsPath = "/events/:provider"
+	// maxEventBody bounds a call with events, in bytes. SendGrid calls after 768 kB.
+	maxEventBody = 1 << 20
+	// eventCalls bounds the calls under way, so that they leave memory and processors
+	// to the webhooks. Who finds no place in time is asked to come again.
+	eventCalls    = 16
+	eventPatience = 2 * time.Second
+	// eventRetryAfter is how long senders are asked to wait. They have plans of their
+	// own.
+	eventRetryAfter = 30 * time.Second
+)
+
+// EventReceiver understands the calls of one provider.
+type EventReceiver interface {
+	// Events verifies one call, and returns what it reports.
+	Events(ctx context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error)
+}
+
+// EventRecord keeps what is reported.
+type EventRecord interface {
+	// Apply adds events to their mails. It returns those that are new, and how many are
+	// of unknown mails.
+	Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error)
+}
+
+// takeEvents takes one call of a provider's service. Nothing of what it holds goes into
+// the log or the answer.
+func (p *public) takeEvents(c echo.Context) error {
+	name := c.Param("provider")
+	receiver, known := p.Events[name]
+	if !known {
+		return &failure{reason: notFound, detail: "no provider of this name takes events"}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.Timeout)
+	defer cancel()
+	leave, ok := p.enter(ctx)
+	if !ok {
+		return &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "too many calls with events at a time"}
+	}
+	defer leave()
+	body, err := readEvents(c.Request())
+	if err != nil {
+		return err
+	}
+	reports, err := receiver.Events(ctx, c.Request().Header, body, time.Now())
+	if err != nil {
+		return eventFailure(c, name, err)
+	}
+	for i := range reports {
+		reports[i].Provider = name
+	}
+	if len(reports) > 0 {
+		applied, unknown, err := p.EventRecord.Apply(ctx, reports)
+		if err != nil {
+			return recordOfEventsFailure(name, err)
+		}
+		p.Metrics.events(name, applied, unknown)
+	}
+	return c.NoContent(http.StatusOK)
+}
+
+// enter waits for one of the places, within its patience.
+func (p *public) enter(ctx context.Context) (leave func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, eventPatience)
+	defer cancel()
+	select {
+	case p.eventCalls <- struct{}{}:
+		return func() { <-p.eventCalls }, true
+	case <-ctx.Done():
+		return nil, false
+	}
+}
+
+// readEvents reads a body as it is: what was signed are its bytes.
+func readEvents(r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxEventBody {
+		return nil, &failure{reason: tooLarge, detail: "Content-Length is over 1 MiB"}
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxEventBody+1))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &failure{reason: mail.Timeout, detail: "the body did not arrive in time", err: err}
+	case err != nil:
+		return nil, &failure{reason: malformed, detail: "the body broke off", err: err}
+	case len(body) > maxEventBody:
+		return nil, &failure{reason: tooLarge, detail: "the body is over 1 MiB"}
+	}
+	return body, nil
+}
+
+// eventFailure gives a call that was not taken the answer that its sender needs.
+func eventFailure(c echo.Context, name string, err error) error {
+	var refused *providers.EventError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	f := &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "events of " + name + ": " + refused.Detail, err: err}
+	switch refused.Status {
+	case http.StatusBadRequest:
+		f.reason = malformed
+	case http.StatusUnauthorized:
+		f.reason = unauthorized
+		// Some send their credentials only when they are asked for them.
+		c.Response().Header().Set("WWW-Authenticate", `Basic realm="events", charset="UTF-8"`)
+	case http.StatusForbidden:
+		f.reason = forbidden
+	case http.StatusNotAcceptable:
+		f.reason = notAcceptable
+	case http.StatusRequestEntityTooLarge:
+		f.reason = tooLarge
+	}
+	return f
+}
+
+func recordOfEventsFailure(name string, err error) *failure {
+	f := &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "events of " + name + ": the record does not take them", err: err}
+	if errors.Is(err, deliveries.ErrBehind) {
+		f.detail = "events of " + name + ": " + err.Error()
+	}
+	return f
+}

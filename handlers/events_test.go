@@ -1,0 +1,199 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	"logto-email-relay/providers"
+	"logto-email-relay/settings"
+)
+
+// fakeReceiver understands calls by its function.
+type fakeReceiver func(header http.Header, body []byte) ([]mail.Report, error)
+
+func (f fakeReceiver) Events(_ context.Context, header http.Header, body []byte, _ time.Time) ([]mail.Report, error) {
+	return f(header, body)
+}
+
+// fakeEventRecord takes events by its function.
+type fakeEventRecord func([]mail.Report) ([]mail.Event, int, error)
+
+func (f fakeEventRecord) Apply(_ context.Context, reports []mail.Report) ([]mail.Event, int, error) {
+	return f(reports)
+}
+
+func takesAll(reports []mail.Report) (applied []mail.Event, unknown int, err error) {
+	for _, r := range reports {
+		if r.ID == "" {
+			unknown++
+		} else {
+			applied = append(applied, r.Event)
+		}
+	}
+	return applied, unknown, nil
+}
+
+func eventRequest(provider, body string) *http.Request {
+	return httptest.NewRequest(http.MethodPost, "/events/"+provider, strings.NewReader(body))
+}
+
+func TestEventsAreTaken(t *testing.T) {
+	log := new(logs)
+	const body = "  the body, byte for byte\r\n"
+	var got []mail.Report
+	o := testOptions()
+	o.AllowedIPs = []settings.Network{{Prefix: netip.MustParsePrefix("203.0.113.7/32")}} // Logto's, and not the services'
+	o.Events = map[string]EventReceiver{"main": fakeReceiver(func(header http.Header, came []byte) ([]mail.Report, error) {
+		if string(came) != body || header.Get("Signature") != "s" {
+			t.Errorf("came %q with %v", came, header)
+		}
+		return []mail.Report{{ID: "1", Event: mail.Event{Status: mail.StatusDelivered}}, {ID: "2", Event: mail.Event{Status: mail.StatusBounced}},
+			{ID: "3", Event: mail.Event{Status: mail.StatusBounced}}, {}}, nil
+	})}
+	o.EventRecord = fakeEventRecord(func(reports []mail.Report) ([]mail.Event, int, error) {
+		got = reports
+		return takesAll(reports)
+	})
+	public := publicOver(o, nil, log)
+	r := eventRequest("main", body)
+	r.Header.Set("Signature", "s")
+	answer := serve(public, r)
+	if text := bodyOf(t, answer); answer.StatusCode != 200 || text != "" {
+		t.Errorf("answered %d %q", answer.StatusCode, text)
+	}
+	if len(got) != 4 || got[0].Provider != "main" || got[3].Provider != "main" {
+		t.Errorf("recorded %+v", got)
+	}
+	if text := log.String(); strings.Contains(text, "byte for byte") || !strings.Contains(text, `"path":"/events/:provider"`) {
+		t.Errorf("logged %s", text)
+	}
+}
+
+// Series are there before the first event, and count each event once.
+func TestEventsAreCounted(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry, nil)
+	m.expectEvents([]string{"main", "backup"})
+	m.events("main", []mail.Event{{Status: mail.StatusBounced}, {Status: mail.StatusBounced}, {Status: mail.StatusDelivered}}, 3)
+	page := bodyOf(t, serve(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), httptest.NewRequest(http.MethodGet, "/metrics", nil)))
+	if n := strings.Count(page, "\nrelay_events_total{"); n != 14 {
+		t.Errorf("%d series", n)
+	}
+	for status, want := range map[string]string{"bounced": "2", "delivered": "1", "unknown": "3", "complained": "0"} {
+		if line := `relay_events_total{provider="main",status="` + status + `"} ` + want + "\n"; !strings.Contains(page, line) {
+			t.Errorf("there is no %s", line)
+		}
+	}
+}
+
+func TestEventsAreRefused(t *testing.T) {
+	const secret = "never-print-this"
+	refused := func(status int) EventReceiver {
+		return fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) {
+			return nil, &providers.EventError{Status: status, Detail: "a reason", Err: errors.New(secret)}
+		})
+	}
+	one := fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return []mail.Report{{ID: "1"}}, nil })
+	for name, c := range map[string]struct {
+		receiver EventReceiver
+		apply    fakeEventRecord
+		body     io.Reader
+		status   int
+		word     mail.Reason
+		retry    bool
+	}{
+		"malformed":       {receiver: refused(400), status: 400, word: malformed},
+		"unauthorized":    {receiver: refused(401), status: 401, word: unauthorized},
+		"forbidden":       {receiver: refused(403), status: 403, word: forbidden},
+		"not acceptable":  {receiver: refused(406), status: 406, word: notAcceptable},
+		"too many":        {receiver: refused(413), status: 413, word: tooLarge},
+		"unavailable":     {receiver: refused(503), status: 503, word: unavailable, retry: true},
+		"the record":      {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, errors.New(secret) }, status: 503, word: unavailable, retry: true},
+		"behind":          {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, deliveries.ErrBehind }, status: 503, word: unavailable, retry: true},
+		"large body":      {receiver: one, body: strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1)), status: 413, word: tooLarge},
+		"endless body":    {receiver: one, body: io.MultiReader(strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1))), status: 413, word: tooLarge},
+		"cut body":        {receiver: one, body: io.MultiReader(strings.NewReader(secret), broken{}), status: 400, word: malformed},
+		"fault of ours":   {receiver: fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { panic(secret) }), status: 500, word: mail.Internal},
+		"another failure": {receiver: fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return nil, io.EOF }), status: 500, word: mail.Internal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := new(logs)
+			o := testOptions()
+			o.Events, o.EventRecord = map[string]EventReceiver{"main": c.receiver}, c.apply
+			body := c.body
+			if body == nil {
+				body = strings.NewReader(secret)
+			}
+			answer := serve(publicOver(o, nil, log), httptest.NewRequest(http.MethodPost, "/events/main?"+secret, body))
+			checkFailure(t, answer, c.status, c.word, "en")
+			if (answer.Header.Get("Retry-After") != "") != c.retry {
+				t.Errorf("Retry-After is %q", answer.Header.Get("Retry-After"))
+			}
+			if asks := strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Basic "); asks != (c.status == 401) {
+				t.Errorf("WWW-Authenticate is %q", answer.Header.Get("WWW-Authenticate"))
+			}
+			if text := log.String(); strings.Contains(text, secret) {
+				t.Errorf("logged %s", text)
+			}
+		})
+	}
+}
+
+// broken is a body that breaks off.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestEventsOfNobody(t *testing.T) {
+	o := testOptions()
+	o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return nil, nil })}
+	some, none := publicOver(o, nil, new(logs)), publicWith(nil, new(logs))
+	for _, h := range []http.Handler{some, none} {
+		checkFailure(t, serve(h, eventRequest("backup", "{}")), 404, notFound, "en")
+		checkFailure(t, serve(h, eventRequest("", "{}")), 404, notFound, "en")
+		checkFailure(t, serve(h, eventRequest("main/x", "{}")), 404, notFound, "en")
+	}
+	checkFailure(t, serve(some, httptest.NewRequest(http.MethodGet, "/events/main", nil)), 405, methodNotAllowed, "en")
+	checkFailure(t, serve(none, eventRequest("main", "{}")), 404, notFound, "en")
+}
+
+// So many calls are under way at a time; who comes then waits for a moment and is
+// asked to come again, and webhooks go on.
+func TestEventsHaveABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		o := testOptions()
+		o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { <-hold; return nil, nil })}
+		public := publicOver(o, nil, new(logs))
+		for range eventCalls {
+			go serve(public, eventRequest("main", "{}"))
+		}
+		synctest.Wait()
+		begin := time.Now()
+		checkFailure(t, serve(public, eventRequest("main", "{}")), 503, unavailable, "en")
+		if waited := time.Since(begin); waited != eventPatience {
+			t.Errorf("waited %v", waited)
+		}
+		if got := serve(public, httptest.NewRequest(http.MethodGet, "/healthz", nil)); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+		close(hold)
+		synctest.Wait()
+		if got := serve(public, eventRequest("main", "{}")); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+	})
+}

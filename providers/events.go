@@ -1,0 +1,192 @@
+package providers
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"logto-email-relay/mail"
+	"logto-email-relay/settings"
+)
+
+// EventSettings are those of a provider whose service reports what becomes of its
+// mails.
+type EventSettings interface {
+	Settings
+	// TakesEvents tells whether the operator wrote what reports are verified by. Only
+	// then the provider is an EventReceiver that may be asked.
+	TakesEvents() bool
+}
+
+// EventReceiver is a Provider that understands the reports of its service.
+type EventReceiver interface {
+	Provider
+	// Events verifies one call of the service, and returns what it reports. The
+	// header and the body are as they came. What is of no interest here, such as an
+	// opened mail, is left out. Its error is always an *EventError.
+	Events(ctx context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error)
+}
+
+// EventError is a call that was not taken.
+type EventError struct {
+	// Status is that of the answer. Services differ in what makes them come again.
+	Status int
+	// Detail tells the operator why. It quotes nothing of the call.
+	Detail string
+	// Err is the cause, whose text is never printed; nil if there is none.
+	Err error
+}
+
+// Error describes the failure in one line.
+func (e *EventError) Error() string { return strconv.Itoa(e.Status) + ": " + e.Detail }
+
+// Unwrap returns the cause.
+func (e *EventError) Unwrap() error { return e.Err }
+
+// maxEvents bounds the events of one call. The most that is known is SendGrid's: it
+// calls after 768 kB.
+const maxEvents = 5000
+
+// ahead is how much a service's clock may be ahead of ours.
+const ahead = 5 * time.Minute
+
+// isCurrent tells whether a time is not older than a service goes on trying to
+// report, and not in the future.
+func isCurrent(at, now time.Time, oldest time.Duration) bool {
+	age := now.Sub(at)
+	return age <= oldest && age >= -ahead
+}
+
+// isSigned tells whether a signature is the HMAC-SHA256 of parts, in constant time.
+func isSigned(key, signature []byte, parts ...string) bool {
+	mac := hmac.New(sha256.New, key)
+	for _, part := range parts {
+		mac.Write([]byte(part))
+	}
+	return hmac.Equal(mac.Sum(nil), signature)
+}
+
+// hasCredentials tells whether a call bears "user:pass" by HTTP Basic
+// authentication, in constant time.
+func hasCredentials(header http.Header, credentials settings.Secret) bool {
+	request := http.Request{Header: header}
+	user, pass, _ := request.BasicAuth()
+	given, wanted := sha256.Sum256([]byte(user+":"+pass)), sha256.Sum256([]byte(credentials.Reveal()))
+	return len(header.Values("Authorization")) == 1 && subtle.ConstantTimeCompare(given[:], wanted[:]) == 1
+}
+
+// checkCredentials wants a user and a password that cannot be guessed.
+func checkCredentials(key string, credentials settings.Secret) []settings.Problem {
+	text := credentials.Reveal()
+	user, pass, _ := strings.Cut(text, ":")
+	if text == "" || user != "" && len(pass) >= 12 && !breaksLine(text) {
+		return nil
+	}
+	return []settings.Problem{{Key: key,
+		Text: `write a user and a password of at least 12 characters, such as "relay:${EVENT_PASSWORD}", and both into the address at the service`}}
+}
+
+// decodeEvents reads a list of events, or a single one. One that is not as the
+// service documents it does not keep the others from being read: it is left out.
+func decodeEvents[T any](body []byte) (list []T, raw []json.RawMessage, err *EventError) {
+	var all []json.RawMessage
+	if json.Unmarshal(body, &all) != nil {
+		if !json.Valid(body) {
+			return nil, nil, &EventError{Status: http.StatusBadRequest, Detail: "the body is not JSON"}
+		}
+		all = []json.RawMessage{body}
+	}
+	if len(all) > maxEvents {
+		return nil, nil, &EventError{Status: http.StatusRequestEntityTooLarge, Detail: "there are more than " + strconv.Itoa(maxEvents) + " events in the call"}
+	}
+	for _, one := range all {
+		var event T
+		if json.Unmarshal(one, &event) == nil {
+			list, raw = append(list, event), append(raw, one)
+		}
+	}
+	if len(list) == 0 && len(all) > 0 {
+		return nil, nil, &EventError{Status: http.StatusBadRequest, Detail: "no event in the body is as the service documents it"}
+	}
+	return list, raw, nil
+}
+
+// loose is a text in JSON, or a number, which services write in place of one;
+// everything else is empty.
+type loose string
+
+// UnmarshalJSON takes anything.
+func (l *loose) UnmarshalJSON(value []byte) error {
+	var text string
+	var number json.Number
+	if json.Unmarshal(value, &text) == nil {
+		*l = loose(text)
+	} else if json.Unmarshal(value, &number) == nil {
+		*l = loose(number.String())
+	}
+	return nil
+}
+
+// eventKind is a word of a service's own for what happened.
+var eventKind = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
+
+// report makes what goes into the record of what a service says: the kind of the
+// event in a word of its own, and details of which only harmless words stay.
+func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, kind loose, details ...loose) mail.Report {
+	var said []string
+	if eventKind.MatchString(string(kind)) {
+		said = append(said, string(kind))
+	}
+	var words []string
+	for _, detail := range details {
+		if detail != "" {
+			words = append(words, string(detail))
+		}
+	}
+	if len(words) > 0 {
+		said = append(said, Redact(strings.Join(words, ": ")))
+	}
+	if !mail.IsID(id) {
+		id = ""
+	}
+	providerID = strings.TrimSpace(visible(providerID))
+	if runes := []rune(providerID); len(runes) > maxID { // as FitID does
+		providerID = string(runes[:maxID])
+	}
+	return mail.Report{ID: id, ProviderID: providerID, Key: key,
+		Event: mail.Event{Time: at, Status: status, Soft: soft, Detail: strings.Join(said, ": ")}}
+}
+
+// sumOf is the key of an event that has none of its own.
+func sumOf(event []byte) string {
+	sum := sha256.Sum256(event)
+	return hex.EncodeToString(sum[:])
+}
+
+// moment is a time in any of the forms that services write: seconds or milliseconds
+// since 1970, RFC 3339, or the same without a zone, which is UTC; now if it is none.
+func moment(text string, now time.Time) time.Time {
+	if number, err := strconv.ParseFloat(text, 64); err == nil {
+		if number > 1e11 {
+			number /= 1000
+		}
+		if !(number > 0 && number < 1e11) { // nor NaN
+			return now
+		}
+		return time.UnixMicro(int64(number * 1e6)).UTC()
+	}
+	for _, layout := range []string{time.RFC3339, time.DateTime} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC()
+		}
+	}
+	return now
+}
