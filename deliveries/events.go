@@ -15,7 +15,7 @@ import (
 	"logto-email-relay/mail"
 )
 
-// ErrBehind: the record is not up to date, so that the mail of an event may be in
+// ErrBehind says that the record is not up to date, so that the mail of an event may be in
 // memory still. Whoever brought the event has to come again.
 var ErrBehind = errors.New("the record is behind")
 
