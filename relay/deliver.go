@@ -304,14 +304,15 @@ func (d *delivery) render(m Member, keep bool) (*templates.Mail, error) {
 // note takes down an attempt; failure is nil if it was accepted. This is where an
 // error of a provider becomes part of the delivery.
 func (d *delivery) note(provider string, took time.Duration, failure *providers.Error) {
-	attempt := mail.Attempt{Provider: provider, Kind: mail.AttemptAccepted, Duration: took}
+	d.Attempts = append(d.Attempts, mail.Attempt{})
+	attempt := &d.Attempts[len(d.Attempts)-1]
+	attempt.Provider, attempt.Kind, attempt.Duration = provider, mail.AttemptAccepted, took
 	if failure != nil {
 		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
 		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
 		d.seen[failure.Kind] = true
 		d.suppressed = d.suppressed || failure.Suppressed
 	}
-	d.Attempts = append(d.Attempts, attempt)
 }
 
 // endsWith tells whether a failure is the end of the delivery.

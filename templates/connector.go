@@ -121,7 +121,8 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	if !found {
 		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
 	}
-	v := o.catalogue.values(&r, translation)
+	var v values
+	o.catalogue.fill(&v, &r, translation)
 	m := Mail{Source: own.written.Key, ReplyTo: r.replyTo(own.written.ReplyTo)}
 	if own.template != nil {
 		own.template.write(&m, &v)

@@ -17,15 +17,18 @@ func (t *translation) moment(at time.Time) string {
 		return at.Format("2006-01-02 15:04 ") + offset(at)
 	}
 	year, month, day := t.date(at)
+	hour, minute, _ := at.Clock()
 	text := t.texts["time"].text
 	for _, part := range [...]struct{ name, value string }{
 		{"{year}", strconv.Itoa(year)}, {"{month}", t.months[month-1]}, {"{day}", strconv.Itoa(day)},
-		{"{time}", at.Format("15:04")}, {"{zone}", offset(at)},
+		{"{time}", twoDigits(hour) + ":" + twoDigits(minute)}, {"{zone}", offset(at)},
 	} {
 		text = strings.Replace(text, part.name, part.value, 1)
 	}
 	return t.digits(text)
 }
+
+func twoDigits(n int) string { return strconv.Itoa(100 + n)[1:] }
 
 // offset names the zone of a time by its distance from UTC, which is the same in
 // all languages.
@@ -44,7 +47,7 @@ func offset(at time.Time) string {
 // date is the day in the calendar that readers of a language use: Thais count the
 // years of Buddha, Iranians have the calendar of the sun.
 func (t *translation) date(at time.Time) (year, month, day int) {
-	switch base, _ := t.tag.Base(); base.String() {
+	switch t.base {
 	case "th":
 		return at.Year() + 543, int(at.Month()), at.Day()
 	case "fa":

@@ -86,7 +86,8 @@ func TestPlaceholdersOfTheRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := c.values(&Request{To: test.to, IP: test.ip}, c.translations["en"])
+		var v values
+		c.fill(&v, &Request{To: test.to, IP: test.ip}, c.translations["en"])
 		if got := p.text(&v); got != test.want {
 			t.Errorf("%q, %q: got %q, want %q", test.to, test.ip, got, test.want)
 		}
@@ -124,7 +125,8 @@ func TestMoments(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := map[string]any{"user": map[string]any{"profile": map[string]any{"zoneinfo": test.zone}}}
-		v := c.values(&Request{Payload: data, Time: at}, c.translations[test.locale])
+		var v values
+		c.fill(&v, &Request{Payload: data, Time: at}, c.translations[test.locale])
 		if got := p.text(&v); got != test.want {
 			t.Errorf("%s, %s in %q: got %q, want %q", test.locale, test.at, test.zone, got, test.want)
 		}

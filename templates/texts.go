@@ -30,6 +30,8 @@ type Language struct {
 type translation struct {
 	Language
 	tag language.Tag
+	// base is the tag without script and region.
+	base string
 	// texts are nil for a language that only has whole templates of the operator's.
 	texts texts
 	// months are the names of the months, as they stand in a date.
@@ -45,7 +47,9 @@ func newTranslation(locale string, tag language.Tag, sentences texts, source str
 			sentences[key] = s
 		}
 	}
-	t := &translation{Language{locale, sentences["language"].text, sentences["dir"].text}, tag, sentences, strings.Fields(sentences["months"].text), source}
+	base, _ := tag.Base()
+	t := &translation{Language: Language{locale, sentences["language"].text, sentences["dir"].text}, tag: tag, base: base.String(),
+		texts: sentences, months: strings.Fields(sentences["months"].text), source: source}
 	if t.Name == "" {
 		t.Name = locale
 	}

@@ -45,7 +45,7 @@ func keepWhole(text string, isHeading bool) string {
 
 // digits writes a number as readers of a language do.
 func (t *translation) digits(number string) string {
-	if base, _ := t.tag.Base(); base.String() != "fa" {
+	if t.base != "fa" {
 		return number
 	}
 	return strings.Map(func(r rune) rune {
