@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -305,9 +306,23 @@ func (c *smtpFaultConn) body() ([]byte, error) {
 	}
 }
 
+// says tells whether a text stands in a message, in quoted-printable or base64.
+func says(message []byte, text string) bool {
+	if bytes.Contains(bytes.ReplaceAll(message, []byte("=\r\n"), nil), []byte(text)) {
+		return true
+	}
+	for part := range bytes.SplitSeq(message, []byte("\r\n\r\n")) {
+		part, _, _ = bytes.Cut(part, []byte("\r\n--"))
+		plain, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(part)))
+		if err == nil && bytes.Contains(plain, []byte(text)) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *smtpFaultConn) keep(number int, body []byte) *keptMail {
-	unfolded := bytes.ReplaceAll(body, []byte("=\r\n"), nil)
 	return c.server.ledger.keep(number, keptMail{
-		server: c.server.name, ref: refIn(body), intact: bytes.Contains(unfolded, []byte(code(number))),
+		server: c.server.name, ref: refIn(body), intact: says(body, code(number)),
 	})
 }

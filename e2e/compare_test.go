@@ -42,9 +42,9 @@ type comparison struct {
 // The content has what Logto does not escape.
 const comparedTemplates = `"templates": [
 	{"usageType": "SignIn", "contentType": "text/html", "subject": "Sign in to {{application.name}}", "content": "<p>Your code for {{application.name}} is <b>{{code}}</b>. {{nothing}}</p>"},
-	{"usageType": "Register", "contentType": "text/html", "subject": "s", "content": "c"},
-	{"usageType": "ForgotPassword", "contentType": "text/html", "subject": "s", "content": "c"},
-	{"usageType": "Generic", "contentType": "text/html", "subject": "s", "content": "c"}
+	{"usageType": "Register", "contentType": "text/html", "subject": "s", "content": "{{code}}"},
+	{"usageType": "ForgotPassword", "contentType": "text/html", "subject": "s", "content": "{{code}}"},
+	{"usageType": "Generic", "contentType": "text/html", "subject": "s", "content": "{{code}}"}
 ]`
 
 // templatesFor calls the content type as a connector does, or leaves it out.

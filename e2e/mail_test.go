@@ -164,7 +164,7 @@ var wanted = map[string]string{
 	"X-Entity-Ref-Id":          `[0-9a-z]+`,
 	"Content-Language":         `[a-zA-Z-]+`,
 	"Mime-Version":             `1\.0`,
-	"Dkim-Signature":           `v=1; .*d=acme\.example; .*a=ed25519-sha256; .*`,
+	"Dkim-Signature":           `a=ed25519-sha256; .*d=acme\.example; .*v=1; .*`,
 	"Content-Type":             `multipart/alternative; boundary="[^"]+"`,
 }
 

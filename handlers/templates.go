@@ -14,7 +14,7 @@ const templatesPath = "/templates"
 type Gallery interface {
 	Types() []string
 	Languages() []templates.Language
-	Preview(messageType, locale string, b templates.Branding) (templates.Mail, error)
+	Preview(messageType, locale string, b templates.Branding) (*templates.Mail, error)
 	// Warnings are what the operator's templates should better not rely on.
 	Warnings() []string
 }
@@ -30,7 +30,7 @@ type templatePages struct {
 // sample is one mail of the gallery.
 type sample struct {
 	templates.Language
-	templates.Mail
+	*templates.Mail
 	Type string
 	// Path is that of its own page.
 	Path string

@@ -136,8 +136,8 @@ func (e edited) Types() []string { return []string{"SignIn", "Generic"} }
 func (e edited) Languages() []templates.Language {
 	return []templates.Language{{Locale: "en", Name: "English", Dir: "ltr"}, {Locale: "sr-Latn", Name: "sr-Latn", Dir: "ltr"}}
 }
-func (e edited) Preview(string, string, templates.Branding) (templates.Mail, error) {
-	return e.mail, e.failed
+func (e edited) Preview(string, string, templates.Branding) (*templates.Mail, error) {
+	return &e.mail, e.failed
 }
 func (e edited) Warnings() []string { return e.warnings }
 

@@ -296,9 +296,9 @@ func (d *delivery) render(m Member, keep bool) (*templates.Mail, error) {
 		d.Reason, d.Cause = mail.Internal, "render: "+providers.Redact(err.Error())
 	}
 	if m.Renderer == nil && keep {
-		d.rendered = &rendered
+		d.rendered = rendered
 	}
-	return &rendered, err
+	return rendered, err
 }
 
 // note takes down an attempt; failure is nil if it was accepted. This is where an

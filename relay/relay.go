@@ -50,7 +50,7 @@ type Renderer interface {
 	// reader of this payload.
 	Locale(messageType string, payload map[string]any) string
 	// Render writes one mail in the language that the request names.
-	Render(r templates.Request) (templates.Mail, error)
+	Render(r templates.Request) (*templates.Mail, error)
 }
 
 // Limits count mails against abuse.

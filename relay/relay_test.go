@@ -60,8 +60,8 @@ func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 	return "en"
 }
 
-func (f fakeRenderer) Render(r templates.Request) (templates.Mail, error) {
-	return templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
+func (f fakeRenderer) Render(r templates.Request) (*templates.Mail, error) {
+	return &templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
 		Text: "text", HTML: mail.Body{mail.OwnPart("<p>html</p>")}}, f.err
 }
 
@@ -507,7 +507,7 @@ type ownTemplates struct {
 	mail templates.Mail
 }
 
-func (o ownTemplates) Render(templates.Request) (templates.Mail, error) { return o.mail, o.err }
+func (o ownTemplates) Render(templates.Request) (*templates.Mail, error) { return &o.mail, o.err }
 
 func TestAProviderMayHaveTemplatesOfItsOwn(t *testing.T) {
 	var got []mail.Message
@@ -562,7 +562,7 @@ type countingRenderer struct {
 	calls *int
 }
 
-func (c countingRenderer) Render(r templates.Request) (templates.Mail, error) {
+func (c countingRenderer) Render(r templates.Request) (*templates.Mail, error) {
 	*c.calls++
 	m, err := c.fakeRenderer.Render(r)
 	m.Text = strings.Repeat("text ", *c.calls)
@@ -742,8 +742,8 @@ type htmlRenderer string
 
 func (htmlRenderer) Locale(string, map[string]any) string { return "en" }
 
-func (r htmlRenderer) Render(templates.Request) (templates.Mail, error) {
-	m := templates.Mail{Subject: "subject", Text: "text"}
+func (r htmlRenderer) Render(templates.Request) (*templates.Mail, error) {
+	m := &templates.Mail{Subject: "subject", Text: "text"}
 	if r != "" {
 		m.HTML = mail.Body{mail.OwnPart(string(r))}
 	}
@@ -756,7 +756,7 @@ type seenRequest struct {
 	seen *templates.Request
 }
 
-func (s seenRequest) Render(r templates.Request) (templates.Mail, error) {
+func (s seenRequest) Render(r templates.Request) (*templates.Mail, error) {
 	*s.seen = r
 	return s.fakeRenderer.Render(r)
 }

@@ -170,19 +170,19 @@ func (c *Catalogue) find(messageType, locale string) (*template, error) {
 
 // Render writes one mail. It fails if the type has no template in the language,
 // which is never so in one that Locale chose.
-func (c *Catalogue) Render(r Request) (Mail, error) {
+func (c *Catalogue) Render(r Request) (*Mail, error) {
 	messageType := r.Type
 	if _, known := c.choosers[messageType]; !known {
 		messageType = generic
 	}
 	template, err := c.find(messageType, r.Locale)
 	if err != nil {
-		return Mail{}, err
+		return nil, err
 	}
-	m := Mail{Locale: r.Locale, Source: template.source, ReplyTo: r.replyTo(mail.Address{})}
+	m := &Mail{Locale: r.Locale, Source: template.source, ReplyTo: r.replyTo(mail.Address{})}
 	var v values
 	c.fill(&v, &r, c.translations[r.Locale])
-	template.write(&m, &v)
+	template.write(m, &v)
 	return m, nil
 }
 

@@ -85,7 +85,7 @@ func openMiniature(t testing.TB, change func(*Settings), locales ...string) *Cat
 	return c
 }
 
-func render(t testing.TB, c *Catalogue, messageType, data string) Mail {
+func render(t testing.TB, c *Catalogue, messageType, data string) *Mail {
 	t.Helper()
 	p := payload(t, data)
 	m, err := c.Render(Request{Type: messageType, Locale: c.Locale(messageType, p), Payload: p, Branding: Branding{SenderName: "Acme"}})
@@ -104,8 +104,8 @@ func TestRenderFromTexts(t *testing.T) {
 
 		Text: "ar <lead> & \"more\" \u2068A<B\u2069\n\n012345\n\nar 10\u00a0few ar sign-in footer\n"}
 	got.HTML = mail.Body{mail.OwnPart(got.HTML.String())}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
+	if !reflect.DeepEqual(*got, want) {
+		t.Errorf("got  %+v\nwant %+v", *got, want)
 	}
 	got = render(t, c, invitation, `{"link":"https://a.example/?a=1&b=2"}`)
 	if want := `<i></i><!--[if mso]><p>en &lt;lead&gt; &amp; &#34;more&#34; </p><![endif]--><p>en 10` + "\u00a0minutes</p>" +

@@ -109,7 +109,7 @@ func (o *Overlay) Locale(messageType string, payload map[string]any) string {
 func (o *Overlay) Warnings() []string { return slices.Clone(o.warnings) }
 
 // Render writes one mail. Its language shows in {{locale}} and {{dir}} alone.
-func (o *Overlay) Render(r Request) (Mail, error) {
+func (o *Overlay) Render(r Request) (*Mail, error) {
 	own := o.own[r.Type]
 	if own == nil {
 		own = o.own[generic]
@@ -119,13 +119,13 @@ func (o *Overlay) Render(r Request) (Mail, error) {
 	}
 	translation, found := o.catalogue.translations[r.Locale]
 	if !found {
-		return Mail{}, fmt.Errorf("there is no language %q", r.Locale)
+		return nil, fmt.Errorf("there is no language %q", r.Locale)
 	}
 	var v values
 	o.catalogue.fill(&v, &r, translation)
-	m := Mail{Source: own.written.Key, ReplyTo: r.replyTo(own.written.ReplyTo)}
+	m := &Mail{Source: own.written.Key, ReplyTo: r.replyTo(own.written.ReplyTo)}
 	if own.template != nil {
-		own.template.write(&m, &v)
+		own.template.write(m, &v)
 	}
 	if own.written.Stored != "" {
 		m.Stored = &mail.StoredTemplate{Name: own.written.Stored, Data: v.data(own.written.Variables)}

@@ -41,7 +41,7 @@ func TestAProvidersOwnTemplatesGoFirst(t *testing.T) {
 		if !got.HTML.IsEmpty() {
 			got.HTML = mail.Body{mail.OwnPart(got.HTML.String())}
 		}
-		if err != nil || !reflect.DeepEqual(got, want) {
+		if err != nil || !reflect.DeepEqual(*got, want) {
 			t.Errorf("%s: %+v, %v, want %+v", kind, got, err, want)
 		}
 	}
@@ -109,7 +109,7 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 		"inviter": map[string]any{"name": "evil. example", "primaryEmail": "alice@example.com", "avatar": "",
 			"profile": map[string]any{"website": "https://alice.example"}},
 	}}}
-	if !reflect.DeepEqual(got, want) {
+	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("%+v\n%+v\nwant %+v", got, got.Stored, want.Stored)
 	}
 }

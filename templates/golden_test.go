@@ -96,7 +96,7 @@ func TestTheSentencesAreAsReviewed(t *testing.T) {
 }
 
 // checkMail asks for what holds for a mail in any language.
-func checkMail(t *testing.T, mail templates.Mail, kind string) {
+func checkMail(t *testing.T, mail *templates.Mail, kind string) {
 	t.Helper()
 	where := mail.Locale + " " + kind
 	for part, text := range map[string]string{"subject": mail.Subject, "text": mail.Text, "HTML": mail.HTML.String()} {

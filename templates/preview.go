@@ -59,7 +59,7 @@ func (l Links) sample() string {
 // Preview writes the mail that a reader of a language gets, on a sample payload.
 // Where the operator's own language lacks the type, that is a mail in another
 // one.
-func (c *Catalogue) Preview(messageType, locale string, b Branding) (Mail, error) {
+func (c *Catalogue) Preview(messageType, locale string, b Branding) (*Mail, error) {
 	payload := c.Sample(messageType, locale)
 	return c.Render(Request{Type: messageType, Locale: c.Locale(messageType, payload), Payload: payload, Branding: b,
 		To: "ada@example.org", IP: "203.0.113.7", Time: time.Date(2027, time.March, 21, 9, 30, 0, 0, time.UTC)})

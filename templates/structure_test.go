@@ -149,7 +149,7 @@ func TestExamineFindsFaults(t *testing.T) {
 }
 
 // examine returns what is wrong with a mail.
-func examine(mail templates.Mail, code string) (faults []string) {
+func examine(mail *templates.Mail, code string) (faults []string) {
 	fault := func(format string, values ...any) { faults = append(faults, fmt.Sprintf(format, values...)) }
 	if n := mail.HTML.Len(); n < 3200 || n > 12<<10 {
 		fault("the HTML has %d bytes, want 3,200 (spam filters) to 12,288", n)
