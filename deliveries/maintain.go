@@ -38,7 +38,7 @@ func (s *Store) maintain(ctx context.Context) {
 		}
 		// In quiet times this is what notices that the database is down, or back.
 		if err == nil {
-			s.catchUp(time.Since(now))
+			s.catchUp(time.Since(now), 0)
 		} else if ctx.Err() == nil {
 			s.fallBehind(err, nil)
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -372,6 +373,10 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			all = append(all, d)
 		}
 		r.keepAll(t, all)
+		eventually(t, "the database is quick", func() bool { // or none is kept that is sending
+			r.keep(t, hourBefore)
+			return r.State().Behind == nil
+		})
 		r.Begin(&sending)
 		eventually(t, "it is sending", func() bool { return r.status(t, sending.ID) == mail.StatusSending })
 		totals := func(since time.Time) map[string]int {
@@ -401,6 +406,32 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		}
 		if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil || len(totals(time.Time{})) != 0 {
 			t.Errorf("totals stay: %v", err)
+		}
+	})
+
+	t.Run("relays count the same hour at the same time", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		var all []mail.Delivery
+		for i := range 300 {
+			d := accepted("ada@example.com", noon)
+			d.Locale = strconv.Itoa(i)
+			all = append(all, d)
+		}
+		r.keepAll(t, all)
+		for range 20 {
+			if _, err := r.db.write.Exec("DELETE FROM totals"); err != nil {
+				t.Fatal(err)
+			}
+			var counting sync.WaitGroup
+			for range 2 {
+				counting.Go(func() {
+					if err := r.countHour(t.Context(), hourOf(noon)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			counting.Wait()
 		}
 	})
 

@@ -131,6 +131,7 @@ func (s *Store) countHour(ctx context.Context, hour int64) (err error) {
 	}
 	_, err = tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO totals (hour, provider, locale, status, speed, mails)
 SELECT CAST($2 AS BIGINT), value->>0, value->>1, value->>2, CAST(value->>3 AS BIGINT), CAST(value->>4 AS BIGINT) FROM %s WHERE true
+ORDER BY 2, 3, 4, 5 -- two relays that count the same hour lock its rows in the same order
 ON CONFLICT (hour, provider, locale, status, speed) DO UPDATE SET mails = excluded.mails`, s.db.rows), string(encoded), hour)
 	if err != nil {
 		return err

@@ -222,13 +222,15 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 	}
 }
 
-// catchUp takes how long the database has just taken. If that was quick, and one more
-// transaction takes all that is left in memory, mails wait again: under load that is
-// what keeps them from coming faster than they can be written.
-func (s *Store) catchUp(took time.Duration) {
+// catchUp takes how long the database has just taken. If that was quick, and no more
+// than some verdicts are left in memory, mails wait again. After a commit these are as
+// many as one more transaction takes: under load that is what keeps mails from coming
+// faster than they can be written. What is no commit tells nothing of verdicts that
+// wait for theirs, a full disk can be read; there must be none.
+func (s *Store) catchUp(took time.Duration, left int) {
 	s.mu.Lock()
 	state := s.state
-	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= maxRows
+	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= left
 	if caughtUp {
 		s.state.Behind = nil
 	}
@@ -273,7 +275,7 @@ func (s *Store) work(insert *sql.Stmt) {
 		err := s.commit(insert, rows)
 		took := time.Since(begin)
 		if err == nil {
-			s.catchUp(took)
+			s.catchUp(took, maxRows)
 			s.pause(gathering - took)
 			continue
 		}
@@ -296,7 +298,7 @@ func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 			s.mu.Lock()
 			s.state.Opened = true
 			s.mu.Unlock()
-			s.catchUp(time.Since(begin))
+			s.catchUp(time.Since(begin), 0)
 			return insert, true
 		}
 		s.fallBehind(err, nil)
