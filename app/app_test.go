@@ -459,8 +459,6 @@ func TestATakenPortIsAnErrorAtOnce(t *testing.T) {
 	}
 }
 
-// Templates are a part of what is read again: files written, renamed, removed, and
-// a whole directory that takes the place of another.
 // What was counted before a reload counts after it.
 func TestCountsGoOver(t *testing.T) {
 	mails := startMailServer(t)
@@ -479,6 +477,8 @@ func TestCountsGoOver(t *testing.T) {
 	}
 }
 
+// Templates are a part of what is read again: files written, renamed, removed, and
+// a whole directory that takes the place of another.
 func TestTemplatesAreReadAgain(t *testing.T) {
 	mails := startMailServer(t)
 	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
@@ -523,6 +523,47 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 		}
 	})
 	until("a write in that directory", "six", func() { template("templates/en/SignIn.html", "six") })
+}
+
+// One directory may be reached by several names: the templates by a link that is
+// turned, and a language that is the link to another.
+func TestLinkedTemplatesAreReadAgain(t *testing.T) {
+	mails := startMailServer(t)
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	link := filepath.Join(r.dir, "templates")
+	lead := func(target, name string) {
+		t.Helper()
+		if err := os.Symlink(target, name+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(name+".new", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	template := func(file, subject string) { r.write(file, "<title>"+subject+"</title><p>{{code}}</p>") }
+	until := func(subject string) {
+		t.Helper()
+		eventually(t, subject, func() bool {
+			return r.webhook(token) == 200 && strings.Contains(mails.last(), "\nSubject: "+subject+"\r\n")
+		})
+	}
+	for _, version := range []string{"v1", "v2"} {
+		template("versions/"+version+"/de/SignIn.html", version)
+		lead("de", filepath.Join(r.dir, "versions", version, "en"))
+	}
+	lead(filepath.Join("versions", "v1"), link)
+	r.write("config.json", settings{templates: link, providers: []string{smtp("main", mails)}}.json())
+	r.start()
+	until("v1")
+	template("versions/v1/de/SignIn.html", "a write")
+	until("a write")
+	lead(filepath.Join("versions", "v2"), link)
+	until("v2")
+	template("versions/v2/de/SignIn.html", "another write")
+	until("another write")
+	if n := strings.Count(r.log.String(), `"reloaded"`); n > 8 {
+		t.Errorf("three changes were read %d times", n)
+	}
 }
 
 // Kubernetes mounts a ConfigMap as links through one link that it turns.

@@ -125,6 +125,7 @@ func TestAReaderThatIsGone(t *testing.T) {
 		w := newLogWriter(r, func(lines int) { told += lines })
 		r.set(errors.New("broken pipe"), nil)
 		writeLines(t, w, 7)
+		time.Sleep(2 * logPause) // the first line may go alone
 		synctest.Wait()
 		if problem := w.problem(); !strings.Contains(problem, "broken pipe") || !strings.Contains(problem, "7 lines") || told != 0 {
 			t.Errorf("the problem is %q", problem)

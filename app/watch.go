@@ -3,9 +3,9 @@ package app
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,8 +28,9 @@ type watcher struct {
 
 	notify *fsnotify.Watcher
 	mu     sync.Mutex
-	files  map[string]bool // and the names that links lead to
-	dir    string          // of templates, empty for none
+	names  map[string]bool        // of files and links whose change counts
+	dirs   map[string]bool        // in which every change counts
+	seen   map[string]os.FileInfo // what each path was when its watch began
 }
 
 // newWatcher begins to watch nothing. It ends with the context.
@@ -38,7 +39,7 @@ func newWatcher(ctx context.Context) (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watcher{changed: make(chan struct{}, 1), notify: notify}
+	w := &watcher{changed: make(chan struct{}, 1), notify: notify, seen: make(map[string]os.FileInfo)}
 	go w.run(ctx)
 	return w, nil
 }
@@ -83,63 +84,90 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.files[event.Name] || filepath.Base(event.Name) == kubernetesData ||
-		w.dir != "" && (event.Name == w.dir || strings.HasPrefix(event.Name, w.dir+string(filepath.Separator)))
+	return w.names[event.Name] || w.dirs[filepath.Dir(event.Name)] || w.dirs[event.Name] ||
+		filepath.Base(event.Name) == kubernetesData
 }
 
-// follow watches these files and this directory from now on, and nothing else. A
-// directory that was not watched before may have changed before anybody looked, so
-// that it counts as a change. The error is about what cannot be watched.
+// follow watches these files and this directory from now on, and nothing else. What
+// was not watched before may have changed after it was read, so that it counts as a
+// change. What was watched stays so without a gap, since a watch that is given up
+// takes along the events that nobody has read yet. The error is about what cannot
+// be watched.
 func (w *watcher) follow(files []string, dir string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	before := make(map[string]bool)
-	for _, path := range w.notify.WatchList() {
-		before[path] = true
-		// A path that was replaced has to be given up before it is watched again.
-		_ = w.notify.Remove(path)
-	}
-	w.files, w.dir = make(map[string]bool), ""
-	paths := make(map[string]bool)
+	names, dirs := make(map[string]bool), make(map[string]bool)
 	for _, file := range files {
-		for _, name := range withTarget(file) {
-			w.files[name] = true
-			paths[filepath.Dir(name)] = true
-		}
+		name, target := resolve(file)
+		names[name], names[target] = true, true
 	}
 	if dir != "" {
-		for _, name := range withTarget(dir) {
-			paths[filepath.Dir(name)], paths[name] = true, true
-			w.dir = name
-		}
-		w.dir = withTarget(dir)[0]
-		entries, _ := os.ReadDir(dir) // that it cannot be read is for others to tell
+		name, target := resolve(dir)
+		names[name], names[target], dirs[target] = true, true, true
+		entries, _ := os.ReadDir(target) // that it cannot be read is for others to tell
 		for _, entry := range entries {
-			path := filepath.Join(w.dir, entry.Name())
+			_, path := resolve(filepath.Join(target, entry.Name()))
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
-				paths[path] = true
+				dirs[path] = true
 			}
+		}
+	}
+	paths := maps.Clone(dirs)
+	for name := range names {
+		paths[filepath.Dir(name)] = true
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	isNew := false
+	for name := range names {
+		isNew = isNew || !w.names[name]
+	}
+	for path := range dirs {
+		isNew = isNew || !w.dirs[path]
+	}
+	w.names, w.dirs = names, dirs
+
+	kept := make(map[string]bool)
+	for _, path := range w.notify.WatchList() {
+		info, err := os.Stat(path)
+		if kept[path] = paths[path] && err == nil && os.SameFile(info, w.seen[path]); !kept[path] {
+			_ = w.notify.Remove(path) // also what was replaced, before it is watched again
+			delete(w.seen, path)
 		}
 	}
 	var errs []error
 	for path := range paths {
-		errs = append(errs, w.notify.Add(path))
-		if !before[path] {
-			defer w.report()
+		if kept[path] {
+			continue
 		}
+		info, err := os.Stat(path)
+		if err == nil {
+			err = w.notify.Add(path)
+		}
+		if w.seen[path] = info; err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, path := range w.notify.WatchList() {
+		isNew = isNew || !kept[path]
+	}
+	if isNew {
+		w.report()
 	}
 	return errors.Join(errs...)
 }
 
-// withTarget returns the absolute name of a file, and that of what it leads to if
-// it is a symbolic link.
-func withTarget(file string) []string {
+// resolve returns the name of a file in the directory where it really is, and what
+// it leads to: the same unless it is a symbolic link, or does not exist.
+func resolve(file string) (name, target string) {
 	name, err := filepath.Abs(file)
 	if err != nil {
-		return []string{file}
+		return file, file
 	}
-	if target, err := filepath.EvalSymlinks(name); err == nil && target != name {
-		return []string{name, target}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(name)); err == nil {
+		name = filepath.Join(dir, filepath.Base(name))
 	}
-	return []string{name}
+	if target, err = filepath.EvalSymlinks(name); err != nil {
+		target = name
+	}
+	return name, target
 }

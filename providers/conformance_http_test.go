@@ -81,9 +81,11 @@ func (a answer) write(w http.ResponseWriter) {
 // start plays the service.
 func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
 	var (
-		mu    sync.Mutex
-		mails []string
-		done  = make(chan struct{})
+		mu      sync.Mutex
+		mails   []string
+		done    = make(chan struct{})
+		stalled = make(chan struct{})
+		stall   = sync.OnceFunc(func() { close(stalled) })
 	)
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -96,6 +98,7 @@ func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
 			case cuts:
 				panic(http.ErrAbortHandler)
 			case stalls:
+				stall()
 				<-done
 			default:
 				h.verified(r).write(w)
@@ -125,6 +128,7 @@ func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
 		case cuts:
 			panic(http.ErrAbortHandler)
 		case stalls:
+			stall()
 			<-done
 		}
 	}
@@ -138,6 +142,7 @@ func (h *httpFixture) start(t testing.TB, treat treatment) *fake {
 			return append([]string(nil), mails...)
 		},
 		connections: connections,
+		stalled:     stalled,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -321,6 +322,7 @@ func FuzzSMTPRefusal(f *testing.F) {
 // A mail that no other provider gets has a second try where the server did not take
 // it up, and no third.
 func TestSMTPSecondTry(t *testing.T) {
+	var waiting sync.WaitGroup // all at once, since each pauses
 	for _, row := range []struct {
 		at    smtp.Stage
 		reply string
@@ -342,36 +344,38 @@ func TestSMTPSecondTry(t *testing.T) {
 	} {
 		for _, isLast := range []bool{true, false} {
 			for _, heals := range []bool{true, false} {
-				t.Run(fmt.Sprint(row.at, " ", row.reply, isLast, heals), func(t *testing.T) {
-					t.Parallel()
-					var tries atomic.Int32
-					fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-						if at == row.at && (tries.Add(1) == 1 || !heals) {
-							return row.reply
+				waiting.Go(func() {
+					t.Run(fmt.Sprint(row.at, " ", row.reply, isLast, heals), func(t *testing.T) {
+						var tries atomic.Int32
+						fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+							if at == row.at && (tries.Add(1) == 1 || !heals) {
+								return row.reply
+							}
+							return ""
+						}}).start(t)
+						message := smtpMessage()
+						message.Last = isLast
+						_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+						again := isLast && row.again
+						if accepted := again && heals; (err == nil) != accepted {
+							// The fake asks twice about DATA, and so heals by itself.
+							if row.at != smtp.AtDATA {
+								t.Error(err)
+							}
 						}
-						return ""
-					}}).start(t)
-					message := smtpMessage()
-					message.Last = isLast
-					_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
-					again := isLast && row.again
-					if accepted := again && heals; (err == nil) != accepted {
-						// The fake asks twice about DATA, and so heals by itself.
-						if row.at != smtp.AtDATA {
-							t.Error(err)
+						want := int32(1)
+						if again {
+							want = 2
 						}
-					}
-					want := int32(1)
-					if again {
-						want = 2
-					}
-					if got := tries.Load(); row.at != smtp.AtDATA && got != want {
-						t.Errorf("%d tries", got)
-					}
+						if got := tries.Load(); row.at != smtp.AtDATA && got != want {
+							t.Errorf("%d tries", got)
+						}
+					})
 				})
 			}
 		}
 	}
+	waiting.Wait()
 	t.Run("a server that restarts", func(t *testing.T) {
 		fake := (&fakeSMTP{}).start(t)
 		provider, address := openSMTP(t, fake.port()), fake.listener.Addr().String()

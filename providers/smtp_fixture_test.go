@@ -3,6 +3,7 @@ package providers
 import (
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 
 	"logto-email-relay/settings"
@@ -34,9 +35,14 @@ func smtpFixture() fixture {
 		anyAddress:   true,
 		serve: func(t testing.TB, treat treatment) *fake {
 			server := &fakeSMTP{extensions: []string{"PIPELINING", "SMTPUTF8", "SIZE 10000000", "AUTH PLAIN LOGIN"}}
+			stalled := make(chan struct{})
+			stall := sync.OnceFunc(func() { close(stalled) })
 			server.answer = func(stage smtp.Stage, _, _ int) string {
 				if stage != smtp.AtDot {
 					return ""
+				}
+				if treat == stalls {
+					stall()
 				}
 				return map[treatment]string{breaksOff: fakeEOF, cuts: fakeReset, stalls: fakeStall}[treat]
 			}
@@ -51,6 +57,7 @@ func smtpFixture() fixture {
 					connections, _, _ := server.seen()
 					return connections
 				},
+				stalled: stalled,
 			}
 		},
 	}

@@ -58,6 +58,8 @@ const (
 type api struct {
 	client *http.Client
 	base   *http.Transport
+	// proxyDelay bounds the wait for each answer of a proxy.
+	proxyDelay time.Duration
 }
 
 // newAPI makes the client that a provider's settings ask for. Logins are what it
@@ -72,8 +74,9 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
+	a := &api{proxyDelay: abandonedDial}
 	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
-	base := &http.Transport{
+	a.base = &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, c.network(), address)
 			if err != nil {
@@ -82,7 +85,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 			if proxy != nil {
 				// A mail's deadline ends the wait for the proxy, too, but Go lets it
 				// go on for a minute in the background.
-				_ = conn.SetReadDeadline(time.Now().Add(abandonedDial))
+				_ = conn.SetReadDeadline(time.Now().Add(a.proxyDelay))
 			}
 			return &watched{Conn: conn, bounded: proxy != nil}, nil
 		},
@@ -101,17 +104,15 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 		OnProxyConnectResponse: proxyVerdict,
 	}
 	if proxy != nil {
-		base.Proxy = http.ProxyURL(proxy)
+		a.base.Proxy = http.ProxyURL(proxy)
 	}
-	return &api{
-		base: base,
-		client: &http.Client{
-			Transport: recorder{base, logins},
-			// A redirect is answered, not followed: it would take the
-			// credentials elsewhere.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-	}, nil
+	a.client = &http.Client{
+		Transport: recorder{a.base, logins},
+		// A redirect is answered, not followed: it would take the
+		// credentials elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return a, nil
 }
 
 // Close gives up the idle connections.
