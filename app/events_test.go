@@ -124,7 +124,7 @@ func TestAMailThatComesBack(t *testing.T) {
 		t.Errorf("lifted, the next mail gets %d", got)
 	}
 
-	places := map[string][]byte{"the answers": []byte(r.page("/deliveries") + r.page("/suppressions")), "the log": []byte(r.log.String())}
+	places := map[string][]byte{"the answers": []byte(r.page("/deliveries") + r.page("/suppressions")), "the pages": []byte(r.page("/") + r.page("/readyz") + r.page("/metrics")), "the log": []byte(r.log.String())}
 	for _, end := range []string{"", "-wal"} {
 		content, err := os.ReadFile(filepath.Join(r.dir, "deliveries.db"+end))
 		if err != nil {

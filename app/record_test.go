@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -90,6 +91,8 @@ func TestAnotherDatabaseNeedsARestart(t *testing.T) {
 
 // What the record must not hold is planted in all that comes in, and searched for
 // in all that stays or goes out.
+// What must not be kept is planted in all that a webhook has, in webhooks that are
+// refused and in what a service says, and looked for wherever the relay writes.
 func TestTheRecordHoldsNoSecrets(t *testing.T) {
 	refusing, taking := startMailServer(t), startMailServer(t)
 	refusing.reply = "451 4.3.0 try later, your 730461 and https://acme.example/?never-print-this and\r\n"
@@ -98,14 +101,18 @@ func TestTheRecordHoldsNoSecrets(t *testing.T) {
 	eventually(t, "the database is ready", func() bool {
 		return r.webhook(token) == 200 && r.isWritten()
 	})
-	for _, body := range []string{
+	var answers bytes.Buffer
+	for body, want := range map[string]int{
 		`{"to":"ada.lovelace@example.org","type":"SignIn","payload":{"code":"730461","locale":"en","never-print-this":"never-print-this",
 			"application":{"id":"app1","name":"never-print-this","logo":"https://acme.example/never-print-this.png"},
-			"user":{"name":"never-print-this","primaryEmail":"never-print-this@example.org"}}}`,
+			"user":{"name":"never-print-this","primaryEmail":"never-print-this@example.org"}}}`: 200,
 		`{"to":"ada.lovelace@example.org","type":"OrganizationInvitation","payload":{"link":"https://acme.example/accept?never-print-this",
-			"organization":{"id":"org1","name":"never-print-this"},"inviter":{"name":"never-print-this"}}}`,
+			"organization":{"id":"org1","name":"never-print-this"},"inviter":{"name":"never-print-this"}}}`: 200,
+		`{"to":"lovelace","type":"never-print-this","payload":{"code":"730461","locale":"never-print-this"}}`:                422,
+		`{"to":"ada.lovelace@example.org","type":"OrganizationInvitation","payload":{"link":"javascript:never-print-this"}}`: 422,
+		`{"to":"ada.lovelace@example.org","never-print-this":730461`:                                                         400,
 	} {
-		request, err := http.NewRequest(http.MethodPost, "http://"+r.public+"/logto/email", strings.NewReader(body))
+		request, err := http.NewRequest(http.MethodPost, "http://"+r.public+"/logto/email?never-print-this", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,16 +122,21 @@ func TestTheRecordHoldsNoSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		answer, err := io.ReadAll(response.Body)
 		_ = response.Body.Close()
-		if response.StatusCode != 200 {
-			t.Fatalf("got %d", response.StatusCode)
+		if err != nil || response.StatusCode != want {
+			t.Fatalf("got %d, want %d: %v", response.StatusCode, want, err)
 		}
+		answers.Write(answer)
 	}
 	found := r.page("/deliveries?to=Ada.Lovelace@example.org")
 	if strings.Count(found, `"to":"a***@example.org"`) != 2 || !strings.Contains(found, "app1") || !strings.Contains(found, "org1") {
 		t.Errorf("found %s", found)
 	}
-	places := map[string][]byte{"the answer": []byte(found), "readyz": []byte(r.page("/readyz")), "the log": []byte(r.log.String())}
+	places := map[string][]byte{"the answer": []byte(found), "the webhooks' answers": answers.Bytes(), "the log": []byte(r.log.String())}
+	for _, path := range []string{"/", "/readyz", "/metrics", "/suppressions", "/templates", "/templates/SignIn/en/html"} {
+		places[path] = []byte(r.page(path))
+	}
 	for _, end := range []string{"", "-wal"} {
 		content, err := os.ReadFile(filepath.Join(r.dir, "deliveries.db"+end))
 		if err != nil {

@@ -1,5 +1,5 @@
 // Package commands is what the program can be told to do, a short file each:
-// serve, check, send, find, suppressions, import, schema and healthcheck.
+// serve, check, send, call, find, suppressions, import, schema and healthcheck.
 //
 // It parses, calls and prints; what a command does is another package's. Nothing in
 // here decides anything about a mail.
@@ -36,6 +36,7 @@ type commandLine struct {
 	Serve        serveCommand        `cmd:"" default:"withargs" help:"Take Logto's webhooks and send the mails (the default)."`
 	Check        checkCommand        `cmd:"" help:"Check the configuration and the templates, and show what would be used; with --connect, sign in at the providers."`
 	Send         sendCommand         `cmd:"" help:"Send a sample mail through the production path."`
+	Call         callCommand         `cmd:"" help:"Call a relay through its public address as Logto does, and tell what is wrong."`
 	Find         findCommand         `cmd:"" help:"Tell what was sent to an address and what became of it, from the record of deliveries."`
 	Suppressions suppressionsCommand `cmd:"" help:"List, add and lift addresses that get no mails for a while."`
 	Import       importCommand       `cmd:"" help:"Turn a connector of Logto's, its email templates or LoopBack's data sources into our files."`

@@ -248,6 +248,33 @@ func TestTheCommandsInTheDocumentsExist(t *testing.T) {
 	}
 }
 
+// Every test that a document names is there, so that what the threat model says is
+// tested stays tested.
+func TestTheTestsInTheDocumentsExist(t *testing.T) {
+	files, err := filepath.Glob("../*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := make(map[string]bool)
+	for _, file := range files {
+		for _, test := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(read(t, strings.TrimPrefix(file, "../")), -1) {
+			there[test[1]] = true
+		}
+	}
+	named := 0
+	for _, page := range documents(t) {
+		for _, test := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)`").FindAllStringSubmatch(read(t, page), -1) {
+			named++
+			if !there[test[1]] {
+				t.Errorf("%s: there is no test %s", page, test[1])
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no document names a test")
+	}
+}
+
 // CI runs .ci/run and nothing else, and dependabot looks into folders that hold
 // what it looks for.
 func TestTheFilesForGitHubFitTogether(t *testing.T) {

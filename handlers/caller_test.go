@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"testing"
 
 	"logto-email-relay/mail"
@@ -198,6 +199,45 @@ func TestAllowedIPs(t *testing.T) {
 		r.Method, r.URL.Path, r.RemoteAddr = http.MethodGet, "/healthz", "198.51.100.7:1"
 		if got := serve(publicOver(s, deliver(accept), new(logs)), r); got.StatusCode != 200 {
 			t.Error(got.Status)
+		}
+	})
+}
+
+// Whatever stands in the headers, the webhook is for those who have the token and an
+// allowed address, and everybody has a proper answer.
+func FuzzHeaders(f *testing.F) {
+	f.Add(testToken, "application/json", "", "192.0.2.7")
+	f.Add("Bearer  "+testToken, "application/json; charset=utf-8", "application/json;q=0.5, */*", "192.0.2.7, 10.0.0.1")
+	f.Add(testToken, "text/plain", "application/problem+json", "[2001:db8::7]:443")
+	f.Add("", "application/json;q", "text/*;q=2", "unknown, ::ffff:192.0.2.7%eth0")
+	o := testOptions()
+	for list, text := range map[*[]settings.Network]string{&o.AllowedIPs: "192.0.2.0/24", &o.TrustedProxies: "10.0.0.1"} {
+		*list = make([]settings.Network, 1)
+		if err := (*list)[0].UnmarshalText([]byte(text)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	address := callerAddress(o.TrustedProxies)
+	f.Fuzz(func(t *testing.T, authorization, contentType, accept, forwarded string) {
+		r := webhookRequest(good)
+		r.RemoteAddr = "10.0.0.1:1"
+		for name, value := range map[string]string{"Authorization": authorization, "Content-Type": contentType, "Accept": accept, "X-Forwarded-For": forwarded} {
+			r.Header.Set(name, value)
+		}
+		caller, err := netip.ParseAddr(address(r))
+		calls := 0
+		got := serve(publicOver(o, counting(&calls), new(logs)), r)
+		mayCall := err == nil && contains(o.AllowedIPs, caller) && authorization == testToken
+		if served := got.StatusCode == 200; served != (calls == 1) || served && !mayCall {
+			t.Errorf("%d after %d calls for %v", got.StatusCode, calls, caller)
+		}
+		switch got.StatusCode {
+		case 200, 401, 403, 415:
+		default:
+			t.Errorf("got %d", got.StatusCode)
+		}
+		if len(bodyOf(t, got)) == 0 {
+			t.Errorf("%d without a word", got.StatusCode)
 		}
 	})
 }

@@ -303,6 +303,21 @@ func TestAFailingRedisIsNoNewStart(t *testing.T) {
 	}
 }
 
+// Whoever reads the Redis finds no addresses.
+func TestRedisHoldsNoAddresses(t *testing.T) {
+	redis := miniredis.RunT(t)
+	var told log
+	if n := passed(t, replica(t, "redis://"+redis.Addr(), &told, *tenAnHour(t)), 1, to("ada@example.org")); n != 1 {
+		t.Fatal("the mail is refused")
+	}
+	if len(redis.Keys()) == 0 {
+		t.Fatalf("nothing is counted there:\n%s", &told.text)
+	}
+	if all := redis.Dump(); strings.Contains(all, "ada") || strings.Contains(all, "example") {
+		t.Error(all)
+	}
+}
+
 // A password is in no message.
 func TestAWrongPasswordIsToldWithoutIt(t *testing.T) {
 	redis := miniredis.RunT(t)

@@ -25,6 +25,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -1123,6 +1124,41 @@ func FuzzEvents(f *testing.F) {
 			if !r.Status.Known() || len(r.Detail) > maxDetail+4 || len(r.ProviderID) > 4*maxID+2 || r.ID != "" && !mail.IsID(r.ID) || r.Key == "" {
 				t.Errorf("%+v", r)
 			}
+		}
+	})
+}
+
+var signatureInBody = regexp.MustCompile(`("[Ss]ignature":")[^"]*"`)
+
+// Nothing that somebody without the key sends is taken, whatever reads it before the
+// signature is known to be wrong.
+func FuzzEventsOfStrangers(f *testing.F) {
+	type call struct {
+		receiver EventReceiver
+		header   http.Header
+	}
+	calls := make(map[string]call)
+	for name, fixture := range eventFixtures {
+		of := fixture(f)
+		header, body := of.sign(of.cases[0].event, eventNow)
+		calls[name] = call{of.opened(f, of.settings()), header}
+		for _, value := range []string{"", "Basic Og==", "v1,bm9uZQ==", seconds(eventNow), "bm9uZQ=="} {
+			f.Add(name, value, signatureInBody.ReplaceAllString(string(body), `${1}bm9uZQ=="`))
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, value, body string) {
+		to, known := calls[name]
+		if !known {
+			t.Skip()
+		}
+		header := make(http.Header)
+		for key := range to.header {
+			header.Set(key, value)
+		}
+		got, err := to.receiver.Events(t.Context(), header, []byte(body), eventNow)
+		var failure *EventError
+		if len(got) > 0 || !errors.As(err, &failure) || failure.Status < 400 || failure.Detail == "" {
+			t.Errorf("%s took %+v, %v", name, got, err)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -384,4 +385,86 @@ func TestTheServicesOwnHostStaysVisible(t *testing.T) {
 			t.Errorf("%s: got %q", name, got)
 		}
 	}
+}
+
+// answering is a server that answers with what the test has put there last.
+type answering struct {
+	URL    string
+	status int
+	body   string
+}
+
+func startAnswering(t testing.TB) *answering {
+	a := new(answering)
+	server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(a.status)
+		_, _ = io.WriteString(w, a.body)
+	})
+	a.URL = server.URL
+	return a
+}
+
+// A mail counts as accepted after a 2xx alone, and whatever a service says has a
+// verdict within bounds.
+func FuzzVerdict(f *testing.F) {
+	services, opened := make(map[string]*answering), make(map[string]Provider)
+	for name, makeFixture := range fixtures {
+		if fixture := makeFixture(); fixture.http != nil {
+			services[name] = startAnswering(f)
+			opened[name] = open(f, fixture.settings(services[name].URL))
+			f.Add(name, fixture.http.accepted.status, fixture.http.accepted.body)
+			f.Add(name, 200, `{"id":["`+quoted+`"]}`)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name string, status int, body string) {
+		service, known := services[name]
+		if !known || status < 200 || status > 599 {
+			t.Skip()
+		}
+		service.status, service.body = status, body
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // against a hang only
+		defer cancel()
+		receipt, err := opened[name].Send(ctx, plainMessage())
+		var failure *Error
+		switch {
+		case err == nil && (status > 299 || receipt.ID == ""):
+			t.Errorf("accepted as %q after %d", receipt.ID, status)
+		case err != nil && (!errors.As(err, &failure) || failure.Kind.String() == "" || failure.RetryAfter < 0 || failure.RetryAfter > maxRetryAfter || len(failure.Error()) > 1000):
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// Whatever an authorization server says, there is a token or a failure without keys.
+func FuzzTokenAnswer(f *testing.F) {
+	f.Add(200, `{"access_token":"a","token_type":"Bearer","expires_in":3599}`)
+	f.Add(200, `{"access_token":"a","expires_in":"-1"}`)
+	f.Add(200, `{"access_token":"","expires_in":1e30}`)
+	f.Add(400, `{"error":"invalid_grant","error_description":"`+testClientSecret+`"}`)
+	server := startAnswering(f)
+	s := newSMTPSettings()
+	s.Auth = &SMTPAuth{Type: "OAuth2", User: mailboxUser, ClientID: "relay-client", ClientSecret: settings.NewSecret(testClientSecret), AccessURL: server.URL}
+	tokens, err := s.tokenSource()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			t.Skip()
+		}
+		server.status, server.body = status, body
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // against a hang only
+		defer cancel()
+		tokens.Drop(ctx, tokens.token)
+		token, _, err := tokens.Token(ctx)
+		var failure *Error
+		if err == nil && (token == "" || status > 299) || err != nil && (!errors.As(err, &failure) || token != "") {
+			t.Errorf("%d: %q, %v", status, token, err)
+		}
+		if text := fmt.Sprint(err); strings.Contains(text, testClientSecret) {
+			t.Error(text)
+		}
+	})
 }

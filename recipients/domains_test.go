@@ -178,3 +178,54 @@ func TestTheNextServerIsAsked(t *testing.T) {
 		t.Errorf("%q after %v", got, time.Since(begin))
 	}
 }
+
+// Whatever comes from where a DNS server is looked for, nobody waits longer for it and
+// a refusal is one of those that there are.
+func FuzzAnswerOfDNS(f *testing.F) {
+	for _, text := range []string{"mx.test. 300 IN MX 10 mail.mx.test.", "mx.test. 300 IN MX 0 .", "mx.test. 0 IN A 192.0.2.1", "mx.test. 300 IN SOA a. b. 1 2 3 4 5"} {
+		record, err := dns.NewRR(text)
+		if err != nil {
+			f.Fatal(err)
+		}
+		r := new(dns.Msg).SetReply(new(dns.Msg).SetQuestion("mx.test.", dns.TypeMX))
+		r.Answer = []dns.RR{record}
+		packet, err := r.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packet[2:])
+	}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = conn.Close() })
+	var answer atomic.Pointer[[]byte]
+	go func() {
+		question := make([]byte, 4096)
+		for {
+			n, from, err := conn.ReadFrom(question)
+			if err != nil {
+				return
+			}
+			if rest := answer.Load(); n > 2 { // under the number of the question, else it is passed over
+				_, _ = conn.WriteTo(append(question[:2:2], *rest...), from)
+			}
+		}
+	}()
+	f.Fuzz(func(t *testing.T, rest []byte) {
+		if len(rest) > 4096 {
+			t.Skip()
+		}
+		answer.Store(&rest)
+		begin := time.Now()
+		switch got := recipients.NewDomains(conn.LocalAddr().String()).Refusal(t.Context(), "mx.test"); got {
+		case "", "the domain does not exist", "the domain takes no mail (RFC 7505)", "the domain has no mail server and no address":
+		default:
+			t.Errorf("refused: %s", got)
+		}
+		if took := time.Since(begin); took > 300*time.Millisecond+10*calm {
+			t.Errorf("took %v", took)
+		}
+	})
+}
