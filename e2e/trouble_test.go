@@ -305,7 +305,8 @@ func TestCallersWhoNeverRead(t *testing.T) {
 	if code := relay.exitCode(t); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, relay.log())
 	}
-	if took := time.Since(begin); took > 15*time.Second {
+	// A write that has begun may take 20 s, and the stop has 30.
+	if took := time.Since(begin); took > 25*time.Second {
 		t.Errorf("the stop took %v", took)
 	}
 }
