@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,7 +119,7 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		slog.String("to", mail.Mask(d.To)),
 		slog.String("provider", d.Provider),
 		slog.String("provider_id", d.ProviderID),
-		slog.Any("attempts", attempts(d.Attempts)),
+		slog.Any("attempts", attemptsOf(d)),
 		slog.Float64("ms", milliseconds(d.Duration)),
 	)
 	if d.Tenant != "" {
@@ -143,31 +142,35 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 }
 
 // attempts are those of a mail, in its line of the log.
-type attempts []mail.Attempt
+type attempts []attempt
 
-// MarshalJSON writes an object for each attempt, without what has no value.
-func (all attempts) MarshalJSON() ([]byte, error) {
-	type attempt struct {
-		Provider string  `json:"provider"`
-		Kind     string  `json:"kind"`
-		Stage    string  `json:"stage,omitempty"`
-		Code     string  `json:"code,omitempty"`
-		Detail   string  `json:"detail,omitempty"`
-		Hint     string  `json:"hint,omitempty"`
-		MS       float64 `json:"ms"`
+// attempt is an object without what has no value.
+type attempt struct {
+	Provider string  `json:"provider"`
+	Kind     string  `json:"kind"`
+	Stage    string  `json:"stage,omitempty"`
+	Code     string  `json:"code,omitempty"`
+	Detail   string  `json:"detail,omitempty"`
+	Hint     string  `json:"hint,omitempty"`
+	MS       float64 `json:"ms"`
+
+	of *mail.Attempt
+}
+
+func attemptsOf(d *mail.Delivery) attempts {
+	list := make(attempts, len(d.Attempts))
+	for i := range d.Attempts {
+		a := &d.Attempts[i]
+		list[i] = attempt{a.Provider, a.Kind, a.Stage, a.Code, a.Detail, a.Hint, milliseconds(a.Duration), a}
 	}
-	list := make([]attempt, len(all))
-	for i, a := range all {
-		list[i] = attempt{a.Provider, a.Kind, a.Stage, a.Code, a.Detail, a.Hint, milliseconds(a.Duration)}
-	}
-	return json.Marshal(list)
+	return list
 }
 
 // String lists the attempts in a log of text.
 func (all attempts) String() string {
 	list := make([]string, len(all))
 	for i, a := range all {
-		list[i] = fmt.Sprintf("%s, %.0f ms: %s", a.Provider, milliseconds(a.Duration), a)
+		list[i] = fmt.Sprintf("%s, %.0f ms: %s", a.Provider, a.MS, a.of)
 	}
 	return "[" + strings.Join(list, " ") + "]"
 }
