@@ -336,8 +336,9 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 	if failure != nil {
 		return Receipt{}, failure
 	}
-	// Of m nothing else is needed once the mail is built, unless it is built again.
+	// While the mail waits for its verdict, nothing else of it is held.
 	messageID, isLast := m.MessageID, m.Last
+	envelope.Written = func() { m = nil }
 	build := func(b []byte) ([]byte, error) { return p.build(b, m) }
 	reply, err := p.pool.Send(ctx, envelope, build)
 	if isLast && err != nil && isMomentary(err, p.failure(err)) && pause(ctx) {

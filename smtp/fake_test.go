@@ -349,7 +349,7 @@ func send(t testing.TB, pool *Pool, m *Message) (Reply, error) {
 }
 
 func sendWithin(ctx context.Context, pool *Pool, m *Message) (Reply, error) {
-	return pool.Send(ctx, Envelope{m.From.Address, m.To, !isASCII(m.ReplyTo.Address)}, m.AppendTo)
+	return pool.Send(ctx, Envelope{From: m.From.Address, To: m.To, UTF8Header: !isASCII(m.ReplyTo.Address)}, m.AppendTo)
 }
 
 // failed asks for what every failed send promises.

@@ -136,6 +136,9 @@ type Envelope struct {
 	// UTF8Header tells that the message's sender or reply address is outside ASCII
 	// too.
 	UTF8Header bool
+	// Written is called once the message is out and only its verdict is awaited, for
+	// which nothing of it is needed; nil if nobody wants to know.
+	Written func()
 }
 
 func (e *Envelope) needsUTF8() bool { return e.UTF8Header || !isASCII(e.From) || !isASCII(e.To) }

@@ -150,6 +150,9 @@ func (s *session) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 		return Reply{}, e
 	}
 	m.written()
+	if m.Written != nil {
+		m.Written()
+	}
 	s.enter(ctx, max(s.config.ReplyTimeout, verdictTimeout))
 	code, text, err := s.in.read()
 	if err != nil {
