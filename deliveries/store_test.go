@@ -62,7 +62,7 @@ func opened(t testing.TB, s Settings) *recorded {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if !r.isClosing() {
+		if !isClosed(r.closing) {
 			r.close(t)
 		}
 	})

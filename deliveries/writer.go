@@ -80,15 +80,6 @@ type row struct {
 	since   time.Time
 }
 
-func (r *row) isCommitted() bool {
-	select {
-	case <-r.committed:
-		return true
-	default:
-		return false
-	}
-}
-
 // State is how the record stands.
 type State struct {
 	// Waiting is how many rows are in memory, and Lost how many verdicts there was no
@@ -205,7 +196,7 @@ func (s *Store) wakeUp() {
 // row that took too long, nil if that is not the cause.
 func (s *Store) fallBehind(cause error, waiting *row) {
 	s.mu.Lock()
-	if waiting != nil && waiting.isCommitted() { // in the last moment
+	if waiting != nil && isClosed(waiting.committed) { // in the last moment
 		s.mu.Unlock()
 		return
 	}
@@ -263,7 +254,7 @@ func (s *Store) run() {
 // work writes what waits, one transaction after the other.
 func (s *Store) work(insert *sql.Stmt) {
 	for {
-		begin, isClosing := time.Now(), s.isClosing()
+		begin, isClosing := time.Now(), isClosed(s.closing)
 		rows, later := s.take(isClosing)
 		if len(rows) == 0 {
 			if isClosing {
@@ -290,7 +281,7 @@ func (s *Store) work(insert *sql.Stmt) {
 
 // prepare waits until the database is ready. It fails when the store is closed.
 func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
-	for !s.isClosing() {
+	for !isClosed(s.closing) {
 		begin := time.Now()
 		insert, suppressed, err := s.db.prepare(s.ctx)
 		if err == nil {
@@ -307,9 +298,9 @@ func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 	return nil, false
 }
 
-func (s *Store) isClosing() bool {
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-s.closing:
+	case <-c:
 		return true
 	default:
 		return false

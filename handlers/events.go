@@ -3,9 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -56,7 +54,7 @@ func (p *public) takeEvents(c echo.Context) error {
 		return &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "too many calls with events at a time"}
 	}
 	defer leave()
-	body, err := readEvents(c.Request())
+	body, err := readBody(c.Request(), maxEventBody, "1 MiB")
 	if err != nil {
 		return err
 	}
@@ -87,23 +85,6 @@ func (p *public) enter(ctx context.Context) (leave func(), ok bool) {
 	case <-ctx.Done():
 		return nil, false
 	}
-}
-
-// readEvents reads a body as it is: what was signed are its bytes.
-func readEvents(r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxEventBody {
-		return nil, &failure{reason: tooLarge, detail: "Content-Length is over 1 MiB"}
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxEventBody+1))
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &failure{reason: mail.Timeout, detail: "the body did not arrive in time", err: err}
-	case err != nil:
-		return nil, &failure{reason: malformed, detail: "the body broke off", err: err}
-	case len(body) > maxEventBody:
-		return nil, &failure{reason: tooLarge, detail: "the body is over 1 MiB"}
-	}
-	return body, nil
 }
 
 // eventFailure gives a call that was not taken the answer that its sender needs.

@@ -44,7 +44,7 @@ type acceptance struct {
 // read makes a request of a webhook. Its error is a *failure in the language that
 // the payload asks for, if there is one.
 func (p *public) read(c echo.Context) (relay.Request, error) {
-	body, err := readBody(c)
+	body, err := readJSON(c)
 	if err != nil {
 		return relay.Request{}, err
 	}
@@ -67,8 +67,8 @@ func (p *public) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// readBody reads a JSON body whole, within the bounds of its size and its time.
-func readBody(c echo.Context) ([]byte, error) {
+// readJSON reads the JSON body of a webhook whole.
+func readJSON(c echo.Context) ([]byte, error) {
 	r := c.Request()
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return nil, &failure{reason: unsupportedMediaType, detail: "Content-Type is not application/json"}
@@ -76,16 +76,7 @@ func readBody(c echo.Context) ([]byte, error) {
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, &failure{reason: unsupportedMediaType, detail: "the body has a Content-Encoding"}
 	}
-	body, err := readAll(r.Body, r.ContentLength)
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &failure{reason: mail.Timeout, detail: "the body did not arrive in time", err: err}
-	case err != nil:
-		return nil, &failure{reason: malformed, detail: "the body broke off", err: err}
-	case len(body) > maxBody:
-		return nil, &failure{reason: tooLarge, detail: "the body is over 64 KiB"}
-	}
-	return body, nil
+	return readBody(r, maxBody, "64 KiB")
 }
 
 func isJSON(contentType string) bool {
@@ -97,14 +88,32 @@ func isJSON(contentType string) bool {
 	return err == nil && mediaType == wanted
 }
 
-// readAll reads to the end, but not more than a byte over maxBody. length is
-// what the caller announced, -1 if nothing.
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	if length < 0 || length > maxBody {
-		return io.ReadAll(io.LimitReader(r, maxBody+1))
+// readBody reads a body whole and as it is, within its time and a bound in bytes; text
+// is the bound for people.
+func readBody(r *http.Request, most int64, text string) ([]byte, error) {
+	if r.ContentLength > most {
+		return nil, &failure{reason: tooLarge, detail: "Content-Length is over " + text}
 	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
+	body, err := readAll(r, most)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &failure{reason: mail.Timeout, detail: "the body did not arrive in time", err: err}
+	case err != nil:
+		return nil, &failure{reason: malformed, detail: "the body broke off", err: err}
+	case int64(len(body)) > most:
+		return nil, &failure{reason: tooLarge, detail: "the body is over " + text}
+	}
+	return body, nil
+}
+
+// readAll reads to the end, but not more than a byte over the bound. Who announces
+// much has to send it before it takes memory.
+func readAll(r *http.Request, most int64) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > maxBody {
+		return io.ReadAll(io.LimitReader(r.Body, most+1))
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
 	return body, err
 }
 

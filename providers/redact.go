@@ -118,12 +118,9 @@ func PrivateOf(m *mail.Message) *Private {
 // local is the recipient's address up to the @.
 func (p *Private) local() string { return p.to[:max(strings.LastIndexByte(p.to, '@'), 0)] }
 
-// RedactFor is Redact for words about a mail, of which it takes out what it holds
-// by what that is, and not by how it looks: recipient, code and link. m is nil
-// where no mail was sent.
-func RedactFor(m *mail.Message, text string) string { return redactFor(m, text, nil) }
-
-// redactFor takes out what we sign in with, too.
+// redactFor is Redact for words about a mail, of which it takes out what it holds
+// by what that is, and not by how it looks: recipient, code and link, and what we sign
+// in with. m is nil where no mail was sent.
 func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	text = unescaped(text)
 	for _, login := range logins {
@@ -139,7 +136,7 @@ func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	return PrivateOf(m).redact(text)
 }
 
-// Redact is RedactFor for a mail of which nothing else is known.
+// Redact is redactFor for a mail of which nothing else is known.
 func (p *Private) Redact(text string) string { return p.redact(unescaped(text)) }
 
 func (p *Private) redact(text string) string {

@@ -91,7 +91,7 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 		`acme.example/join?token=mag1c7&x=1`:   "[link]",
 		`acme.example%2Fjoin%3Ftoken%3Dmag1c7`: "acme.example/join?token=[link]",
 	} {
-		if got := RedactFor(m, form); got != want {
+		if got := redactFor(m, form, nil); got != want {
 			t.Errorf("%s: %q, want %q", form, got, want)
 		}
 	}
@@ -99,12 +99,12 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 	for form, want := range map[string]string{
 		"<anna> unknown": "[address] unknown", "anna unknown": "anna unknown", "5101 or 101": "[number] or [code]", "": "",
 	} {
-		if got := RedactFor(m, form); got != want {
+		if got := redactFor(m, form, nil); got != want {
 			t.Errorf("%s: %q, want %q", form, got, want)
 		}
 	}
 	m.Payload = map[string]any{"code": "7"}
-	if got := RedactFor(m, "line 7"); got != "line 7" {
+	if got := redactFor(m, "line 7", nil); got != "line 7" {
 		t.Errorf("a code that is too short to be one: %q", got)
 	}
 	if got := Redact(strings.Repeat("%25", 2000) + "40"); strings.Contains(got, "%") {
@@ -127,7 +127,7 @@ func FuzzRedactFor(f *testing.F) {
 		quoted, _ := json.Marshal(to + " " + quotedAddress(to))
 		forms := []string{to, quotedAddress(to), url.QueryEscape(to), url.PathEscape(quotedAddress(to)), string(quoted), html.EscapeString(quotedAddress(to)),
 			strings.ToUpper(to), strings.ReplaceAll(to, "@", " @ "), strings.Join(strings.Split(code, ""), " "), code[:3] + " " + code[3:], code[:3] + "-" + code[3:]}
-		got := strings.ToLower(RedactFor(m, "no <"+forms[int(form)%len(forms)]+"> "+code))
+		got := strings.ToLower(redactFor(m, "no <"+forms[int(form)%len(forms)]+"> "+code, nil))
 		for _, secret := range []string{to, code, code[:3] + " " + code[3:]} {
 			if strings.Contains(got, strings.ToLower(secret)) {
 				t.Errorf("%q of %q, %q: %q", forms[int(form)%len(forms)], to, code, got)

@@ -53,12 +53,11 @@ func (s *resendSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, domain, _ := strings.Cut(s.FromEmail.Address.Address, "@")
 	key, err := s.eventKey()
 	if err != nil {
 		return nil, err
 	}
-	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint), domain, key}, nil
+	return &resend{api, s.APIKey, s.endpointOr(resendEndpoint), mail.Domain(s.FromEmail.Address.Address), key}, nil
 }
 
 var (

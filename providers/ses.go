@@ -213,7 +213,7 @@ func (p *ses) verifySender(ctx context.Context) (string, error) {
 		return "", nil // not known here, or another account's
 	}
 	var x *exchange
-	for _, identity := range []string{address, address[strings.LastIndexByte(address, '@')+1:]} {
+	for _, identity := range []string{address, mail.Domain(address)} {
 		var asked context.Context
 		asked, x = withExchange(ctx)
 		answer, err := p.sdk.GetEmailIdentity(asked, &sesv2.GetEmailIdentityInput{EmailIdentity: aws.String(identity)})
