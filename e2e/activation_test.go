@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"net"
@@ -9,11 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // The long form: go test ./e2e -run RestartsBehindASocket -restarts 20
@@ -112,33 +108,11 @@ func TestRestartsBehindASocket(t *testing.T) {
 	}
 	current := begin()
 
-	var sent, answered atomic.Int64
-	var mu sync.Mutex
-	var lost []call
-	var slowest time.Duration
-	webhooks := newWebhooks(t, []string{"example.org"})
-	ctx, stop := context.WithCancel(t.Context())
-	l := &load{
-		phase: "restarts", address: public.Addr().String, limit: 10 * time.Second, rate: 200,
-		next: func() (int, bool) { return int(sent.Add(1)), ctx.Err() == nil },
-		body: webhooks.body,
-		done: func(c call) {
-			mu.Lock()
-			defer mu.Unlock()
-			slowest = max(slowest, c.took)
-			if c.status != 200 {
-				lost = append(lost, c)
-				return
-			}
-			answered.Add(1)
-		},
-	}
-	var loading sync.WaitGroup
-	loading.Go(func() { l.run(context.Background(), 1) })
+	l := startSteadyLoad(t, "restarts", public.Addr().String)
 	var leaving []*process
 	for n := range *restarts {
-		before := answered.Load()
-		until(t, "webhooks are served", func() bool { return answered.Load() > before+200 })
+		before := l.answered.Load()
+		until(t, "webhooks are served", func() bool { return l.answered.Load() > before+200 })
 		if n%2 == 0 { // side by side
 			next := begin()
 			current.signal(t, syscall.SIGTERM)
@@ -157,10 +131,9 @@ func TestRestartsBehindASocket(t *testing.T) {
 			t.Errorf("exit code %d:\n%s", code, p.log())
 		}
 	}
-	stop()
-	loading.Wait()
-	t.Logf("%d restarts, %d webhooks, %d lost, the slowest took %v", *restarts, answered.Load()+int64(len(lost)), len(lost), slowest)
-	for i, c := range lost {
+	l.stop()
+	t.Logf("%d restarts, %v", *restarts, l)
+	for i, c := range l.lost {
 		if i == 10 {
 			break
 		}

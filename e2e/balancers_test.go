@@ -1,18 +1,14 @@
 package e2e_test
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // The long form: go test ./e2e -run RollingRestarts -rolls 10
@@ -72,29 +68,7 @@ func TestRollingRestarts(t *testing.T) {
 				return result.status == 200
 			})
 
-			var sent, answered atomic.Int64
-			var mu sync.Mutex
-			var lost []call
-			var slowest time.Duration
-			webhooks := newWebhooks(t, []string{"example.org"})
-			ctx, stop := context.WithCancel(t.Context())
-			l := &load{
-				phase: balancer.program, address: func() string { return address }, limit: 10 * time.Second, rate: 200,
-				next: func() (int, bool) { return int(sent.Add(1)), ctx.Err() == nil },
-				body: webhooks.body,
-				done: func(c call) {
-					mu.Lock()
-					defer mu.Unlock()
-					slowest = max(slowest, c.took)
-					if c.status != 200 {
-						lost = append(lost, c)
-						return
-					}
-					answered.Add(1)
-				},
-			}
-			var loading sync.WaitGroup
-			loading.Go(func() { l.run(context.Background(), 1) })
+			l := startSteadyLoad(t, balancer.program, func() string { return address })
 			for n := range 2 * *rolls {
 				relay := relays[n%2]
 				relay.signal(t, syscall.SIGTERM)
@@ -104,11 +78,10 @@ func TestRollingRestarts(t *testing.T) {
 				begin(n % 2)
 				until(t, "it has webhooks again", func() bool { return strings.Contains(metrics(t, relay), `relay_mails_total{`) })
 			}
-			stop()
-			loading.Wait()
-			t.Logf("%d restarts, %d webhooks, %d lost, the slowest took %v", 2**rolls, answered.Load()+int64(len(lost)), len(lost), slowest)
-			if len(lost) > 0 {
-				t.Errorf("lost: %+v\n%s", lost[0], proxy.log())
+			l.stop()
+			t.Logf("%d restarts, %v", 2**rolls, l)
+			if len(l.lost) > 0 {
+				t.Errorf("lost: %+v\n%s", l.lost[0], proxy.log())
 			}
 		})
 	}

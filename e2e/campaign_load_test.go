@@ -183,6 +183,48 @@ func (l *load) run(ctx context.Context, seed uint64) {
 	work.Wait()
 }
 
+// steadyLoad is 200 webhooks a second while relays come and go, with what became of
+// them.
+type steadyLoad struct {
+	answered atomic.Int64
+	stop     func() // waits for all answers, after which the rest may be read
+
+	mu      sync.Mutex
+	lost    []call
+	slowest time.Duration
+}
+
+func startSteadyLoad(t *testing.T, phase string, address func() string) *steadyLoad {
+	s := new(steadyLoad)
+	ctx, end := context.WithCancel(t.Context())
+	var sent atomic.Int64
+	l := &load{
+		phase: phase, address: address, limit: 10 * time.Second, rate: 200,
+		next: func() (int, bool) { return int(sent.Add(1)), ctx.Err() == nil },
+		body: newWebhooks(t, []string{"example.org"}).body,
+		done: s.note,
+	}
+	var loading sync.WaitGroup
+	loading.Go(func() { l.run(context.Background(), 1) })
+	s.stop = func() { end(); loading.Wait() }
+	return s
+}
+
+func (s *steadyLoad) note(c call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slowest = max(s.slowest, c.took)
+	if c.status != http.StatusOK {
+		s.lost = append(s.lost, c)
+		return
+	}
+	s.answered.Add(1)
+}
+
+func (s *steadyLoad) String() string {
+	return fmt.Sprintf("%d webhooks, %d lost, the slowest took %v", s.answered.Load()+int64(len(s.lost)), len(s.lost), s.slowest)
+}
+
 // webhooks makes the bodies: those that Logto was seen to send, with a code, a
 // recipient and an address of their own.
 type webhooks struct {
