@@ -136,28 +136,28 @@ func checkVerifyHTTP(t *testing.T, f fixture) {
 // connection for the first mail.
 func TestSMTPVerify(t *testing.T) {
 	fake := (&fakeSMTP{extensions: []string{"PIPELINING", "AUTH PLAIN"}}).start(t)
-	provider := openSMTP(t, fake.port(), withLogin)
+	provider := openSMTP(t, fake.Port(), withLogin)
 	for range 3 {
 		if note, err := provider.Verify(shortly(t)); err != nil || note != "" {
 			t.Fatal(note, err)
 		}
 	}
-	if _, commands, _ := fake.seen(); len(commands) != 2 || !strings.HasPrefix(commands[0], "EHLO") || !strings.HasPrefix(commands[1], "AUTH") {
+	if _, commands, _ := fake.Seen(); len(commands) != 2 || !strings.HasPrefix(commands[0], "EHLO") || !strings.HasPrefix(commands[1], "AUTH") {
 		t.Errorf("commands %q", commands)
 	}
 	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}
-	if connections, _, mails := fake.seen(); connections != 1 || len(mails) != 1 {
+	if connections, _, mails := fake.Seen(); connections != 1 || len(mails) != 1 {
 		t.Errorf("%d mails over %d connections", len(mails), connections)
 	}
 
-	fake.hangUp()
-	eventually(t, "the connection is gone", func() bool { return fake.openConnections() == 0 })
+	fake.HangUp()
+	eventually(t, "the connection is gone", func() bool { return fake.OpenConnections() == 0 })
 	if _, err := provider.Verify(shortly(t)); err != nil {
 		t.Error(err)
 	}
-	if connections, _, _ := fake.seen(); connections != 2 {
+	if connections, _, _ := fake.Seen(); connections != 2 {
 		t.Errorf("%d connections, want a new one in place of the dead", connections)
 	}
 
@@ -170,12 +170,12 @@ func TestSMTPVerify(t *testing.T) {
 			return ""
 		}
 		fake.start(t)
-		_, err := openSMTP(t, fake.port(), withLogin).Verify(shortly(t))
+		_, err := openSMTP(t, fake.Port(), withLogin).Verify(shortly(t))
 		if e := asSMTPError(t, err); e.Kind != Configuration || e.Hint == "" || strings.Contains(fmt.Sprintf("%+v", e), "pa55") {
 			t.Errorf("%v: %v", stage, e)
 		}
 	}
-	refused := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.Auth.Method = "LOGIN" })
+	refused := openSMTP(t, fake.Port(), withLogin, func(s *SMTPSettings) { s.Auth.Method = "LOGIN" })
 	_, err := refused.Verify(shortly(t))
 	if e := asSMTPError(t, err); e.Kind != Configuration {
 		t.Error(e)

@@ -17,7 +17,7 @@ func TestSMTPAuthentication(t *testing.T) {
 	} {
 		fake := (&fakeSMTP{extensions: []string{"AUTH PLAIN", "PIPELINING"},
 			converse: func(string, func(string) string) string { return reply }}).start(t)
-		_, err := openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) {
+		_, err := openSMTP(t, fake.Port(), withLogin, func(s *SMTPSettings) {
 			s.Auth.Pass = settings.NewSecret("wrong-secret")
 		}).Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, hint) ||
@@ -27,7 +27,7 @@ func TestSMTPAuthentication(t *testing.T) {
 	}
 	fake := (&fakeSMTP{extensions: []string{"AUTH SCRAM-SHA-256"},
 		converse: func(string, func(string) string) string { return "235 2.7.0 welcome" }}).start(t)
-	_, err := openSMTP(t, fake.port(), withLogin).Send(shortly(t), smtpMessage())
+	_, err := openSMTP(t, fake.Port(), withLogin).Send(shortly(t), smtpMessage())
 	if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, "host") {
 		t.Error(err)
 	}
@@ -36,13 +36,13 @@ func TestSMTPAuthentication(t *testing.T) {
 		"AUTH GSSAPI NTLM": "",
 	} {
 		fake := (&fakeSMTP{extensions: []string{offer}}).start(t)
-		_, err := openSMTP(t, fake.port(), withLogin).Send(shortly(t), smtpMessage())
+		_, err := openSMTP(t, fake.Port(), withLogin).Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, hint) {
 			t.Error(err)
 		}
 	}
 	fake = (&fakeSMTP{extensions: []string{"AUTH PLAIN"}}).start(t)
-	_, err = openSMTP(t, fake.port(), withLogin, func(s *SMTPSettings) { s.AuthMethod = "SCRAM-SHA-256" }).Send(shortly(t), smtpMessage())
+	_, err = openSMTP(t, fake.Port(), withLogin, func(s *SMTPSettings) { s.AuthMethod = "SCRAM-SHA-256" }).Send(shortly(t), smtpMessage())
 	if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Detail, "SCRAM-SHA-256") {
 		t.Error(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
+	"logto-email-relay/smtp/smtptest"
 )
 
 // The replies that the services are known to give, each sent by a server at its
@@ -161,7 +162,7 @@ func TestSMTPRefusals(t *testing.T) {
 					return ""
 				}
 				fake.start(t)
-				provider := openSMTP(t, fake.port(), withLogin)
+				provider := openSMTP(t, fake.Port(), withLogin)
 				_, err := provider.Send(shortly(t), smtpMessage())
 				failure := asSMTPError(t, err)
 				got := want{failure.Kind, failure.Quota, failure.Suppressed}
@@ -197,7 +198,7 @@ func asSMTPError(t testing.TB, err error) *Error {
 // Connections that break instead of answering, each on a fresh connection.
 func TestSMTPBrokenConnections(t *testing.T) {
 	for _, extensions := range [][]string{{"PIPELINING"}, {}} {
-		for _, stunt := range []string{fakeEOF, fakeReset} {
+		for _, stunt := range []string{smtptest.EOF, smtptest.Reset} {
 			for _, stage := range []smtp.Stage{smtp.AtGreeting, smtp.AtEHLO, smtp.AtMAIL, smtp.AtRCPT, smtp.AtDATA, smtp.AtBody, smtp.AtDot} {
 				t.Run(stage.String()+" "+stunt, func(t *testing.T) {
 					fake := (&fakeSMTP{extensions: extensions, answer: func(at smtp.Stage, _, _ int) string {
@@ -210,7 +211,7 @@ func TestSMTPBrokenConnections(t *testing.T) {
 					if stage == smtp.AtBody {
 						message = bulkyMessage()
 					}
-					_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+					_, err := openSMTP(t, fake.Port()).Send(shortly(t), message)
 					failure := asSMTPError(t, err)
 					kind := Temporary
 					if stage == smtp.AtDot {
@@ -219,7 +220,7 @@ func TestSMTPBrokenConnections(t *testing.T) {
 					if failure.Kind != kind {
 						t.Errorf("%v, want %v: %v", failure.Kind, kind, err)
 					}
-					if connections, _, _ := fake.seen(); connections != 1 {
+					if connections, _, _ := fake.Seen(); connections != 1 {
 						t.Errorf("%d connections, a fresh one must not be replaced", connections)
 					}
 				})
@@ -231,8 +232,8 @@ func TestSMTPBrokenConnections(t *testing.T) {
 func TestSMTPUnreachable(t *testing.T) {
 	t.Run("nobody listens", func(t *testing.T) {
 		fake := (&fakeSMTP{}).start(t)
-		fake.listener.Close()
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
+		fake.Close()
+		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Temporary || failure.Stage != "connect" {
 			t.Error(err)
 		}
@@ -257,7 +258,7 @@ func TestSMTPUnreachable(t *testing.T) {
 	})
 	t.Run("foreign local address", func(t *testing.T) {
 		fake := (&fakeSMTP{}).start(t)
-		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.LocalAddress = "192.0.2.1" })
+		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.LocalAddress = "192.0.2.1" })
 		_, err := provider.Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, "localAddress") {
 			t.Error(err)
@@ -265,7 +266,7 @@ func TestSMTPUnreachable(t *testing.T) {
 	})
 	t.Run("local address of the other family", func(t *testing.T) {
 		fake := (&fakeSMTP{}).start(t)
-		provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.LocalAddress = "::1" })
+		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.LocalAddress = "::1" })
 		_, err := provider.Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Hint, "localAddress") {
 			t.Error(err)
@@ -273,7 +274,7 @@ func TestSMTPUnreachable(t *testing.T) {
 	})
 	t.Run("not SMTP", func(t *testing.T) {
 		fake := (&fakeSMTP{answer: func(smtp.Stage, int, int) string { return "HTTP/1.1 400 Bad Request" }}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
+		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Configuration || failure.Stage != "greeting" {
 			t.Error(err)
 		}
@@ -282,7 +283,7 @@ func TestSMTPUnreachable(t *testing.T) {
 		fake := (&fakeSMTP{answer: func(smtp.Stage, int, int) string {
 			return "220 " + strings.Repeat("x", 4<<20)
 		}}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
+		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
 		if failure := asSMTPError(t, err); failure.Kind != Configuration || len(err.Error()) > 1000 {
 			t.Error(err)
 		}
@@ -329,9 +330,9 @@ func TestSMTPSecondTry(t *testing.T) {
 		again bool
 	}{
 		{smtp.AtGreeting, "421 4.3.2 try later", true},
-		{smtp.AtGreeting, fakeEOF, true},
+		{smtp.AtGreeting, smtptest.EOF, true},
 		{smtp.AtGreeting, "554 not you", false},
-		{smtp.AtEHLO, fakeReset, true},
+		{smtp.AtEHLO, smtptest.Reset, true},
 		{smtp.AtMAIL, "451 4.3.0 not now", true},
 		{smtp.AtMAIL, "421 4.3.2 restarting", true},
 		{smtp.AtRCPT, "451 4.3.0 Temporary lookup failure", true},
@@ -340,7 +341,7 @@ func TestSMTPSecondTry(t *testing.T) {
 		{smtp.AtMAIL, "452 daily limit", false},
 		{smtp.AtDATA, "451 4.3.0 not now", true},
 		{smtp.AtDot, "451 4.3.0 not now", false},
-		{smtp.AtDot, fakeEOF, false},
+		{smtp.AtDot, smtptest.EOF, false},
 	} {
 		for _, isLast := range []bool{true, false} {
 			for _, heals := range []bool{true, false} {
@@ -355,7 +356,7 @@ func TestSMTPSecondTry(t *testing.T) {
 						}}).start(t)
 						message := smtpMessage()
 						message.Last = isLast
-						_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
+						_, err := openSMTP(t, fake.Port()).Send(shortly(t), message)
 						again := isLast && row.again
 						if accepted := again && heals; (err == nil) != accepted {
 							// The fake asks twice about DATA, and so heals by itself.
@@ -378,8 +379,8 @@ func TestSMTPSecondTry(t *testing.T) {
 	waiting.Wait()
 	t.Run("a server that restarts", func(t *testing.T) {
 		fake := (&fakeSMTP{}).start(t)
-		provider, address := openSMTP(t, fake.port()), fake.listener.Addr().String()
-		fake.listener.Close()
+		provider, address := openSMTP(t, fake.Port()), fake.Addr().String()
+		fake.Close()
 		message := smtpMessage()
 		message.Last = true
 		sent := make(chan error)
@@ -401,8 +402,8 @@ func TestSMTPSecondTry(t *testing.T) {
 		defer cancel()
 		message := smtpMessage()
 		message.Last = true
-		_, err := openSMTP(t, fake.port()).Send(ctx, message)
-		if connections, _, _ := fake.seen(); asSMTPError(t, err).Code != "421" || connections != 1 {
+		_, err := openSMTP(t, fake.Port()).Send(ctx, message)
+		if connections, _, _ := fake.Seen(); asSMTPError(t, err).Code != "421" || connections != 1 {
 			t.Errorf("%v, %d connections", err, connections)
 		}
 	})
@@ -411,7 +412,7 @@ func TestSMTPSecondTry(t *testing.T) {
 // A limit of the operator's own holds mails back, and names itself.
 func TestSMTPRateLimit(t *testing.T) {
 	fake := (&fakeSMTP{}).start(t)
-	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.RateLimit, s.RateDelta = 1, settings.Milliseconds(time.Hour) })
+	provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.RateLimit, s.RateDelta = 1, settings.Milliseconds(time.Hour) })
 	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
+	"logto-email-relay/smtp/smtptest"
 )
 
 func smtpFixture() fixture {
@@ -44,17 +45,17 @@ func smtpFixture() fixture {
 				if treat == stalls {
 					stall()
 				}
-				return map[treatment]string{breaksOff: fakeEOF, cuts: fakeReset, stalls: fakeStall}[treat]
+				return map[treatment]string{breaksOff: smtptest.EOF, cuts: smtptest.Reset, stalls: smtptest.Stall}[treat]
 			}
 			server.start(t)
 			return &fake{
-				address: net.JoinHostPort("127.0.0.1", strconv.Itoa(server.port())),
+				address: net.JoinHostPort("127.0.0.1", strconv.Itoa(server.Port())),
 				mails: func() []string {
-					_, _, mails := server.seen()
+					_, _, mails := server.Seen()
 					return mails
 				},
 				connections: func() int {
-					connections, _, _ := server.seen()
+					connections, _, _ := server.Seen()
 					return connections
 				},
 				stalled: stalled,

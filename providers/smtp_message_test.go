@@ -3,14 +3,9 @@ package providers
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
-	"io"
 	"mime"
-	"mime/multipart"
-	"mime/quotedprintable"
 	"net"
-	netmail "net/mail"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +16,7 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/smtp"
+	"logto-email-relay/smtp/smtptest"
 )
 
 func buildMIME(t testing.TB, m *mail.Message, own ...mail.Header) []byte {
@@ -30,89 +26,6 @@ func buildMIME(t testing.TB, m *mail.Message, own ...mail.Header) []byte {
 		t.Fatal(err)
 	}
 	return built
-}
-
-// readMIME reads a message with the standard library, and checks what every
-// message must keep to. It returns the header and the decoded parts by type.
-func readMIME(t testing.TB, raw []byte) (netmail.Header, map[string]string) {
-	t.Helper()
-	if !bytes.HasSuffix(raw, []byte("\r\n")) {
-		t.Fatalf("does not end with a line end: %q", raw[max(0, len(raw)-20):])
-	}
-	header := true
-	for line := range bytes.SplitSeq(bytes.TrimSuffix(raw, []byte("\r\n")), []byte("\r\n")) {
-		limit := 76
-		if len(line) == 0 {
-			header = false
-		}
-		if header && !bytes.Contains(line, []byte("=?utf-8?")) {
-			limit = 998
-		}
-		if len(line) > limit {
-			t.Errorf("a line of %d bytes: %q", len(line), line)
-		}
-		if bytes.HasPrefix(line, []byte(".")) {
-			t.Errorf("a line begins with a dot: %q", line)
-		}
-		if bytes.ContainsAny(line, "\r\n\x00") {
-			t.Errorf("a bare line end: %q", line)
-		}
-	}
-	message, err := netmail.ReadMessage(bytes.NewReader(raw))
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, raw)
-	}
-	if got := message.Header.Get("MIME-Version"); got != "1.0" {
-		t.Errorf("MIME-Version %q", got)
-	}
-	if len(message.Header["X-Mailer"])+len(message.Header["User-Agent"]) > 0 {
-		t.Error("the message names its library")
-	}
-	parts := map[string]string{}
-	read := func(header interface{ Get(string) string }, body io.Reader) string {
-		kind, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
-		if err != nil || parameters["charset"] != "utf-8" {
-			t.Errorf("Content-Type %q: %v", header.Get("Content-Type"), err)
-		}
-		switch encoding := header.Get("Content-Transfer-Encoding"); encoding {
-		case "quoted-printable":
-			body = quotedprintable.NewReader(body)
-		case "base64":
-			body = base64.NewDecoder(base64.StdEncoding, body)
-		default:
-			t.Errorf("Content-Transfer-Encoding %q", encoding)
-		}
-		text, err := io.ReadAll(body)
-		if err != nil {
-			t.Error(err)
-		}
-		parts[kind] = strings.ReplaceAll(string(text), "\r\n", "\n")
-		return kind
-	}
-	kind, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if kind != "multipart/alternative" {
-		read(message.Header, message.Body)
-		return message.Header, parts
-	}
-	var order []string
-	reader := multipart.NewReader(message.Body, parameters["boundary"])
-	for {
-		part, err := reader.NextRawPart()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		order = append(order, read(part.Header, part))
-	}
-	if got := strings.Join(order, " "); got != "text/plain text/html" {
-		t.Errorf("the parts are %s", got)
-	}
-	return message.Header, parts
 }
 
 func TestSMTPMessageGolden(t *testing.T) {
@@ -157,7 +70,7 @@ func TestSMTPMessageGolden(t *testing.T) {
 			if !bytes.Equal(built, golden) {
 				t.Errorf("differs from %s:\n%s", file, built)
 			}
-			header, parts := readMIME(t, built)
+			header, parts := smtptest.ReadMIME(t, built)
 			decoded, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
 			if err != nil || decoded != m.Subject {
 				t.Errorf("subject %q: %v", decoded, err)
@@ -201,7 +114,7 @@ func TestSMTPRecipientHeader(t *testing.T) {
 		"a@b@example.com", "a,b@example.com", "new.user+tag@example.com", "ünïcode@xn--exmple-cua.com"} {
 		m := smtpMessage()
 		m.To = address
-		header, _ := readMIME(t, buildMIME(t, m))
+		header, _ := smtptest.ReadMIME(t, buildMIME(t, m))
 		list, err := header.AddressList("To")
 		if err != nil || len(list) != 1 || list[0].Name != "" {
 			t.Errorf("%q: To %q: %v", address, header.Get("To"), err)
@@ -239,7 +152,7 @@ func TestSMTPMessageRefusesBreaks(t *testing.T) {
 func TestSMTPCustomHeaders(t *testing.T) {
 	m := smtpMessage()
 	m.Headers = append(m.Headers, mail.Header{Name: "X-Environment", Value: "staging"})
-	header, _ := readMIME(t, buildMIME(t, m, mail.Header{Name: "x-environment", Value: "production ✓"},
+	header, _ := smtptest.ReadMIME(t, buildMIME(t, m, mail.Header{Name: "x-environment", Value: "production ✓"},
 		mail.Header{Name: "X-SMTPAPI", Value: `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`}))
 	got, _ := new(mime.WordDecoder).DecodeHeader(header.Get("X-Environment"))
 	if len(header["X-Environment"]) != 1 || got != "production ✓" {
@@ -271,7 +184,7 @@ func FuzzSMTPMessage(f *testing.F) {
 			return
 		}
 		built := buildMIME(t, m)
-		header, parts := readMIME(t, built)
+		header, parts := smtptest.ReadMIME(t, built)
 		if got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject")); err != nil || got != strings.Trim(subject, " ") {
 			t.Errorf("subject %q arrives as %q: %v", subject, got, err)
 		}
@@ -291,10 +204,10 @@ func TestSMTPEnvelope(t *testing.T) {
 	message := smtpMessage()
 	message.To = "foo.@docomo.ne.jp"
 	fake := (&fakeSMTP{}).start(t)
-	if _, err := openSMTP(t, fake.port()).Send(shortly(t), message); err != nil {
+	if _, err := openSMTP(t, fake.Port()).Send(shortly(t), message); err != nil {
 		t.Fatal(err)
 	}
-	_, commands, mails := fake.seen()
+	_, commands, mails := fake.Seen()
 	if !slices.Contains(commands, `RCPT TO:<"foo."@docomo.ne.jp>`) || !strings.Contains(mails[0], "\nTo: <\"foo.\"@docomo.ne.jp>\n") {
 		t.Errorf("%q\n%s", commands, mails[0])
 	}
@@ -302,8 +215,8 @@ func TestSMTPEnvelope(t *testing.T) {
 		message := smtpMessage()
 		message.To = to
 		fake := (&fakeSMTP{}).start(t)
-		_, err := openSMTP(t, fake.port()).Send(shortly(t), message)
-		if connections, _, _ := fake.seen(); asSMTPError(t, err).Kind != Recipient || connections != 0 {
+		_, err := openSMTP(t, fake.Port()).Send(shortly(t), message)
+		if connections, _, _ := fake.Seen(); asSMTPError(t, err).Kind != Recipient || connections != 0 {
 			t.Errorf("%q: %v", to, err)
 		}
 	}
@@ -317,7 +230,7 @@ func TestSMTPEnvelope(t *testing.T) {
 	} {
 		message := smtpMessage()
 		test.change(message)
-		_, err := openSMTP(t, (&fakeSMTP{}).start(t).port()).Send(shortly(t), message)
+		_, err := openSMTP(t, (&fakeSMTP{}).start(t).Port()).Send(shortly(t), message)
 		if asSMTPError(t, err).Kind != test.kind || strings.Contains(err.Error(), "ü") {
 			t.Error(err)
 		}
@@ -327,7 +240,7 @@ func TestSMTPEnvelope(t *testing.T) {
 // Bounces go where the operator wants them; the mail's sender stays.
 func TestSMTPEnvelopeSender(t *testing.T) {
 	fake := (&fakeSMTP{}).start(t)
-	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) {
+	provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) {
 		if err := s.Envelope.From.UnmarshalText([]byte("Bounces <bounces@acme.example>")); err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +248,7 @@ func TestSMTPEnvelopeSender(t *testing.T) {
 	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}
-	_, commands, mails := fake.seen()
+	_, commands, mails := fake.Seen()
 	if !slices.Contains(commands, "MAIL FROM:<bounces@acme.example>") || !strings.Contains(mails[0], "<no-reply@acme.example>") ||
 		strings.Contains(mails[0], "bounces@") {
 		t.Errorf("%q\n%s", commands, mails[0])
@@ -345,8 +258,8 @@ func TestSMTPEnvelopeSender(t *testing.T) {
 // A message that the server is known not to take is not begun.
 func TestSMTPTooLarge(t *testing.T) {
 	fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
-	_, err := openSMTP(t, fake.port()).Send(shortly(t), smtpMessage())
-	_, commands, _ := fake.seen()
+	_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
+	_, commands, _ := fake.Seen()
 	if failure := asSMTPError(t, err); failure.Kind != Content || failure.Stage != "MAIL FROM" || len(commands) != 1 {
 		t.Errorf("%v %q", err, commands)
 	}
@@ -356,15 +269,15 @@ func TestSMTPTooLarge(t *testing.T) {
 func TestSMTPAllBusy(t *testing.T) {
 	fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
 		if at == smtp.AtDot {
-			return fakeStall
+			return smtptest.Stall
 		}
 		return ""
 	}}).start(t)
-	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.MaxConnections = 1 })
+	provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.MaxConnections = 1 })
 	ctx, cancel := context.WithCancel(shortly(t))
 	first := make(chan error)
 	go func() { _, err := provider.Send(ctx, smtpMessage()); first <- err }()
-	eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return slices.Contains(commands, "DATA") })
+	eventually(t, "the first is under way", func() bool { _, commands, _ := fake.Seen(); return slices.Contains(commands, "DATA") })
 	short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancelShort()
 	_, err := provider.Send(short, smtpMessage())

@@ -150,7 +150,7 @@ func TestSMTPOAuth2(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			endpoint := startTokenEndpoint(t)
 			fake := startTokenSMTP(t, endpoint.current)
-			provider := openSMTP(t, fake.port(), func(s *SMTPSettings) {
+			provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) {
 				auth := test.auth
 				auth.Type, auth.User, auth.AccessURL = "oauth2", mailboxUser, endpoint.url
 				s.Auth, s.MaxMessages = &auth, new(1) // a connection a mail
@@ -160,7 +160,7 @@ func TestSMTPOAuth2(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if connections, _, mails := fake.seen(); connections != 3 || len(mails) != 3 {
+			if connections, _, mails := fake.Seen(); connections != 3 || len(mails) != 3 {
 				t.Errorf("%d mails over %d connections", len(mails), connections)
 			}
 			asked := endpoint.asked()
@@ -216,7 +216,7 @@ func checkAssertion(t *testing.T, assertion string, key *rsa.PublicKey, audience
 func TestSMTPGivenAccessToken(t *testing.T) {
 	fake := startTokenSMTP(t, func() string { return "g1ven-token" })
 	with := func(token string, expires time.Time) *smtpProvider {
-		return openSMTP(t, fake.port(), func(s *SMTPSettings) {
+		return openSMTP(t, fake.Port(), func(s *SMTPSettings) {
 			s.Auth = &SMTPAuth{Type: "oauth2", User: mailboxUser, AccessToken: settings.NewSecret(token)}
 			if !expires.IsZero() {
 				s.Auth.Expires = expires.UnixMilli()
@@ -237,7 +237,7 @@ func TestSMTPGivenAccessToken(t *testing.T) {
 			}
 		}
 	}
-	if _, _, mails := fake.seen(); len(mails) != 2 {
+	if _, _, mails := fake.Seen(); len(mails) != 2 {
 		t.Errorf("%d mails", len(mails))
 	}
 }
@@ -247,7 +247,7 @@ func TestSMTPRefusedTokenIsRenewed(t *testing.T) {
 	endpoint := startTokenEndpoint(t)
 	good := endpoint.current
 	fake := startTokenSMTP(t, func() string { return good() })
-	provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = new(1) })
+	provider := openSMTP(t, fake.Port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = new(1) })
 	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestSMTPRefusedTokenIsRenewed(t *testing.T) {
 	if n := len(endpoint.asked()); n != 2 {
 		t.Errorf("%d tokens were asked for, want 2", n)
 	}
-	if connections, _, mails := fake.seen(); connections != 3 || len(mails) != 2 {
+	if connections, _, mails := fake.Seen(); connections != 3 || len(mails) != 2 {
 		t.Errorf("%d mails over %d connections", len(mails), connections)
 	}
 
@@ -279,7 +279,7 @@ func TestSMTPRefusedTokenIsRenewed(t *testing.T) {
 func TestSMTPWithoutXOAUTH2(t *testing.T) {
 	endpoint := startTokenEndpoint(t)
 	fake := (&fakeSMTP{extensions: []string{"AUTH LOGIN PLAIN"}}).start(t)
-	_, err := openSMTP(t, fake.port(), byRefreshToken(endpoint.url)).Send(shortly(t), smtpMessage())
+	_, err := openSMTP(t, fake.Port(), byRefreshToken(endpoint.url)).Send(shortly(t), smtpMessage())
 	if e := asSMTPError(t, err); e.Kind != Configuration || !strings.Contains(e.Error(), "XOAUTH2") {
 		t.Error(e)
 	}
@@ -344,7 +344,7 @@ func TestSMTPTokenFailures(t *testing.T) {
 			endpoint := startTokenEndpoint(t)
 			endpoint.answer = test.answer
 			fake := startTokenSMTP(t, endpoint.current)
-			provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url))
+			provider := openSMTP(t, fake.Port(), byRefreshToken(endpoint.url))
 			limit := 20 * time.Second // against a hang only
 			if test.name == "silence" {
 				limit = 300 * time.Millisecond
@@ -371,7 +371,7 @@ func TestSMTPTokenFailures(t *testing.T) {
 		listener := listen(t)
 		_ = listener.Close()
 		fake := startTokenSMTP(t, func() string { return "" })
-		_, err := openSMTP(t, fake.port(), byRefreshToken("http://"+listener.Addr().String())).Send(shortly(t), smtpMessage())
+		_, err := openSMTP(t, fake.Port(), byRefreshToken("http://"+listener.Addr().String())).Send(shortly(t), smtpMessage())
 		if e := asSMTPError(t, err); e.Kind != Temporary || e.Stage != "OAuth2" {
 			t.Error(e)
 		}
@@ -473,7 +473,7 @@ func TestSMTPRefreshTokenIsReplaced(t *testing.T) {
 		return true
 	}
 	fake := startTokenSMTP(t, endpoint.current)
-	provider := openSMTP(t, fake.port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = new(1) })
+	provider := openSMTP(t, fake.Port(), byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.MaxMessages = new(1) })
 	for range 3 {
 		if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 			t.Fatal(err)

@@ -231,10 +231,10 @@ func TestSMTPEHLOName(t *testing.T) {
 		}
 	}
 	fake := (&fakeSMTP{}).start(t)
-	if _, err := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.Name = "relay.example.com" }).Send(shortly(t), smtpMessage()); err != nil {
+	if _, err := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Name = "relay.example.com" }).Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}
-	if _, commands, _ := fake.seen(); commands[0] != "EHLO relay.example.com" {
+	if _, commands, _ := fake.Seen(); commands[0] != "EHLO relay.example.com" {
 		t.Errorf("%q", commands[0])
 	}
 }
@@ -246,13 +246,11 @@ func TestSMTPLocalAddress(t *testing.T) {
 		probe.Close()
 	}
 	fake := (&fakeSMTP{}).start(t)
-	provider := openSMTP(t, fake.port(), func(s *SMTPSettings) { s.LocalAddress = "127.0.0.9" })
+	provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.LocalAddress = "127.0.0.9" })
 	if _, err := provider.Send(shortly(t), smtpMessage()); err != nil {
 		t.Fatal(err)
 	}
-	fake.mutex.Lock()
-	defer fake.mutex.Unlock()
-	if host, _, _ := net.SplitHostPort(fake.peers[0]); host != "127.0.0.9" {
+	if host, _, _ := net.SplitHostPort(fake.Peers()[0]); host != "127.0.0.9" {
 		t.Errorf("came from %s", host)
 	}
 }

@@ -183,7 +183,7 @@ func TestSMTPTLS(t *testing.T) {
 				config = authority.server
 			}
 			fake := (&fakeSMTP{extensions: test.extensions, implicit: test.implicit, tls: config}).start(t)
-			provider := openSMTP(t, fake.port(), test.change)
+			provider := openSMTP(t, fake.Port(), test.change)
 			_, err := provider.Send(shortly(t), smtpMessage())
 			if test.kind != 0 {
 				failure := asSMTPError(t, err)
@@ -195,10 +195,8 @@ func TestSMTPTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fake.mutex.Lock()
-			defer fake.mutex.Unlock()
-			if (fake.secured == 1) != test.secure {
-				t.Errorf("%d mails came in TLS", fake.secured)
+			if (fake.Secured() == 1) != test.secure {
+				t.Errorf("%d mails came in TLS", fake.Secured())
 			}
 		})
 	}

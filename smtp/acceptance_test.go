@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"logto-email-relay/smtp/smtptest"
 )
 
 // What a server says before the final dot was written accepts nothing, and neither
@@ -43,8 +45,8 @@ func TestEarlyAcceptance(t *testing.T) {
 					if e := failed(t, err); !isTemporary(e) || e.Stage != AtBody || !errors.Is(err, errUnasked) {
 						t.Error(err)
 					}
-					eventually(t, "the connection is closed", func() bool { return fake.openConnections() == 0 })
-					if connections, _, mails := fake.seen(); connections != 1 || len(mails) != 0 {
+					eventually(t, "the connection is closed", func() bool { return fake.OpenConnections() == 0 })
+					if connections, _, mails := fake.Seen(); connections != 1 || len(mails) != 0 {
 						t.Errorf("%d connections, %q", connections, mails)
 					}
 				})
@@ -148,7 +150,7 @@ func TestVerdicts(t *testing.T) {
 					t.Errorf("%q: %v", reply, err)
 				}
 			}
-			if connections, _, _ := fake.seen(); got != want || connections != 1 {
+			if connections, _, _ := fake.Seen(); got != want || connections != 1 {
 				t.Errorf("%q: %s, want %s, over %d connections", reply, got, want, connections)
 			}
 			if kept := pool.connections.Load() == 1; kept != (err == nil || reply[0] >= '4' && reply[:3] != "421") {
@@ -186,10 +188,10 @@ func TestRefusedRecipientIsKnownAtOnce(t *testing.T) {
 				if idle := idleConnections(pool); !atRest(pool) || idle == 1 != kept {
 					t.Errorf("%d connections are kept, all at rest: %v", idle, atRest(pool))
 				}
-				if open := fake.openConnections() == 1; open != kept {
+				if open := fake.OpenConnections() == 1; open != kept {
 					t.Errorf("open: %v", open)
 				}
-				if _, _, mails := fake.seen(); len(mails) != 0 {
+				if _, _, mails := fake.Seen(); len(mails) != 0 {
 					t.Errorf("delivered %q", mails)
 				}
 			})
@@ -202,7 +204,7 @@ func TestRefusedRecipientIsKnownAtOnce(t *testing.T) {
 				case AtRCPT:
 					return "550 5.1.1 no such user"
 				case AtDATA:
-					return fakeStall
+					return smtptest.Stall
 				}
 				return ""
 			}}).prepare(t)
@@ -212,10 +214,10 @@ func TestRefusedRecipientIsKnownAtOnce(t *testing.T) {
 			}
 			started := time.Now()
 			pool.Close() // does not wait for it
-			if time.Since(started) != 0 || fake.openConnections() != 0 {
+			if time.Since(started) != 0 || fake.OpenConnections() != 0 {
 				synctest.Wait()
-				if time.Since(started) != 0 || fake.openConnections() != 0 {
-					t.Errorf("closed after %v, %d connections", time.Since(started), fake.openConnections())
+				if time.Since(started) != 0 || fake.OpenConnections() != 0 {
+					t.Errorf("closed after %v, %d connections", time.Since(started), fake.OpenConnections())
 				}
 			}
 		})
@@ -231,11 +233,11 @@ func TestExtensionsInLowerCase(t *testing.T) {
 	if _, err := send(t, pool, message); err != nil {
 		t.Fatal(err)
 	}
-	before := fake.flights()
-	if _, err := send(t, pool, message); err != nil || fake.flights()-before != 2 {
-		t.Errorf("%v, %d flights", err, fake.flights()-before)
+	before := fake.Flights()
+	if _, err := send(t, pool, message); err != nil || fake.Flights()-before != 2 {
+		t.Errorf("%v, %d flights", err, fake.Flights()-before)
 	}
-	if _, commands, _ := fake.seen(); countCommands(commands, "AUTH PLAIN") != 1 ||
+	if _, commands, _ := fake.Seen(); countCommands(commands, "AUTH PLAIN") != 1 ||
 		countCommands(commands, "MAIL FROM:<no-reply@acme.example> SIZE=") != 2 || !strings.HasSuffix(commands[len(commands)-3], " SMTPUTF8") {
 		t.Errorf("%q", commands)
 	}
@@ -254,8 +256,8 @@ func TestHELO(t *testing.T) {
 			return ""
 		}}).start(t)
 		_, err := send(t, testPool(t, fake), testMessage())
-		_, commands, _ := fake.seen()
-		if (err == nil) != works || (countCommands(commands, "HELO relay.example") == 1) != works || works && fake.flights() < 6 {
+		_, commands, _ := fake.Seen()
+		if (err == nil) != works || (countCommands(commands, "HELO relay.example") == 1) != works || works && fake.Flights() < 6 {
 			t.Errorf("%s: %v %q", refusal, err, commands)
 		}
 	}

@@ -100,7 +100,7 @@ func TestAuthentication(t *testing.T) {
 			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Error(err)
 			}
-			_, commands, _ := fake.seen()
+			_, commands, _ := fake.Seen()
 			if countCommands(commands, test.want) != 1 || countCommands(commands, "AUTH") != 1 {
 				t.Errorf("%q", commands)
 			}
@@ -110,8 +110,8 @@ func TestAuthentication(t *testing.T) {
 				t.Error(err)
 			}
 			// One refusal of the credentials is enough, and nothing follows it.
-			eventually(t, "the connection is closed", func() bool { return fake.openConnections() <= 1 })
-			_, commands, _ = fake.seen()
+			eventually(t, "the connection is closed", func() bool { return fake.OpenConnections() <= 1 })
+			_, commands, _ = fake.Seen()
 			if countCommands(commands, "AUTH") != 2 || countCommands(commands, "*") != 0 {
 				t.Errorf("%q", commands)
 			}
@@ -131,7 +131,7 @@ func TestAuthenticationNotOffered(t *testing.T) {
 		if wanted := new(MechanismError); !errors.As(err, &wanted) || failed(t, err).Stage != AtAUTH || !strings.Contains(err.Error(), test.words) {
 			t.Errorf("%s: %v", test.offer, err)
 		}
-		if _, commands, _ := fake.seen(); countCommands(commands, "AUTH") != 0 {
+		if _, commands, _ := fake.Seen(); countCommands(commands, "AUTH") != 0 {
 			t.Errorf("%q", commands)
 		}
 	}
@@ -140,7 +140,7 @@ func TestAuthenticationNotOffered(t *testing.T) {
 	if !errors.Is(err, ErrClearText) || failed(t, err).Stage != AtAUTH {
 		t.Error(err)
 	}
-	if _, commands, _ := fake.seen(); countCommands(commands, "AUTH") != 0 {
+	if _, commands, _ := fake.Seen(); countCommands(commands, "AUTH") != 0 {
 		t.Errorf("%q", commands)
 	}
 }
@@ -192,7 +192,7 @@ func TestAuthenticationNextMechanism(t *testing.T) {
 				if (err != nil) != wantErr || err != nil && failed(t, err).Reply.String() != test.reply {
 					t.Error(err)
 				}
-				connections, commands, _ := fake.seen()
+				connections, commands, _ := fake.Seen()
 				if connections != 1 || countCommands(commands, "AUTH") != wantTries || countCommands(commands, "*")+countCommands(commands, "RSET") != 0 {
 					t.Errorf("%d connections, %q", connections, commands)
 				}
@@ -226,7 +226,7 @@ func TestAuthenticationLineLength(t *testing.T) {
 		if _, err := send(t, testPool(t, fake, withLogin, func(c *Config) { c.Login.Password = password }), testMessage()); err != nil {
 			t.Error(err)
 		}
-		if _, commands, _ := fake.seen(); commands[1] != want {
+		if _, commands, _ := fake.Seen(); commands[1] != want {
 			t.Errorf("%d characters: %q", len(response), commands[1])
 		}
 	}
@@ -284,7 +284,7 @@ func TestTokens(t *testing.T) {
 			if (err == nil) != test.works || err != nil && (failed(t, err).Stage != AtAUTH || strings.Contains(err.Error(), "bad")) {
 				t.Error(err)
 			}
-			connections, commands, _ := fake.seen()
+			connections, commands, _ := fake.Seen()
 			if connections != test.connections || len(tokens.drops) != test.drops || countCommands(commands, "*") != 0 {
 				t.Errorf("%d connections, dropped %q: %q", connections, tokens.drops, commands)
 			}
@@ -352,7 +352,7 @@ func TestSCRAMServerProvesItself(t *testing.T) {
 			if took := time.Since(started); took > 5*time.Second {
 				t.Errorf("took %v", took)
 			}
-			connections, commands, mails := fake.seen()
+			connections, commands, mails := fake.Seen()
 			if connections != 1 || countCommands(commands, "AUTH") != 1 || countCommands(commands, "*") != 0 || len(mails) != 0 {
 				t.Errorf("%d connections, %d mails, %q", connections, len(mails), commands)
 			}

@@ -7,108 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"logto-email-relay/smtp/smtptest"
 )
-
-// testProxy is a forward proxy that leads every connection to one target.
-type testProxy struct {
-	listener    net.Listener
-	target      string
-	login       string // "user:password", asked for unless empty
-	asked, from atomic.Value
-}
-
-// startProxy accepts connections and lets handshake agree on a tunnel. When it
-// returns true the connection is joined with the target.
-func startProxy(t *testing.T, config *tls.Config, p *testProxy, handshake func(*testProxy, net.Conn, *bufio.Reader) bool) *testProxy {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	p.listener = listener
-	go func() {
-		for {
-			conn, err := p.listener.Accept()
-			if err != nil {
-				return
-			}
-			p.from.Store(conn.RemoteAddr().String())
-			if config != nil {
-				conn = tls.Server(conn, config)
-			}
-			go func() {
-				defer conn.Close()
-				reader := bufio.NewReader(conn)
-				if !handshake(p, conn, reader) {
-					return
-				}
-				far, err := net.Dial("tcp", p.target)
-				if err != nil {
-					return
-				}
-				defer far.Close()
-				go func() { _, _ = io.Copy(far, reader); _ = far.Close() }()
-				_, _ = io.Copy(conn, far)
-			}()
-		}
-	}()
-	return p
-}
-
-// connectProxy speaks HTTP CONNECT.
-func connectProxy(p *testProxy, conn net.Conn, reader *bufio.Reader) bool {
-	request, err := http.ReadRequest(reader)
-	if err != nil {
-		return false
-	}
-	request.Header["Authorization"] = request.Header["Proxy-Authorization"]
-	user, password, _ := request.BasicAuth()
-	if p.login != "" && user+":"+password != p.login {
-		_, _ = io.WriteString(conn, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-		return false
-	}
-	p.asked.Store(request.Method + " " + request.RequestURI)
-	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n")
-	return true
-}
-
-// socksProxy speaks SOCKS5.
-func socksProxy(p *testProxy, conn net.Conn, reader *bufio.Reader) bool {
-	take := func(n int) []byte {
-		b := make([]byte, n)
-		_, _ = io.ReadFull(reader, b)
-		return b
-	}
-	methods := take(int(take(2)[1]))
-	if p.login == "" {
-		_, _ = conn.Write([]byte{5, 0})
-	} else {
-		if !strings.Contains(string(methods), "\x02") {
-			_, _ = conn.Write([]byte{5, 0xff})
-			return false
-		}
-		_, _ = conn.Write([]byte{5, 2})
-		user := take(int(take(2)[1]))
-		password := take(int(take(1)[0]))
-		if string(user)+":"+string(password) != p.login {
-			_, _ = conn.Write([]byte{1, 1})
-			return false
-		}
-		_, _ = conn.Write([]byte{1, 0})
-	}
-	name := take(int(take(5)[4]))
-	port := take(2)
-	p.asked.Store(fmt.Sprintf("SOCKS %s:%d", name, int(port[0])<<8|int(port[1])))
-	_, _ = conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
-	return true
-}
 
 // Mails go through a proxy to a host that only the proxy can find, in TLS that
 // ends at the server.
@@ -118,14 +23,14 @@ func TestProxy(t *testing.T) {
 	for _, test := range []struct {
 		scheme    string
 		login     string
-		handshake func(*testProxy, net.Conn, *bufio.Reader) bool
+		handshake smtptest.Handshake
 		asked     string
 	}{
-		{"http", "", connectProxy, "CONNECT mail.example:"},
-		{"http", login, connectProxy, "CONNECT mail.example:"},
-		{"https", login, connectProxy, "CONNECT mail.example:"},
-		{"socks5", "", socksProxy, "SOCKS mail.example:"},
-		{"socks5", login, socksProxy, "SOCKS mail.example:"},
+		{"http", "", smtptest.Connect, "CONNECT mail.example:"},
+		{"http", login, smtptest.Connect, "CONNECT mail.example:"},
+		{"https", login, smtptest.Connect, "CONNECT mail.example:"},
+		{"socks5", "", smtptest.SOCKS, "SOCKS mail.example:"},
+		{"socks5", login, smtptest.SOCKS, "SOCKS mail.example:"},
 	} {
 		for _, implicit := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s login=%v implicit=%v", test.scheme, test.login != "", implicit), func(t *testing.T) {
@@ -134,13 +39,13 @@ func TestProxy(t *testing.T) {
 				if test.scheme == "https" {
 					config = server
 				}
-				proxy := startProxy(t, config, &testProxy{target: fake.listener.Addr().String(), login: test.login}, test.handshake)
-				address := &url.URL{Scheme: test.scheme, Host: proxy.listener.Addr().String()}
+				proxy := (&smtptest.Proxy{Target: fake.Addr().String(), Login: test.login}).Start(t, config, test.handshake)
+				address := &url.URL{Scheme: test.scheme, Host: proxy.Addr().String()}
 				if test.login != "" {
 					user, password, _ := strings.Cut(test.login, ":")
 					address.User = url.UserPassword(user, password)
 				}
-				_, port, _ := net.SplitHostPort(fake.listener.Addr().String())
+				_, port, _ := net.SplitHostPort(fake.Addr().String())
 				dialer := Dialer{Network: "tcp", Address: "mail.example:" + port, Proxy: address, ProxyTLS: client, Timeout: 20 * time.Second}
 				pool := testPool(t, fake, withLogin, func(c *Config) {
 					c.Dial, c.TLS, c.ClearTextLogin = dialer.Dial, client, false
@@ -153,12 +58,12 @@ func TestProxy(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				connections, _, mails := fake.seen()
+				connections, _, mails := fake.Seen()
 				if connections != 1 || len(mails) != 3 {
 					t.Errorf("%d mails over %d connections", len(mails), connections)
 				}
-				if want := test.asked + port; proxy.asked.Load() != want {
-					t.Errorf("the proxy was asked for %q, want %q", proxy.asked.Load(), want)
+				if want := test.asked + port; proxy.Asked.Load() != want {
+					t.Errorf("the proxy was asked for %q, want %q", proxy.Asked.Load(), want)
 				}
 			})
 		}
@@ -184,22 +89,22 @@ func TestProxyFailures(t *testing.T) {
 		{"SOCKS says nothing", "socks5", "", "", 0, "timeout"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			handshake := func(_ *testProxy, conn net.Conn, reader *bufio.Reader) bool {
+			handshake := func(_ *smtptest.Proxy, conn net.Conn, reader *bufio.Reader) bool {
 				_, _ = reader.ReadByte()
 				_, _ = io.WriteString(conn, test.answer)
 				_, _ = io.Copy(io.Discard, reader) // until the client has had enough
 				return false
 			}
 			if test.login != "" {
-				handshake = connectProxy
+				handshake = smtptest.Connect
 			}
-			proxy := startProxy(t, nil, &testProxy{login: "relay:right"}, handshake)
+			proxy := (&smtptest.Proxy{Login: "relay:right"}).Start(t, nil, handshake)
 			limit := 10 * time.Second // against a hang only
 			if test.words == "timeout" {
 				limit = 200 * time.Millisecond
 			}
 			dialer := Dialer{Network: "tcp", Address: "mail.example:25", Timeout: limit,
-				Proxy: &url.URL{Scheme: test.scheme, Host: proxy.listener.Addr().String(), User: url.UserPassword("relay", "pr0xy-pa55word")}}
+				Proxy: &url.URL{Scheme: test.scheme, Host: proxy.Addr().String(), User: url.UserPassword("relay", "pr0xy-pa55word")}}
 			if test.scheme == "socks5" {
 				dialer.Proxy.User = nil
 			}

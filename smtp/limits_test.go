@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"logto-email-relay/smtp/smtptest"
 )
 
 // A server that takes few messages a connection loses none: the one that it refuses
@@ -45,7 +47,7 @@ func TestLimitOfMessages(t *testing.T) {
 				if n := refused.Load(); n < 2 || n > 4 {
 					t.Errorf("%d were refused", n)
 				}
-				if _, _, got := fake.seen(); len(got) != mails {
+				if _, _, got := fake.Seen(); len(got) != mails {
 					t.Errorf("%d mails", len(got))
 				}
 			})
@@ -75,7 +77,7 @@ func TestRefusalIsNoLimit(t *testing.T) {
 			}
 		}
 	}
-	if connections, _, _ := fake.seen(); connections != 4 {
+	if connections, _, _ := fake.Seen(); connections != 4 {
 		t.Errorf("%d connections", connections)
 	}
 	if pool.mostMessages != 0 {
@@ -99,7 +101,7 @@ func TestExim(t *testing.T) {
 			}
 			eventually(t, "there is a connection", func() bool { return most == 25 || idleConnections(pool) == 1 })
 		}
-		if got, _, _ := fake.seen(); got != connections && got != connections+1 { // the last of 25 is replaced
+		if got, _, _ := fake.Seen(); got != connections && got != connections+1 { // the last of 25 is replaced
 			t.Errorf("MaxMessages %d: %d connections", most, got)
 		}
 	}
@@ -108,7 +110,7 @@ func TestExim(t *testing.T) {
 // Messages that the server has no connection for wait for those that it has.
 func TestLimitOfConnections(t *testing.T) {
 	for _, refusal := range []string{"421 4.7.0 fake.example Error: too many connections from 192.0.2.1",
-		"421 Too many concurrent SMTP connections; please try again later.", fakeEOF, fakeReset} {
+		"421 Too many concurrent SMTP connections; please try again later.", smtptest.EOF, smtptest.Reset} {
 		t.Run(refusal, func(t *testing.T) {
 			const limit, mails = 5, 200
 			fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, _ int) string {
@@ -129,7 +131,7 @@ func TestLimitOfConnections(t *testing.T) {
 				}
 				group.Wait()
 			}
-			connections, _, got := fake.seen()
+			connections, _, got := fake.Seen()
 			if len(got) != 2*mails {
 				t.Errorf("%d mails", len(got))
 			}
@@ -149,7 +151,7 @@ func TestLimitOfConnectionsIsLifted(t *testing.T) {
 		var fake *fakeServer
 		fake = &fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
 			switch {
-			case at == AtGreeting && fake.openConnections() > int(limit.Load()):
+			case at == AtGreeting && fake.OpenConnections() > int(limit.Load()):
 				return "421 4.7.0 too many connections"
 			case at == AtDot:
 				time.Sleep(time.Second)
@@ -176,14 +178,14 @@ func TestLimitOfConnectionsIsLifted(t *testing.T) {
 			t.Errorf("%d of 8 failed at a server that takes none", n)
 		}
 		limit.Store(2)
-		if n := burst(); n != 0 || fake.openConnections() > 2 {
-			t.Errorf("%d failed, %d connections", n, fake.openConnections())
+		if n := burst(); n != 0 || fake.OpenConnections() > 2 {
+			t.Errorf("%d failed, %d connections", n, fake.OpenConnections())
 		}
 		limit.Store(8)
 		time.Sleep(2 * holdTime)
 		began := time.Now()
-		if n := burst(); n != 0 || fake.openConnections() != 8 || time.Since(began) != time.Second {
-			t.Errorf("%d failed, %d connections after %v", n, fake.openConnections(), time.Since(began))
+		if n := burst(); n != 0 || fake.OpenConnections() != 8 || time.Since(began) != time.Second {
+			t.Errorf("%d failed, %d connections after %v", n, fake.OpenConnections(), time.Since(began))
 		}
 		pool.Close()
 	})

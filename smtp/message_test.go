@@ -1,16 +1,12 @@
 package smtp
 
 import (
-	"bytes"
-	"encoding/base64"
-	"io"
 	"mime"
-	"mime/multipart"
-	"mime/quotedprintable"
-	netmail "net/mail"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"logto-email-relay/smtp/smtptest"
 )
 
 func build(t testing.TB, m *Message) []byte {
@@ -20,89 +16,6 @@ func build(t testing.TB, m *Message) []byte {
 		t.Fatal(err)
 	}
 	return built
-}
-
-// readMIME reads a message with the standard library, and checks what every
-// message must keep to. It returns the header and the decoded parts by type.
-func readMIME(t testing.TB, raw []byte) (netmail.Header, map[string]string) {
-	t.Helper()
-	if !bytes.HasSuffix(raw, []byte("\r\n")) {
-		t.Fatalf("does not end with a line end: %q", raw[max(0, len(raw)-20):])
-	}
-	header := true
-	for line := range bytes.SplitSeq(bytes.TrimSuffix(raw, []byte("\r\n")), []byte("\r\n")) {
-		limit := 76
-		if len(line) == 0 {
-			header = false
-		}
-		if header && !bytes.Contains(line, []byte("=?utf-8?")) {
-			limit = 998
-		}
-		if len(line) > limit {
-			t.Errorf("a line of %d bytes: %q", len(line), line)
-		}
-		if bytes.HasPrefix(line, []byte(".")) {
-			t.Errorf("a line begins with a dot: %q", line)
-		}
-		if bytes.ContainsAny(line, "\r\n\x00") {
-			t.Errorf("a bare line end: %q", line)
-		}
-	}
-	message, err := netmail.ReadMessage(bytes.NewReader(raw))
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, raw)
-	}
-	if got := message.Header.Get("MIME-Version"); got != "1.0" {
-		t.Errorf("MIME-Version %q", got)
-	}
-	if len(message.Header["X-Mailer"])+len(message.Header["User-Agent"]) > 0 {
-		t.Error("the message names its library")
-	}
-	parts := map[string]string{}
-	read := func(header interface{ Get(string) string }, body io.Reader) string {
-		kind, parameters, err := mime.ParseMediaType(header.Get("Content-Type"))
-		if err != nil || parameters["charset"] != "utf-8" {
-			t.Errorf("Content-Type %q: %v", header.Get("Content-Type"), err)
-		}
-		switch encoding := header.Get("Content-Transfer-Encoding"); encoding {
-		case "quoted-printable":
-			body = quotedprintable.NewReader(body)
-		case "base64":
-			body = base64.NewDecoder(base64.StdEncoding, body)
-		default:
-			t.Errorf("Content-Transfer-Encoding %q", encoding)
-		}
-		text, err := io.ReadAll(body)
-		if err != nil {
-			t.Error(err)
-		}
-		parts[kind] = strings.ReplaceAll(string(text), "\r\n", "\n")
-		return kind
-	}
-	kind, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if kind != "multipart/alternative" {
-		read(message.Header, message.Body)
-		return message.Header, parts
-	}
-	var order []string
-	reader := multipart.NewReader(message.Body, parameters["boundary"])
-	for {
-		part, err := reader.NextRawPart()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		order = append(order, read(part.Header, part))
-	}
-	if got := strings.Join(order, " "); got != "text/plain text/html" {
-		t.Errorf("the parts are %s", got)
-	}
-	return message.Header, parts
 }
 
 // Each part takes the encoding that is shorter.
@@ -147,7 +60,7 @@ func TestHeaderFolding(t *testing.T) {
 		m := testMessage()
 		m.Subject = subject
 		built := build(t, m)
-		header, _ := readMIME(t, built)
+		header, _ := smtptest.ReadMIME(t, built)
 		got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
 		if err != nil || got != strings.Trim(subject, " ") {
 			t.Errorf("%q arrives as %q: %v", subject, got, err)
@@ -170,7 +83,7 @@ func TestDisplayNames(t *testing.T) {
 	} {
 		m := testMessage()
 		m.From.Name, m.ReplyTo.Name = name, name
-		header, _ := readMIME(t, build(t, m))
+		header, _ := smtptest.ReadMIME(t, build(t, m))
 		for _, key := range []string{"From", "Reply-To"} {
 			list, err := header.AddressList(key)
 			if err != nil || len(list) != 1 || list[0].Name != strings.TrimRight(name, " ") && list[0].Name != name {
@@ -205,7 +118,7 @@ func TestMessageRefuses(t *testing.T) {
 func TestMessageEncodesBreaks(t *testing.T) {
 	m := testMessage()
 	m.Subject, m.From.Name, m.Headers = "a\r\nBcc: eve@example.com", "a\r\nb", []Header{{"X-A", "a\n\x00b"}}
-	header, _ := readMIME(t, build(t, m))
+	header, _ := smtptest.ReadMIME(t, build(t, m))
 	for name, want := range map[string]string{"Subject": m.Subject, "X-A": "a\n\x00b", "Bcc": ""} {
 		if got, err := new(mime.WordDecoder).DecodeHeader(header.Get(name)); err != nil || got != want {
 			t.Errorf("%s: %q %v", name, got, err)
@@ -217,7 +130,7 @@ func TestMessageEncodesBreaks(t *testing.T) {
 func TestMessageHeader(t *testing.T) {
 	m := testMessage()
 	m.To = `"foo."@docomo.ne.jp`
-	header, parts := readMIME(t, build(t, m))
+	header, parts := smtptest.ReadMIME(t, build(t, m))
 	for name, want := range map[string]string{
 		"Date": "Fri, 20 Nov 2026 08:30:15 +0000", "From": `"Acme" <no-reply@acme.example>`, "Reply-To": "<help@acme.example>",
 		"To": `<"foo."@docomo.ne.jp>`, "Message-ID": "<" + m.ID + ">", "Auto-Submitted": "auto-generated", "Content-Language": "en",
@@ -230,7 +143,7 @@ func TestMessageHeader(t *testing.T) {
 		t.Errorf("%q", parts)
 	}
 	m.HTML, m.ReplyTo, m.Text = nil, Mailbox{}, testText("no line end")
-	header, parts = readMIME(t, build(t, m))
+	header, parts = smtptest.ReadMIME(t, build(t, m))
 	if header["Reply-To"] != nil || parts["text/plain"] != "no line end\n" {
 		t.Errorf("%q %q", header, parts)
 	}
@@ -276,7 +189,7 @@ func FuzzMessage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		header, parts := readMIME(t, built)
+		header, parts := smtptest.ReadMIME(t, built)
 		if got, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject")); err != nil || got != strings.Trim(subject, " ") {
 			t.Errorf("subject %q arrives as %q: %v", subject, got, err)
 		}

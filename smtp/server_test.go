@@ -12,6 +12,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"logto-email-relay/smtp/smtptest"
 )
 
 // otherServer is a server of another make.
@@ -144,6 +146,6 @@ func TestManyAtATime(t *testing.T) {
 		t.Errorf("%d sessions for 5 connections", backend.connections)
 	}
 	for _, raw := range backend.raw {
-		readMIME(t, []byte(raw))
+		smtptest.ReadMIME(t, []byte(raw))
 	}
 }

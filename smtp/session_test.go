@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"logto-email-relay/smtp/smtptest"
 )
 
 // A mail on a warm connection costs two flights where the server pipelines, and
@@ -33,8 +35,8 @@ func TestRoundTrips(t *testing.T) {
 		if _, err := send(t, pool, message); err != nil {
 			t.Fatal(err)
 		}
-		_, before, _ := fake.seen()
-		warm := fake.flights()
+		_, before, _ := fake.Seen()
+		warm := fake.Flights()
 		const mails = 10
 		for range mails {
 			reply, err := send(t, pool, message)
@@ -45,10 +47,10 @@ func TestRoundTrips(t *testing.T) {
 				t.Errorf("%+v", reply)
 			}
 		}
-		if got := fake.flights() - warm; got != mails*test.flights {
+		if got := fake.Flights() - warm; got != mails*test.flights {
 			t.Errorf("%v: %d flights for %d mails, want %d each", test.extensions, got, mails, test.flights)
 		}
-		connections, commands, got := fake.seen()
+		connections, commands, got := fake.Seen()
 		if connections != 1 || len(got) != mails+1 {
 			t.Errorf("%d connections, %d mails", connections, len(got))
 		}
@@ -88,7 +90,7 @@ func testSMTPStall(t *testing.T, stage Stage, way string) {
 		tls:        server,
 		answer: func(at Stage, _, _ int) string {
 			if at == stage {
-				return fakeStall
+				return smtptest.Stall
 			}
 			return ""
 		},
@@ -140,7 +142,7 @@ func testSMTPStall(t *testing.T, stage Stage, way string) {
 	}
 	if stage != AtBody { // where the server does not look
 		synctest.Wait()
-		if n := fake.openConnections(); n != 0 {
+		if n := fake.OpenConnections(); n != 0 {
 			t.Errorf("%d connections are left", n)
 		}
 	}
@@ -162,10 +164,10 @@ func TestLookupTimeout(t *testing.T) {
 // A pooled connection that died is replaced, and the mail goes out once.
 func TestDeadConnectionIsReplaced(t *testing.T) {
 	for name, kill := range map[string]func(*fakeServer){
-		"closed while idle":   func(f *fakeServer) { f.hangUp() },
-		"421 while idle":      func(f *fakeServer) { f.shout("421 4.4.2 idle for too long") },
-		"421 then closed":     func(f *fakeServer) { f.shout("421 4.4.2 idle for too long"); f.hangUp() },
-		"an unasked for line": func(f *fakeServer) { f.shout("250 Ok") },
+		"closed while idle":   func(f *fakeServer) { f.HangUp() },
+		"421 while idle":      func(f *fakeServer) { f.Shout("421 4.4.2 idle for too long") },
+		"421 then closed":     func(f *fakeServer) { f.Shout("421 4.4.2 idle for too long"); f.HangUp() },
+		"an unasked for line": func(f *fakeServer) { f.Shout("250 Ok") },
 	} {
 		for _, extensions := range [][]string{{"PIPELINING"}, {}} {
 			for _, looked := range []bool{true, false} {
@@ -184,7 +186,7 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 					if _, err := send(t, pool, testMessage()); err != nil {
 						t.Fatal(err)
 					}
-					connections, commands, mails := fake.seen()
+					connections, commands, mails := fake.Seen()
 					if connections != 2 || len(mails) != 2 || looked && countCommands(commands, "MAIL") != 2 {
 						t.Errorf("%d connections, %d mails, commands %q", connections, len(mails), commands)
 					}
@@ -193,7 +195,7 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 		}
 	}
 	for _, extensions := range [][]string{{"PIPELINING"}, {}} {
-		for _, stunt := range []string{fakeEOF, fakeReset, fakeStall, "421 4.4.2 too late"} {
+		for _, stunt := range []string{smtptest.EOF, smtptest.Reset, smtptest.Stall, "421 4.4.2 too late"} {
 			for _, stage := range []Stage{AtMAIL, AtRCPT, AtDATA, AtBody, AtDot} {
 				if stage == AtBody && strings.HasPrefix(stunt, "421") {
 					continue
@@ -205,7 +207,7 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 						}
 						return ""
 					}}
-					if stunt == fakeStall {
+					if stunt == smtptest.Stall {
 						synctest.Test(t, func(t *testing.T) {
 							fake.prepare(t)
 							testSMTPReplacement(t, fake, testPool(t, fake), stage, stunt)
@@ -230,7 +232,7 @@ func testSMTPReplacement(t *testing.T, fake *fakeServer, pool *Pool, stage Stage
 		message = bulkyMessage()
 	}
 	_, err := sendWithin(ctx, pool, message)
-	connections, _, mails := fake.seen()
+	connections, _, mails := fake.Seen()
 	switch {
 	case stage != AtDot:
 		if err != nil || connections != 2 || len(mails) != 2 {
@@ -251,7 +253,7 @@ func testSMTPReplacement(t *testing.T, fake *fakeServer, pool *Pool, stage Stage
 func TestReplacementIsTriedOnce(t *testing.T) {
 	fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, mail int) string {
 		if at == AtMAIL && (connection > 1 || mail > 1) {
-			return fakeEOF
+			return smtptest.EOF
 		}
 		return ""
 	}}).start(t)
@@ -263,7 +265,7 @@ func TestReplacementIsTriedOnce(t *testing.T) {
 	if !isTemporary(failed(t, err)) {
 		t.Error(err)
 	}
-	if connections, _, _ := fake.seen(); connections != 2 {
+	if connections, _, _ := fake.Seen(); connections != 2 {
 		t.Errorf("%d connections", connections)
 	}
 }
@@ -318,7 +320,7 @@ func TestAfterRefusal(t *testing.T) {
 			if failure := failed(t, err); failure.Stage != AtRCPT || failure.Reply.Code != 550 || failure.Reply.Enhanced != "5.1.1" {
 				t.Fatal(err)
 			}
-			if _, _, mails := fake.seen(); len(mails) != 0 {
+			if _, _, mails := fake.Seen(); len(mails) != 0 {
 				t.Fatalf("delivered %q", mails)
 			}
 			eventually(t, "what the server owed has come", func() bool {
@@ -328,7 +330,7 @@ func TestAfterRefusal(t *testing.T) {
 			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Fatal(err)
 			}
-			connections, commands, mails := fake.seen()
+			connections, commands, mails := fake.Seen()
 			if connections != test.connections || countCommands(commands, "RSET") != test.resets || len(mails) != 1 {
 				t.Errorf("%d connections, %d mails, commands %q", connections, len(mails), commands)
 			}
@@ -338,7 +340,7 @@ func TestAfterRefusal(t *testing.T) {
 
 // Trouble after the accepting 250 is no trouble of the mail's.
 func TestTroubleAfterAcceptance(t *testing.T) {
-	for _, stunt := range []string{fakeEOF, fakeReset} {
+	for _, stunt := range []string{smtptest.EOF, smtptest.Reset} {
 		fake := &fakeServer{extensions: []string{"PIPELINING"}}
 		fake.answer = func(at Stage, _, mail int) string {
 			if at == 0 {
@@ -354,7 +356,7 @@ func TestTroubleAfterAcceptance(t *testing.T) {
 			}
 		}
 		pool.Close()
-		if connections, commands, mails := fake.seen(); connections != 3 || len(mails) != 3 || countCommands(commands, "QUIT") != 3 {
+		if connections, commands, mails := fake.Seen(); connections != 3 || len(mails) != 3 || countCommands(commands, "QUIT") != 3 {
 			t.Errorf("%d connections, %d mails, %q", connections, len(mails), commands)
 		}
 	}
@@ -364,7 +366,7 @@ func TestWhatTheServerSaidBefore(t *testing.T) {
 	t.Run("too large", func(t *testing.T) {
 		fake := (&fakeServer{extensions: []string{"SIZE 500"}}).start(t)
 		_, err := send(t, testPool(t, fake), testMessage())
-		_, commands, _ := fake.seen()
+		_, commands, _ := fake.Seen()
 		if large := new(SizeError); !errors.As(err, &large) || failed(t, err).Stage != AtMAIL || large.Limit != 500 || countCommands(commands, "MAIL") != 0 {
 			t.Errorf("%v %q", err, commands)
 		}
@@ -381,7 +383,7 @@ func TestWhatTheServerSaidBefore(t *testing.T) {
 		if _, err := send(t, testPool(t, fake), message); err != nil {
 			t.Fatal(err)
 		}
-		_, commands, _ := fake.seen()
+		_, commands, _ := fake.Seen()
 		if !slices.Contains(commands, "MAIL FROM:<no-reply@acme.example> SMTPUTF8") ||
 			!slices.Contains(commands, "RCPT TO:<ünïcode@xn--exmple-cua.com>") {
 			t.Errorf("%q", commands)
@@ -403,7 +405,7 @@ func TestWhatTheServerSaidBefore(t *testing.T) {
 		if _, err := send(t, testPool(t, fake), message); err != nil {
 			t.Fatal(err)
 		}
-		_, commands, mails := fake.seen()
+		_, commands, mails := fake.Seen()
 		if !slices.Contains(commands, `RCPT TO:<"foo."@docomo.ne.jp>`) || !strings.Contains(mails[0], "\nTo: <\"foo.\"@docomo.ne.jp>\n") {
 			t.Errorf("%q\n%s", commands, mails[0])
 		}
@@ -413,7 +415,7 @@ func TestWhatTheServerSaidBefore(t *testing.T) {
 		message.To = to
 		fake := (&fakeServer{}).start(t)
 		_, err := send(t, testPool(t, fake), message)
-		if connections, _, _ := fake.seen(); failed(t, err).Stage != AtRCPT || connections != 0 {
+		if connections, _, _ := fake.Seen(); failed(t, err).Stage != AtRCPT || connections != 0 {
 			t.Errorf("%q: %v", to, err)
 		}
 	}
@@ -431,7 +433,7 @@ func TestConnectionLimits(t *testing.T) {
 			eventually(t, "there is a connection", func() bool { return idleConnections(pool) == 1 })
 		}
 		pool.Close()
-		if connections, commands, _ := fake.seen(); connections != 3 || countCommands(commands, "QUIT") != 3 {
+		if connections, commands, _ := fake.Seen(); connections != 3 || countCommands(commands, "QUIT") != 3 {
 			t.Errorf("%d connections, %q", connections, commands)
 		}
 	})
@@ -451,7 +453,7 @@ func TestConnectionLimits(t *testing.T) {
 			grow(old)
 			pool.sweep()
 			eventually(t, "the connection is closed", func() bool {
-				return fake.openConnections() == left && idleConnections(pool) == left
+				return fake.OpenConnections() == left && idleConnections(pool) == left
 			})
 			if left > 0 && idleSession(t, pool) == old {
 				t.Error("an old connection stays")
@@ -461,7 +463,7 @@ func TestConnectionLimits(t *testing.T) {
 	t.Run("all busy", func(t *testing.T) {
 		fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
 			if at == AtDot {
-				return fakeStall
+				return smtptest.Stall
 			}
 			return ""
 		}}).start(t)
@@ -469,7 +471,7 @@ func TestConnectionLimits(t *testing.T) {
 		ctx, cancel := context.WithCancel(shortly(t))
 		first := make(chan error)
 		go func() { _, err := sendWithin(ctx, pool, testMessage()); first <- err }()
-		eventually(t, "the first is under way", func() bool { _, commands, _ := fake.seen(); return countCommands(commands, "DATA") == 1 })
+		eventually(t, "the first is under way", func() bool { _, commands, _ := fake.Seen(); return countCommands(commands, "DATA") == 1 })
 		short, cancelShort := context.WithTimeout(ctx, 50*time.Millisecond)
 		defer cancelShort()
 		_, err := sendWithin(short, pool, testMessage())
@@ -501,7 +503,7 @@ func TestClose(t *testing.T) {
 		}
 		sent := make(chan error)
 		go func() { _, err := send(t, pool, testMessage()); sent <- err }()
-		eventually(t, "the second is under way", func() bool { _, commands, _ := fake.seen(); return countCommands(commands, "DATA") == 2 })
+		eventually(t, "the second is under way", func() bool { _, commands, _ := fake.Seen(); return countCommands(commands, "DATA") == 2 })
 		closed := make(chan struct{})
 		go func() { pool.Close(); close(closed) }()
 		eventually(t, "the pool is closing", func() bool {
@@ -519,7 +521,7 @@ func TestClose(t *testing.T) {
 		}
 		<-closed
 		pool.Close() // a second time does no harm
-		_, commands, _ := fake.seen()
+		_, commands, _ := fake.Seen()
 		if countCommands(commands, "QUIT") != fakeConnections(fake) {
 			t.Errorf("%q", commands)
 		}
@@ -527,7 +529,7 @@ func TestClose(t *testing.T) {
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-func fakeConnections(f *fakeServer) int { n, _, _ := f.seen(); return n }
+func fakeConnections(f *fakeServer) int { n, _, _ := f.Seen(); return n }
 
 // A connection that a cancelled mail has put its hands on is not used again.
 func TestCancelledConnectionIsSpent(t *testing.T) {
@@ -571,7 +573,7 @@ func TestIdleConnectionGoesFirst(t *testing.T) {
 		if _, err := send(t, pool, testMessage()); err != nil {
 			t.Fatal(err)
 		}
-		if connections, _, mails := fake.seen(); connections != 2 || len(mails) != 3 {
+		if connections, _, mails := fake.Seen(); connections != 2 || len(mails) != 3 {
 			t.Errorf("%d connections, %d mails", connections, len(mails))
 		}
 		pool.Close()
@@ -588,15 +590,15 @@ func TestIdleConnectionsAreSwept(t *testing.T) {
 		}
 		time.Sleep(maxIdle - time.Second)
 		synctest.Wait()
-		if fake.openConnections() != 1 {
+		if fake.OpenConnections() != 1 {
 			t.Error("closed too early")
 		}
 		time.Sleep(sweepGap + 2*time.Second)
 		synctest.Wait()
-		if fake.openConnections() != 0 {
+		if fake.OpenConnections() != 0 {
 			t.Error("not closed")
 		}
-		if _, commands, _ := fake.seen(); countCommands(commands, "QUIT") != 1 {
+		if _, commands, _ := fake.Seen(); countCommands(commands, "QUIT") != 1 {
 			t.Errorf("%q", commands)
 		}
 	})
@@ -619,14 +621,14 @@ func TestHandsOverWhatItHasTimeFor(t *testing.T) {
 		if failure := failed(t, err); failure.Stage != AtConnect || !errors.Is(failure, ErrTooLate) {
 			t.Error(failure)
 		}
-		if _, commands, _ := fake.seen(); countCommands(commands, "MAIL") != 0 {
+		if _, commands, _ := fake.Seen(); countCommands(commands, "MAIL") != 0 {
 			t.Errorf("the mail was begun: %q", commands)
 		}
 		// The connection serves the next one.
 		if _, err := sendWithin(t.Context(), pool, testMessage()); err != nil {
 			t.Error(err)
 		}
-		if connections, _, mails := fake.seen(); connections != 1 || len(mails) != 1 {
+		if connections, _, mails := fake.Seen(); connections != 1 || len(mails) != 1 {
 			t.Errorf("%d connections and %d mails", connections, len(mails))
 		}
 		pool.Close()
@@ -647,7 +649,7 @@ func TestUnaskedReply(t *testing.T) {
 	if failure := failed(t, err); !isTemporary(failure) || failure.Stage != AtEHLO {
 		t.Errorf("%v", failure)
 	}
-	if len(fake.mails) > 0 {
+	if _, _, mails := fake.Seen(); len(mails) > 0 {
 		t.Error("a mail went out over a connection that is out of step")
 	}
 }

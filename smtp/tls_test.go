@@ -51,7 +51,7 @@ func TestTLS(t *testing.T) {
 			if connections := fakeConnections(fake); connections != 1 {
 				t.Errorf("%d connections", connections)
 			}
-			fake.hangUp()
+			fake.HangUp()
 			eventually(t, "the end is noticed", func() bool { return !session.isQuiet() })
 			if _, err := send(t, pool, testMessage()); err != nil {
 				t.Error(err)
@@ -97,7 +97,7 @@ func TestTLSFailures(t *testing.T) {
 			if e := failed(t, err); e.Stage != test.stage || test.is != nil && !errors.Is(err, test.is) {
 				t.Error(err)
 			}
-			if _, commands, mails := fake.seen(); len(mails) != 0 || countCommands(commands, "AUTH") != 0 {
+			if _, commands, mails := fake.Seen(); len(mails) != 0 || countCommands(commands, "AUTH") != 0 {
 				t.Errorf("%q", commands)
 			}
 		})
