@@ -333,6 +333,14 @@ func (b *bench) hungWith(record string, megabytes float64) error {
 	return nil
 }
 
+// stopIdle stops a receiver that had nothing to do, and returns what it took.
+func stopIdle(receiver *running) (megabytes float64, err error) {
+	defer receiver.stop()
+	time.Sleep(500 * time.Millisecond) // what a start leaves behind is part of it
+	now, _, err := receiver.memory()
+	return float64(now) / 1e6, err
+}
+
 // start shows how soon a receiver answers and what it takes when nothing
 // happens.
 func (b *bench) start() error {
@@ -351,13 +359,11 @@ func (b *bench) start() error {
 				return err
 			}
 			ready = append(ready, running.ready.Seconds()*1e3)
-			time.Sleep(500 * time.Millisecond) // what a start leaves behind is part of it
-			now, _, err := running.memory()
-			running.stop()
+			megabytes, err := stopIdle(running)
 			if err != nil {
 				return err
 			}
-			idle = append(idle, float64(now)/1e6)
+			idle = append(idle, megabytes)
 		}
 		say("%s has started %d times", r.name, starts)
 		rows = append(rows, []string{r.name, spreadOf(ready).String(), spreadOf(idle).String()})
@@ -411,13 +417,11 @@ func (b *bench) record() error {
 		if err != nil {
 			return err
 		}
-		time.Sleep(500 * time.Millisecond) // what a start leaves behind is part of it
-		now, _, err := running.memory()
-		running.stop()
+		megabytes, err := stopIdle(running)
 		if err != nil {
 			return err
 		}
-		idle = append(idle, float64(now)/1e6)
+		idle = append(idle, megabytes)
 	}
 	b.target(spreadOf(idle).max <= 40, "%v MB idle with SQLite, at most 40", spreadOf(idle))
 	return b.hungWith("deliveries.db", 80)

@@ -352,6 +352,9 @@ func TestSecretsAreNoNamesOfFiles(t *testing.T) {
 func TestPipesAreNotRead(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := exec.Command("mkfifo", pipe).Run(); err != nil {
+		if os.Getenv("RELAY_TEST_REQUIRE") == "1" {
+			t.Fatalf("no pipes here: %v, and RELAY_TEST_REQUIRE=1", err)
+		}
 		t.Skip("no pipes here:", err)
 	}
 	if _, err := Load(pipe, variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {

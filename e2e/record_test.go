@@ -181,26 +181,39 @@ func TestAKilledRelayLeavesItsRecord(t *testing.T) {
 		{"postgres", func(t *testing.T) string { return postgrestest.Start(t).Database(t) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			section := fmt.Sprintf(`"deliveries": {"database": %q}, "limits": {"recipient": ""}`, c.database(t))
-			s, calls := startSink(t), &webhookCaller{others: make(map[int]int)}
-			var relay *relayProcess
-			for range 4 {
-				relay = startRelayWith(t, smtpTo(s), section)
-				until(t, "the record is ready", func() bool { return readiness(t, relay) == "written" })
-				enough := calls.answered() + 200
-				stop := calls.call(t, relay, 20)
-				until(t, "some mails are accepted", func() bool { return calls.answered() >= enough })
-				until(t, "verdicts are committed in time", func() bool { return readiness(t, relay) == "written" })
-				_ = relay.cmd.Process.Kill()
-				<-relay.exited
-				stop()
-				if strings.Count(relay.log(), "kept in memory") > strings.Count(relay.log(), "written again") {
-					t.Skip("this machine takes longer than 100 ms for a commit")
+			// A relay whose record is behind when it is killed loses verdicts, and has
+			// said so. That proves nothing, and everything begins anew.
+			for range 3 {
+				if killedWithItsRecord(t, c.database(t)) {
+					return
 				}
 			}
-			judgeRecord(t, startRelayWith(t, smtpTo(s), section), calls, s.take())
+			t.Error("this machine takes longer than 100 ms for a commit, again and again")
 		})
 	}
+}
+
+// killedWithItsRecord kills relays and judges what is in the database. It tells whether
+// no record was behind at such a moment.
+func killedWithItsRecord(t *testing.T, database string) bool {
+	section := fmt.Sprintf(`"deliveries": {"database": %q}, "limits": {"recipient": ""}`, database)
+	s, calls := startSink(t), &webhookCaller{others: make(map[int]int)}
+	for range 4 {
+		relay := startRelayWith(t, smtpTo(s), section)
+		until(t, "the record is ready", func() bool { return readiness(t, relay) == "written" })
+		enough := calls.answered() + 200
+		stop := calls.call(t, relay, 20)
+		until(t, "some mails are accepted", func() bool { return calls.answered() >= enough })
+		until(t, "verdicts are committed in time", func() bool { return readiness(t, relay) == "written" })
+		_ = relay.cmd.Process.Kill()
+		<-relay.exited
+		stop()
+		if strings.Count(relay.log(), "kept in memory") > strings.Count(relay.log(), "written again") {
+			return false
+		}
+	}
+	judgeRecord(t, startRelayWith(t, smtpTo(s), section), calls, s.take())
+	return true
 }
 
 // A mail whose relay was killed before the verdict is uncertain for the next one.
