@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 
 	"logto-email-relay/settings"
 )
@@ -102,4 +103,24 @@ func (c *Common) checkEgress() []settings.Problem {
 // checkConnection is checkEgress for services that have an endpoint.
 func (c *Common) checkConnection() []settings.Problem {
 	return append(checkURL("endpoint", c.Endpoint), c.checkEgress()...)
+}
+
+// endpointOr returns the base URL of the service without a final slash: the
+// operator's, or the given one.
+func (c *Common) endpointOr(usual string) string {
+	if c.Endpoint == "" {
+		return usual
+	}
+	return strings.TrimRight(c.Endpoint, "/")
+}
+
+// checkURL asks for TLS, which keeps the key and the code from everybody on the
+// way. Only this machine is near enough to do without.
+func checkURL(key, text string) []settings.Problem {
+	address, err := url.Parse(text)
+	if err != nil || address.Scheme != "http" || settings.IsLoopback(address.Hostname()) {
+		return nil
+	}
+	return []settings.Problem{{Key: key,
+		Text: "use https://; plain http:// goes to this machine only, because keys and codes travel this way"}}
 }

@@ -1,9 +1,18 @@
 package providers
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
+	"net"
+	"net/http"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
+
+	"logto-email-relay/settings"
 )
 
 // What failures on the way to a service mean, whatever is spoken there.
@@ -30,4 +39,109 @@ func socksRefuses(err error) bool {
 	said := err.Error()
 	return strings.Contains(said, "authentication") || strings.Contains(said, "username/password") ||
 		strings.Contains(said, "not allowed by ruleset")
+}
+
+// networkError judges a request that got no answer. Before the last byte of the
+// body left, nobody can have taken the mail; after it, nobody knows.
+func (x *exchange) networkError(err error) *Error {
+	e := &Error{Kind: Temporary, Stage: "connect", Err: err, Detail: networkWords(err)}
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		notTLS      tls.RecordHeaderError
+		proxy       *proxyError
+		op          *net.OpError
+		family      *net.AddrError
+	)
+	isOp := errors.As(err, &op)
+	switch {
+	case x.handedOver.Load():
+		e.Kind, e.Stage = Uncertain, x.method
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+	case !x.begun:
+		e.Kind, e.Stage = Configuration, "request"
+		e.Hint = "the request could not be built from these settings; check endpoint and keys"
+	case errors.As(err, &proxy):
+		e.Stage = "proxy"
+		if proxy.status < 500 {
+			e.Kind, e.Hint = Configuration, proxyHint
+		}
+	case isOp && op.Op == "proxyconnect":
+		e.Stage, e.Hint = "proxy", deadProxyHint
+		if errors.As(err, &dns) && dns.IsNotFound {
+			e.Kind = Configuration
+		}
+	case errors.As(err, &dns):
+		e.Stage = "DNS"
+		if dns.IsNotFound {
+			e.Kind, e.Hint = Configuration, "no such host; check endpoint, region and proxy"
+		}
+	case errors.As(err, &certificate):
+		e.Kind, e.Stage = Configuration, "TLS"
+		e.Hint = "the certificate is not valid for this host; check endpoint, the clock and the installed root certificates"
+	case errors.As(err, &notTLS):
+		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
+	case errors.As(err, &family):
+		e.Kind, e.Hint = Configuration, familyHint
+	case isForeignAddress(err):
+		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
+	case isOp && strings.HasPrefix(op.Op, "socks"):
+		e.Stage = "proxy"
+		if socksRefuses(err) {
+			e.Kind, e.Hint = Configuration, proxyHint
+		}
+	case isOp && op.Op != "dial":
+		e.Stage = x.method
+	}
+	return e
+}
+
+// networkWords says what the network said, without the addresses and URLs that
+// Go's errors are full of, but for the host that was asked.
+func networkWords(err error) string {
+	var (
+		number  syscall.Errno
+		address *url.Error
+		lookup  *net.DNSError
+	)
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	case errors.Is(err, context.Canceled):
+		return "given up by the caller"
+	case errors.As(err, &number):
+		return number.Error()
+	}
+	text, host := err.Error(), ""
+	if errors.As(err, &address) {
+		text = address.Err.Error()
+		if asked, err := url.Parse(address.URL); err == nil {
+			host = asked.Hostname()
+		}
+	}
+	if errors.As(err, &lookup) {
+		host = lookup.Name
+	}
+	if host == "" {
+		return Redact(text)
+	}
+	// The service's own host is no secret, and often the clue: a wrong region makes
+	// one that does not exist.
+	const stand = "\ue000"
+	return strings.ReplaceAll(Redact(strings.ReplaceAll(text, host, stand)), stand, settings.Printable(host, 253))
+}
+
+// proxyError is a forward proxy's refusal to open a tunnel.
+type proxyError struct{ status int }
+
+// Error names the status that the proxy answered.
+func (e *proxyError) Error() string { return "the proxy answered " + strconv.Itoa(e.status) }
+
+func proxyVerdict(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode != http.StatusOK {
+		return &proxyError{answer.StatusCode}
+	}
+	return nil
 }

@@ -21,15 +21,6 @@ const (
 	sweepGap = 15 * time.Second
 )
 
-// How many messages go through a connection if nobody has said. Exim accepts more,
-// but leaves all beyond smtp_accept_queue_per_connection, which is 10 unless set, to
-// its next queue run, half an hour later:
-// https://www.exim.org/exim-html-current/doc/html/spec_html/ch-main_configuration.html
-const (
-	usualMessages = 1000
-	eximMessages  = 10
-)
-
 // warm is how long after a message a connection is not looked at before the
 // next. A goodbye takes about as long to come from another machine, and one that
 // has come costs that message no more than another connection.
@@ -338,76 +329,10 @@ func (p *Pool) handOver(s *session) bool {
 	return true
 }
 
-// learn notes after how many messages a connection took no more, while a fresh one
-// did. Once may be chance, twice the same is a limit.
-func (p *Pool) learn(carried int) {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	if p.refusedAfter == carried {
-		p.mostMessages = carried
-	}
-	p.refusedAfter = carried
-}
-
-// maxMessages is how many messages a connection may carry, zero for any number.
-func (p *Pool) maxMessages(s *session) int {
-	most := p.config.MaxMessages
-	switch {
-	case most < 0:
-		most = 0
-	case most == 0 && s.isExim:
-		most = eximMessages
-	case most == 0:
-		most = usualMessages
-	}
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	if p.mostMessages > 0 && (most == 0 || p.mostMessages < most) {
-		return p.mostMessages
-	}
-	return most
-}
-
 // handOverTime is what a message needs from MAIL to the reply to its final dot. With
 // less left after connecting it would most likely end uncertain, where now
 // another server can still take it for certain.
 const handOverTime = 150 * time.Millisecond
-
-// holdTime is how long places stay empty after the server refused a connection.
-const holdTime = 15 * time.Second
-
-// holdPlaces makes the pool as small as the server wants it, after it refused a
-// connection. The caller's place is one of those that stay empty then. It tells
-// whether there are connections to wait for; without any the pool stays as it is.
-func (p *Pool) holdPlaces() bool {
-	connections := p.connections.Load()
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	if connections == 0 || p.closed {
-		return false
-	}
-	surplus := int64(p.config.MaxConnections) - connections - p.held
-	if surplus < 1 { // the others' places are held already, and this one is waited with
-		p.places.Release(1)
-		return true
-	}
-	if p.held == 0 {
-		time.AfterFunc(holdTime, func() { p.freePlaces(int64(p.config.MaxConnections)) })
-	}
-	for p.held++; surplus > 1 && p.places.TryAcquire(1); surplus-- {
-		p.held++
-	}
-	return true
-}
-
-// freePlaces lets up to n held places be used again.
-func (p *Pool) freePlaces(n int64) {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	n = min(n, p.held)
-	p.held -= n
-	p.places.Release(n)
-}
 
 // Verify makes sure that there is a connection, logged in, which stays open for the
 // first message. Its error is an *Error.

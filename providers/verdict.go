@@ -1,0 +1,156 @@
+package providers
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"logto-email-relay/mail"
+)
+
+// What an answer means where the service's own table says no more.
+
+// maxRetryAfter bounds how long a service can ask to be left alone.
+const maxRetryAfter = time.Hour
+
+// refusal returns nil if the service answered 2xx, and otherwise the failure.
+// The service's own table says what an answer means; where it says nothing (a
+// zero Kind), the status does. err is what the client returned.
+func (x *exchange) refusal(m *mail.Message, err error, table func(*exchange) Error) *Error {
+	if x.status == 0 {
+		return x.networkError(err)
+	}
+	if x.is2xx() {
+		return nil
+	}
+	return x.failure(m, err, table(x))
+}
+
+// is2xx tells whether the status is one of success.
+func (x *exchange) is2xx() bool { return x.status >= 200 && x.status <= 299 }
+
+// verdict is refusal for a request of Verify, where there is no mail that could
+// be at fault or on its way.
+func (x *exchange) verdict(err error, table func(*exchange) Error) *Error {
+	e := x.refusal(nil, err, table)
+	if e == nil {
+		return nil
+	}
+	switch e.Kind {
+	case Uncertain:
+		e.Kind = Temporary
+	case Recipient, Content:
+		e.Kind = Configuration
+	}
+	return e
+}
+
+// unfit is a 2xx to a request of Verify that lets no mail through.
+func (x *exchange) unfit(detail, hint string) *Error {
+	return x.finish(nil, Error{Kind: Configuration, Detail: detail, Hint: hint})
+}
+
+// foreign is a 2xx to a request of Verify that is not the service's.
+func (x *exchange) foreign() *Error {
+	return x.unfit("the answer is not the API's", "check endpoint")
+}
+
+// failure completes what a service's table said of an answer.
+func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
+	if e.Kind == 0 {
+		e.Kind = x.kindOfStatus()
+		if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
+			e.Kind = Configuration
+			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
+		}
+	}
+	if x.status >= 300 && x.status <= 399 {
+		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
+	}
+	e.Err = err
+	return x.finish(m, e)
+}
+
+// finish gives an error what all errors of an answer have, and takes from it
+// what a log must not hold.
+func (x *exchange) finish(m *mail.Message, e Error) *Error {
+	e.Stage = x.method
+	if e.Code == "" || !machineWord.MatchString(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
+		e.Code = strconv.Itoa(x.status)
+	}
+	if e.Detail == "" && isStatus(e.Code) {
+		e.Detail = http.StatusText(x.status)
+	}
+	e.Detail = redactFor(m, e.Detail, x.logins)
+	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
+		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
+	}
+	e.RetryAfter = min(max(e.RetryAfter, 0), maxRetryAfter)
+	return &e
+}
+
+// machineWord is a code that may stand in a log as it is.
+var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Za-z0-9._-]{1,64})?)$`)
+
+// unreadable is a 2xx without what the service documents to come with it. The
+// mail may be on its way.
+func (x *exchange) unreadable(m *mail.Message) *Error {
+	return x.finish(m, Error{Kind: Uncertain, Detail: "the answer does not hold the id of the message"})
+}
+
+// kindOfStatus is what a status means where the service does not say more.
+func (x *exchange) kindOfStatus() Kind {
+	switch x.status {
+	case http.StatusSwitchingProtocols: // whatever it is that answers
+		return Uncertain
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusProxyAuthRequired,
+		http.StatusUnsupportedMediaType:
+		return Configuration
+	case http.StatusRequestTimeout:
+		return Temporary
+	case http.StatusTooManyRequests:
+		return RateLimited
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		// With the service's own words it is the service that failed; with
+		// anything else it is a proxy in front of it, which cannot know.
+		if !x.isObject() {
+			return Uncertain
+		}
+	}
+	if x.status >= 500 {
+		return Temporary
+	}
+	return Content
+}
+
+// isObject tells whether the answer is a JSON object.
+func (x *exchange) isObject() bool {
+	var object map[string]json.RawMessage
+	return json.Unmarshal(x.body, &object) == nil && object != nil
+}
+
+// isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
+// the pages of proxies and portals are neither.
+func (x *exchange) isJSONOrEmpty() bool {
+	return json.Valid(x.body) || len(bytes.TrimSpace(x.body)) == 0
+}
+
+// read decodes the answer; what is not JSON leaves the target as it is.
+func (x *exchange) read(target any) { _ = json.Unmarshal(x.body, target) }
+
+// retryAfter reads the header of that name in both of its forms, seconds and
+// HTTP date (RFC 9110, 10.2.3); zero if it holds neither.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return min(max(date.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}
