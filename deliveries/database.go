@@ -145,6 +145,16 @@ func (db *database) prepare(ctx context.Context) (insert, suppressed *sql.Stmt, 
 	return insert, suppressed, err
 }
 
+// bounded bounds a question for a suppression. SQLite answers from this machine's
+// memory or disk, and busy_timeout bounds its waiting; a context that can end would
+// cost a goroutine for each mail, a third of the whole question.
+func (db *database) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if db.dialect == goose.DialectSQLite3 {
+		return context.WithoutCancel(ctx), func() {}
+	}
+	return context.WithTimeout(ctx, longestWait)
+}
+
 // checkpoint moves what is committed from SQLite's log into the file, while others
 // write. A writer that has to do it itself keeps all mails waiting.
 func (db *database) checkpoint(ctx context.Context) error {

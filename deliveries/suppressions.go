@@ -153,7 +153,7 @@ func (s *Store) Suppressed(ctx context.Context, to string) bool {
 		s.unchecked.Add(1)
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	ctx, cancel := s.db.bounded(ctx)
 	defer cancel()
 	both := s.settings.Load().both(to)
 	var one int
