@@ -11,10 +11,10 @@
 // the machine does slows all of them; compare ratios, not figures. It reads
 // /proc, and so needs Linux. Everything stays on the loopback interface.
 //
-//	go run ./bench                         everything, about ten minutes
+//	go run ./bench                         everything, about a quarter of an hour
 //	go run ./bench -run plain -rounds 5    one scenario
 //	go run ./bench -run plain -profile DIR where the relay's time goes
-//	go run ./bench -run record -postgres postgres://relay@localhost/relay
+//	go run ./bench -run record,features -postgres postgres://relay@localhost/relay
 package main
 
 import (
@@ -53,6 +53,7 @@ var scenarios = []struct {
 	{"hung", "1,000 webhooks waiting for a provider that hangs", (*bench).hung},
 	{"start", "Start and rest", (*bench).start},
 	{"record", "What a record of deliveries costs, 50 webhooks at a time", (*bench).record},
+	{"features", "What everything costs: all limits and the record", (*bench).features},
 }
 
 func main() {
@@ -85,7 +86,7 @@ func run() error {
 	flag.DurationVar(&b.times.warmUp, "warm-up", time.Second, "how long a receiver runs before it is measured")
 	flag.DurationVar(&b.times.length, "length", 3*time.Second, "how long it is measured")
 	flag.StringVar(&b.profile, "profile", "", "a directory for the relay's profiles in the scenarios plain and hung")
-	flag.StringVar(&b.postgres, "postgres", "", "a postgres:// URL of an empty database for the scenario record")
+	flag.StringVar(&b.postgres, "postgres", "", "a postgres:// URL of an empty database for the scenarios record and features")
 	picture := flag.String("picture", "", "a file for a picture of the scenarios plain and distance, in SVG")
 	flag.Parse()
 	for _, name := range strings.Split(*chosen, ",") {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -124,19 +123,19 @@ func (b *bench) distance() error {
 	return nil
 }
 
-// growth shows how mails/s and CPU change along a row of setups.
-func (b *bench) growth(what string, labels []string, setups []setup) error {
+// growth shows how mails/s and CPU of receivers change along a row of setups.
+func (b *bench) growth(receivers []receiver, what string, labels []string, setups []setup) error {
 	rows := [][]string{append([]string{what}, labels...)}
-	for _, r := range b.programs.receivers {
+	for _, r := range receivers {
 		rows = append(rows, []string{r.name + ", mails/s"}, []string{r.name + ", CPU µs a mail"}, []string{r.name + ", p50 ms"})
 	}
 	for i, s := range setups {
-		measured, err := measure(b.programs.receivers, s, b.times)
+		measured, err := measure(receivers, s, b.times)
 		if err != nil {
 			return err
 		}
 		for j, m := range measured {
-			name := b.programs.receivers[j].name
+			name := receivers[j].name
 			say("%s %s: %-8s %6.0f mails/s, %5.0f µs CPU a mail, p50 %6.1f ms, %.1f KB a mail",
 				what, labels[i], name, m.perSecond, m.cpu, m.p50, m.size)
 			if s.template > 0 && m.size*1e3 < float64(s.template)*0.9 {
@@ -151,14 +150,17 @@ func (b *bench) growth(what string, labels []string, setups []setup) error {
 	return nil
 }
 
-func (b *bench) concurrency() error {
+func (b *bench) concurrency() error { return b.atATime(b.programs.receivers) }
+
+// atATime shows how receivers do with few and with many webhooks at a time.
+func (b *bench) atATime(receivers []receiver) error {
 	var labels []string
 	var setups []setup
 	for _, n := range []int{1, 10, 50, 200} {
 		labels = append(labels, strconv.Itoa(n))
 		setups = append(setups, setup{concurrency: n})
 	}
-	return b.growth("at a time", labels, setups)
+	return b.growth(receivers, "at a time", labels, setups)
 }
 
 func (b *bench) size() error {
@@ -168,7 +170,7 @@ func (b *bench) size() error {
 		labels = append(labels, strconv.Itoa(kilobytes))
 		setups = append(setups, setup{concurrency: atATime, template: kilobytes << 10})
 	}
-	return b.growth("KB of template", labels, setups)
+	return b.growth(b.programs.receivers, "KB of template", labels, setups)
 }
 
 // overload offers twice of what the provider can take: its bound on mails under
@@ -376,53 +378,4 @@ func (b *bench) start() error {
 	}
 	table(os.Stdout, rows)
 	return nil
-}
-
-// record compares the relay with itself: without a record, with one in SQLite whose
-// every answer waits for a commit that survives a power cut, and with one in
-// PostgreSQL, if there is a database to use.
-func (b *bench) record() error {
-	const sqlite, postgres = "SQLite", "PostgreSQL"
-	relay := b.programs.receivers[0]
-	with := func(name, database string) receiver {
-		return receiver{name, func(at place, s setup) (*exec.Cmd, error) {
-			s.record = database
-			return relay.command(at, s)
-		}}
-	}
-	receivers := []receiver{relay, with(sqlite, "deliveries.db")}
-	if b.postgres != "" {
-		receivers = append(receivers, with(postgres, b.postgres))
-	}
-	if b.profile != "" { // there is one address for the profiler
-		return b.takeProfiles(setup{concurrency: atATime, record: "deliveries.db"})
-	}
-	all, err := b.compare(receivers, setup{concurrency: atATime})
-	if err != nil {
-		return err
-	}
-	all.print(os.Stdout)
-	for _, database := range []struct {
-		name  string
-		share float64
-	}{{sqlite, 0.85}, {postgres, 0.80}} {
-		if len(all.runs[database.name]) > 0 {
-			share := all.ratio(database.name, func(m measurement) float64 { return 1 / m.perSecond })
-			b.target(share.median >= database.share, "%v of the mails/s with %s, at least %.2f", share, database.name, database.share)
-		}
-	}
-	var idle []float64
-	for range b.rounds {
-		running, err := receivers[1].run(setup{concurrency: atATime, sink: &sinkProcess{}})
-		if err != nil {
-			return err
-		}
-		megabytes, err := stopIdle(running)
-		if err != nil {
-			return err
-		}
-		idle = append(idle, megabytes)
-	}
-	b.target(spreadOf(idle).max <= 40, "%v MB idle with SQLite, at most 40", spreadOf(idle))
-	return b.hungWith("deliveries.db", 80)
 }
