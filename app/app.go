@@ -39,6 +39,7 @@ import (
 	"logto-email-relay/config"
 	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers"
+	"logto-email-relay/handlers/admin"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
@@ -209,7 +210,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Metrics:        a.metrics,
 		Logger:         a.logger,
 	}
-	admin := handlers.Admin{
+	pages := admin.Options{
 		Token:    c.Admin.Token,
 		Status:   a.status,
 		Problem:  a.problem,
@@ -219,14 +220,14 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Logger:   a.logger,
 	}
 	if g.inbox != nil {
-		admin.Inbox = g.inbox
+		pages.Inbox = g.inbox
 	}
 	if a.record != nil {
-		admin.Deliveries, admin.Suppressions, admin.Lift = a.record, a.record, g.Lift
+		pages.Deliveries, pages.Suppressions, pages.Lift = a.record, a.record, g.Lift
 		public.Events, public.EventRecord = g.eventReceivers(), a.record
 	}
 	g.public = handlers.NewPublic(public)
-	g.admin = handlers.NewAdmin(admin)
+	g.admin = admin.New(pages)
 	return a.current.swap(g)
 }
 
@@ -272,8 +273,8 @@ func (a *App) providerChanged(p relay.Status) {
 // status tells how the relay is. It is ready for webhooks unless it is stopping: while
 // all providers rest it still has a sentence for the person at the sign-in page, and
 // the next webhook may show that one is well again.
-func (a *App) status() handlers.Status {
-	s := handlers.Status{Ready: !a.public.Draining(), Degraded: true, Details: make(map[string]string)}
+func (a *App) status() admin.Status {
+	s := admin.Status{Ready: !a.public.Draining(), Degraded: true, Details: make(map[string]string)}
 	for _, p := range a.current.get().Relay.Status() {
 		state := "in use"
 		if p.Resting {

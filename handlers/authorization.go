@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/settings"
 )
 
@@ -30,15 +31,7 @@ const (
 type authorization struct {
 	accepted, withoutScheme, withoutBlanks [][sha256.Size]byte
 	// callers are those who bear the accepted values, by their place.
-	callers []caller
-}
-
-// caller is who bears an accepted value.
-type caller struct {
-	tenant string
-	// label is what log and metrics call the value: the tenant's name, else the place
-	// of the value in server.authorization, counted from 0.
-	label string
+	callers []web.Caller
 }
 
 // newAuthorization takes the accepted values. Blanks around them are dropped,
@@ -46,7 +39,7 @@ type caller struct {
 func newAuthorization(values []settings.Token) *authorization {
 	a := new(authorization)
 	for place, value := range values {
-		a.callers = append(a.callers, caller{value.Tenant, cmp.Or(value.Tenant, strconv.Itoa(place))})
+		a.callers = append(a.callers, web.Caller{Tenant: value.Tenant, Label: cmp.Or(value.Tenant, strconv.Itoa(place))})
 		text := strings.TrimSpace(value.Reveal())
 		a.accepted = append(a.accepted, sha256.Sum256([]byte(text)))
 		a.withoutBlanks = append(a.withoutBlanks, sha256.Sum256([]byte(withoutBlanks(text))))
@@ -106,18 +99,9 @@ func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		place, mismatch := p.accepted.check(c.Request().Header)
 		if mismatch != "" {
-			return &failure{reason: unauthorized, detail: mismatch}
+			return &web.Failure{Reason: web.Unauthorized, Detail: mismatch}
 		}
-		c.(*exchange).caller = &p.accepted.callers[place]
+		c.(*web.Exchange).Caller = p.accepted.callers[place]
 		return next(c)
 	}
-}
-
-// authorizedCaller returns who sent a request; the zero value if it was nobody who
-// may.
-func authorizedCaller(c echo.Context) caller {
-	if x := c.(*exchange); x.caller != nil {
-		return *x.caller
-	}
-	return caller{}
 }

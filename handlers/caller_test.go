@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
@@ -80,7 +81,7 @@ func TestAuthorization(t *testing.T) {
 				}
 				return
 			}
-			checkFailure(t, got, 401, unauthorized, "en")
+			checkFailure(t, got, 401, web.Unauthorized, "en")
 			if got.Header.Get("WWW-Authenticate") != "Bearer" || calls != 0 {
 				t.Errorf("headers %v after %d calls", got.Header, calls)
 			}
@@ -186,7 +187,7 @@ func TestAllowedIPs(t *testing.T) {
 			}
 			got := serve(publicOver(s, deliver(accept), new(logs)), r)
 			if test.code == 403 {
-				checkFailure(t, got, 403, forbidden, "en")
+				checkFailure(t, got, 403, web.Forbidden, "en")
 			} else if got.StatusCode != test.code {
 				t.Error(got.Status)
 			}

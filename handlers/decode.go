@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/go-playground/validator/v10"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/templates"
@@ -22,9 +23,8 @@ import (
 // The bounds of a webhook's body. Logto's own bodies are of 2 KB and a few
 // levels; invitations may add to that.
 const (
-	maxBody  = 64 << 10 // bytes
-	maxDepth = 32       // levels of objects and lists
-	maxCode  = 64       // characters of payload.code
+	maxDepth = 32 // levels of objects and lists
+	maxCode  = 64 // characters of payload.code
 	// maxValues bounds the values of all kinds: {"a":0} takes 400 bytes in memory.
 	// Logto's own bodies have a hundred.
 	maxValues = 1000
@@ -83,29 +83,29 @@ func newDecoder(links templates.Links) *decoder {
 
 // decode reads a whole body. A request that is refused holds its type and payload
 // all the same, if there were any, since they say which language to answer in.
-func (d *decoder) decode(body []byte) (relay.Request, *failure) {
+func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
 	asked, err := parse(body)
 	if err != nil {
-		return relay.Request{}, &failure{reason: malformed, detail: err.Error()}
+		return relay.Request{}, &web.Failure{Reason: web.Malformed, Detail: err.Error()}
 	}
 	request := relay.Request{Type: asked.Type, Payload: asked.Payload, IP: asked.IP}
 	if err := d.validate.Struct(asked); err != nil {
 		field := firstInvalid(err)
-		return request, &failure{reason: invalid, detail: field, addressIsFine: !strings.HasPrefix(field, "to:")}
+		return request, &web.Failure{Reason: web.Invalid, Detail: field, AddressIsFine: !strings.HasPrefix(field, "to:")}
 	}
 	if code := text(asked.Code); strings.TrimSpace(code) == "" && templates.NeedsCode(asked.Type) {
 		// A mail without its code locks its reader out.
-		return request, &failure{reason: invalid, detail: "payload.code: missing, and this type of mail needs one",
-			addressIsFine: true}
+		return request, &web.Failure{Reason: web.Invalid, Detail: "payload.code: missing, and this type of mail needs one",
+			AddressIsFine: true}
 	}
 	if link := text(asked.Link); link != "" {
 		if _, err := d.links.Parse(link); err != nil {
-			return request, &failure{reason: invalid, detail: "payload.link: " + err.Error(), addressIsFine: true}
+			return request, &web.Failure{Reason: web.Invalid, Detail: "payload.link: " + err.Error(), AddressIsFine: true}
 		}
 	}
 	// Half a surrogate is no letter of an address.
 	if request.To, err = mail.ParseRecipient(asked.To); err != nil || strings.ContainsRune(asked.To, utf8.RuneError) {
-		return request, &failure{reason: invalid, detail: "to: not one mailbox", err: err}
+		return request, &web.Failure{Reason: web.Invalid, Detail: "to: not one mailbox", Err: err}
 	}
 	return request, nil
 }

@@ -1,5 +1,7 @@
-// Package handlers is HTTP in: the webhook that Logto calls, and the admin
-// listener with its probes, metrics and pages. It is the only importer of Echo.
+// Package handlers is HTTP in: the webhook that Logto calls and the events that
+// services report, on the public listener, and the server of either listener. The
+// admin listener's pages are package admin, what both have in common is package web.
+// Nothing else of the program imports Echo.
 //
 // # The steps of one webhook
 //

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 )
@@ -45,16 +46,16 @@ func (p *public) takeEvents(c echo.Context) error {
 	name := c.Param("provider")
 	receiver, known := p.Events[name]
 	if !known {
-		return &failure{reason: notFound, detail: "no provider of this name takes events"}
+		return &web.Failure{Reason: web.NotFound, Detail: "no provider of this name takes events"}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.Timeout)
 	defer cancel()
 	leave, ok := p.enter(ctx)
 	if !ok {
-		return &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "too many calls with events at a time"}
+		return &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "too many calls with events at a time"}
 	}
 	defer leave()
-	body, err := readBody(c.Request(), maxEventBody, "1 MiB")
+	body, err := web.ReadBody(c.Request(), maxEventBody, "1 MiB")
 	if err != nil {
 		return err
 	}
@@ -93,28 +94,28 @@ func eventFailure(c echo.Context, name string, err error) error {
 	if !errors.As(err, &refused) {
 		return err
 	}
-	f := &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "events of " + name + ": " + refused.Detail, err: err}
+	f := &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "events of " + name + ": " + refused.Detail, Err: err}
 	switch refused.Status {
 	case http.StatusBadRequest:
-		f.reason = malformed
+		f.Reason = web.Malformed
 	case http.StatusUnauthorized:
-		f.reason = unauthorized
+		f.Reason = web.Unauthorized
 		// Some send their credentials only when they are asked for them.
 		c.Response().Header().Set("WWW-Authenticate", `Basic realm="events", charset="UTF-8"`)
 	case http.StatusForbidden:
-		f.reason = forbidden
+		f.Reason = web.Forbidden
 	case http.StatusNotAcceptable:
-		f.reason = notAcceptable
+		f.Reason = web.NotAcceptable
 	case http.StatusRequestEntityTooLarge:
-		f.reason = tooLarge
+		f.Reason = web.TooLarge
 	}
 	return f
 }
 
-func recordOfEventsFailure(name string, err error) *failure {
-	f := &failure{reason: unavailable, retryAfter: eventRetryAfter, detail: "events of " + name + ": the record does not take them", err: err}
+func recordOfEventsFailure(name string, err error) *web.Failure {
+	f := &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "events of " + name + ": the record does not take them", Err: err}
 	if errors.Is(err, deliveries.ErrBehind) {
-		f.detail = "events of " + name + ": " + err.Error()
+		f.Detail = "events of " + name + ": " + err.Error()
 	}
 	return f
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/settings"
@@ -115,17 +116,17 @@ func TestEventsAreRefused(t *testing.T) {
 		word     mail.Reason
 		retry    bool
 	}{
-		"malformed":       {receiver: refused(400), status: 400, word: malformed},
-		"unauthorized":    {receiver: refused(401), status: 401, word: unauthorized},
-		"forbidden":       {receiver: refused(403), status: 403, word: forbidden},
-		"not acceptable":  {receiver: refused(406), status: 406, word: notAcceptable},
-		"too many":        {receiver: refused(413), status: 413, word: tooLarge},
-		"unavailable":     {receiver: refused(503), status: 503, word: unavailable, retry: true},
-		"the record":      {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, errors.New(secret) }, status: 503, word: unavailable, retry: true},
-		"behind":          {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, deliveries.ErrBehind }, status: 503, word: unavailable, retry: true},
-		"large body":      {receiver: one, body: strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1)), status: 413, word: tooLarge},
-		"endless body":    {receiver: one, body: io.MultiReader(strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1))), status: 413, word: tooLarge},
-		"cut body":        {receiver: one, body: io.MultiReader(strings.NewReader(secret), broken{}), status: 400, word: malformed},
+		"malformed":       {receiver: refused(400), status: 400, word: web.Malformed},
+		"unauthorized":    {receiver: refused(401), status: 401, word: web.Unauthorized},
+		"forbidden":       {receiver: refused(403), status: 403, word: web.Forbidden},
+		"not acceptable":  {receiver: refused(406), status: 406, word: web.NotAcceptable},
+		"too many":        {receiver: refused(413), status: 413, word: web.TooLarge},
+		"unavailable":     {receiver: refused(503), status: 503, word: web.Unavailable, retry: true},
+		"the record":      {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, errors.New(secret) }, status: 503, word: web.Unavailable, retry: true},
+		"behind":          {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, deliveries.ErrBehind }, status: 503, word: web.Unavailable, retry: true},
+		"large body":      {receiver: one, body: strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1)), status: 413, word: web.TooLarge},
+		"endless body":    {receiver: one, body: io.MultiReader(strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1))), status: 413, word: web.TooLarge},
+		"cut body":        {receiver: one, body: io.MultiReader(strings.NewReader(secret), broken{}), status: 400, word: web.Malformed},
 		"fault of ours":   {receiver: fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { panic(secret) }), status: 500, word: mail.Internal},
 		"another failure": {receiver: fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return nil, io.EOF }), status: 500, word: mail.Internal},
 	} {
@@ -162,12 +163,12 @@ func TestEventsOfNobody(t *testing.T) {
 	o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return nil, nil })}
 	some, none := publicOver(o, nil, new(logs)), publicWith(nil, new(logs))
 	for _, h := range []http.Handler{some, none} {
-		checkFailure(t, serve(h, eventRequest("backup", "{}")), 404, notFound, "en")
-		checkFailure(t, serve(h, eventRequest("", "{}")), 404, notFound, "en")
-		checkFailure(t, serve(h, eventRequest("main/x", "{}")), 404, notFound, "en")
+		checkFailure(t, serve(h, eventRequest("backup", "{}")), 404, web.NotFound, "en")
+		checkFailure(t, serve(h, eventRequest("", "{}")), 404, web.NotFound, "en")
+		checkFailure(t, serve(h, eventRequest("main/x", "{}")), 404, web.NotFound, "en")
 	}
-	checkFailure(t, serve(some, httptest.NewRequest(http.MethodGet, "/events/main", nil)), 405, methodNotAllowed, "en")
-	checkFailure(t, serve(none, eventRequest("main", "{}")), 404, notFound, "en")
+	checkFailure(t, serve(some, httptest.NewRequest(http.MethodGet, "/events/main", nil)), 405, web.MethodNotAllowed, "en")
+	checkFailure(t, serve(none, eventRequest("main", "{}")), 404, web.NotFound, "en")
 }
 
 // So many calls are under way at a time; who comes then waits for a moment and is
@@ -183,7 +184,7 @@ func TestEventsHaveABound(t *testing.T) {
 		}
 		synctest.Wait()
 		begin := time.Now()
-		checkFailure(t, serve(public, eventRequest("main", "{}")), 503, unavailable, "en")
+		checkFailure(t, serve(public, eventRequest("main", "{}")), 503, web.Unavailable, "en")
 		if waited := time.Since(begin); waited != eventPatience {
 			t.Errorf("waited %v", waited)
 		}

@@ -3,52 +3,13 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"regexp"
 	"testing"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 )
-
-func TestWantsJSON(t *testing.T) {
-	tests := []struct {
-		accept []string
-		want   bool
-	}{
-		{nil, false},
-		{[]string{""}, false},
-		{[]string{"*/*"}, false},
-		{[]string{"text/plain"}, false},
-		{[]string{"application/json"}, true},
-		{[]string{"application/problem+json"}, true},
-		{[]string{"Application/JSON"}, true},
-		{[]string{"application/*"}, true},
-		{[]string{"application/json; charset=utf-8"}, true},
-		{[]string{"application/json, text/plain, */*"}, true},
-		{[]string{"text/plain, application/json"}, true},
-		{[]string{"text/plain", "application/json"}, true},
-		{[]string{"text/plain;q=0.5, application/json"}, true},
-		{[]string{"text/plain, application/json;q=0.9"}, false},
-		{[]string{"text/*, application/json;q=0.9"}, false},
-		{[]string{"*/*;q=0.1, application/json;q=0.5"}, true},
-		{[]string{"application/json;q=0.5, */*"}, false},
-		{[]string{"text/*, text/plain;q=0.1, application/json;q=0.5"}, true},
-		{[]string{"application/json;q=0"}, false},
-		{[]string{"application/*, application/json;q=0"}, false},
-		{[]string{"application/json;q=many"}, false},
-		{[]string{"application/json;q=2"}, false},
-		{[]string{"application/json;q=NaN"}, false},
-		{[]string{"application/xml"}, false},
-		{[]string{",;,application/json,/"}, true},
-		{[]string{"application/jsonp"}, false},
-	}
-	for _, test := range tests {
-		if got := wantsJSON(http.Header{"Accept": test.accept}); got != test.want {
-			t.Errorf("%q: got %v, want %v", test.accept, got, test.want)
-		}
-	}
-}
 
 func TestProblem(t *testing.T) {
 	r := webhookRequest(`{"to":"alice@example.com","type":"SignIn","payload":{"code":"1","locale":"fr"}}`)
@@ -83,12 +44,12 @@ func TestTheAnswersAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, reason := range []mail.Reason{malformed, tooLarge, unsupportedMediaType, unauthorized, forbidden, notFound, methodNotAllowed, invalid,
+	for _, reason := range []mail.Reason{web.Malformed, web.TooLarge, web.UnsupportedMediaType, web.Unauthorized, web.Forbidden, web.NotFound, web.MethodNotAllowed, web.Invalid,
 		mail.RecipientRefused, mail.RecipientSuppressed, mail.ProviderRefused, mail.ProviderUnavailable, mail.Timeout,
 		mail.Uncertain, mail.Internal} {
-		row := fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", status(reason), reason)
+		row := fmt.Sprintf("(?m)^\\| [0-9, ]*%d[0-9, ]* \\| [^|]*`%s`", web.Status(reason), reason)
 		if !regexp.MustCompile(row).Match(page) {
-			t.Errorf("no row of %d %s", status(reason), reason)
+			t.Errorf("no row of %d %s", web.Status(reason), reason)
 		}
 	}
 }

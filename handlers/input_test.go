@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/templates"
 )
@@ -55,8 +56,8 @@ var good = with("ip", `"203.0.113.7"`)
 
 func inputs() []input {
 	deep := strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000)
-	large := payload(`"padding":"` + strings.Repeat("x", maxBody) + `"`)
-	exact := payload(`"padding":"` + strings.Repeat("x", maxBody-len(payload(`"padding":""`))) + `"`)
+	large := payload(`"padding":"` + strings.Repeat("x", web.MaxJSON) + `"`)
+	exact := payload(`"padding":"` + strings.Repeat("x", web.MaxJSON-len(payload(`"padding":""`))) + `"`)
 	return []input{
 		{name: "in order", body: good, code: 200},
 		{name: "in order, with a charset", body: good, change: header("Content-Type", "Application/JSON; charset=utf-8"), code: 200},
@@ -193,7 +194,7 @@ func TestInput(t *testing.T) {
 			}
 			// A link, a type or a code that is refused does not blame the address.
 			detail, _ := line["detail"].(string)
-			if aboutAddress := strings.Contains(body, "for invalid"); test.word == invalid && aboutAddress != strings.HasPrefix(detail, "to:") {
+			if aboutAddress := strings.Contains(body, "for invalid"); test.word == web.Invalid && aboutAddress != strings.HasPrefix(detail, "to:") {
 				t.Errorf("%s is answered by %q", detail, body)
 			}
 		})
@@ -224,19 +225,19 @@ func FuzzWebhook(f *testing.F) {
 			}
 			return
 		}
-		var refused *failure
-		if !errors.As(err, &refused) || refused.reason != malformed && refused.reason != invalid {
+		var refused *web.Failure
+		if !errors.As(err, &refused) || refused.Reason != web.Malformed && refused.Reason != web.Invalid {
 			t.Fatalf("an unexpected refusal: %v", err)
 		}
-		if refused.reason == invalid && !json.Valid(body) {
+		if refused.Reason == web.Invalid && !json.Valid(body) {
 			t.Error("what is not JSON is called invalid")
 		}
 		bound := 60
-		if strings.HasPrefix(refused.detail, "payload.link: ") { // it shows a scheme or a host
+		if strings.HasPrefix(refused.Detail, "payload.link: ") { // it shows a scheme or a host
 			bound = 400
 		}
-		if refused.detail == "" || len(refused.detail) > bound || strings.ContainsFunc(refused.detail, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Errorf("the detail is %q", refused.detail)
+		if refused.Detail == "" || len(refused.Detail) > bound || strings.ContainsFunc(refused.Detail, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("the detail is %q", refused.Detail)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 )
 
@@ -66,7 +67,7 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 }
 
 func (m *Metrics) request(c echo.Context, code int, reason mail.Reason, took time.Duration) {
-	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), authorizedCaller(c).label).Inc()
+	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), web.CallerOf(c).Label).Inc()
 	if strings.TrimSuffix(c.Path(), "/") == webhookPath {
 		m.requestDuration.Observe(took.Seconds())
 	}

@@ -13,18 +13,15 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
 
-// The paths of the public listener. Some who set Logto up end the first with a slash.
-const (
-	webhookPath = "/logto/email"
-	healthPath  = "/healthz"
-	readyPath   = "/readyz"
-)
+// webhookPath is where Logto calls. Some who set it up end it with a slash.
+const webhookPath = "/logto/email"
 
 // Deliverer sends one mail and tells what became of it.
 type Deliverer interface {
@@ -71,15 +68,15 @@ type public struct {
 // events and a probe that says that the process is alive.
 func NewPublic(o Public) http.Handler {
 	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links), eventCalls: make(chan struct{}, eventCalls)}
-	middleware := &middleware{
-		logger: o.Logger,
+	middleware := &web.Middleware{
+		Logger: o.Logger,
 		// The other half is for the mail.
-		readTimeout: o.Timeout / 2,
-		answer:      func(c echo.Context, f *failure) error { return answerFailure(c, f, o.Sentences) },
-		accessLevel: slog.LevelInfo,
-		observe:     o.Metrics.request,
+		ReadTimeout: o.Timeout / 2,
+		Answer:      func(c echo.Context, f *web.Failure) error { return answerFailure(c, f, o.Sentences) },
+		AccessLevel: slog.LevelInfo,
+		Observe:     o.Metrics.request,
 	}
-	server := middleware.newEcho()
+	server := middleware.NewEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
 	server.Use(expectPath)
 	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
@@ -89,10 +86,10 @@ func NewPublic(o Public) http.Handler {
 		server.POST(eventsPath, p.takeEvents)
 		o.Metrics.expectEvents(slices.Collect(maps.Keys(o.Events)))
 	}
-	server.GET(healthPath, alive)
-	server.HEAD(healthPath, alive)
-	server.GET(readyPath, p.ready)
-	server.HEAD(readyPath, p.ready)
+	server.GET(web.HealthPath, web.Alive)
+	server.HEAD(web.HealthPath, web.Alive)
+	server.GET(web.ReadyPath, p.ready)
+	server.HEAD(web.ReadyPath, p.ready)
 	return server
 }
 
@@ -116,15 +113,12 @@ func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
 		var routing *echo.HTTPError
 		if errors.As(err, &routing) && routing.Code == http.StatusNotFound {
 			path := c.Request().URL.Path
-			return &failure{reason: notFound, err: err, detail: "no such path: " +
+			return &web.Failure{Reason: web.NotFound, Err: err, Detail: "no such path: " +
 				strconv.QuoteToASCII(path[:min(len(path), maxShownPath)]) + "; Logto's endpoint is " + webhookPath}
 		}
 		return err
 	}
 }
-
-// alive answers the probe of a running process.
-func alive(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
 
 // requireAllowedIP lets only the callers pass that the operator listed, if any.
 func (p *public) requireAllowedIP(next echo.HandlerFunc) echo.HandlerFunc {
@@ -132,10 +126,10 @@ func (p *public) requireAllowedIP(next echo.HandlerFunc) echo.HandlerFunc {
 		if len(p.AllowedIPs) > 0 {
 			address, err := netip.ParseAddr(c.RealIP())
 			if err != nil {
-				return &failure{reason: forbidden, detail: "the caller's address cannot be read: look at what the proxy writes into X-Forwarded-For"}
+				return &web.Failure{Reason: web.Forbidden, Detail: "the caller's address cannot be read: look at what the proxy writes into X-Forwarded-For"}
 			}
 			if !contains(p.AllowedIPs, address) {
-				return &failure{reason: forbidden, detail: "the caller's address is not in server.allowedIPs"}
+				return &web.Failure{Reason: web.Forbidden, Detail: "the caller's address is not in server.allowedIPs"}
 			}
 		}
 		return next(c)

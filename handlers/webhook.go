@@ -2,17 +2,14 @@ package handlers
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
@@ -29,9 +26,9 @@ func (p *public) webhook(c echo.Context) error {
 	d := p.Relay.Deliver(ctx, request)
 	p.report(c, d)
 	if !d.Accepted() {
-		return &failure{reason: d.Reason, locale: d.Locale, retryAfter: d.RetryAfter, suggestion: d.Suggestion}
+		return &web.Failure{Reason: d.Reason, Locale: d.Locale, RetryAfter: d.RetryAfter, Suggestion: d.Suggestion}
 	}
-	return answerJSON(c, http.StatusOK, "application/json", acceptance{d.ProviderID, d.Provider})
+	return web.AnswerJSON(c, http.StatusOK, "application/json", acceptance{d.ProviderID, d.Provider})
 }
 
 // acceptance is the answer to a webhook whose mail a provider took. Logto ignores
@@ -41,80 +38,30 @@ type acceptance struct {
 	Provider string `json:"provider"`
 }
 
-// read makes a request of a webhook. Its error is a *failure in the language that
+// read makes a request of a webhook. Its error is a *web.Failure in the language that
 // the payload asks for, if there is one.
 func (p *public) read(c echo.Context) (relay.Request, error) {
-	body, err := readJSON(c)
+	body, err := web.ReadJSON(c.Request())
 	if err != nil {
 		return relay.Request{}, err
 	}
 	request, refused := p.decoder.decode(body)
 	if refused != nil {
-		refused.locale = p.Sentences.Locale(request.Type, request.Payload)
+		refused.Locale = p.Sentences.Locale(request.Type, request.Payload)
 		return relay.Request{}, refused
 	}
-	request.ID, request.Tenant = requestID(c), authorizedCaller(c).tenant
+	request.ID, request.Tenant = web.RequestID(c), web.CallerOf(c).Tenant
 	return request, nil
 }
 
 // limitBody refuses a body that says itself that it is too large.
 func (p *public) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if c.Request().ContentLength > maxBody {
-			return &failure{reason: tooLarge, detail: "Content-Length is over 64 KiB"}
+		if c.Request().ContentLength > web.MaxJSON {
+			return &web.Failure{Reason: web.TooLarge, Detail: "Content-Length is over 64 KiB"}
 		}
 		return next(c)
 	}
-}
-
-// readJSON reads the JSON body of a webhook whole.
-func readJSON(c echo.Context) ([]byte, error) {
-	r := c.Request()
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return nil, &failure{reason: unsupportedMediaType, detail: "Content-Type is not application/json"}
-	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return nil, &failure{reason: unsupportedMediaType, detail: "the body has a Content-Encoding"}
-	}
-	return readBody(r, maxBody, "64 KiB")
-}
-
-func isJSON(contentType string) bool {
-	const wanted = "application/json"
-	if contentType == wanted { // as Logto writes it
-		return true
-	}
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && mediaType == wanted
-}
-
-// readBody reads a body whole and as it is, within its time and a bound in bytes; text
-// is the bound for people.
-func readBody(r *http.Request, most int64, text string) ([]byte, error) {
-	if r.ContentLength > most {
-		return nil, &failure{reason: tooLarge, detail: "Content-Length is over " + text}
-	}
-	body, err := readAll(r, most)
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &failure{reason: mail.Timeout, detail: "the body did not arrive in time", err: err}
-	case err != nil:
-		return nil, &failure{reason: malformed, detail: "the body broke off", err: err}
-	case int64(len(body)) > most:
-		return nil, &failure{reason: tooLarge, detail: "the body is over " + text}
-	}
-	return body, nil
-}
-
-// readAll reads to the end, but not more than a byte over the bound. Who announces
-// much has to send it before it takes memory.
-func readAll(r *http.Request, most int64) ([]byte, error) {
-	if r.ContentLength < 0 || r.ContentLength > maxBody {
-		return io.ReadAll(io.LimitReader(r.Body, most+1))
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
 }
 
 // report writes the one line of a mail and counts it. This is the edge: no
@@ -129,7 +76,7 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		slog.String("provider", d.Provider),
 		slog.String("provider_id", d.ProviderID),
 		slog.Any("attempts", attemptsOf(d)),
-		slog.Float64("ms", milliseconds(d.Duration)),
+		slog.Float64("ms", web.Milliseconds(d.Duration)),
 	)
 	if d.Tenant != "" {
 		attrs = append(attrs, slog.String("tenant", d.Tenant))
@@ -145,7 +92,7 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 		if d.Cause != "" {
 			attrs = append(attrs, slog.String("cause", d.Cause))
 		}
-		p.Logger.LogAttrs(ctx, severity(d.Reason), "mail failed", attrs...)
+		p.Logger.LogAttrs(ctx, web.Severity(d.Reason), "mail failed", attrs...)
 	}
 	p.Metrics.mail(d)
 }
@@ -170,7 +117,7 @@ func attemptsOf(d *mail.Delivery) attempts {
 	list := make(attempts, len(d.Attempts))
 	for i := range d.Attempts {
 		a := &d.Attempts[i]
-		list[i] = attempt{a.Provider, a.Kind, a.Stage, a.Code, a.Detail, a.Hint, milliseconds(a.Duration), a}
+		list[i] = attempt{a.Provider, a.Kind, a.Stage, a.Code, a.Detail, a.Hint, web.Milliseconds(a.Duration), a}
 	}
 	return list
 }

@@ -18,7 +18,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
@@ -170,8 +172,8 @@ func checkFailure(t *testing.T, got *http.Response, code int, word mail.Reason, 
 	}
 	want := fmt.Sprintf("A sentence for %s in %s. (ref %s)", word, locale, id[:8])
 	// Whatever else than the address is invalid, the sentence is not about typos.
-	other := fmt.Sprintf("A sentence for %s in %s. (ref %s)", malformed, locale, id[:8])
-	if body != want && (word != invalid || body != other) {
+	other := fmt.Sprintf("A sentence for %s in %s. (ref %s)", web.Malformed, locale, id[:8])
+	if body != want && (word != web.Invalid || body != other) {
 		t.Errorf("the body is %q, want %q", body, want)
 	}
 	if contentType := got.Header.Get("Content-Type"); contentType != "text/plain; charset=utf-8" {
@@ -215,7 +217,7 @@ func TestCapturedBodies(t *testing.T) {
 			}), new(logs))
 			got := serve(h, webhookRequest(body))
 			if refused[name] {
-				checkFailure(t, got, 422, invalid, "en")
+				checkFailure(t, got, 422, web.Invalid, "en")
 				if calls != 0 {
 					t.Error("a refused webhook became a mail")
 				}
@@ -442,9 +444,5 @@ func TestTenants(t *testing.T) {
 
 func metricsText(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
-	h := NewAdmin(Admin{Status: ready, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
-	r := httptest.NewRequest("GET", "http://localhost:9090/metrics", nil)
-	return bodyOf(t, serve(h, r))
+	return bodyOf(t, serve(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), httptest.NewRequest("GET", "/metrics", nil)))
 }
-
-func ready() Status { return Status{Ready: true, Details: map[string]string{"main": "ok"}} }

@@ -1,4 +1,4 @@
-package handlers
+package admin
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (f *fakeSuppressions) Lift(_ context.Context, to string) (bool, error) {
 }
 
 func adminWithSuppressions(f *fakeSuppressions) http.Handler {
-	return NewAdmin(Admin{Token: settings.NewSecret("t"), Metrics: prometheus.NewRegistry(), Suppressions: f, Logger: slog.New(slog.DiscardHandler),
+	return New(Options{Token: settings.NewSecret("t"), Metrics: prometheus.NewRegistry(), Suppressions: f, Logger: slog.New(slog.DiscardHandler),
 		Lift: func(_ context.Context, address string) map[string]string {
 			f.asked = append(f.asked, "providers "+address)
 			return map[string]string{"main": "not possible: why"}

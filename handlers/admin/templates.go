@@ -1,10 +1,11 @@
-package handlers
+package admin
 
 import (
 	"slices"
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/templates"
 )
 
@@ -57,7 +58,7 @@ func (p templatePages) list(c echo.Context) error {
 		messageType = types[0]
 	}
 	if !slices.Contains(types, messageType) {
-		return &failure{reason: notFound}
+		return &web.Failure{Reason: web.NotFound}
 	}
 	var samples []sample
 	for _, language := range p.gallery.Languages() {
@@ -98,7 +99,7 @@ func (p templatePages) html(c echo.Context) error {
 		return err
 	}
 	if s.HTML.IsEmpty() {
-		return &failure{reason: notFound}
+		return &web.Failure{Reason: web.NotFound}
 	}
 	return showMail(c, s.HTML.String())
 }
@@ -108,7 +109,7 @@ func (p templatePages) asked(c echo.Context) (sample, error) {
 	languages := p.gallery.Languages()
 	i := slices.IndexFunc(languages, func(l templates.Language) bool { return l.Locale == c.Param("locale") })
 	if i < 0 || !slices.Contains(p.gallery.Types(), c.Param("type")) {
-		return sample{}, &failure{reason: notFound}
+		return sample{}, &web.Failure{Reason: web.NotFound}
 	}
 	return p.sample(c.Param("type"), languages[i])
 }

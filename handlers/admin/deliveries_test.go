@@ -1,4 +1,4 @@
-package handlers
+package admin
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func (f fakeRecord) Find(_ context.Context, q deliveries.Query) ([]mail.Delivery
 func (f fakeRecord) Get(_ context.Context, id string) (*mail.Delivery, error) { return f.get(id) }
 
 func adminOf(record Deliveries) http.Handler {
-	return NewAdmin(Admin{Status: ready, Metrics: prometheus.NewRegistry(), Deliveries: record, Logger: slog.New(slog.DiscardHandler)})
+	return New(Options{Status: ready, Metrics: prometheus.NewRegistry(), Deliveries: record, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func TestADeliveryAsJSON(t *testing.T) {

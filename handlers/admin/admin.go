@@ -1,8 +1,9 @@
-package handlers
+package admin
 
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,17 +14,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
 
 const metricsPath = "/metrics"
 
-// adminReadTimeout bounds the body of a request to the admin listener.
-const adminReadTimeout = 5 * time.Second
+// readTimeout bounds the body of a request to the admin listener.
+const readTimeout = 5 * time.Second
 
-// Admin is what the admin listener needs.
-type Admin struct {
+// Options are what the admin listener needs.
+type Options struct {
 	// Token is asked for on every page but the probes, as Bearer token or as the
 	// password of HTTP Basic authentication; empty for none.
 	Token   settings.Secret
@@ -56,17 +58,17 @@ type Status struct {
 	Details map[string]string `json:"details,omitempty"`
 }
 
-// NewAdmin returns the handler of the admin listener. Its probes are open;
+// New returns the handler of the admin listener. Its probes are open;
 // everything else asks for the token, if there is one.
-func NewAdmin(o Admin) http.Handler {
-	middleware := &middleware{logger: o.Logger, readTimeout: adminReadTimeout, answer: answerAdmin, accessLevel: slog.LevelDebug}
-	server := middleware.newEcho()
-	server.IPExtractor = callerAddress(nil)
+func New(o Options) http.Handler {
+	middleware := &web.Middleware{Logger: o.Logger, ReadTimeout: readTimeout, Answer: answer, AccessLevel: slog.LevelDebug}
+	server := middleware.NewEcho()
+	server.IPExtractor = echo.ExtractIPDirect()
 	server.Use(requireToken(o.Token))
-	server.GET(healthPath, alive)
-	server.HEAD(healthPath, alive)
-	server.GET(readyPath, readiness(o))
-	server.HEAD(readyPath, readiness(o))
+	server.GET(web.HealthPath, web.Alive)
+	server.HEAD(web.HealthPath, web.Alive)
+	server.GET(web.ReadyPath, readiness(o))
+	server.HEAD(web.ReadyPath, readiness(o))
 	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
 
 	pages := newPages(o.Inbox != nil)
@@ -101,7 +103,7 @@ func NewAdmin(o Admin) http.Handler {
 func requireToken(token settings.Secret) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			if c.Path() != healthPath && c.Path() != readyPath {
+			if c.Path() != web.HealthPath && c.Path() != web.ReadyPath {
 				if refused := maySee(c.Request(), token); refused != nil {
 					return refused
 				}
@@ -117,14 +119,20 @@ func requireToken(token settings.Secret) echo.MiddlewareFunc {
 func maySee(r *http.Request, token settings.Secret) error {
 	if token.Reveal() == "" {
 		if !isLocalName(r.Host) {
-			return &failure{reason: forbidden, detail: "the Host header does not name this machine, and no admin.token is set"}
+			return &web.Failure{Reason: web.Forbidden, Detail: "the Host header does not name this machine, and no admin.token is set"}
 		}
 		return nil
 	}
-	if placeOf([][sha256.Size]byte{sha256.Sum256([]byte(token.Reveal()))}, presentedToken(r)) == none {
-		return &failure{reason: unauthorized, detail: "not admin.token"}
+	if !sameText(token.Reveal(), presentedToken(r)) {
+		return &web.Failure{Reason: web.Unauthorized, Detail: "not admin.token"}
 	}
 	return nil
+}
+
+// sameText compares in a time that tells nothing of the texts.
+func sameText(one, other string) bool {
+	a, b := sha256.Sum256([]byte(one)), sha256.Sum256([]byte(other))
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // presentedToken returns the Bearer token of a request, or the password of its
@@ -151,21 +159,21 @@ func isLocalName(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// answerAdmin answers operators, who need the status and the reference only.
-func answerAdmin(c echo.Context, f *failure) error {
-	code := status(f.reason)
+// answer answers operators, who need the status and the reference only.
+func answer(c echo.Context, f *web.Failure) error {
+	code := web.Status(f.Reason)
 	if code == http.StatusUnauthorized {
 		c.Response().Header().Set("WWW-Authenticate", `Basic realm="logto-email-relay admin", charset="UTF-8"`)
 	}
-	if !drained(c.Request()) {
+	if !web.Drained(c.Request()) {
 		c.Response().Header().Set("Connection", "close")
 	}
-	return c.String(code, http.StatusText(code)+" (ref "+reference(c)+")\n")
+	return c.String(code, http.StatusText(code)+" (ref "+web.Reference(c)+")\n")
 }
 
 // readiness is the answer of /readyz. Strangers learn no more than what the status
 // code says.
-func readiness(o Admin) echo.HandlerFunc {
+func readiness(o Options) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		status := o.Status()
 		code := http.StatusOK

@@ -1,4 +1,4 @@
-package handlers
+package web
 
 import (
 	"cmp"
@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// wantsJSON tells whether the Accept header (RFC 9110, section 12.5.1) names
+// WantsJSON tells whether the Accept header (RFC 9110, section 12.5.1) names
 // JSON and does not rank plain text above it. A range for anything (*/*) does
 // not name it: the person at the sign-in page comes first.
-func wantsJSON(header http.Header) bool {
+func WantsJSON(header http.Header) bool {
 	type weight struct { // the most precise range decides
 		precision int
 		q         float64

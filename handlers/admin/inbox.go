@@ -1,10 +1,11 @@
-package handlers
+package admin
 
 import (
 	"net/url"
 
 	"github.com/labstack/echo/v4"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/providers"
 )
 
@@ -34,7 +35,7 @@ func (p inboxPages) list(c echo.Context) error {
 func (p inboxPages) mail(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found {
-		return &failure{reason: notFound}
+		return &web.Failure{Reason: web.NotFound}
 	}
 	title := mail.Message.Subject
 	if title == "" {
@@ -54,7 +55,7 @@ func (p inboxPages) mail(c echo.Context) error {
 func (p inboxPages) html(c echo.Context) error {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found || mail.Message.HTML.IsEmpty() {
-		return &failure{reason: notFound}
+		return &web.Failure{Reason: web.NotFound}
 	}
 	return showMail(c, mail.Message.HTML.String())
 }

@@ -1,6 +1,7 @@
-package handlers
+package admin
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,29 @@ import (
 	"logto-email-relay/providers"
 	"logto-email-relay/settings"
 )
+
+func serve(h http.Handler, r *http.Request) *http.Response {
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, r)
+	return recorder.Result()
+}
+
+func bodyOf(t *testing.T, r *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Body.Close()
+	return string(body)
+}
+
+// header sets a header, more than once for more than one value.
+func header(name string, values ...string) func(*http.Request) {
+	return func(r *http.Request) { r.Header[name] = values }
+}
+
+func ready() Status { return Status{Ready: true, Details: map[string]string{"main": "ok"}} }
 
 // box is an inbox that holds what it is made of.
 type box []providers.InboxMail
@@ -49,7 +73,7 @@ func testBox() box {
 }
 
 func adminWith(token string, inbox Inbox, status func() Status) http.Handler {
-	return NewAdmin(Admin{Token: settings.NewSecret(token), Status: status, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
+	return New(Options{Token: settings.NewSecret(token), Status: status, Metrics: prometheus.NewRegistry(), Inbox: inbox, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func get(h http.Handler, path string, change ...func(*http.Request)) *http.Response {

@@ -1,4 +1,4 @@
-package handlers
+package admin
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ func adminWithGallery(gallery Gallery, token string) http.Handler {
 }
 
 func adminWithProblem(gallery Gallery, token string, problem error) http.Handler {
-	return NewAdmin(Admin{Token: settings.NewSecret(token), Problem: func() error { return problem },
+	return New(Options{Token: settings.NewSecret(token), Problem: func() error { return problem },
 		Status: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		Gallery: gallery, Branding: templates.Branding{SenderName: "Acme & Söhne"},
 	})

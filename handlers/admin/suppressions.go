@@ -1,9 +1,8 @@
-package handlers
+package admin
 
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
@@ -67,12 +67,9 @@ func (p suppressionPages) show(c echo.Context) error {
 
 // add takes {"to": …, "for": "24h", "note": …}.
 func (p suppressionPages) add(c echo.Context) error {
-	if !isJSON(c.Request().Header.Get("Content-Type")) { // which no form of another site can send
-		return &failure{reason: unsupportedMediaType, detail: "Content-Type is not application/json"}
-	}
-	body, err := io.ReadAll(io.LimitReader(c.Request().Body, maxBody))
+	body, err := web.ReadJSON(c.Request()) // no form of another site can send JSON
 	if err != nil {
-		return &failure{reason: malformed, detail: "the body broke off", err: err}
+		return err
 	}
 	var asked struct {
 		To   string            `json:"to"`
@@ -81,11 +78,11 @@ func (p suppressionPages) add(c echo.Context) error {
 	}
 	asked.For = settings.Duration(usualSuppression)
 	if json.Unmarshal(body, &asked) != nil || asked.For == 0 {
-		return &failure{reason: malformed, detail: `the body is not an object such as {"to": "ada@example.com", "for": "24h", "note": "…"}`}
+		return &web.Failure{Reason: web.Malformed, Detail: `the body is not an object such as {"to": "ada@example.com", "for": "24h", "note": "…"}`}
 	}
 	to, err := mail.ParseRecipient(asked.To)
 	if err != nil {
-		return &failure{reason: invalid, detail: err.Error()}
+		return &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
@@ -101,11 +98,11 @@ func (p suppressionPages) add(c echo.Context) error {
 func (p suppressionPages) remove(c echo.Context) error {
 	address, err := url.PathUnescape(c.Param("address"))
 	if err != nil {
-		return &failure{reason: malformed, detail: "the address in the path is not escaped as it should be"}
+		return &web.Failure{Reason: web.Malformed, Detail: "the address in the path is not escaped as it should be"}
 	}
 	to, err := mail.ParseRecipient(address)
 	if err != nil {
-		return &failure{reason: invalid, detail: err.Error()}
+		return &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), liftTimeout)
 	defer cancel()

@@ -1,4 +1,4 @@
-package handlers
+package admin
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 )
@@ -42,12 +43,12 @@ func (p recordPages) list(c echo.Context) error {
 		Provider: c.QueryParam("provider"), Tenant: c.QueryParam("tenant"), After: c.QueryParam("after"), Limit: usualDeliveries,
 	}
 	if query.Status != "" && !query.Status.Known() {
-		return &failure{reason: malformed, detail: "status is none"}
+		return &web.Failure{Reason: web.Malformed, Detail: "status is none"}
 	}
 	if text := c.QueryParam("limit"); text != "" {
 		limit, err := strconv.Atoi(text)
 		if err != nil || limit < 1 || limit > mostDeliveries {
-			return &failure{reason: malformed, detail: fmt.Sprintf("limit is not from 1 to %d", mostDeliveries)}
+			return &web.Failure{Reason: web.Malformed, Detail: fmt.Sprintf("limit is not from 1 to %d", mostDeliveries)}
 		}
 		query.Limit = limit
 	}
@@ -79,21 +80,21 @@ func (p recordPages) one(c echo.Context) error {
 
 func answerRecord(c echo.Context, answer any) error {
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return answerJSON(c, http.StatusOK, "application/json", answer)
+	return web.AnswerJSON(c, http.StatusOK, "application/json", answer)
 }
 
 // recordFailure tells a request that asks for nothing from a record that cannot
 // answer.
-func recordFailure(err error) *failure {
+func recordFailure(err error) *web.Failure {
 	switch {
 	case errors.Is(err, deliveries.ErrNotFound):
-		return &failure{reason: notFound, err: err}
+		return &web.Failure{Reason: web.NotFound, Err: err}
 	case errors.Is(err, deliveries.ErrCursor):
-		return &failure{reason: malformed, detail: "after is " + err.Error()}
+		return &web.Failure{Reason: web.Malformed, Detail: "after is " + err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &failure{reason: mail.Timeout, detail: "the record does not answer in time", err: err}
+		return &web.Failure{Reason: mail.Timeout, Detail: "the record does not answer in time", Err: err}
 	}
-	return &failure{reason: unavailable, detail: "the record does not answer: " + providers.Redact(err.Error()), err: err}
+	return &web.Failure{Reason: web.Unavailable, Detail: "the record does not answer: " + providers.Redact(err.Error()), Err: err}
 }
 
 // deliveryJSON is a delivery as the API shows it.
@@ -135,11 +136,11 @@ func jsonOf(d *mail.Delivery) deliveryJSON {
 	shown := deliveryJSON{
 		ID: d.ID, Ref: mail.Reference(d.ID), Time: d.Time, To: d.To, Type: d.Type, Locale: d.Locale, Tenant: d.Tenant,
 		Application: d.Application, Organization: d.Organization, Route: d.Route, Status: d.Status,
-		Provider: d.Provider, ProviderID: d.ProviderID, MS: milliseconds(d.Duration),
+		Provider: d.Provider, ProviderID: d.ProviderID, MS: web.Milliseconds(d.Duration),
 		Attempts: make([]attemptJSON, len(d.Attempts)), Events: make([]eventJSON, len(d.Events)),
 	}
 	for i, a := range d.Attempts {
-		shown.Attempts[i] = attemptJSON{a.Provider, a.Kind, a.Code, a.Detail, milliseconds(a.Duration)}
+		shown.Attempts[i] = attemptJSON{a.Provider, a.Kind, a.Code, a.Detail, web.Milliseconds(a.Duration)}
 	}
 	for i, e := range d.Events {
 		shown.Events[i] = eventJSON{e.Time, e.Status, e.Provider, e.Detail}

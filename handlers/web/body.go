@@ -1,0 +1,78 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+
+	"logto-email-relay/mail"
+)
+
+// MaxJSON bounds a body of JSON, in bytes. Logto's own bodies are of 2 KB.
+const MaxJSON = 64 << 10
+
+// ReadJSON reads a body of JSON whole.
+func ReadJSON(r *http.Request) ([]byte, error) {
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return nil, &Failure{Reason: UnsupportedMediaType, Detail: "Content-Type is not application/json"}
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, &Failure{Reason: UnsupportedMediaType, Detail: "the body has a Content-Encoding"}
+	}
+	return ReadBody(r, MaxJSON, "64 KiB")
+}
+
+func isJSON(contentType string) bool {
+	const wanted = "application/json"
+	if contentType == wanted { // as Logto writes it
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	return err == nil && mediaType == wanted
+}
+
+// ReadBody reads a body whole and as it is, within its time and a bound in bytes; text
+// is the bound for people.
+func ReadBody(r *http.Request, most int64, text string) ([]byte, error) {
+	if r.ContentLength > most {
+		return nil, &Failure{Reason: TooLarge, Detail: "Content-Length is over " + text}
+	}
+	body, err := readAll(r, most)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &Failure{Reason: mail.Timeout, Detail: "the body did not arrive in time", Err: err}
+	case err != nil:
+		return nil, &Failure{Reason: Malformed, Detail: "the body broke off", Err: err}
+	case int64(len(body)) > most:
+		return nil, &Failure{Reason: TooLarge, Detail: "the body is over " + text}
+	}
+	return body, nil
+}
+
+// readAll reads to the end, but not more than a byte over the bound. Who announces
+// much has to send it before it takes memory.
+func readAll(r *http.Request, most int64) ([]byte, error) {
+	if r.ContentLength < 0 || r.ContentLength > MaxJSON {
+		return io.ReadAll(io.LimitReader(r.Body, most+1))
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
+// maxDrain is how much of an unwanted body is read, in bytes, so that its
+// sender gets to read the answer.
+const maxDrain = 1 << 20
+
+// Drained reads what is left of the body and tells whether that was all. A
+// connection that is closed with unread data in it is reset, and the reset can
+// overtake the answer. The time for the body bounds this too.
+func Drained(r *http.Request) bool {
+	if r.Header.Get("Expect") != "" {
+		return false // Reading would ask for the body.
+	}
+	_, err := io.CopyN(io.Discard, r.Body, maxDrain)
+	return errors.Is(err, io.EOF)
+}
