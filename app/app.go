@@ -21,6 +21,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,6 +218,8 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Metrics:  a.registry,
 		Gallery:  g.Catalogue,
 		Branding: c.Branding,
+		Sender:   cmp.Or(c.Sender.From.Name, c.Sender.From.Address.Address),
+		Send:     g.send(time.Duration(c.Server.Timeout)),
 		Logger:   a.logger,
 	}
 	if g.inbox != nil {

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -23,14 +27,14 @@ func read(t testing.TB, file string) string {
 }
 
 // browse opens a page in a real browser and returns its document as text.
-func browse(t testing.TB, url string) string {
+func browse(t testing.TB, page string, options ...string) string {
 	t.Helper()
 	chromium := need(t, "chromium", "chromium-browser", "google-chrome")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
+	cmd := exec.CommandContext(ctx, chromium, append(options, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir="+t.TempDir(), "--dump-dom", url)
+		"--user-data-dir="+t.TempDir(), "--dump-dom", page)...)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("chromium: %v", err)
@@ -117,5 +121,33 @@ func TestTheInboxShowsAMailInABrowser(t *testing.T) {
 	_ = response.Body.Close()
 	if policy := response.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "sandbox") {
 		t.Errorf("the mail's HTML is served with the policy %q", policy)
+	}
+}
+
+// A mail that comes while the list is open shows by itself; on a paused list it does
+// not.
+func TestTheInboxShowsNewMailsByItself(t *testing.T) {
+	relay := startRelay(t, inbox)
+	send := func() {
+		if got := post(t, relay.webhook(), "application/json", authorization, bytes.NewReader(captured(t)["signin"])); got.status != http.StatusOK {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	}
+	mails := func(list string) int { return strings.Count(list, `class="subject"`) }
+	var asked atomic.Int32
+	admin := &url.URL{Scheme: "http", Host: relay.admin}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/inbox" && asked.Add(1) == 2 { // the page asks once more
+			send()
+		}
+		httputil.NewSingleHostReverseProxy(admin).ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	if list := browse(t, front.URL+"/inbox?live=off", "--virtual-time-budget=9000"); mails(list) != 0 || asked.Load() != 1 {
+		t.Errorf("%d mails, asked for %d times, want a list that rests", mails(list), asked.Load())
+	}
+	asked.Store(0)
+	if list := browse(t, front.URL+"/inbox", "--virtual-time-budget=9000"); mails(list) != 1 || asked.Load() < 2 {
+		t.Errorf("%d mails, asked for %d times, want one that came meanwhile:\n%s", mails(list), asked.Load(), list)
 	}
 }

@@ -54,7 +54,7 @@ func TestMailsUseWhatMailProgramsKnow(t *testing.T) {
 	for _, locale := range []string{"en", "ar", "ja", "th", "de"} {
 		for _, kind := range catalogue.Types() {
 			for _, dark := range []string{"", "https://acme.example/dark.png"} {
-				mail, err := catalogue.Preview(kind, locale, templates.Branding{SenderName: "Acme", CompanyInformation: "Acme Inc.",
+				mail, err := catalogue.Preview(kind, locale, nil, templates.Branding{SenderName: "Acme", CompanyInformation: "Acme Inc.",
 					AppLogo: "https://acme.example/logo.png", AppLogoDark: dark})
 				if err != nil {
 					t.Fatal(err)

@@ -83,6 +83,25 @@ func (i *Inbox) Mail(id string) (InboxMail, bool) {
 	return InboxMail{}, false
 }
 
+// Remove removes the mail with that id, and tells whether it was there.
+func (i *Inbox) Remove(id string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before := len(i.mails)
+	i.mails = slices.DeleteFunc(i.mails, func(kept InboxMail) bool { return kept.Message.ID == id })
+	return len(i.mails) < before
+}
+
+// Clear removes all mails.
+func (i *Inbox) Clear() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.mails = nil
+}
+
+// Raw returns the mail as it would go to an SMTP server.
+func (m *InboxMail) Raw() ([]byte, error) { return new(smtpProvider).build(nil, m.Message) }
+
 // inboxHeaders are the headers for people to read: names and subject are not
 // encoded.
 func inboxHeaders(m *mail.Message) []mail.Header {

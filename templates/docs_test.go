@@ -71,7 +71,7 @@ func TestTheExamplesInTheDocumentWork(t *testing.T) {
 		{"en-GB", "MfaVerification", "en-GB.json", "Your 2-step verification code for Acme", "share this code with anybody", "123456"},
 		{"sv", "BindMfa", "sv/Generic.txt", "Din verifieringskod", "", "Din kod är 123456. Den gäller i 10 minuter."},
 	} {
-		mail, err := catalogue.Preview(test.messageType, test.locale, acme(t))
+		mail, err := catalogue.Preview(test.messageType, test.locale, nil, acme(t))
 		if err != nil {
 			t.Fatal(err)
 		}

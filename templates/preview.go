@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -56,11 +57,82 @@ func (l Links) sample() string {
 	return l.Schemes[0] + "://" + host + "/join?token=sample"
 }
 
-// Preview writes the mail that a reader of a language gets, on a sample payload.
-// Where the operator's own language lacks the type, that is a mail in another
-// one.
-func (c *Catalogue) Preview(messageType, locale string, b Branding) (*Mail, error) {
+// SampleLogo is the address of the logos in samples. Nobody has to answer there.
+const SampleLogo = "https://app.example.com/sample-logo.png"
+
+// Variant is a kind of payload that a template has to hold.
+type Variant struct {
+	// Name stands in addresses, Title is for people.
+	Name, Title string
+	change      func(payload map[string]any, link string)
+}
+
+// Variants are the payloads that every template should be looked at with, the usual
+// one first.
+func Variants() []Variant {
+	return []Variant{
+		{"usual", "As usual", func(map[string]any, string) {}},
+		{"bare", "The least", func(payload map[string]any, _ string) {
+			for key := range payload {
+				if key != "code" && key != "link" && key != "locale" {
+					delete(payload, key)
+				}
+			}
+		}},
+		{"link", "Code and link", func(payload map[string]any, link string) { payload["code"], payload["link"] = "123456", link }},
+		{"no-link", "No link", func(payload map[string]any, _ string) { payload["code"] = "123456"; delete(payload, "link") }},
+		{"long", "Long names", func(payload map[string]any, _ string) {
+			setNames(payload, "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft",
+				"The Worshipful Company of Spectacle Makers, Telescope Grinders and Allied Optical Trades of Riverside")
+		}},
+		{"logos", "With logos", func(payload map[string]any, _ string) {
+			logo := map[string]any{"logoUrl": SampleLogo, "darkLogoUrl": SampleLogo}
+			payload["application"] = map[string]any{"id": "sample-application", "name": "Sample App", "branding": logo}
+			if organization, found := payload["organization"].(map[string]any); found {
+				organization["branding"] = logo
+			}
+		}},
+		{"hostile", "Hostile names", func(payload map[string]any, _ string) {
+			setNames(payload, "Win \u202efdp.exe at https://evil.example", `<a href="https://evil.example">Acme</a> evil.example {{code}}`)
+		}},
+	}
+}
+
+// setNames gives a payload's person, and all else that has a name, another one.
+func setNames(payload map[string]any, person, other string) {
+	for key, value := range payload {
+		object, named := value.(map[string]any)
+		switch {
+		case !named:
+		case key == "user", key == "inviter":
+			object["name"] = person
+		default:
+			object["name"] = other
+		}
+	}
+}
+
+// SampleVariant returns the sample of a message type as a variant has it; that of an
+// unknown name is the usual one.
+func (c *Catalogue) SampleVariant(messageType, locale, variant string) map[string]any {
 	payload := c.Sample(messageType, locale)
+	for _, v := range Variants() {
+		if v.Name == variant {
+			v.change(payload, c.settings.Links.sample())
+		}
+	}
+	return payload
+}
+
+// Preview writes the mail that a reader of a language gets for a payload, which may be
+// nil for the sample. Where the operator's own language lacks the type, that is a mail
+// in another one.
+func (c *Catalogue) Preview(messageType, locale string, payload map[string]any, b Branding) (*Mail, error) {
+	if payload == nil {
+		payload = c.Sample(messageType, locale)
+	}
+	payload = maps.Clone(payload)
+	payload["locale"] = locale
 	return c.Render(Request{Type: messageType, Locale: c.Locale(messageType, payload), Payload: payload, Branding: b,
 		To: "ada@example.org", IP: "203.0.113.7", Time: time.Date(2027, time.March, 21, 9, 30, 0, 0, time.UTC)})
 }

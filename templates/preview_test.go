@@ -122,7 +122,7 @@ func TestLanguagesHaveTheirOwnNames(t *testing.T) {
 		t.Errorf("there are %d languages", len(all))
 	}
 	// Where the operator's language lacks a type, its readers get another one.
-	mail, err := catalogue.Preview("Register", "sr-Latn", templates.Branding{})
+	mail, err := catalogue.Preview("Register", "sr-Latn", nil, templates.Branding{})
 	if err != nil || mail.Locale != "en" || mail.Source != templates.Embedded {
 		t.Errorf("got %+v, %v", mail, err)
 	}

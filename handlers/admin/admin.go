@@ -37,6 +37,10 @@ type Options struct {
 	// Gallery shows the templates, in the operator's branding.
 	Gallery  Gallery
 	Branding templates.Branding
+	// Sender is who mails are from, as lists of mails show it.
+	Sender string
+	// Send sends a mail of the gallery to an address.
+	Send Send
 	// Inbox is nil where no provider keeps its mails to look at.
 	Inbox Inbox
 	// Deliveries and Suppressions are nil where nothing is recorded.
@@ -74,16 +78,21 @@ func New(o Options) http.Handler {
 	pages := newPages(o.Inbox != nil)
 	server.GET(stylePath, pages.style)
 	server.GET("/", overview{pages, o.Status}.show)
-	gallery := templatePages{pages, o.Gallery, o.Branding, o.Problem}
+	server.GET(livePath, pages.script)
+	gallery := templatePages{pages, o.Gallery, o.Branding, o.Sender, o.Problem, o.Send}
 	server.GET(templatesPath, gallery.list)
 	server.GET(templatesPath+"/:type", gallery.list)
 	server.GET(templatesPath+"/:type/:locale", gallery.mail)
 	server.GET(templatesPath+"/:type/:locale/html", gallery.html)
+	server.POST(templatesPath+"/:type/:locale/send", gallery.sendSample)
 	if o.Inbox != nil {
 		inbox := inboxPages{pages, o.Inbox}
 		server.GET(inboxPath, inbox.list)
 		server.GET(inboxPath+"/:id", inbox.mail)
 		server.GET(inboxPath+"/:id/html", inbox.html)
+		server.GET(inboxPath+"/:id/message.eml", inbox.download)
+		server.POST(inboxPath+"/:id/delete", inbox.remove)
+		server.POST(inboxPath+"/clear", inbox.clear)
 	}
 	if o.Deliveries != nil {
 		record := recordPages{o.Deliveries}

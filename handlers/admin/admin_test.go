@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -53,6 +54,9 @@ func (b box) Mail(id string) (providers.InboxMail, bool) {
 	return providers.InboxMail{}, false
 }
 
+func (box) Remove(string) bool { return false }
+func (box) Clear()             {}
+
 const mailHTML = `<!doctype html><title>x</title><!--[if mso]>o<![endif]--><p style="color:red">Your code is <b>123456</b>.</p><script>alert(1)</script>`
 
 func testBox() box {
@@ -61,13 +65,15 @@ func testBox() box {
 			Message: &mail.Message{
 				ID: "0newest0000000000000000000", Subject: `Code for <b>Acme</b> & "friends"`, To: "alice@example.com",
 				From: mail.Address{Name: "Acme", Address: "no-reply@acme.example"}, ReplyTo: mail.Address{Address: "help@acme.example"},
+				MessageID: "0newest@acme.example", Date: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
 				Text: "Your code is 123456.\n<script>alert(2)</script>", HTML: mail.Body{mail.OwnPart(mailHTML)}, Type: "SignIn", Locale: "en",
 			},
 			Received: time.Date(2026, 11, 21, 10, 30, 0, 0, time.UTC),
 			Headers:  []mail.Header{{Name: "X-Entity-Ref-ID", Value: "0newest"}, {Name: "X-Markup", Value: "<i>"}},
 		},
 		{
-			Message: &mail.Message{ID: "0older00000000000000000000", To: "bob@example.com", Text: "Text alone.", Type: "Generic", Locale: "ar"},
+			Message: &mail.Message{ID: "0older00000000000000000000", To: "bob@example.com", MessageID: "0older@acme.example",
+				From: mail.Address{Address: "no-reply@acme.example"}, Text: "Text alone.", Type: "Generic", Locale: "ar"},
 		},
 	}
 }
@@ -178,9 +184,12 @@ func TestPages(t *testing.T) {
 	}{
 		{"/", []string{"Ready", `href="/inbox"`, `href="/metrics"`, "<dt>main</dt><dd>ok</dd>"}},
 		{"/inbox", []string{
-			`http-equiv="refresh"`, `href="/inbox/0newest0000000000000000000"`, "Code for &lt;b&gt;Acme&lt;/b&gt; &amp; &#34;friends&#34;",
+			`<noscript><meta http-equiv="refresh"`, `<a href="?live=off">Pause</a>`, "2 of 2 mails", "Your code is 123456", `href="/inbox/0newest0000000000000000000"`, "Code for &lt;b&gt;Acme&lt;/b&gt; &amp; &#34;friends&#34;",
 			"alice@example.com", "(no subject)", "bob@example.com"}},
+		{"/inbox?live=off&q=alice+CODE", []string{"1 of 2 mails, paused", "alice@example.com", `<a href="?q=alice&#43;CODE">`, `value="alice CODE"`}},
+		{"/inbox?q=nobody", []string{"0 of 2 mails", "No mail has these words"}},
 		{"/inbox/0newest0000000000000000000", []string{
+			fmt.Sprintf("%d bytes of HTML, 46 bytes of text", len(mailHTML)), "scripts: no program runs them", "no lang", "<dt>Links</dt><dd>none", `href="/inbox/0newest0000000000000000000/message.eml"`,
 			`<iframe class="mail light" sandbox src="/inbox/0newest0000000000000000000/html"`, "no-reply@acme.example", "help@acme.example",
 			"X-Entity-Ref-ID", "&lt;i&gt;", "21 November 2026, 10:30:00"}},
 		{"/inbox/0newest0000000000000000000?width=phone", []string{`<iframe class="mail light phone" sandbox src="/inbox/0newest0000000000000000000/html"`}},
@@ -188,11 +197,17 @@ func TestPages(t *testing.T) {
 		{"/inbox/0newest0000000000000000000?view=source", []string{"&lt;!--[if mso]&gt;o&lt;![endif]--&gt;", "&lt;script&gt;alert(1)"}},
 		{"/inbox/0older00000000000000000000", []string{`<pre class="card" dir="auto">Text alone.</pre>`}},
 		{"/inbox/0older00000000000000000000?view=source", []string{"Text alone."}},
+		{"/inbox/0older00000000000000000000?view=raw", []string{"Message-ID: &lt;0older@acme.example&gt;", "Content-Transfer-Encoding"}},
 	}
 	for _, test := range tests {
 		got := get(h, test.path)
 		body := bodyOf(t, got)
-		if got.StatusCode != 200 || got.Header.Get("Content-Security-Policy") != pagePolicy ||
+		policy := pagePolicy
+		if strings.HasPrefix(test.path, "/inbox") && !strings.HasPrefix(test.path, "/inbox/") && !strings.Contains(test.path, "live=off") {
+			policy = livePolicy
+			body = strings.Replace(body, `<script src="/live.js" type="module"></script>`, "", 1)
+		}
+		if got.StatusCode != 200 || got.Header.Get("Content-Security-Policy") != policy ||
 			got.Header.Get("Cache-Control") != "no-store" || got.Header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%s: got %d with %v", test.path, got.StatusCode, got.Header)
 		}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -12,14 +13,31 @@ import (
 // mailView is one mail as a page shows it, in the form that the query asks for.
 type mailView struct {
 	HTML, Text string
-	// Frame is the path of the HTML alone.
-	Frame string
+	// Raw is the whole as it goes to a server; empty where it is not known.
+	Raw string
+	// Path is that of the mail. Its HTML alone is below it.
+	Path string
 	look
+}
+
+// Frame is the address of the HTML alone.
+func (v mailView) Frame() string {
+	return v.Path + "/html" + look{View: "html", sample: v.sample}.Query()
+}
+
+// Sizes tells how long the parts are.
+func (v mailView) Sizes() string {
+	text := fmt.Sprintf("%d bytes of text", len(v.Text))
+	if v.HTML != "" {
+		text = fmt.Sprintf("%d bytes of HTML, ", len(v.HTML)) + text
+	}
+	return text
 }
 
 // look is how a mail is looked at.
 type look struct {
-	// View is "html", "text" or "source", the last for the HTML as it is sent.
+	// View is "html", "text", "source" for the HTML as it is sent, or "raw" for the
+	// whole mail.
 	View string
 	// Phone narrows the frame to the width of a telephone.
 	Phone bool
@@ -27,12 +45,15 @@ type look struct {
 	// frame's colour scheme, which browsers pass on to the document within, so
 	// that the mail is shown as it is sent.
 	Dark bool
+	// sample is what a sample is made of, which stays the same.
+	sample
 }
 
 // newLook reads the query. A mail without HTML has its text only.
 func newLook(c echo.Context, html mail.Body) look {
 	l := look{View: c.QueryParam("view"), Phone: c.QueryParam("width") == "phone", Dark: isDark(c)}
 	switch {
+	case l.View == "raw":
 	case html.IsEmpty():
 		l.View = "text"
 	case l.View != "text" && l.View != "source":
@@ -46,6 +67,13 @@ func isDark(c echo.Context) bool { return c.QueryParam("scheme") == "dark" }
 // Query is the look as a page's address has it, from the question mark on. What
 // goes without saying is left out.
 func (l look) Query() string {
+	if query := l.values(); len(query) > 0 {
+		return "?" + query.Encode()
+	}
+	return ""
+}
+
+func (l look) values() url.Values {
 	query := make(url.Values)
 	if l.View != "html" {
 		query.Set("view", l.View)
@@ -56,10 +84,13 @@ func (l look) Query() string {
 	if l.Dark {
 		query.Set("scheme", "dark")
 	}
-	if len(query) == 0 {
-		return ""
+	if l.Variant != "" {
+		query.Set("variant", l.Variant)
 	}
-	return "?" + query.Encode()
+	if l.Data != "" {
+		query.Set("data", l.Data)
+	}
+	return query
 }
 
 // choice is a group of looks that a page offers side by side.
@@ -81,10 +112,18 @@ func (v mailView) Choices() []choice {
 		other.View = name
 		return option{title, other.Query(), v.View == name}
 	}
-	if v.HTML == "" {
-		return []choice{{"Form", []option{view("Text", "text")}}}
+	var forms []option
+	if v.HTML != "" {
+		forms = append(forms, view("HTML", "html"))
 	}
-	choices := []choice{{"Form", []option{view("HTML", "html"), view("Text", "text"), view("HTML source", "source")}}}
+	forms = append(forms, view("Text", "text"))
+	if v.HTML != "" {
+		forms = append(forms, view("HTML source", "source"))
+	}
+	if v.Raw != "" {
+		forms = append(forms, view("Raw", "raw"))
+	}
+	choices := []choice{{"Form", forms}}
 	if v.View == "html" {
 		choices = append(choices, v.widths(), v.Colours())
 	}

@@ -14,16 +14,20 @@ var pageFiles embed.FS
 
 const stylePath = "/style.css"
 
-// pagePolicy lets a page have its stylesheet, pictures and frames of its own,
-// and nothing that runs.
-const pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self' https:; frame-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// pagePolicy lets a page have its stylesheet, pictures, frames and forms of its own,
+// and nothing that runs. livePolicy adds the script that looks for new mails.
+const (
+	pagePolicy = "default-src 'none'; style-src 'self'; img-src 'self' https:; frame-src 'self'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	livePolicy = pagePolicy + "; script-src 'self'; connect-src 'self'"
+)
 
 // pages renders the admin pages: one template each, within one layout.
 type pages struct {
 	templates map[string]*template.Template
 	sections  []section
 	sheet     []byte
+	live      []byte
 }
 
 // section is an entry of the navigation.
@@ -34,8 +38,8 @@ type page struct {
 	Title string
 	// Path is that of the section that the page belongs to.
 	Path string
-	// Refresh is after how many seconds the page loads itself again; 0 for never.
-	Refresh  int
+	// Live has the page show what is new; without scripts it loads itself again.
+	Live     bool
 	Sections []section
 	Content  any
 }
@@ -50,12 +54,17 @@ func newPages(withInbox bool) *pages {
 		p.templates[name] = template.Must(
 			template.ParseFS(pageFiles, "pages/layout.html", "pages/look.html", "pages/"+name+".html"))
 	}
-	sheet, err := pageFiles.ReadFile("pages/style.css")
+	p.sheet, p.live = pageFile("style.css"), pageFile("live.js")
+	return p
+}
+
+// pageFile returns an embedded file.
+func pageFile(name string) []byte {
+	content, err := pageFiles.ReadFile("pages/" + name)
 	if err != nil {
 		panic(err)
 	}
-	p.sheet = sheet
-	return p
+	return content
 }
 
 // show renders a page whole before the answer begins, so that an error can
@@ -69,7 +78,11 @@ func (p *pages) show(c echo.Context, name string, content page) error {
 	if err := p.templates[name].ExecuteTemplate(&rendered, "layout.html", content); err != nil {
 		return err
 	}
-	protect(c, pagePolicy)
+	policy := pagePolicy
+	if content.Live {
+		policy = livePolicy
+	}
+	protect(c, policy)
 	return c.HTMLBlob(http.StatusOK, rendered.Bytes())
 }
 
@@ -86,4 +99,9 @@ func protect(c echo.Context, policy string) {
 func (p *pages) style(c echo.Context) error {
 	c.Response().Header().Set("X-Content-Type-Options", "nosniff")
 	return c.Blob(http.StatusOK, "text/css; charset=utf-8", p.sheet)
+}
+
+func (p *pages) script(c echo.Context) error {
+	c.Response().Header().Set("X-Content-Type-Options", "nosniff")
+	return c.Blob(http.StatusOK, "text/javascript; charset=utf-8", p.live)
 }

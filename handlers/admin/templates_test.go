@@ -1,9 +1,11 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -30,7 +32,7 @@ func adminWithGallery(gallery Gallery, token string) http.Handler {
 func adminWithProblem(gallery Gallery, token string, problem error) http.Handler {
 	return New(Options{Token: settings.NewSecret(token), Problem: func() error { return problem },
 		Status: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
-		Gallery: gallery, Branding: templates.Branding{SenderName: "Acme & Söhne"},
+		Gallery: gallery, Branding: templates.Branding{SenderName: "Acme & Söhne"}, Sender: "Acme & Söhne",
 	})
 }
 
@@ -136,7 +138,8 @@ func (e edited) Types() []string { return []string{"SignIn", "Generic"} }
 func (e edited) Languages() []templates.Language {
 	return []templates.Language{{Locale: "en", Name: "English", Dir: "ltr"}, {Locale: "sr-Latn", Name: "sr-Latn", Dir: "ltr"}}
 }
-func (e edited) Preview(string, string, templates.Branding) (*templates.Mail, error) {
+func (e edited) SampleVariant(string, string, string) map[string]any { return map[string]any{} }
+func (e edited) Preview(string, string, map[string]any, templates.Branding) (*templates.Mail, error) {
 	return &e.mail, e.failed
 }
 func (e edited) Warnings() []string { return e.warnings }
@@ -184,5 +187,87 @@ func TestTheGallerySaysWhatIsWrong(t *testing.T) {
 		if got := get(broken, path); got.StatusCode != 500 {
 			t.Errorf("%s: got %d", path, got.StatusCode)
 		}
+	}
+}
+
+// The samples hold what mails in use hold, and readers may bring their own.
+func TestSamplesOfTheGallery(t *testing.T) {
+	h := adminWithGallery(openCatalogue(t, templates.DefaultSettings()), "")
+	const invitation, signIn = "/templates/OrganizationInvitation/en", "/templates/SignIn/en"
+	own := url.QueryEscape(`{"code":"777000","application":{"name":"Mine"}}`)
+	for path, wants := range map[string][]string{
+		invitation:                                             {"bytes of HTML, ", "Riverside Rowing Club", "<code>https://app.example.com/join?token=sample</code>", `aria-current="true">As usual`},
+		invitation + "?variant=no-link":                        {"<dt>Links</dt><dd>none", `aria-current="true">No link`, "/html?variant=no-link"},
+		invitation + "?variant=long":                           {"The Worshipful Company of Spectacle Makers, Telescope Grinders"},
+		signIn + "?variant=bare&view=text":                     {"Your sign-in code", "123456"},
+		"/templates/Generic/en?variant=link":                   {"<dt>Links</dt><dd><ul"},
+		signIn + "?view=text&data=" + own:                      {"777000", "&#34;777000&#34;", `<details open>`},
+		signIn + "?data=%7Bcode":                               {"the data is no JSON object", "{code"},
+		signIn + "?data=null":                                  {"not one JSON object"},
+		signIn + "?data=" + strings.Repeat("x", longestData+1): {"longer than 4096 bytes"},
+		signIn + "?variant=nothing":                            {"123456"},
+		"/templates/SignIn?variant=hostile":                    {"/templates/SignIn/en?variant=hostile", "/templates/SignIn/en/html?variant=hostile"},
+		signIn:                                                 {"Gmail", "Apple Mail", "Acme &amp; Söhne"},
+	} {
+		got := get(h, path)
+		body := bodyOf(t, got)
+		if got.StatusCode != 200 {
+			t.Errorf("%.60s: got %d", path, got.StatusCode)
+		}
+		for _, want := range wants {
+			if !strings.Contains(body, want) {
+				t.Errorf("%.60s: no %s in\n%s", path, want, body)
+			}
+		}
+	}
+	if body := bodyOf(t, get(h, signIn+"/html?data="+own)); !strings.Contains(body, "777000") {
+		t.Error("the frame does not show the reader's own data")
+	}
+	if body := bodyOf(t, get(h, signIn+"/html?variant=logos")); !strings.Contains(body, `src="data:image/svg+xml,`) || strings.Contains(body, templates.SampleLogo) {
+		t.Error("the frame does not show the sample logo")
+	}
+}
+
+// What the page shows can be sent to somebody, on the way of Logto's mails.
+func TestSendingASample(t *testing.T) {
+	type sent struct {
+		to, messageType string
+		payload         map[string]any
+	}
+	var got []sent
+	accept := true
+	h := New(Options{Status: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), Problem: func() error { return nil },
+		Gallery: openCatalogue(t, templates.DefaultSettings()),
+		Send: func(_ context.Context, to, messageType string, payload map[string]any) *mail.Delivery {
+			got = append(got, sent{to, messageType, payload})
+			if !accept {
+				return &mail.Delivery{ID: "0123456789abcdefghjkmnpqrs", Status: mail.StatusFailed, Reason: mail.ProviderRefused, Cause: "<no>"}
+			}
+			return &mail.Delivery{ID: "0123456789abcdefghjkmnpqrs", Status: mail.StatusAccepted, Provider: "main"}
+		}})
+	const path = "/templates/SignIn/de/send"
+	answer := submit(h, path, url.Values{"to": {"Ada@Example.org"}, "variant": {"link"}})
+	if len(got) != 1 || got[0].to != "Ada@example.org" || got[0].messageType != "SignIn" || got[0].payload["link"] == nil || got[0].payload["locale"] != "de" {
+		t.Fatalf("sent %+v", got)
+	}
+	page := bodyOf(t, get(h, answer.Header.Get("Location")))
+	if answer.StatusCode != 303 || !strings.Contains(page, "main accepted it in 0s (ref 01234567)") || !strings.Contains(page, `aria-current="true">Code and link`) {
+		t.Errorf("got %d, then\n%s", answer.StatusCode, page)
+	}
+	accept = false
+	answer = submit(h, path, url.Values{"to": {"ada@example.org"}, "data": {`{"code":"1"}`}})
+	page = bodyOf(t, get(h, answer.Header.Get("Location")))
+	if !strings.Contains(page, "not sent: provider_refused &lt;no&gt; (ref 01234567)") || got[1].payload["code"] != "1" {
+		t.Errorf("got %+v, then\n%s", got[1], page)
+	}
+	answer = submit(h, path, url.Values{"to": {"nobody"}})
+	if page = bodyOf(t, get(h, answer.Header.Get("Location"))); !strings.Contains(page, "not sent: ") || len(got) != 2 {
+		t.Errorf("%d mails, then\n%s", len(got), page)
+	}
+	if answer := submit(h, "/templates/SignIn/xx/send", url.Values{"to": {"ada@example.org"}}); answer.StatusCode != 404 {
+		t.Errorf("an unknown language: got %d", answer.StatusCode)
+	}
+	if body := bodyOf(t, get(adminWithGallery(openCatalogue(t, templates.DefaultSettings()), ""), "/templates/SignIn/de")); strings.Contains(body, "Send this mail") {
+		t.Error("sending is offered where nothing can be sent")
 	}
 }
