@@ -80,6 +80,22 @@ func (r *receiver) said() (all string, forged int) {
 	return strings.Join(r.bodies, "\n"), r.forged
 }
 
+// documentedEvent is the data of the event that docs/monitoring.md shows.
+func documentedEvent(t *testing.T) map[string]any {
+	t.Helper()
+	page, err := os.ReadFile("../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var message struct{ Data map[string]any }
+	_, text, _ := strings.Cut(string(page), "The body is JSON:\n\n```\n")
+	text, _, _ = strings.Cut(text, "```")
+	if err := json.Unmarshal([]byte(text), &message); err != nil || len(message.Data) < 10 {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return message.Data
+}
+
 // An endpoint is told of mails that another provider had to take, and of the provider
 // that rests, with nothing private.
 func TestAnEndpointIsTold(t *testing.T) {
@@ -106,6 +122,11 @@ func TestAnEndpointIsTold(t *testing.T) {
 	told := hook.of("delivery.failover")
 	if !strings.Contains(fmt.Sprint(told), fmt.Sprint(shown)) || shown["to"] != "a***@example.org" {
 		t.Errorf("told %v\nshown %v", told, shown)
+	}
+	for key := range documentedEvent(t) {
+		if _, found := told[0][key]; !found {
+			t.Errorf("docs/monitoring.md promises %s, which is not in %v", key, told[0])
+		}
 	}
 	if rests := hook.of("provider.resting")[0]; rests["provider"] != "refusing" || rests["until"] == nil || !strings.Contains(fmt.Sprint(rests["cause"]), "451") {
 		t.Errorf("told %v", rests)
