@@ -43,13 +43,15 @@ import (
 	"logto-email-relay/handlers/admin"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
+	"logto-email-relay/webhooks"
 )
 
 // stopTimeout bounds a clean stop. It takes the 6 s after which Logto has let go
 // of its idle connections, and the time of the mails under way.
 const stopTimeout = 30 * time.Second
 
-// flushTimeout bounds how long a stop waits for a database to take what is left.
+// flushTimeout bounds how long a stop waits for the operator's endpoints to answer, and
+// then for a database to take what is left.
 const flushTimeout = 5 * time.Second
 
 // Options are what a process is made of.
@@ -89,8 +91,10 @@ type App struct {
 	// refused is why the last change was not taken, nil if it was.
 	refused atomic.Pointer[error]
 
-	// record is nil where nothing is recorded.
+	// record is nil where nothing is recorded, and so is sender, which tells the operator's
+	// endpoints of it.
 	record        *deliveries.Store
+	sender        *webhooks.Sender
 	public, admin *handlers.Server
 	// signedIn are the providers that were signed in at.
 	signedIn map[*relay.Provider]bool
@@ -117,7 +121,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.current.get().Close()) }()
 	a.metrics = handlers.NewMetrics(a.registry, g.Catalogue.Types())
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{a})
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{a}, webhooksCollector{a})
 	a.use(g, loaded)
 	if err := a.listen(ctx, g.Config); err != nil {
 		return err
@@ -164,17 +168,23 @@ func (a *App) openRecord(c *config.Config) (err error) {
 	if c.Deliveries.Database.Reveal() == "" {
 		return nil
 	}
-	a.record, err = deliveries.Open(c.Deliveries, time.Duration(c.Server.Timeout), a.logger)
-	return err
+	if a.record, err = deliveries.Open(c.Deliveries, time.Duration(c.Server.Timeout), a.logger); err != nil {
+		return err
+	}
+	a.sender = webhooks.New(a.record, a.logger)
+	return nil
 }
 
 func (a *App) closeRecord() error {
 	if a.record == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	calling, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	return a.record.Close(ctx)
+	a.sender.Close(calling)
+	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	return a.record.Close(flushing)
 }
 
 // recorder is what the relay tells of mails; nil where nothing is recorded.
@@ -228,6 +238,8 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 	if a.record != nil {
 		pages.Deliveries, pages.Suppressions, pages.Lift = a.record, a.record, g.Lift
 		public.Events, public.EventRecord = g.eventReceivers(), a.record
+		a.record.Tell(c.Events.Wants(), admin.DeliveryJSON)
+		a.sender.Use(c.Events)
 	}
 	g.public = handlers.NewPublic(public)
 	g.admin = admin.New(pages)
@@ -268,6 +280,9 @@ func (a *App) serve(ctx context.Context) error {
 func (a *App) providerChanged(p relay.Status) {
 	if p.Resting {
 		a.logger.Warn("a provider rests", "provider", p.Name, "until", p.Until.UTC().Format(time.RFC3339), "cause", p.Cause.Error())
+		if a.record != nil {
+			a.record.ProviderRests(p.Name, p.Until, p.Cause.Error())
+		}
 		return
 	}
 	a.logger.Info("a provider is in use again", "provider", p.Name)
@@ -292,6 +307,9 @@ func (a *App) status() admin.Status {
 		state := a.record.State()
 		s.Degraded = s.Degraded || state.Behind != nil
 		s.Details["deliveries"] = state.String()
+		for _, endpoint := range a.sender.State() {
+			s.Details["events to "+endpoint.Name] = endpoint.String()
+		}
 	}
 	if err := a.problem(); err != nil {
 		s.Details["configuration"] = "the last change is refused: " + err.Error()

@@ -21,6 +21,9 @@ func (d *decoder) check(c *Config) {
 	d.checkProviders(c)
 	d.checkRoutes(c)
 	d.checkSenders(c)
+	if len(c.Events.Send) > 0 && c.Deliveries.Database.Reveal() == "" {
+		d.complain("events.send", `events are sent from the record of deliveries; set deliveries.database, such as "deliveries.db"`)
+	}
 }
 
 // complain reports a broken rule, unless a problem with the value itself was

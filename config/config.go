@@ -26,6 +26,7 @@ import (
 	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
+	"logto-email-relay/webhooks"
 )
 
 // Config is a whole configuration, section by section.
@@ -46,6 +47,7 @@ type Config struct {
 	Recipients recipients.Settings `json:"recipients"`
 	Limits     limits.Settings     `json:"limits"`
 	Deliveries deliveries.Settings `json:"deliveries"`
+	Events     webhooks.Settings   `json:"events"`
 	// Uncertain says what becomes of a mail that a provider took without
 	// answering: "resend" offers it to the next provider, once and unchanged, "fail"
 	// answers an error.

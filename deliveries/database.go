@@ -41,6 +41,8 @@ type database struct {
 	// lock keeps the rows of a query from others until the end of the transaction;
 	// SQLite has one writer anyhow.
 	lock string
+	// skipLocked is the same for rows that whoever comes second does without.
+	skipLocked string
 }
 
 // readers bounds the searches at a time, and gates the questions for suppressions.
@@ -102,7 +104,7 @@ func openPostgres(name string) (*database, error) {
 		return nil, err
 	}
 	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
-		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE",
+		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
 		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)

@@ -27,6 +27,12 @@
 // their address for a while (suppressions.go). Suppressed is asked before each mail,
 // and says no when the database does not answer quickly.
 //
+// # Notifications
+//
+// Who wants to be told of a status gets a row of its own, in the transaction that
+// makes it true (notifications.go). Whoever sends them claims them for a while, so
+// that of several relays each sends others, and those of one that died come again.
+//
 // # Two databases
 //
 // SQLite is for one process, PostgreSQL for several. They get the same statements,

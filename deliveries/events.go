@@ -76,8 +76,13 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 	}
 	now := time.Now().UTC()
 	list := newSuppressing(s.settings.Load().Suppress, now)
+	var occurred []occurrence
 	for i, r := range reports {
 		m := found[i]
+		var before mail.Status
+		if m != nil {
+			before = m.status
+		}
 		switch {
 		case m == nil:
 			unknown++
@@ -87,6 +92,9 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 		}
 		applied = append(applied, r.Event)
 		list.look(m, &r.Event)
+		if m.status != before && s.wanted(string(m.status)) {
+			occurred = append(occurred, occurrence{what: string(m.status), at: r.Time, id: m.id})
+		}
 	}
 	if len(applied) == 0 {
 		return nil, unknown, nil
@@ -95,6 +103,9 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 		return nil, 0, err
 	}
 	if err := list.write(ctx, tx, s.db.rows); err != nil {
+		return nil, 0, err
+	}
+	if err := s.tell(ctx, tx, occurred); err != nil {
 		return nil, 0, err
 	}
 	if err := tx.Commit(); err != nil {

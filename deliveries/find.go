@@ -149,8 +149,17 @@ func (r *Reader) Get(ctx context.Context, id string) (*mail.Delivery, error) {
 	return &found[0], nil
 }
 
-func (r *Reader) query(ctx context.Context, text string, args []any) (found []mail.Delivery, err error) {
-	rows, err := r.db.read.QueryContext(ctx, text, args...)
+func (r *Reader) query(ctx context.Context, text string, args []any) ([]mail.Delivery, error) {
+	return queryDeliveries(ctx, r.db.read, text, args)
+}
+
+// asker is asked in a transaction or without one.
+type asker interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func queryDeliveries(ctx context.Context, from asker, text string, args []any) (found []mail.Delivery, err error) {
+	rows, err := from.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ func (s *Store) maintain(ctx context.Context) {
 			_, err = s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
 		}
 		if err == nil {
+			err = s.dropUnknown(ctx, now)
+		}
+		if err == nil {
 			err = s.count(ctx)
 		}
 		// In quiet times this is what notices that the database is down, or back.
@@ -70,21 +73,37 @@ func (s *Store) checkpoint(ctx context.Context) {
 // giveUpLate calls mails uncertain whose verdict should have come: their relay was
 // killed. Should it come after all, it counts.
 func (s *Store) giveUpLate(ctx context.Context, now time.Time) (err error) {
-	rows, err := s.db.write.QueryContext(ctx, `UPDATE deliveries SET status = $1
-WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETURNING time`,
+	tx, err := s.db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after the commit
+	rows, err := tx.QueryContext(ctx, `UPDATE deliveries SET status = $1
+WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETURNING id, time`,
 		string(mail.StatusUncertain), string(mail.StatusSending), now.Add(-s.late).UnixMicro())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	var occurred []occurrence
 	for rows.Next() {
+		var id string
 		var at int64
-		if err := rows.Scan(&at); err != nil {
+		if err := rows.Scan(&id, &at); err != nil {
 			return err
 		}
 		s.touch(hourOf(time.UnixMicro(at)))
+		if s.wanted(string(mail.StatusUncertain)) {
+			occurred = append(occurred, occurrence{what: string(mail.StatusUncertain), at: now, id: id})
+		}
 	}
-	return rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	if err := s.tell(ctx, tx, occurred); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // purge deletes the rows that are older than the retention, a few at a time.

@@ -43,6 +43,7 @@ func TestPostgreSQL(t *testing.T) {
 func suite(t *testing.T, empty func(*testing.T) Settings) {
 	contract(t, empty)
 	contractOfEvents(t, empty)
+	contractOfNotifications(t, empty)
 }
 
 // timeout is how long a mail may take in these tests.

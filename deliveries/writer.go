@@ -61,6 +61,9 @@ type Store struct {
 	askAgain   atomic.Int64
 	unchecked  atomic.Int64
 
+	// audience is nil as long as nobody is to be told of anything.
+	audience atomic.Pointer[audience]
+
 	wake    chan struct{} // holds a value when something waits
 	closing chan struct{}
 	done    chan struct{} // closed when the writer has ended
@@ -75,6 +78,8 @@ type row struct {
 	// json is a verdict; committed is closed when it is.
 	json      []byte
 	committed chan struct{}
+	// occurred is what endpoints are to be told of.
+	occurred []occurrence
 	// sending is a mail that has none yet. Most of these are never written.
 	sending *mail.Delivery
 	since   time.Time
@@ -160,19 +165,11 @@ func (s *Store) Begin(d *mail.Delivery) {
 // Finish records what became of a mail. It returns when that is committed, or has
 // been waited for long enough, or the context ends.
 func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
-	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{})}
+	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{}), occurred: s.verdict(d)}
 	s.mu.Lock()
 	delete(s.begun, d.ID)
-	if len(s.finished)+s.writing >= maxWaiting {
-		s.state.Lost++
-		s.mu.Unlock()
-		return
-	}
-	s.finished = append(s.finished, r)
-	behind := s.state.Behind != nil
-	s.wakeUp()
 	s.mu.Unlock()
-	if behind {
+	if wait := s.queue(r); !wait {
 		return
 	}
 	timer := time.NewTimer(longestWait)
@@ -183,6 +180,19 @@ func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
 		s.fallBehind(errSlow, r)
 	case <-ctx.Done():
 	}
+}
+
+// queue hands a row to the writer, and tells whether it makes sense to wait for it.
+func (s *Store) queue(r *row) (wait bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.finished)+s.writing >= maxWaiting {
+		s.state.Lost++
+		return false
+	}
+	s.finished = append(s.finished, r)
+	s.wakeUp()
+	return s.state.Behind == nil
 }
 
 func (s *Store) wakeUp() {
@@ -361,20 +371,29 @@ func (s *Store) putBack(rows []*row) {
 	s.finished, s.writing = append(finished, s.finished...), s.writing-len(rows)
 }
 
-// commit writes rows in one transaction, which is one statement.
+// commit writes rows in one transaction.
 func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	var list bytes.Buffer
-	for i, r := range rows {
-		list.WriteByte("[,"[min(i, 1)])
+	var occurred []occurrence
+	list.WriteByte('[')
+	for _, r := range rows {
+		occurred = append(occurred, r.occurred...)
+		text := r.json
 		if r.sending != nil {
-			list.Write(s.settings.Load().encode(r.sending))
+			text = s.settings.Load().encode(r.sending)
 		}
-		list.Write(r.json)
+		if text == nil { // no mail's
+			continue
+		}
+		if list.Len() > 1 {
+			list.WriteByte(',')
+		}
+		list.Write(text)
 	}
 	list.WriteByte(']')
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	if _, err := insert.ExecContext(ctx, list.String()); err != nil {
+	if err := s.write(ctx, insert, list.String(), occurred); err != nil {
 		return err
 	}
 	s.committed.Store(true)
@@ -388,6 +407,27 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 		}
 	}
 	return nil
+}
+
+// write writes a list of rows, which mostly is one statement, and what endpoints are to
+// be told of them.
+func (s *Store) write(ctx context.Context, insert *sql.Stmt, list string, occurred []occurrence) error {
+	if len(occurred) == 0 {
+		_, err := insert.ExecContext(ctx, list)
+		return err
+	}
+	tx, err := s.db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after the commit
+	if _, err := tx.StmtContext(ctx, insert).ExecContext(ctx, list); err != nil {
+		return err
+	}
+	if err := s.tell(ctx, tx, occurred); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // Close writes what waits, within the context, and lets go of the database.

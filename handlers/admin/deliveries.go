@@ -132,6 +132,9 @@ type eventJSON struct {
 	Detail   string      `json:"detail"`
 }
 
+// DeliveryJSON is a delivery as the API shows it, for others who show it elsewhere.
+func DeliveryJSON(d *mail.Delivery) any { return jsonOf(d) }
+
 func jsonOf(d *mail.Delivery) deliveryJSON {
 	shown := deliveryJSON{
 		ID: d.ID, Ref: mail.Reference(d.ID), Time: d.Time, To: d.To, Type: d.Type, Locale: d.Locale, Tenant: d.Tenant,
