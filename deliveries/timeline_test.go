@@ -22,7 +22,8 @@ func TestTimeline(t *testing.T) {
 		}}, []string{
 			"a SignIn mail was asked for, in en", "not taken by first after 1.5 s: temporary: data: 451",
 			"accepted by ses, 1.6 s after the request", "delivered, 2.0 s later, says ses: mx1.example.org", "bounced, 3 h later, says ses"}},
-		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusSending}, []string{"a Register mail was asked for", "there is no verdict yet"}},
+		{mail.Delivery{Time: noon, Type: "Register", Locale: "fr", Trace: "88cfdc1c1f2a4b3c", Status: mail.StatusSending}, []string{
+			"a Register mail was asked for, in fr; its trace is 88cfdc1c1f2a4b3c", "there is no verdict yet"}},
 		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusUncertain}, []string{"a Register mail was asked for",
 			"no verdict was recorded: the relay has probably been killed in between, and the mail may have been sent"}},
 		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusFailed, Reason: mail.ProviderUnavailable, Duration: time.Second,

@@ -107,6 +107,7 @@ type deliveryJSON struct {
 	Tenant       string        `json:"tenant"`
 	Application  string        `json:"application"`
 	Organization string        `json:"organization"`
+	Trace        string        `json:"trace,omitempty"`
 	Route        int           `json:"route"` // -1 for none
 	Status       mail.Status   `json:"status"`
 	Provider     string        `json:"provider"`
@@ -134,7 +135,7 @@ type eventJSON struct {
 func jsonOf(d *mail.Delivery) deliveryJSON {
 	shown := deliveryJSON{
 		ID: d.ID, Ref: mail.Reference(d.ID), Time: d.Time, To: d.To, Type: d.Type, Locale: d.Locale, Tenant: d.Tenant,
-		Application: d.Application, Organization: d.Organization, Route: d.Route, Status: d.Status,
+		Application: d.Application, Organization: d.Organization, Trace: d.Trace, Route: d.Route, Status: d.Status,
 		Provider: d.Provider, ProviderID: d.ProviderID, MS: milliseconds(d.Duration),
 		Attempts: make([]attemptJSON, len(d.Attempts)), Events: make([]eventJSON, len(d.Events)),
 	}

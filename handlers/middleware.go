@@ -33,6 +33,8 @@ type middleware struct {
 type exchange struct {
 	echo.Context
 	caller *caller // nil if nobody has shown that he may
+	// trace is the id by which an authorized caller knows the request; mostly empty.
+	trace string
 }
 
 // newEcho returns an Echo that keeps quiet and answers every error in one way.
@@ -100,7 +102,7 @@ func (m *middleware) logAccess(c echo.Context, next echo.HandlerFunc) error {
 
 func (m *middleware) access(c echo.Context, code int, failed *failure, took time.Duration) {
 	level := m.accessLevel
-	attrs := append(make([]slog.Attr, 0, 12),
+	attrs := append(make([]slog.Attr, 0, 13),
 		slog.String("ref", reference(c)),
 		slog.String("id", requestID(c)),
 		slog.String("method", method(c.Request().Method)),
@@ -112,6 +114,9 @@ func (m *middleware) access(c echo.Context, code int, failed *failure, took time
 	)
 	if label := authorizedCaller(c).label; label != "" {
 		attrs = append(attrs, slog.String("authorization", label))
+	}
+	if trace := c.(*exchange).trace; trace != "" {
+		attrs = append(attrs, slog.String("trace", trace))
 	}
 	var reason mail.Reason
 	if failed != nil {
