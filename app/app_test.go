@@ -399,6 +399,7 @@ func TestSeriesBeginAtZero(t *testing.T) {
 			`relay_requests_total{authorization="",error="unauthorized",status="401"} 0`,
 			`relay_provider_resting{provider="` + name + `"} 0`,
 			`relay_provider_rest_cause{cause="quota",provider="` + name + `"} 0`,
+			`relay_provider_rest_until_seconds{provider="` + name + `"} 0`,
 			`relay_provider_connections{provider="` + name + `",state="busy"} 0`,
 			`relay_deliveries_behind 0`,
 			`relay_request_timeout_seconds 8`,
@@ -434,6 +435,9 @@ func TestTheCauseOfARest(t *testing.T) {
 		if line := `relay_provider_rest_cause{cause="` + cause + `",provider="full"} ` + want; !r.has(line) {
 			t.Errorf("there is no %s", line)
 		}
+	}
+	if r.has(`relay_provider_rest_until_seconds{provider="full"} 0`) {
+		t.Error("the rest has no end")
 	}
 	if r.has(`relay_provider_rest_cause{cause="quota",provider="well"} 1`) {
 		t.Error("the other one rests")

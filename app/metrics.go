@@ -34,6 +34,7 @@ var (
 	uncheckedDesc   = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
 	restingDesc     = describe("relay_provider_resting", "1 while the provider is put behind all others.", "provider")
 	causeDesc       = describe("relay_provider_rest_cause", "1 for the cause of which the provider rests.", "provider", "cause")
+	untilDesc       = describe("relay_provider_rest_until_seconds", "When the rest of the provider ends or has ended, in seconds since 1970; 0 while it does not rest. A later mail has to show that it is well.", "provider")
 	inFlightDesc    = describe("relay_provider_in_flight", "Sends under way at the provider.", "provider")
 	boundDesc       = describe("relay_provider_max_concurrent", "Sends that may be under way at the provider.", "provider")
 	connectionsDesc = describe("relay_provider_connections", "Connections to an SMTP server.", "provider", "state")
@@ -42,7 +43,7 @@ var (
 // Describe implements prometheus.Collector.
 func (collector) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildDesc, timeoutDesc, configDesc, templatesDesc, degradedDesc, droppedDesc, behindDesc, lostDesc,
-		queueDesc, uncheckedDesc, restingDesc, causeDesc, inFlightDesc, boundDesc, connectionsDesc} {
+		queueDesc, uncheckedDesc, restingDesc, causeDesc, untilDesc, inFlightDesc, boundDesc, connectionsDesc} {
 		descriptions <- d
 	}
 }
@@ -80,6 +81,11 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 		for _, cause := range restCauses {
 			gauge(causeDesc, number(cause == restCause(p)), p.Name, cause)
 		}
+		until := 0.0
+		if p.Resting {
+			until = float64(p.Until.Unix())
+		}
+		gauge(untilDesc, until, p.Name)
 		gauge(inFlightDesc, float64(p.InFlight), p.Name)
 		gauge(boundDesc, float64(p.MaxConcurrent), p.Name)
 		if pooled, ok := m.Service.(providers.Pooled); ok {

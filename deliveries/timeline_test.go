@@ -1,7 +1,9 @@
 package deliveries
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +41,24 @@ func TestTimeline(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}
+
+// docs/monitoring.md shows a timeline as find prints it.
+func TestTheTimelineInTheDocuments(t *testing.T) {
+	page, err := os.ReadFile("../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noon := noon.Truncate(time.Second)
+	for _, m := range Timeline(&mail.Delivery{Time: noon, Type: "SignIn", Locale: "fr", Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Status: mail.StatusBounced,
+		Attempts: []mail.Attempt{{Provider: "ses", Kind: "temporary", Stage: "POST", Code: "503", Duration: 1500 * time.Millisecond},
+			{Provider: "backup", Kind: mail.AttemptAccepted, Duration: 100 * time.Millisecond}},
+		Events: []mail.Event{{Time: noon.Add(3600 * time.Millisecond), Status: mail.StatusDelivered, Provider: "backup", Detail: "mx1.example.org"},
+			{Time: noon.Add(3*time.Hour + 3600*time.Millisecond), Status: mail.StatusBounced, Provider: "backup"}}}) {
+		if line := m.Time.Format("2006-01-02 15:04:05.0") + "  " + m.Text + "\n"; !strings.Contains(string(page), line) {
+			t.Errorf("there is no line %s", line)
 		}
 	}
 }
