@@ -86,7 +86,7 @@ func TestAnotherDatabaseNeedsARestart(t *testing.T) {
 	eventually(t, "it is told", func() bool {
 		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "deliveries.database")
 	})
-	eventually(t, "the record goes on", func() bool { return r.webhook(token) == 200 && len(r.recordOf("to=ada@example.org")) > 0 })
+	eventually(t, "the record goes on", func() bool { return r.webhook(token) == 200 && r.isWritten() && len(r.recordOf("to=ada@example.org")) > 0 })
 }
 
 // What the record must not hold is planted in all that comes in, and searched for

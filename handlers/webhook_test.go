@@ -416,7 +416,7 @@ func TestEveryAnswerIsCountedFromZero(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := regexp.MustCompile("(?m)^\\| ([0-9, ]+) \\| ([^|]*) \\|").FindAllStringSubmatch(string(page), -1)
+	rows := regexp.MustCompile(`(?m)^\| ([0-9, ]+) \| ([^|]*) \|`).FindAllStringSubmatch(string(page), -1)
 	if len(rows) < 15 {
 		t.Fatalf("only %d rows of answers found", len(rows))
 	}
