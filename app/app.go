@@ -215,6 +215,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		TrustedProxies: c.Server.TrustedProxies,
 		Timeout:        time.Duration(c.Server.Timeout),
 		Ready:          func() bool { return !a.public.Draining() },
+		Providers:      g.names(),
 		Relay:          g.Relay,
 		Sentences:      g.Catalogue,
 		Links:          c.Templates.Links,

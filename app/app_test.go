@@ -281,6 +281,12 @@ func (r *running) page(path string) string {
 	return string(body)
 }
 
+// has tells whether the metrics have a line.
+func (r *running) has(line string) bool {
+	r.t.Helper()
+	return strings.Contains(r.page("/metrics"), "\n"+line+"\n")
+}
+
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
@@ -309,7 +315,7 @@ func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
 	eventually(t, "the log tells the tokens apart", func() bool {
 		return strings.Contains(r.log.String(), `"authorization":"1"`) && strings.Contains(r.log.String(), `"authorization":"0"`)
 	})
-	if text := r.page("/metrics"); !strings.Contains(text, `relay_requests_total{authorization="1",error="",status="200"}`) {
+	if text := r.page("/metrics"); !regexp.MustCompile(`(?m)^relay_requests_total{authorization="1",error="",status="200"} [1-9]`).MatchString(text) {
 		t.Errorf("the metrics do not tell the tokens apart:\n%s", text)
 	}
 	s.tokens = []string{next}
@@ -371,6 +377,71 @@ func TestABadConfigurationChangesNothing(t *testing.T) {
 	eventually(t, "the mended one is taken", func() bool {
 		return strings.Contains(r.page("/metrics"), "relay_config_last_reload_successful 1\n") && !strings.Contains(r.page("/readyz"), "sendr")
 	})
+}
+
+// A failure that is the first of its kind is seen, because its series began at 0: also
+// that of a provider and of a token that came with a reload. The state of a provider
+// that has gone is gone, its counters stay.
+func TestSeriesBeginAtZero(t *testing.T) {
+	s := settings{providers: []string{smtp("first", startMailServer(t))}, more: `, "deliveries": {"database": "deliveries.db"}`}
+	r := run(t, s)
+	expect := func(name, authorization string) {
+		t.Helper()
+		for _, line := range []string{
+			`relay_attempts_total{kind="accepted",provider="` + name + `"} 0`,
+			`relay_attempts_total{kind="configuration",provider="` + name + `"} 0`,
+			`relay_attempts_total{kind="uncertain",provider="` + name + `"} 0`,
+			`relay_attempt_duration_seconds_count{provider="` + name + `"} 0`,
+			`relay_mails_total{error="",provider="` + name + `",type="SignIn"} 0`,
+			`relay_mails_total{error="provider_refused",provider="",type="other"} 0`,
+			`relay_requests_total{authorization="` + authorization + `",error="",status="200"} 0`,
+			`relay_requests_total{authorization="` + authorization + `",error="recipient_suppressed",status="422"} 0`,
+			`relay_requests_total{authorization="",error="unauthorized",status="401"} 0`,
+			`relay_provider_resting{provider="` + name + `"} 0`,
+			`relay_provider_rest_cause{cause="quota",provider="` + name + `"} 0`,
+			`relay_provider_rest_until_seconds{provider="` + name + `"} 0`,
+			`relay_provider_connections{provider="` + name + `",state="busy"} 0`,
+			`relay_deliveries_behind 0`,
+			`relay_request_timeout_seconds 8`,
+		} {
+			if !r.has(line) {
+				t.Errorf("there is no %s", line)
+			}
+		}
+	}
+	eventually(t, "the record and a connection are there", func() bool {
+		return r.has("relay_deliveries_behind 0") && r.has(`relay_provider_connections{provider="first",state="idle"} 1`)
+	})
+	expect("first", "0")
+	s.providers = []string{smtp("second", startMailServer(t))}
+	s.tokens = []string{token, "Bearer another-long-token"}
+	r.write("config.json", s.json())
+	eventually(t, "the other one is signed in at", func() bool { return r.has(`relay_provider_connections{provider="second",state="idle"} 1`) })
+	expect("second", "1")
+	if !r.has(`relay_attempts_total{kind="accepted",provider="first"} 0`) || r.has(`relay_provider_resting{provider="first"} 0`) {
+		t.Error("of a provider that has gone the counters stay, and nothing else")
+	}
+}
+
+// What a provider rests of tells who can mend it.
+func TestTheCauseOfARest(t *testing.T) {
+	full, well := startMailServer(t), startMailServer(t)
+	full.reply = "550 5.4.5 Daily user sending limit exceeded\r\n"
+	r := run(t, settings{providers: []string{smtp("full", full), smtp("well", well)}})
+	if got := r.webhook(token); got != 200 {
+		t.Fatal(got)
+	}
+	for cause, want := range map[string]string{"quota": "1", "rate-limited": "0", "configuration": "0"} {
+		if line := `relay_provider_rest_cause{cause="` + cause + `",provider="full"} ` + want; !r.has(line) {
+			t.Errorf("there is no %s", line)
+		}
+	}
+	if r.has(`relay_provider_rest_until_seconds{provider="full"} 0`) {
+		t.Error("the rest has no end")
+	}
+	if r.has(`relay_provider_rest_cause{cause="quota",provider="well"} 1`) {
+		t.Error("the other one rests")
+	}
 }
 
 // A mail under way finishes at the provider that it began with, which is closed
@@ -506,7 +577,12 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 		}
 	})
 	template("templates/en/SignIn.html", "broken {{#if}}")
-	eventually(t, "a broken edit is told", func() bool { return strings.Contains(r.log.String(), "SignIn.html:1:") })
+	eventually(t, "a broken edit is told", func() bool {
+		return strings.Contains(r.log.String(), "SignIn.html:1:") && r.has("relay_templates_last_reload_successful 0")
+	})
+	if !r.has("relay_config_last_reload_successful 1") {
+		t.Error("the metrics say that the configuration is refused")
+	}
 	until("the last good one is in use", "three", func() {})
 	if err := os.RemoveAll(filepath.Join(r.dir, "templates", "en")); err != nil {
 		t.Fatal(err)

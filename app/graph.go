@@ -192,6 +192,14 @@ func (g *Graph) Lift(ctx context.Context, address string) map[string]string {
 	return said
 }
 
+// names are those of all providers.
+func (g *Graph) names() (list []string) {
+	for _, m := range g.members {
+		list = append(list, m.Name)
+	}
+	return list
+}
+
 // eventReceivers are the providers, by name, whose settings say how to verify events.
 func (g *Graph) eventReceivers() map[string]handlers.EventReceiver {
 	receivers := make(map[string]handlers.EventReceiver)

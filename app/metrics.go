@@ -1,57 +1,117 @@
 package app
 
 import (
+	"errors"
+	"runtime"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
 )
 
-// collector shows the state of the providers, the configuration and the log as
-// metrics, read at the moment of the scrape.
+// collector shows the state of the providers, the configuration, the record and the log
+// as metrics, read at the moment of the scrape. What belongs to a provider is gone with
+// it after a reload, while the counters of package handlers stay.
 type collector struct{ app *App }
 
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
 var (
-	restingDesc   = prometheus.NewDesc("relay_provider_resting", "1 while the provider is put behind all others.", []string{"provider"}, nil)
-	inFlightDesc  = prometheus.NewDesc("relay_provider_in_flight", "Sends under way at the provider.", []string{"provider"}, nil)
-	reloadDesc    = prometheus.NewDesc("relay_config_last_reload_successful", "1 while the last change of the configuration or of the templates is in use, 0 while it is refused.", nil, nil)
-	lostDesc      = prometheus.NewDesc("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.", nil, nil)
-	queueDesc     = prometheus.NewDesc("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.", nil, nil)
-	degradedDesc  = prometheus.NewDesc("relay_degraded", "1 while all providers rest or the log cannot be written.", nil, nil)
-	droppedDesc   = prometheus.NewDesc("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.", nil, nil)
-	boundDesc     = prometheus.NewDesc("relay_provider_max_concurrent", "Sends that may be under way at the provider.", []string{"provider"}, nil)
-	uncheckedDesc = prometheus.NewDesc("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.", nil, nil)
+	buildDesc       = describe("relay_build_info", "1, with the version of the relay and of Go.", "version", "goversion")
+	timeoutDesc     = describe("relay_request_timeout_seconds", "The time that a webhook may take, server.timeout.")
+	configDesc      = describe("relay_config_last_reload_successful", "0 while the last change is refused because of the configuration.")
+	templatesDesc   = describe("relay_templates_last_reload_successful", "0 while the last change is refused because of templates.")
+	degradedDesc    = describe("relay_degraded", "1 while all providers rest, the record is kept in memory or the log cannot be written.")
+	droppedDesc     = describe("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.")
+	behindDesc      = describe("relay_deliveries_behind", "1 while deliveries are kept in memory, because the database does not take them in time.")
+	lostDesc        = describe("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.")
+	queueDesc       = describe("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.")
+	uncheckedDesc   = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
+	restingDesc     = describe("relay_provider_resting", "1 while the provider is put behind all others.", "provider")
+	causeDesc       = describe("relay_provider_rest_cause", "1 for the cause of which the provider rests.", "provider", "cause")
+	untilDesc       = describe("relay_provider_rest_until_seconds", "When the rest of the provider ends or has ended, in seconds since 1970; 0 while it does not rest. A later mail has to show that it is well.", "provider")
+	inFlightDesc    = describe("relay_provider_in_flight", "Sends under way at the provider.", "provider")
+	boundDesc       = describe("relay_provider_max_concurrent", "Sends that may be under way at the provider.", "provider")
+	connectionsDesc = describe("relay_provider_connections", "Connections to an SMTP server.", "provider", "state")
 )
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- restingDesc
-	descriptions <- inFlightDesc
-	descriptions <- boundDesc
-	descriptions <- reloadDesc
-	descriptions <- lostDesc
-	descriptions <- queueDesc
-	descriptions <- degradedDesc
-	descriptions <- droppedDesc
-	descriptions <- uncheckedDesc
+	for _, d := range []*prometheus.Desc{buildDesc, timeoutDesc, configDesc, templatesDesc, degradedDesc, droppedDesc, behindDesc, lostDesc,
+		queueDesc, uncheckedDesc, restingDesc, causeDesc, untilDesc, inFlightDesc, boundDesc, connectionsDesc} {
+		descriptions <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(metrics chan<- prometheus.Metric) {
-	metrics <- prometheus.MustNewConstMetric(reloadDesc, prometheus.GaugeValue, number(c.app.problem() == nil))
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	counter := func(d *prometheus.Desc, value int) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value))
+	}
+	g := c.app.current.get()
+	gauge(buildDesc, 1, c.app.Version, runtime.Version())
+	gauge(timeoutDesc, time.Duration(g.Config.Server.Timeout).Seconds())
+	problem := c.app.problem()
+	isOfTemplates := errors.Is(problem, ErrTemplates)
+	gauge(configDesc, number(problem == nil || isOfTemplates))
+	gauge(templatesDesc, number(!isOfTemplates))
+	gauge(degradedDesc, number(c.app.status().Degraded))
+	counter(droppedDesc, c.app.lines.lost())
+
 	var record deliveries.State
 	if c.app.record != nil {
 		record = c.app.record.State()
 	}
-	metrics <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(record.Lost))
-	metrics <- prometheus.MustNewConstMetric(queueDesc, prometheus.GaugeValue, float64(record.Waiting))
-	metrics <- prometheus.MustNewConstMetric(degradedDesc, prometheus.GaugeValue, number(c.app.status().Degraded))
-	metrics <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(c.app.lines.lost()))
-	metrics <- prometheus.MustNewConstMetric(uncheckedDesc, prometheus.CounterValue, float64(record.Unchecked))
-	for _, p := range c.app.current.get().Relay.Status() {
-		metrics <- prometheus.MustNewConstMetric(restingDesc, prometheus.GaugeValue, number(p.Resting), p.Name)
-		metrics <- prometheus.MustNewConstMetric(inFlightDesc, prometheus.GaugeValue, float64(p.InFlight), p.Name)
-		metrics <- prometheus.MustNewConstMetric(boundDesc, prometheus.GaugeValue, float64(p.MaxConcurrent), p.Name)
+	gauge(behindDesc, number(record.Behind != nil))
+	gauge(queueDesc, float64(record.Waiting))
+	counter(lostDesc, record.Lost)
+	counter(uncheckedDesc, record.Unchecked)
+
+	for _, m := range g.members {
+		p := m.Status()
+		gauge(restingDesc, number(p.Resting), p.Name)
+		for _, cause := range restCauses {
+			gauge(causeDesc, number(cause == restCause(p)), p.Name, cause)
+		}
+		until := 0.0
+		if p.Resting {
+			until = float64(p.Until.Unix())
+		}
+		gauge(untilDesc, until, p.Name)
+		gauge(inFlightDesc, float64(p.InFlight), p.Name)
+		gauge(boundDesc, float64(p.MaxConcurrent), p.Name)
+		if pooled, ok := m.Service.(providers.Pooled); ok {
+			open, idle := pooled.Connections()
+			gauge(connectionsDesc, float64(idle), p.Name, "idle")
+			gauge(connectionsDesc, float64(max(0, open-idle)), p.Name, "busy")
+		}
 	}
+}
+
+// quota is the cause that needs another cure than a throttled provider.
+const quota = "quota"
+
+// restCauses are what a provider can rest of.
+var restCauses = []string{providers.Configuration.String(), quota, providers.RateLimited.String(), providers.Temporary.String(),
+	providers.Uncertain.String()}
+
+// restCause returns of what a provider rests; empty if it does not.
+func restCause(p relay.Status) string {
+	switch {
+	case p.Cause == nil:
+		return ""
+	case p.Cause.Quota:
+		return quota
+	}
+	return p.Cause.Kind.String()
 }
 
 func number(truth bool) float64 {

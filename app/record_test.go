@@ -86,7 +86,9 @@ func TestAnotherDatabaseNeedsARestart(t *testing.T) {
 	eventually(t, "it is told", func() bool {
 		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "deliveries.database")
 	})
-	eventually(t, "the record goes on", func() bool { return r.webhook(token) == 200 && len(r.recordOf("to=ada@example.org")) > 0 })
+	eventually(t, "the record goes on", func() bool {
+		return r.webhook(token) == 200 && r.isWritten() && len(r.recordOf("to=ada@example.org")) > 0
+	})
 }
 
 // What the record must not hold is planted in all that comes in, and searched for
@@ -117,7 +119,8 @@ func TestTheRecordHoldsNoSecrets(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header = http.Header{"Authorization": {token}, "Content-Type": {"application/json"}, "User-Agent": {"never-print-this"},
-			"Cookie": {"never-print-this"}, "Referer": {"https://acme.example/never-print-this"}}
+			"Cookie": {"never-print-this"}, "Referer": {"https://acme.example/never-print-this"},
+			"X-Request-Id": {"<never-print-this>"}, "Traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +133,8 @@ func TestTheRecordHoldsNoSecrets(t *testing.T) {
 		answers.Write(answer)
 	}
 	found := r.page("/deliveries?to=Ada.Lovelace@example.org")
-	if strings.Count(found, `"to":"a***@example.org"`) != 2 || !strings.Contains(found, "app1") || !strings.Contains(found, "org1") {
+	if strings.Count(found, `"to":"a***@example.org"`) != 2 || !strings.Contains(found, "app1") || !strings.Contains(found, "org1") ||
+		strings.Count(found, `"trace":"4bf92f3577b34da6a3ce929d0e0e4736"`) != 2 {
 		t.Errorf("found %s", found)
 	}
 	places := map[string][]byte{"the answer": []byte(found), "the webhooks' answers": answers.Bytes(), "the log": []byte(r.log.String())}

@@ -24,6 +24,7 @@ type details struct {
 	Organization string    `json:"organization,omitempty"`
 	Route        int       `json:"route"`
 	Reason       string    `json:"reason,omitempty"`
+	Trace        string    `json:"trace,omitempty"`
 	Attempts     []attempt `json:"attempts,omitempty"`
 }
 
@@ -71,7 +72,7 @@ func (s *Settings) encode(d *mail.Delivery) []byte {
 	if s.Addresses == Hashed {
 		recipient, to = s.hash(recipient), mail.Mask(d.To)
 	}
-	rest := details{Application: clean(d.Application), Organization: clean(d.Organization), Route: d.Route, Reason: string(d.Reason)}
+	rest := details{Application: clean(d.Application), Organization: clean(d.Organization), Route: d.Route, Reason: string(d.Reason), Trace: clean(d.Trace)}
 	if to != recipient {
 		rest.To = to
 	}
@@ -149,7 +150,7 @@ func decode(rows *sql.Rows) (d mail.Delivery, err error) {
 	if rest.To != "" {
 		d.To = rest.To
 	}
-	d.Application, d.Organization, d.Route, d.Reason = rest.Application, rest.Organization, rest.Route, mail.Reason(rest.Reason)
+	d.Application, d.Organization, d.Route, d.Reason, d.Trace = rest.Application, rest.Organization, rest.Route, mail.Reason(rest.Reason), rest.Trace
 	for _, a := range rest.Attempts {
 		d.Attempts = append(d.Attempts, mail.Attempt{Provider: a.Provider, Kind: a.Kind, Stage: a.Stage, Code: a.Code,
 			Detail: a.Detail, Hint: a.Hint, Duration: time.Duration(a.Duration) * time.Microsecond})

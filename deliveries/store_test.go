@@ -155,7 +155,7 @@ var noon = time.Date(2026, 11, 26, 12, 0, 0, 123_456_000, time.UTC)
 func sample() mail.Delivery {
 	return mail.Delivery{
 		ID: mail.NewID(), Time: noon, Tenant: "acme", To: "Ada@example.com", Type: "SignIn", Locale: "en",
-		Application: "app1", Organization: "org1", Route: 2, Status: mail.StatusUncertain, Reason: mail.Uncertain,
+		Application: "app1", Organization: "org1", Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Route: 2, Status: mail.StatusUncertain, Reason: mail.Uncertain,
 		Provider: "main", ProviderID: "<01@mx.example>", Duration: 1234567 * time.Microsecond,
 		Attempts: []mail.Attempt{
 			{Provider: "first", Kind: "temporary", Stage: "data", Code: "451", Detail: `said "later"`, Hint: "wait", Duration: time.Second},

@@ -21,6 +21,9 @@ func Timeline(d *mail.Delivery) []Moment {
 	if d.Locale != "" {
 		asked += ", in " + d.Locale
 	}
+	if d.Trace != "" {
+		asked += "; its trace is " + d.Trace
+	}
 	moments := []Moment{{d.Time, asked}}
 	at, last := d.Time, d.Time
 	add := func(when time.Time, text string) {

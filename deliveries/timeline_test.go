@@ -1,7 +1,9 @@
 package deliveries
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +24,8 @@ func TestTimeline(t *testing.T) {
 		}}, []string{
 			"a SignIn mail was asked for, in en", "not taken by first after 1.5 s: temporary: data: 451",
 			"accepted by ses, 1.6 s after the request", "delivered, 2.0 s later, says ses: mx1.example.org", "bounced, 3 h later, says ses"}},
-		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusSending}, []string{"a Register mail was asked for", "there is no verdict yet"}},
+		{mail.Delivery{Time: noon, Type: "Register", Locale: "fr", Trace: "88cfdc1c1f2a4b3c", Status: mail.StatusSending}, []string{
+			"a Register mail was asked for, in fr; its trace is 88cfdc1c1f2a4b3c", "there is no verdict yet"}},
 		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusUncertain}, []string{"a Register mail was asked for",
 			"no verdict was recorded: the relay has probably been killed in between, and the mail may have been sent"}},
 		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusFailed, Reason: mail.ProviderUnavailable, Duration: time.Second,
@@ -38,6 +41,24 @@ func TestTimeline(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+}
+
+// docs/monitoring.md shows a timeline as find prints it.
+func TestTheTimelineInTheDocuments(t *testing.T) {
+	page, err := os.ReadFile("../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	noon := noon.Truncate(time.Second)
+	for _, m := range Timeline(&mail.Delivery{Time: noon, Type: "SignIn", Locale: "fr", Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Status: mail.StatusBounced,
+		Attempts: []mail.Attempt{{Provider: "ses", Kind: "temporary", Stage: "POST", Code: "503", Duration: 1500 * time.Millisecond},
+			{Provider: "backup", Kind: mail.AttemptAccepted, Duration: 100 * time.Millisecond}},
+		Events: []mail.Event{{Time: noon.Add(3600 * time.Millisecond), Status: mail.StatusDelivered, Provider: "backup", Detail: "mx1.example.org"},
+			{Time: noon.Add(3*time.Hour + 3600*time.Millisecond), Status: mail.StatusBounced, Provider: "backup"}}}) {
+		if line := m.Time.Format("2006-01-02 15:04:05.0") + "  " + m.Text + "\n"; !strings.Contains(string(page), line) {
+			t.Errorf("there is no line %s", line)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestRollingRestarts(t *testing.T) {
 					t.Errorf("exit code %d:\n%s", code, relay.log())
 				}
 				begin(n % 2)
-				until(t, "it has webhooks again", func() bool { return strings.Contains(metrics(t, relay), `relay_mails_total{`) })
+				until(t, "it has webhooks again", func() bool { return hasMails(t, relay) })
 			}
 			l.stop()
 			t.Logf("%d restarts, %v", 2**rolls, l)

@@ -94,14 +94,15 @@ func withoutBlanks(text string) string { return strings.Join(strings.Fields(text
 
 // requireAuthorization lets only those pass who know one of the accepted values,
 // and notes which, so that an operator who changes the value sees that the old one
-// is out of use.
+// is out of use. Only they may name a trace, so that nobody else writes into the log.
 func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		place, mismatch := p.accepted.check(c.Request().Header)
 		if mismatch != "" {
 			return &web.Failure{Reason: web.Unauthorized, Detail: mismatch}
 		}
-		c.(*web.Exchange).Caller = p.accepted.callers[place]
+		x := c.(*web.Exchange)
+		x.Caller, x.Trace = p.accepted.callers[place], traceOf(c.Request().Header)
 		return next(c)
 	}
 }

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
+	"logto-email-relay/providers"
 )
 
 // Metrics counts requests and mails. Every label has few values: what callers
@@ -32,7 +34,7 @@ const otherType = "other"
 // are those that are counted by name.
 func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 	// Up to the 8 s that a webhook may take, and the next after it.
-	buckets := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 8, 16}
+	buckets := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2, 4, 6, 8, 16}
 	m := &Metrics{
 		types: types,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -64,6 +66,55 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 	}
 	registry.MustRegister(m.requests, m.requestDuration, m.mails, m.attempts, m.attemptDuration, m.reported)
 	return m
+}
+
+// The words that a request can be answered with; empty for 200.
+var (
+	// strangersReasons: before the authorization is known, or by the events of services.
+	strangersReasons = []mail.Reason{"", web.Malformed, web.TooLarge, web.Unauthorized, web.Forbidden, web.NotFound, web.MethodNotAllowed, web.NotAcceptable,
+		web.Unavailable, mail.Timeout, mail.Internal}
+	// mailReasons: a mail that nobody accepted.
+	mailReasons = []mail.Reason{mail.RecipientRefused, mail.RecipientSuppressed, mail.RateLimited, mail.ProviderRefused,
+		mail.ProviderUnavailable, mail.Timeout, mail.Uncertain, mail.Internal}
+	// callersReasons: besides those of mails, an authorized request.
+	callersReasons = []mail.Reason{"", web.Malformed, web.TooLarge, web.UnsupportedMediaType, web.Invalid}
+)
+
+// expect begins the series of the callers and providers of a configuration at 0. A
+// series that begins with its first failure hides that failure: what grew is the
+// difference of two values.
+func (m *Metrics) expect(callers []web.Caller, names []string) {
+	for _, reason := range strangersReasons {
+		m.expectRequests("", reason)
+	}
+	for _, c := range callers {
+		for _, reason := range slices.Concat(callersReasons, mailReasons) {
+			m.expectRequests(c.Label, reason)
+		}
+	}
+	for _, messageType := range append([]string{otherType}, m.types...) {
+		for _, reason := range mailReasons {
+			m.mails.WithLabelValues(messageType, "", string(reason))
+		}
+		for _, name := range names {
+			m.mails.WithLabelValues(messageType, name, "")
+		}
+	}
+	for _, name := range names {
+		m.attemptDuration.WithLabelValues(name)
+		m.attempts.WithLabelValues(name, mail.AttemptAccepted)
+		for kind := providers.Recipient; kind <= providers.Uncertain; kind++ {
+			m.attempts.WithLabelValues(name, kind.String())
+		}
+	}
+}
+
+func (m *Metrics) expectRequests(label string, reason mail.Reason) {
+	code := http.StatusOK
+	if reason != "" {
+		code = web.Status(reason)
+	}
+	m.requests.WithLabelValues(strconv.Itoa(code), string(reason), label)
 }
 
 func (m *Metrics) request(c echo.Context, code int, reason mail.Reason, took time.Duration) {

@@ -42,6 +42,8 @@ type Public struct {
 	// Ready tells balancers whether to send webhooks here.
 	Ready func() bool
 
+	// Providers are the names of all providers, whose metrics begin at 0.
+	Providers []string
 	// Events are the providers, by name, whose services may call with events, and
 	// EventRecord is where these go.
 	Events      map[string]EventReceiver
@@ -76,6 +78,7 @@ func NewPublic(o Public) http.Handler {
 		AccessLevel: slog.LevelInfo,
 		Observe:     o.Metrics.request,
 	}
+	o.Metrics.expect(p.accepted.callers, o.Providers)
 	server := middleware.NewEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
 	server.Use(expectPath)

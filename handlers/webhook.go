@@ -50,7 +50,7 @@ func (p *public) read(c echo.Context) (relay.Request, error) {
 		refused.Locale = p.Sentences.Locale(request.Type, request.Payload)
 		return relay.Request{}, refused
 	}
-	request.ID, request.Tenant = web.RequestID(c), web.CallerOf(c).Tenant
+	request.ID, request.Tenant, request.Trace = web.RequestID(c), web.CallerOf(c).Tenant, c.(*web.Exchange).Trace
 	return request, nil
 }
 
@@ -67,7 +67,7 @@ func (p *public) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 // report writes the one line of a mail and counts it. This is the edge: no
 // failure on the way here has been logged.
 func (p *public) report(c echo.Context, d *mail.Delivery) {
-	attrs := append(make([]slog.Attr, 0, 13),
+	attrs := append(make([]slog.Attr, 0, 14),
 		slog.String("ref", mail.Reference(d.ID)),
 		slog.String("id", d.ID),
 		slog.String("type", d.Type),
@@ -80,6 +80,9 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 	)
 	if d.Tenant != "" {
 		attrs = append(attrs, slog.String("tenant", d.Tenant))
+	}
+	if d.Trace != "" {
+		attrs = append(attrs, slog.String("trace", d.Trace))
 	}
 	if d.RedirectedTo != "" {
 		attrs = append(attrs, slog.String("redirected_to", mail.Mask(d.RedirectedTo)))

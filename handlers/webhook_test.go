@@ -406,6 +406,36 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// Every word that a webhook can be answered with has its series before it is.
+func TestEveryAnswerIsCountedFromZero(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	o := testOptions()
+	o.Providers = []string{"main", "backup"}
+	o.Relay, o.Sentences, o.Metrics, o.Logger = deliver(accept), words{}, NewMetrics(registry, []string{"SignIn"}), slog.New(slog.DiscardHandler)
+	NewPublic(o)
+	got := metricsText(t, registry)
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([0-9, ]+) \| ([^|]*) \|`).FindAllStringSubmatch(string(page), -1)
+	if len(rows) < 15 {
+		t.Fatalf("only %d rows of answers found", len(rows))
+	}
+	for _, row := range rows {
+		for word := range strings.SplitSeq(row[2], ",") {
+			if word = strings.Trim(word, " `"); !strings.Contains(got, `error="`+word+`",status="`) {
+				t.Errorf("no series of %q", word)
+			}
+		}
+	}
+	for series, want := range map[string]int{"relay_mails_total": 2 * (2 + 8), "relay_attempts_total": 2 * 7, "relay_attempt_duration_seconds_count": 2} {
+		if n := strings.Count(got, "\n"+series+"{"); n != want {
+			t.Errorf("%d series of %s, want %d", n, series, want)
+		}
+	}
+}
+
 // The token tells whose mail it is.
 func TestTenants(t *testing.T) {
 	registry := prometheus.NewRegistry()

@@ -16,6 +16,9 @@ type Delivery struct {
 	Time time.Time
 	// Tenant is whose webhook it was; empty where callers have no names.
 	Tenant string
+	// Trace is the id by which the callers know the webhook, the trace id of theirs or
+	// the id of a proxy; empty if they gave none.
+	Trace string
 	// To is the recipient, as ParseRecipient returns it.
 	To string
 	// RedirectedTo is the address that the mail went to instead; empty if it went to

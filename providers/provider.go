@@ -52,6 +52,14 @@ type Connected interface {
 	Connected()
 }
 
+// Pooled is a Provider that keeps connections of its own, whose number tells how busy
+// it is.
+type Pooled interface {
+	Provider
+	// Connections tells how many are open or being opened, and how many of them are idle.
+	Connections() (open, idle int)
+}
+
 // Repeatable marks a Provider whose service mails a message once, however often
 // it is sent under its ID. An uncertain one may be sent to it again.
 type Repeatable interface {

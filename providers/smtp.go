@@ -328,7 +328,10 @@ type smtpProvider struct {
 	drafts  sync.Pool   // of *smtpDraft
 }
 
-var _ Verifier = (*smtpProvider)(nil)
+var (
+	_ Verifier = (*smtpProvider)(nil)
+	_ Pooled   = (*smtpProvider)(nil)
+)
 
 // Send hands over one message.
 func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
@@ -394,6 +397,9 @@ func (p *smtpProvider) Verify(ctx context.Context) (string, error) {
 	}
 	return "", nil
 }
+
+// Connections tells of the pool.
+func (p *smtpProvider) Connections() (open, idle int) { return p.pool.Connections() }
 
 // Close waits for the mails under way and closes the connections.
 func (p *smtpProvider) Close() error {

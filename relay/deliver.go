@@ -77,6 +77,7 @@ func (r *Relay) begin(request *Request) *delivery {
 		ID:           request.ID,
 		Time:         time.Now(),
 		Tenant:       request.Tenant,
+		Trace:        request.Trace,
 		To:           request.To,
 		Type:         request.Type,
 		Locale:       r.renderer.Locale(request.Type, request.Payload),

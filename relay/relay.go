@@ -118,6 +118,8 @@ type Request struct {
 	ID string
 	// Tenant is whose webhook it was; empty where callers have no names.
 	Tenant string
+	// Trace is the id by which the callers know the webhook; empty if they gave none.
+	Trace string
 	// To is the recipient as mail.ParseRecipient returns it.
 	To string
 	// Type is Logto's message type; one that the templates do not know is sent

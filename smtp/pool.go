@@ -80,6 +80,14 @@ func NewPool(config Config) *Pool {
 	return p
 }
 
+// Connections tells how many connections are open or being opened, and how many of them
+// are idle.
+func (p *Pool) Connections() (open, idle int) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	return int(p.connections.Load()), len(p.idle)
+}
+
 // takeIdle returns the connection that was used last, nil if none is good for
 // another message. One that was used within the given time is not looked at.
 func (p *Pool) takeIdle(warm time.Duration) *session {

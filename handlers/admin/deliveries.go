@@ -108,6 +108,7 @@ type deliveryJSON struct {
 	Tenant       string        `json:"tenant"`
 	Application  string        `json:"application"`
 	Organization string        `json:"organization"`
+	Trace        string        `json:"trace,omitempty"`
 	Route        int           `json:"route"` // -1 for none
 	Status       mail.Status   `json:"status"`
 	Provider     string        `json:"provider"`
@@ -138,7 +139,7 @@ func DeliveryJSON(d *mail.Delivery) any { return jsonOf(d) }
 func jsonOf(d *mail.Delivery) deliveryJSON {
 	shown := deliveryJSON{
 		ID: d.ID, Ref: mail.Reference(d.ID), Time: d.Time, To: d.To, Type: d.Type, Locale: d.Locale, Tenant: d.Tenant,
-		Application: d.Application, Organization: d.Organization, Route: d.Route, Status: d.Status,
+		Application: d.Application, Organization: d.Organization, Trace: d.Trace, Route: d.Route, Status: d.Status,
 		Provider: d.Provider, ProviderID: d.ProviderID, MS: web.Milliseconds(d.Duration),
 		Attempts: make([]attemptJSON, len(d.Attempts)), Events: make([]eventJSON, len(d.Events)),
 	}

@@ -34,7 +34,7 @@ func TestADeliveryAsJSON(t *testing.T) {
 	at := time.Date(2026, 11, 26, 12, 0, 0, 123_000_000, time.UTC)
 	d := mail.Delivery{
 		ID: "0123456789abcdefghjkmnpqrs", Time: at, Tenant: "acme", To: "ada@example.com", Type: "SignIn", Locale: "en",
-		Application: "app1", Organization: "org1", Route: 2, Status: mail.StatusDelivered, Provider: "main", ProviderID: "<1@mx>",
+		Application: "app1", Organization: "org1", Trace: "88cfdc1c1f2a4b3c", Route: 2, Status: mail.StatusDelivered, Provider: "main", ProviderID: "<1@mx>",
 		Duration: 1500 * time.Microsecond, Cause: "not for here",
 		Attempts: []mail.Attempt{
 			{Provider: "first", Kind: "temporary", Stage: "data", Code: "451", Detail: "later", Hint: "wait", Duration: time.Millisecond},
@@ -43,7 +43,7 @@ func TestADeliveryAsJSON(t *testing.T) {
 		Events: []mail.Event{{Time: at.Add(time.Second), Status: mail.StatusDelivered, Provider: "main", Detail: "to mx1.example.com"}},
 	}
 	const want = `{"id":"0123456789abcdefghjkmnpqrs","ref":"01234567","time":"2026-11-26T12:00:00.123Z","to":"ada@example.com",` +
-		`"type":"SignIn","locale":"en","tenant":"acme","application":"app1","organization":"org1","route":2,"status":"delivered",` +
+		`"type":"SignIn","locale":"en","tenant":"acme","application":"app1","organization":"org1","trace":"88cfdc1c1f2a4b3c","route":2,"status":"delivered",` +
 		`"provider":"main","providerId":"<1@mx>","ms":1.5,"attempts":[{"provider":"first","kind":"temporary","code":"451","detail":"later","ms":1},` +
 		`{"provider":"main","kind":"accepted","code":"","detail":"","ms":0.5}],` +
 		`"events":[{"time":"2026-11-26T12:00:01.123Z","status":"delivered","provider":"main","detail":"to mx1.example.com"}]}`

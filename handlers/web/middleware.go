@@ -43,6 +43,8 @@ type Exchange struct {
 	echo.Context
 	// Caller is the zero value if nobody has shown that he may.
 	Caller Caller
+	// Trace is the id by which an authorized caller knows the request; mostly empty.
+	Trace string
 }
 
 // Caller is who bears an accepted value of the Authorization header.
@@ -70,18 +72,18 @@ func (m *Middleware) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(plain echo.Context) (err error) {
 		c := &Exchange{Context: plain}
 		// The mail will bear the id too. Here the caller finds it.
-		c.Response().Header()[requestIDHeader] = []string{mail.NewID()}
+		c.Response().Header()[RequestIDHeader] = []string{mail.NewID()}
 		defer m.recoverPanic(c, &err)
 		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(m.ReadTimeout)) // tests may have no connection
 		return m.logAccess(c, next)
 	}
 }
 
-// requestIDHeader is in its canonical form, which Set and Get would make anew.
-const requestIDHeader = "X-Request-Id"
+// RequestIDHeader is in its canonical form, which Set and Get would make anew.
+const RequestIDHeader = "X-Request-Id"
 
 // RequestID returns the id of an identified request.
-func RequestID(c echo.Context) string { return c.Response().Header()[requestIDHeader][0] }
+func RequestID(c echo.Context) string { return c.Response().Header()[RequestIDHeader][0] }
 
 // Reference is the part of the id that people are shown.
 func Reference(c echo.Context) string { return mail.Reference(RequestID(c)) }
@@ -121,7 +123,7 @@ func (m *Middleware) logAccess(c echo.Context, next echo.HandlerFunc) error {
 
 func (m *Middleware) access(c echo.Context, code int, failed *Failure, took time.Duration) {
 	level := m.AccessLevel
-	attrs := append(make([]slog.Attr, 0, 12),
+	attrs := append(make([]slog.Attr, 0, 13),
 		slog.String("ref", Reference(c)),
 		slog.String("id", RequestID(c)),
 		slog.String("method", method(c.Request().Method)),
@@ -133,6 +135,9 @@ func (m *Middleware) access(c echo.Context, code int, failed *Failure, took time
 	)
 	if label := CallerOf(c).Label; label != "" {
 		attrs = append(attrs, slog.String("authorization", label))
+	}
+	if trace := c.(*Exchange).Trace; trace != "" {
+		attrs = append(attrs, slog.String("trace", trace))
 	}
 	var reason mail.Reason
 	if failed != nil {
