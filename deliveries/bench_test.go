@@ -83,7 +83,7 @@ func searchAmong(t *testing.T, s Settings) {
 		rows := make([]*row, step)
 		for j := range rows {
 			last = random(begin.Add(time.Duration(float64(month) * float64(i+j-all) / float64(all))))
-			rows[j] = &row{hour: hourOf(last.Time), json: r.settings.Load().encode(&last)}
+			rows[j] = &row{slice: sliceOf(last.Time), json: r.settings.Load().encode(&last)}
 		}
 		if err := r.commit(insert, rows); err != nil {
 			t.Fatal(err)
@@ -139,12 +139,12 @@ func searchAmong(t *testing.T, s Settings) {
 	if err := r.count(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("all hours are counted in %v\n", time.Since(counting).Round(time.Second))
-	for name, span := range map[string]time.Duration{"totals of an hour": time.Hour, "totals of a day": 24 * time.Hour, "totals of a week": 7 * 24 * time.Hour} {
+	fmt.Printf("all is counted in %v\n", time.Since(counting).Round(time.Second))
+	for name, span := range map[string]Span{"summary of an hour": LastHour, "summary of a day": LastDay, "summary of a week": LastWeek} {
 		times = nil
 		for range 20 {
 			asking := time.Now()
-			if _, err := r.Totals(t.Context(), begin.Add(-span)); err != nil {
+			if _, err := r.Summarize(t.Context(), span, begin); err != nil {
 				t.Fatal(err)
 			}
 			times = append(times, time.Since(asking))
