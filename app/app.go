@@ -211,13 +211,14 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Logger:         a.logger,
 	}
 	pages := admin.Options{
-		Token:    c.Admin.Token,
-		Status:   a.status,
-		Problem:  a.problem,
-		Metrics:  a.registry,
-		Gallery:  g.Catalogue,
-		Branding: c.Branding,
-		Logger:   a.logger,
+		Token:     c.Admin.Token,
+		Status:    a.status,
+		Problem:   a.problem,
+		Providers: g.Relay.Status,
+		Metrics:   a.registry,
+		Gallery:   g.Catalogue,
+		Branding:  c.Branding,
+		Logger:    a.logger,
 	}
 	if g.inbox != nil {
 		pages.Inbox = g.inbox

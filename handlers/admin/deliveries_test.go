@@ -26,6 +26,10 @@ func (f fakeRecord) Find(_ context.Context, q deliveries.Query) ([]mail.Delivery
 
 func (f fakeRecord) Get(_ context.Context, id string) (*mail.Delivery, error) { return f.get(id) }
 
+func (fakeRecord) Summarize(context.Context, deliveries.Span, time.Time) (*deliveries.Summary, error) {
+	return nil, errors.New("connection refused")
+}
+
 func adminOf(record Deliveries) http.Handler {
 	return New(Options{Status: ready, Metrics: prometheus.NewRegistry(), Deliveries: record, Logger: slog.New(slog.DiscardHandler)})
 }

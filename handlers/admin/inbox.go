@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/http"
 	"net/url"
 
 	"github.com/labstack/echo/v4"
@@ -29,7 +30,7 @@ type inboxPages struct {
 }
 
 func (p inboxPages) list(c echo.Context) error {
-	return p.pages.show(c, "inbox", page{Title: "Inbox", Path: inboxPath, Refresh: refreshInbox, Content: p.inbox.Mails()})
+	return p.pages.show(c, http.StatusOK, "inbox", page{Title: "Inbox", Path: inboxPath, Refresh: refreshInbox, Content: p.inbox.Mails()})
 }
 
 func (p inboxPages) mail(c echo.Context) error {
@@ -41,7 +42,7 @@ func (p inboxPages) mail(c echo.Context) error {
 	if title == "" {
 		title = "(no subject)"
 	}
-	return p.pages.show(c, "mail", page{Title: title, Path: inboxPath, Content: struct {
+	return p.pages.show(c, http.StatusOK, "mail", page{Title: title, Path: inboxPath, Content: struct {
 		providers.InboxMail
 		Mail mailView
 	}{mail, mailView{

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/http"
 	"slices"
 
 	"github.com/labstack/echo/v4"
@@ -68,7 +69,7 @@ func (p templatePages) list(c echo.Context) error {
 		}
 		samples = append(samples, s)
 	}
-	return p.pages.show(c, "templates", page{Title: messageType + " templates", Path: templatesPath, Content: struct {
+	return p.pages.show(c, http.StatusOK, "templates", page{Title: messageType + " templates", Path: templatesPath, Content: struct {
 		Types    []string
 		Type     string
 		Look     look
@@ -84,7 +85,7 @@ func (p templatePages) mail(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.pages.show(c, "template", page{Title: s.Type + " " + s.Language.Locale, Path: templatesPath, Content: struct {
+	return p.pages.show(c, http.StatusOK, "template", page{Title: s.Type + " " + s.Language.Locale, Path: templatesPath, Content: struct {
 		sample
 		Types     []string
 		Languages []templates.Language
