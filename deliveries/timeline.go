@@ -56,9 +56,11 @@ func Timeline(d *mail.Delivery) []Moment {
 	return moments
 }
 
-// Spoken is a time as people say it: 0.1 s, 42 s, 5 min, 3 h, 2 d.
+// Spoken is a time as people say it: 40 ms, 0.1 s, 42 s, 5 min, 3 h, 2 d.
 func Spoken(d time.Duration) string {
 	switch {
+	case 0 < d && d < 95*time.Millisecond:
+		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", max(0, d.Seconds()))
 	case d < 2*time.Minute:

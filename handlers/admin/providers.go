@@ -24,9 +24,10 @@ type providerPages struct {
 type shownProvider struct {
 	relay.Status
 	// Over tells that the rest is over, and the next mail tries the provider.
-	Over   bool
-	Advice string
-	Day    *deliveries.Tally
+	Over bool
+	// Why is the cause without what to do about it, which is Advice.
+	Why, Advice string
+	Day         *deliveries.Tally
 }
 
 func (p providerPages) list(c echo.Context) error {
@@ -43,7 +44,9 @@ func (p providerPages) list(c echo.Context) error {
 	for _, s := range p.Providers() {
 		shown := shownProvider{Status: s, Over: s.Resting && !now.Before(s.Until), Day: day.Providers[s.Name]}
 		if s.Resting && s.Cause != nil {
-			shown.Advice = adviceFor(s.Cause)
+			cause := *s.Cause
+			cause.Hint = ""
+			shown.Why, shown.Advice = cause.Error(), adviceFor(s.Cause)
 		}
 		list = append(list, shown)
 	}

@@ -186,3 +186,7 @@ func TestTheGallerySaysWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func templatesMail() templates.Mail {
+	return templates.Mail{Locale: "en", Text: "x", Source: "tpl/en/SignIn.txt"}
+}
