@@ -164,3 +164,38 @@ func report(t *testing.T, name string, times []time.Duration, bound time.Duratio
 		t.Errorf("%s takes %v, at most %v", name, p50, bound)
 	}
 }
+
+// BenchmarkSummarize sums up a week of the most providers and languages, as an overview
+// does. How many mails there were plays no part.
+func BenchmarkSummarize(b *testing.B) {
+	run := func(b *testing.B, s Settings) {
+		r := opened(b, s)
+		r.ready(b)
+		now := time.Now()
+		for at := now.Truncate(time.Hour).Add(-LastWeek.Length); at.Before(now); at = at.Add(time.Hour) {
+			var list [][]any
+			for i := range 25 {
+				var times Times
+				for range 500 {
+					times.count(time.Duration(rand.ExpFloat64() * float64(200*time.Millisecond)))
+				}
+				dimension := byLanguage
+				if i < 4 {
+					dimension = byProvider
+				}
+				list = append(list, []any{time.Hour.Microseconds(), at.UnixMicro(), dimension, fmt.Sprint(i), 500, 490, 5, 0, 5, times.String(), times.String()})
+			}
+			if err := r.writeTotals(b.Context(), at.UnixMicro(), nil, list); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Summarize(b.Context(), LastWeek, now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("sqlite", func(b *testing.B) { run(b, named(filepath.Join(b.TempDir(), "deliveries.db"))) })
+	b.Run("postgres", func(b *testing.B) { run(b, named(postgrestest.Start(b).Database(b))) })
+}

@@ -28,8 +28,8 @@ type Tally struct {
 	ToAccepted, ToDelivered Times
 }
 
-// Times count durations in steps, four to a doubling.
-type Times map[int]int
+// Times count durations in steps, four to a doubling, the first of a millisecond.
+type Times []int
 
 // Within returns the time that a share of the durations, from 0 to 1, is within, at
 // most a fifth too long; zero if there are none.
@@ -39,21 +39,21 @@ func (t Times) Within(share float64) time.Duration {
 		all += n
 	}
 	left := int(math.Ceil(share * float64(all)))
-	for _, step := range slices.Sorted(maps.Keys(t)) {
-		if left -= t[step]; left <= 0 {
+	for step, n := range t {
+		if left -= n; left <= 0 {
 			return time.Duration(math.Pow(2, float64(step)/4) * float64(time.Millisecond))
 		}
 	}
 	return 0
 }
 
-func (t *Times) count(took time.Duration, n int) {
-	t.countStep(int(math.Ceil(4*math.Log2(max(1, float64(took.Microseconds())/1000)))), n)
+func (t *Times) count(took time.Duration) {
+	t.add(int(math.Ceil(4*math.Log2(max(1, float64(took.Microseconds())/1000)))), 1)
 }
 
-func (t *Times) countStep(step, n int) {
-	if *t == nil {
-		*t = make(Times)
+func (t *Times) add(step, n int) {
+	for len(*t) <= step {
+		*t = append(*t, 0)
 	}
 	(*t)[step] += n
 }
@@ -61,8 +61,10 @@ func (t *Times) countStep(step, n int) {
 // String is how the table holds them: the steps and how often each came.
 func (t Times) String() string {
 	var text []byte
-	for _, step := range slices.Sorted(maps.Keys(t)) {
-		text = append(strconv.AppendInt(append(strconv.AppendInt(text, int64(step), 10), ':'), int64(t[step]), 10), ' ')
+	for step, n := range t {
+		if n > 0 {
+			text = append(strconv.AppendInt(append(strconv.AppendInt(text, int64(step), 10), ':'), int64(n), 10), ' ')
+		}
 	}
 	return string(text)
 }
@@ -70,9 +72,9 @@ func (t Times) String() string {
 func (t *Times) addText(text string) {
 	for pair := range strings.FieldsSeq(text) {
 		step, n, _ := strings.Cut(pair, ":")
-		s, _ := strconv.Atoi(step) // the text is our own
+		at, _ := strconv.Atoi(step) // the text is our own
 		count, _ := strconv.Atoi(n)
-		t.countStep(s, count)
+		t.add(at, count)
 	}
 }
 
@@ -83,10 +85,10 @@ func (t *Tally) add(other *Tally) {
 	t.Complained += other.Complained
 	t.Failed += other.Failed
 	for step, n := range other.ToAccepted {
-		t.ToAccepted.countStep(step, n)
+		t.ToAccepted.add(step, n)
 	}
 	for step, n := range other.ToDelivered {
-		t.ToDelivered.countStep(step, n)
+		t.ToDelivered.add(step, n)
 	}
 }
 
@@ -105,7 +107,8 @@ type Summary struct {
 	All Tally
 	// Providers are those that accepted the mails; failed mails have an empty one.
 	Providers, Languages map[string]*Tally
-	// Bars follow each other without a gap. The last one is not over yet.
+	// Bars follow each other without a gap. The last one is not over yet. They do not
+	// tell how long mails took.
 	Bars []Bar
 }
 
@@ -124,27 +127,29 @@ func (r *Reader) Summarize(ctx context.Context, span Span, now time.Time) (*Summ
 	if span.Bar < unit {
 		unit = slice
 	}
-	counted, err := r.tallies(ctx, unit, begin, begin.Add(span.Length))
-	if err != nil {
-		return nil, err
-	}
 	s := &Summary{Providers: make(map[string]*Tally), Languages: make(map[string]*Tally)}
 	for at := begin; at.Before(begin.Add(span.Length)); at = at.Add(span.Bar) {
 		s.Bars = append(s.Bars, Bar{Time: at})
 	}
-	for at, tallies := range counted {
-		for of, tally := range tallies {
-			group := s.Languages
-			if of.dimension == byProvider { // every mail is in either dimension once
-				group = s.Providers
-				s.All.add(tally)
-				s.Bars[time.UnixMicro(at).Sub(begin)/span.Bar].add(tally)
-			}
-			if group[of.name] == nil {
-				group[of.name] = new(Tally)
-			}
-			group[of.name].add(tally)
+	err := r.tallies(ctx, unit, begin, begin.Add(span.Length), func(at int64, of group, t *Tally) {
+		tallies := s.Languages
+		if of.dimension == byProvider {
+			tallies = s.Providers
 		}
+		if tallies[of.name] == nil {
+			tallies[of.name] = new(Tally)
+		}
+		tallies[of.name].add(t)
+		if of.dimension == byProvider { // every mail is in either dimension once
+			t.ToAccepted, t.ToDelivered = nil, nil
+			s.Bars[time.UnixMicro(at).Sub(begin)/span.Bar].add(t)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range s.Providers {
+		s.All.add(t)
 	}
 	return s, nil
 }
@@ -159,8 +164,12 @@ const (
 	// The dimensions.
 	byProvider = "provider"
 	byLanguage = "language"
-	// counting is how far back a start looks for mails that are not counted.
-	counting = 8 * 24 * time.Hour
+	// usualSteps reach to a minute.
+	usualSteps = 64
+	// counting is how far back a start looks for mails that nobody has counted, and
+	// recounting how far for those of which events may have come just before the stop.
+	counting   = 8 * 24 * time.Hour
+	recounting = 24 * time.Hour
 )
 
 // group is what mails are counted by.
@@ -180,30 +189,27 @@ func (t tallies) of(dimension, name string) *Tally {
 func sliceOf(t time.Time) int64 { return t.Truncate(slice).UnixMicro() }
 
 // tallies reads what is counted in units, by their beginnings.
-func (r *Reader) tallies(ctx context.Context, unit time.Duration, begin, end time.Time) (counted map[int64]tallies, err error) {
+func (r *Reader) tallies(ctx context.Context, unit time.Duration, begin, end time.Time, each func(at int64, of group, t *Tally)) (err error) {
 	rows, err := r.db.read.QueryContext(ctx, `SELECT time, dimension, name, accepted, delivered, bounced, complained, failed, to_accepted, to_delivered
 FROM totals WHERE span = $1 AND time >= $2 AND time < $3`, unit.Microseconds(), begin.UnixMicro(), end.UnixMicro())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	counted = make(map[int64]tallies)
 	for rows.Next() {
 		var at int64
-		var g group
+		var of group
 		var t Tally
 		var toAccepted, toDelivered string
-		if err := rows.Scan(&at, &g.dimension, &g.name, &t.Accepted, &t.Delivered, &t.Bounced, &t.Complained, &t.Failed, &toAccepted, &toDelivered); err != nil {
-			return nil, err
+		if err := rows.Scan(&at, &of.dimension, &of.name, &t.Accepted, &t.Delivered, &t.Bounced, &t.Complained, &t.Failed, &toAccepted, &toDelivered); err != nil {
+			return err
 		}
+		t.ToAccepted, t.ToDelivered = make(Times, 0, usualSteps), make(Times, 0, usualSteps)
 		t.ToAccepted.addText(toAccepted)
 		t.ToDelivered.addText(toDelivered)
-		if counted[at] == nil {
-			counted[at] = make(tallies)
-		}
-		counted[at][g] = &t
+		each(at, of, &t)
 	}
-	return counted, rows.Err()
+	return rows.Err()
 }
 
 // touch has slices counted again.
@@ -226,7 +232,7 @@ func (s *Store) touchUncounted(ctx context.Context, now time.Time) error {
 	}
 	begin := max(first.Int64, now.Add(-counting).UnixMicro())
 	if last.Valid {
-		begin = max(begin, last.Int64-time.Hour.Microseconds())
+		begin = max(begin, last.Int64-recounting.Microseconds())
 	}
 	for at := time.UnixMicro(begin); !at.After(now.Add(slice)); at = at.Add(slice) {
 		s.touch(sliceOf(at))
@@ -262,7 +268,13 @@ func (s *Store) count(ctx context.Context) error {
 // keeps it waiting only to write the result.
 func (s *Store) countHour(ctx context.Context, hour int64, changed []int64) error {
 	begin := time.UnixMicro(hour)
-	counted, err := s.tallies(ctx, slice, begin, begin.Add(time.Hour))
+	counted := make(map[int64]tallies)
+	err := s.tallies(ctx, slice, begin, begin.Add(time.Hour), func(at int64, of group, t *Tally) {
+		if counted[at] == nil {
+			counted[at] = make(tallies)
+		}
+		counted[at][of] = t
+	})
 	if err != nil {
 		return err
 	}
@@ -356,7 +368,7 @@ func (t *Tally) countMail(accepted bool, status mail.Status, took time.Duration,
 		return
 	}
 	t.Accepted++
-	t.ToAccepted.count(took, 1)
+	t.ToAccepted.count(took)
 	switch status {
 	case mail.StatusComplained:
 		t.Complained++
@@ -368,7 +380,7 @@ func (t *Tally) countMail(accepted bool, status mail.Status, took time.Duration,
 			return
 		}
 		if i := slices.IndexFunc(told, func(e event) bool { return e.Status == string(mail.StatusDelivered) }); i >= 0 {
-			t.ToDelivered.count(time.Duration(told[i].Time-begin)*time.Microsecond, 1)
+			t.ToDelivered.count(time.Duration(told[i].Time-begin) * time.Microsecond)
 		}
 	case mail.StatusBounced, mail.StatusFailed, mail.StatusRefused, mail.StatusSuppressed:
 		t.Bounced++
