@@ -223,15 +223,16 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Logger:         a.logger,
 	}
 	pages := admin.Options{
-		Token:    c.Admin.Token,
-		Status:   a.status,
-		Problem:  a.problem,
-		Metrics:  a.registry,
-		Gallery:  g.Catalogue,
-		Branding: c.Branding,
-		Sender:   cmp.Or(c.Sender.From.Name, c.Sender.From.Address.Address),
-		Send:     g.send(time.Duration(c.Server.Timeout)),
-		Logger:   a.logger,
+		Token:     c.Admin.Token,
+		Status:    a.status,
+		Problem:   a.problem,
+		Providers: g.Relay.Status,
+		Metrics:   a.registry,
+		Gallery:   g.Catalogue,
+		Branding:  c.Branding,
+		Sender:    cmp.Or(c.Sender.From.Name, c.Sender.From.Address.Address),
+		Send:      g.send(time.Duration(c.Server.Timeout)),
+		Logger:    a.logger,
 	}
 	if g.inbox != nil {
 		pages.Inbox = g.inbox

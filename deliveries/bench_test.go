@@ -83,7 +83,7 @@ func searchAmong(t *testing.T, s Settings) {
 		rows := make([]*row, step)
 		for j := range rows {
 			last = random(begin.Add(time.Duration(float64(month) * float64(i+j-all) / float64(all))))
-			rows[j] = &row{hour: hourOf(last.Time), json: r.settings.Load().encode(&last)}
+			rows[j] = &row{slice: sliceOf(last.Time), json: r.settings.Load().encode(&last)}
 		}
 		if err := r.commit(insert, rows); err != nil {
 			t.Fatal(err)
@@ -139,12 +139,12 @@ func searchAmong(t *testing.T, s Settings) {
 	if err := r.count(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("all hours are counted in %v\n", time.Since(counting).Round(time.Second))
-	for name, span := range map[string]time.Duration{"totals of an hour": time.Hour, "totals of a day": 24 * time.Hour, "totals of a week": 7 * 24 * time.Hour} {
+	fmt.Printf("all is counted in %v\n", time.Since(counting).Round(time.Second))
+	for name, span := range map[string]Span{"summary of an hour": LastHour, "summary of a day": LastDay, "summary of a week": LastWeek} {
 		times = nil
 		for range 20 {
 			asking := time.Now()
-			if _, err := r.Totals(t.Context(), begin.Add(-span)); err != nil {
+			if _, err := r.Summarize(t.Context(), span, begin); err != nil {
 				t.Fatal(err)
 			}
 			times = append(times, time.Since(asking))
@@ -163,4 +163,39 @@ func report(t *testing.T, name string, times []time.Duration, bound time.Duratio
 	if p50 > bound {
 		t.Errorf("%s takes %v, at most %v", name, p50, bound)
 	}
+}
+
+// BenchmarkSummarize sums up a week of the most providers and languages, as an overview
+// does. How many mails there were plays no part.
+func BenchmarkSummarize(b *testing.B) {
+	run := func(b *testing.B, s Settings) {
+		r := opened(b, s)
+		r.ready(b)
+		now := time.Now()
+		for at := now.Truncate(time.Hour).Add(-LastWeek.Length); at.Before(now); at = at.Add(time.Hour) {
+			var list [][]any
+			for i := range 25 {
+				var times Times
+				for range 500 {
+					times.count(time.Duration(rand.ExpFloat64() * float64(200*time.Millisecond)))
+				}
+				dimension := byLanguage
+				if i < 4 {
+					dimension = byProvider
+				}
+				list = append(list, []any{time.Hour.Microseconds(), at.UnixMicro(), dimension, fmt.Sprint(i), 500, 490, 5, 0, 5, times.String(), times.String()})
+			}
+			if err := r.writeTotals(b.Context(), at.UnixMicro(), nil, list); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := r.Summarize(b.Context(), LastWeek, now); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("sqlite", func(b *testing.B) { run(b, named(filepath.Join(b.TempDir(), "deliveries.db"))) })
+	b.Run("postgres", func(b *testing.B) { run(b, named(postgrestest.Start(b).Database(b))) })
 }

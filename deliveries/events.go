@@ -114,7 +114,7 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 	s.committed.Store(true)
 	for _, m := range found {
 		if m != nil {
-			s.touch(hourOf(time.UnixMicro(m.at)))
+			s.touch(sliceOf(time.UnixMicro(m.at)))
 		}
 	}
 	return applied, unknown, nil

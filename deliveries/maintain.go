@@ -22,11 +22,14 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
-	// A relay that was killed has not counted its last hours.
-	s.touch(hourOf(time.Now()), hourOf(time.Now().Add(-time.Hour)))
+	looked := false // for mails that are not counted
 	for {
 		now := time.Now()
 		err := s.giveUpLate(ctx, now)
+		if err == nil && !looked {
+			err = s.touchUncounted(ctx, now)
+			looked = err == nil
+		}
 		if err == nil {
 			err = s.purge(ctx, now)
 		}
@@ -92,7 +95,7 @@ WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETU
 		if err := rows.Scan(&id, &at); err != nil {
 			return err
 		}
-		s.touch(hourOf(time.UnixMicro(at)))
+		s.touch(sliceOf(time.UnixMicro(at)))
 		if s.wanted(string(mail.StatusUncertain)) {
 			occurred = append(occurred, occurrence{what: string(mail.StatusUncertain), at: now, id: id})
 		}
@@ -109,7 +112,7 @@ WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETU
 // purge deletes the rows that are older than the retention, a few at a time.
 func (s *Store) purge(ctx context.Context, now time.Time) error {
 	limit := now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro()
-	if _, err := s.db.write.ExecContext(ctx, "DELETE FROM totals WHERE hour < $1", limit); err != nil {
+	if _, err := s.db.write.ExecContext(ctx, "DELETE FROM totals WHERE time < $1", limit); err != nil {
 		return err
 	}
 	for {

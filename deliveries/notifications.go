@@ -85,7 +85,7 @@ func (s *Store) ProviderRests(name string, until time.Time, cause string) {
 		return
 	}
 	now := time.Now()
-	s.queue(&row{hour: hourOf(now), committed: make(chan struct{}), occurred: []occurrence{{mail.ProviderResting, now, mail.NewID(), struct {
+	s.queue(&row{slice: sliceOf(now), committed: make(chan struct{}), occurred: []occurrence{{mail.ProviderResting, now, mail.NewID(), struct {
 		Provider string    `json:"provider"`
 		Until    time.Time `json:"until"`
 		Cause    string    `json:"cause"`

@@ -380,34 +380,105 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		})
 		r.Begin(&sending)
 		eventually(t, "it is sending", func() bool { return r.status(t, sending.ID) == mail.StatusSending })
-		totals := func(since time.Time) map[string]int {
+		totals := func(now time.Time, span Span) map[string]string {
 			t.Helper()
 			if err := r.count(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			found, err := r.Totals(t.Context(), since)
+			found, err := r.Summarize(t.Context(), span, now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			counts := make(map[string]int)
-			for _, total := range found {
-				counts[fmt.Sprintf("%s %s %s %v", total.Provider, total.Locale, total.Status, total.Took.Round(time.Millisecond))] = total.Mails
+			shown := func(t *Tally) string {
+				return fmt.Sprintf("%d accepted, half within %v, %d failed", t.Accepted, t.ToAccepted.Within(.5).Round(time.Millisecond), t.Failed)
+			}
+			counts := map[string]string{"all": shown(&found.All)}
+			for name, t := range found.Providers {
+				counts["by "+name] = shown(t)
+			}
+			for name, t := range found.Languages {
+				counts["in "+name] = shown(t)
+			}
+			bars := 0
+			for i, bar := range found.Bars {
+				bars += bar.Accepted + bar.Failed
+				if i > 0 && bar.Time.Sub(found.Bars[i-1].Time) != span.Bar {
+					t.Errorf("the bar of %v follows that of %v", bar.Time, found.Bars[i-1].Time)
+				}
+			}
+			if bars != found.All.Accepted+found.All.Failed || time.Duration(len(found.Bars))*span.Bar != span.Length {
+				t.Errorf("%d bars have %d mails, want those of %+v", len(found.Bars), bars, found.All)
 			}
 			return counts
 		}
-		want := map[string]int{"main en accepted 108ms": 10, " en failed 1ms": 1, "main en sending 1ms": 1}
-		if got := totals(noon.Add(time.Minute)); !reflect.DeepEqual(got, want) {
-			t.Errorf("got %v, want %v", got, want)
+		want := map[string]string{"all": "10 accepted, half within 108ms, 1 failed", "by main": "10 accepted, half within 108ms, 0 failed",
+			"by ": "0 accepted, half within 0s, 1 failed", "in en": "10 accepted, half within 108ms, 1 failed"}
+		for _, span := range []Span{LastHour, {time.Hour, time.Hour}} {
+			if got := totals(noon.Add(time.Minute), span); !reflect.DeepEqual(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
 		}
 		r.keep(t, sending)
-		delete(want, "main en sending 1ms")
-		want["main en accepted 1ms"] = 2
-		if got := totals(noon.Add(-time.Hour)); !reflect.DeepEqual(got, want) {
-			t.Errorf("got %v, want %v", got, want)
+		want = map[string]string{"all": "12 accepted, half within 108ms, 1 failed", "by main": "12 accepted, half within 108ms, 0 failed",
+			"by ": "0 accepted, half within 0s, 1 failed", "in en": "12 accepted, half within 108ms, 1 failed"}
+		for _, span := range []Span{LastDay, LastWeek} {
+			if got := totals(noon.Add(time.Minute), span); !reflect.DeepEqual(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
 		}
-		if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil || len(totals(time.Time{})) != 0 {
+		if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil || len(totals(noon, LastWeek)) != 1 {
 			t.Errorf("totals stay: %v", err)
 		}
+	})
+
+	t.Run("what became of mails is counted", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		long := noon.AddDate(0, 0, -1)
+		var reports []mail.Report
+		for i, statuses := range [][]mail.Status{{mail.StatusDelivered}, {mail.StatusDelivered, mail.StatusBounced}, {mail.StatusSuppressed},
+			{mail.StatusDelivered, mail.StatusComplained}, {mail.StatusDeferred}} {
+			d := accepted(fmt.Sprintf("ada%d@example.com", i), long)
+			r.keep(t, d)
+			for j, status := range statuses {
+				reports = append(reports, mail.Report{ID: d.ID, Key: d.ID + string(status),
+					Event: mail.Event{Time: long.Add(time.Duration(3+j) * time.Second), Status: status, Provider: "main"}})
+			}
+		}
+		if _, _, err := r.Apply(t.Context(), reports); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.count(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found, err := r.Summarize(t.Context(), LastDay, long)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := found.All
+		if got.Accepted != 5 || got.Delivered != 2 || got.Bounced != 2 || got.Complained != 1 || got.Failed != 0 {
+			t.Errorf("got %+v", got)
+		}
+		if within := got.ToDelivered.Within(.99); within < 3*time.Second || within > 4*time.Second {
+			t.Errorf("delivered within %v", within)
+		}
+	})
+
+	t.Run("mails that nobody has counted are counted", func(t *testing.T) {
+		s := empty(t)
+		if s.Database.Reveal() == InMemory {
+			t.Skip("nothing is left in memory")
+		}
+		r := opened(t, s)
+		r.ready(t)
+		now := time.Now()
+		r.keep(t, accepted("ada@example.com", now.Add(-3*time.Hour)), accepted("ada@example.com", now))
+		r.close(t)
+		r = opened(t, s)
+		eventually(t, "they are counted", func() bool {
+			found, err := r.Summarize(t.Context(), LastDay, now)
+			return err == nil && found.All.Accepted == 2
+		})
 	})
 
 	t.Run("relays count the same hour at the same time", func(t *testing.T) {
@@ -427,7 +498,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			var counting sync.WaitGroup
 			for range 2 {
 				counting.Go(func() {
-					if err := r.countHour(t.Context(), hourOf(noon)); err != nil {
+					if err := r.countHour(t.Context(), noon.UnixMicro(), []int64{noon.UnixMicro()}); err != nil {
 						t.Error(err)
 					}
 				})

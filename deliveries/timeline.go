@@ -33,9 +33,9 @@ func Timeline(d *mail.Delivery) []Moment {
 	for _, a := range d.Attempts {
 		at = at.Add(a.Duration)
 		if a.Kind == mail.AttemptAccepted {
-			add(at, fmt.Sprintf("accepted by %s, %s after the request", a.Provider, span(at.Sub(d.Time))))
+			add(at, fmt.Sprintf("accepted by %s, %s after the request", a.Provider, Spoken(at.Sub(d.Time))))
 		} else {
-			add(at, fmt.Sprintf("not taken by %s after %s: %s", a.Provider, span(a.Duration), a))
+			add(at, fmt.Sprintf("not taken by %s after %s: %s", a.Provider, Spoken(a.Duration), a))
 		}
 	}
 	verdict := d.Time.Add(d.Duration)
@@ -50,7 +50,7 @@ func Timeline(d *mail.Delivery) []Moment {
 		add(verdict, "it was not sent: "+string(d.Reason))
 	}
 	for _, e := range d.Events {
-		text := fmt.Sprintf("%s, %s later, says %s", e.Status, span(e.Time.Sub(last)), e.Provider)
+		text := fmt.Sprintf("%s, %s later, says %s", e.Status, Spoken(e.Time.Sub(last)), e.Provider)
 		if e.Detail != "" {
 			text += ": " + e.Detail
 		}
@@ -59,9 +59,11 @@ func Timeline(d *mail.Delivery) []Moment {
 	return moments
 }
 
-// span is a time as people say it: 0.1 s, 42 s, 5 min, 3 h, 2 d.
-func span(d time.Duration) string {
+// Spoken is a time as people say it: 40 ms, 0.1 s, 42 s, 5 min, 3 h, 2 d.
+func Spoken(d time.Duration) string {
 	switch {
+	case 0 < d && d < 95*time.Millisecond:
+		return fmt.Sprintf("%d ms", max(1, d.Milliseconds()))
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", max(0, d.Seconds()))
 	case d < 2*time.Minute:

@@ -46,7 +46,7 @@ type Store struct {
 	finished []*row
 	writing  int // rows that are in transactions now
 	state    State
-	// touched are the hours that have to be counted anew, and how often.
+	// touched are the slices that have to be counted anew, and how often.
 	touched map[int64]int
 	// committed tells that something was, since the last checkpoint.
 	committed atomic.Bool
@@ -74,7 +74,7 @@ type Store struct {
 
 // row waits to be written.
 type row struct {
-	hour int64 // of its mail
+	slice int64 // that its mail is counted in
 	// json is a verdict; committed is closed when it is.
 	json      []byte
 	committed chan struct{}
@@ -156,7 +156,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
 		return
 	}
-	s.begun[d.ID] = &row{hour: hourOf(d.Time), sending: &sending, since: time.Now()}
+	s.begun[d.ID] = &row{slice: sliceOf(d.Time), sending: &sending, since: time.Now()}
 	if len(s.begun) == 1 {
 		s.wakeUp()
 	}
@@ -165,7 +165,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 // Finish records what became of a mail. It returns when that is committed, or has
 // been waited for long enough, or the context ends.
 func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
-	r := &row{hour: hourOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{}), occurred: s.verdict(d)}
+	r := &row{slice: sliceOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{}), occurred: s.verdict(d)}
 	s.mu.Lock()
 	delete(s.begun, d.ID)
 	s.mu.Unlock()
@@ -401,7 +401,7 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	defer s.mu.Unlock()
 	s.writing -= len(rows)
 	for _, r := range rows {
-		s.touched[r.hour] = rounds
+		s.touched[r.slice] = rounds
 		if r.committed != nil {
 			close(r.committed)
 		}

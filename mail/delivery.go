@@ -93,6 +93,9 @@ const (
 var strength = []Status{StatusSending, StatusUncertain, StatusAccepted, StatusDeferred, StatusFailed, StatusRefused,
 	StatusSuppressed, StatusDelivered, StatusBounced, StatusComplained}
 
+// Statuses are all of them, from the weakest to the strongest.
+func Statuses() []Status { return slices.Clone(strength) }
+
 // Known tells whether it is one of the statuses above.
 func (s Status) Known() bool { return slices.Contains(strength, s) }
 

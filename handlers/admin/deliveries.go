@@ -32,10 +32,26 @@ type Deliveries interface {
 	// Get returns the delivery with an id, or with the reference that its id begins
 	// with.
 	Get(ctx context.Context, id string) (*mail.Delivery, error)
+	// Summarize says what became of the last mails.
+	Summarize(ctx context.Context, span deliveries.Span, now time.Time) (*deliveries.Summary, error)
 }
 
-// recordPages show the record.
-type recordPages struct{ record Deliveries }
+// recordPages show the record, to browsers as pages and to programs as JSON.
+type recordPages struct {
+	pages *pages
+	Options
+}
+
+// search is a search and what it found.
+type search struct {
+	deliveries.Query
+	Found []mail.Delivery
+	// Older is the query of the next page, empty if there is none.
+	Older string
+	// Statuses, Types and Names are what one can search for.
+	Statuses     []mail.Status
+	Types, Names []string
+}
 
 func (p recordPages) list(c echo.Context) error {
 	query := deliveries.Query{
@@ -54,9 +70,12 @@ func (p recordPages) list(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
-	found, next, err := p.record.Find(ctx, query)
+	found, next, err := p.Deliveries.Find(ctx, query)
 	if err != nil {
 		return recordFailure(err)
+	}
+	if web.WantsHTML(c.Request().Header) {
+		return p.showFound(c, query, found, next)
 	}
 	answer := struct {
 		Deliveries []deliveryJSON `json:"deliveries"`
@@ -71,12 +90,41 @@ func (p recordPages) list(c echo.Context) error {
 func (p recordPages) one(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
-	d, err := p.record.Get(ctx, c.Param("id"))
+	d, err := p.Deliveries.Get(ctx, c.Param("id"))
 	if err != nil {
 		return recordFailure(err)
 	}
-	return answerRecord(c, jsonOf(d))
+	if !web.WantsHTML(c.Request().Header) {
+		return answerRecord(c, jsonOf(d))
+	}
+	return p.pages.show(c, http.StatusOK, "delivery", page{Title: "Mail " + mail.Reference(d.ID), Path: deliveriesPath, Content: struct {
+		*mail.Delivery
+		Timeline []deliveries.Moment
+		// Masked tells that the address is not known in full.
+		Masked bool
+	}{d, deliveries.Timeline(d), isMasked(d.To)}})
 }
+
+func (p recordPages) showFound(c echo.Context, query deliveries.Query, found []mail.Delivery, next string) error {
+	shown := search{Query: query, Found: found, Statuses: mail.Statuses()}
+	if next != "" {
+		older := c.Request().URL.Query()
+		older.Set("after", next)
+		shown.Older = "?" + older.Encode()
+	}
+	if p.Gallery != nil {
+		shown.Types = p.Gallery.Types()
+	}
+	if p.Providers != nil {
+		for _, s := range p.Providers() {
+			shown.Names = append(shown.Names, s.Name)
+		}
+	}
+	return p.pages.show(c, http.StatusOK, "deliveries", page{Title: "Deliveries", Path: deliveriesPath, Content: shown})
+}
+
+// isMasked tells whether an address is one that stands for a hash.
+func isMasked(address string) bool { return mail.Mask(address) == address }
 
 func answerRecord(c echo.Context, answer any) error {
 	c.Response().Header().Set("Cache-Control", "no-store")

@@ -18,6 +18,7 @@ import (
 type fakeRecord struct {
 	find func(deliveries.Query) ([]mail.Delivery, string, error)
 	get  func(id string) (*mail.Delivery, error)
+	sum  *deliveries.Summary
 }
 
 func (f fakeRecord) Find(_ context.Context, q deliveries.Query) ([]mail.Delivery, string, error) {
@@ -25,6 +26,13 @@ func (f fakeRecord) Find(_ context.Context, q deliveries.Query) ([]mail.Delivery
 }
 
 func (f fakeRecord) Get(_ context.Context, id string) (*mail.Delivery, error) { return f.get(id) }
+
+func (f fakeRecord) Summarize(context.Context, deliveries.Span, time.Time) (*deliveries.Summary, error) {
+	if f.sum == nil {
+		return nil, errors.New("connection refused")
+	}
+	return f.sum, nil
+}
 
 func adminOf(record Deliveries) http.Handler {
 	return New(Options{Status: ready, Metrics: prometheus.NewRegistry(), Deliveries: record, Logger: slog.New(slog.DiscardHandler)})

@@ -55,7 +55,7 @@ func (p inboxPages) list(c echo.Context) error {
 		}
 	}
 	live := c.QueryParam("live") != "off"
-	return p.pages.show(c, "inbox", page{Title: "Inbox", Path: inboxPath, Live: live, Content: struct {
+	return p.pages.show(c, http.StatusOK, "inbox", page{Title: "Inbox", Path: inboxPath, Live: live, Content: struct {
 		Mails []listed
 		Asked string
 		All   int
@@ -87,7 +87,7 @@ func (p inboxPages) mail(c echo.Context) error {
 	}
 	html := mail.Message.HTML.String()
 	at := inboxPath + "/" + url.PathEscape(mail.Message.ID)
-	return p.pages.show(c, "mail", page{Title: cmp.Or(mail.Message.Subject, "(no subject)"), Path: inboxPath, Content: struct {
+	return p.pages.show(c, http.StatusOK, "mail", page{Title: cmp.Or(mail.Message.Subject, "(no subject)"), Path: inboxPath, Content: struct {
 		providers.InboxMail
 		Snippet  string
 		Mail     mailView

@@ -4,9 +4,16 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
+	"math"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
+	"logto-email-relay/mail"
 )
 
 //go:embed pages
@@ -28,6 +35,7 @@ type pages struct {
 	sections  []section
 	sheet     []byte
 	live      []byte
+	access    *access
 }
 
 // section is an entry of the navigation.
@@ -36,23 +44,33 @@ type section struct{ Path, Title string }
 // page is what the layout needs of a page.
 type page struct {
 	Title string
-	// Path is that of the section that the page belongs to.
+	// Path is that of the section that the page belongs to; empty for none.
 	Path string
 	// Live has the page show what is new; without scripts it loads itself again.
-	Live     bool
+	Live bool
+	// Sections are those that the reader may go to.
 	Sections []section
+	// LoggedIn tells whether the reader may log out.
+	LoggedIn bool
 	Content  any
 }
 
 // newPages reads the embedded pages; one that does not parse is a bug.
-func newPages(withInbox bool) *pages {
-	p := &pages{templates: make(map[string]*template.Template), sections: []section{{"/", "Overview"}, {templatesPath, "Templates"}}}
-	if withInbox {
-		p.sections = append(p.sections, section{inboxPath, "Inbox"})
+func newPages(o Options, access *access) *pages {
+	p := &pages{templates: make(map[string]*template.Template), access: access, sections: []section{{"/", "Overview"}}}
+	add := func(there bool, path, title string) {
+		if there {
+			p.sections = append(p.sections, section{path, title})
+		}
 	}
-	for _, name := range []string{"overview", "templates", "template", "inbox", "mail"} {
-		p.templates[name] = template.Must(
-			template.ParseFS(pageFiles, "pages/layout.html", "pages/look.html", "pages/"+name+".html"))
+	add(o.Deliveries != nil, deliveriesPath, "Deliveries")
+	add(o.Suppressions != nil, suppressionsPath, "Suppressions")
+	add(o.Providers != nil, providersPath, "Providers")
+	add(true, templatesPath, "Templates")
+	add(o.Inbox != nil, inboxPath, "Inbox")
+	for _, name := range []string{"overview", "deliveries", "delivery", "suppressions", "providers", "templates", "template", "inbox", "mail", "login", "failure"} {
+		p.templates[name] = template.Must(template.New(name).Funcs(words).
+			ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", "pages/look.html", "pages/"+name+".html"))
 	}
 	p.sheet, p.live = pageFile("style.css"), pageFile("live.js")
 	return p
@@ -67,12 +85,44 @@ func pageFile(name string) []byte {
 	return content
 }
 
+// words are how pages write values.
+var words = template.FuncMap{
+	"span":    deliveries.Spoken,
+	"count":   grouped,
+	"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
+	"ref":     mail.Reference,
+	"outcome": outcome,
+}
+
+// grouped writes a number with a thin gap between thousands.
+func grouped(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "\u202f" + text[i:]
+	}
+	return text
+}
+
+// outcome is the class of a status.
+func outcome(s mail.Status) string {
+	switch s {
+	case mail.StatusDelivered:
+		return "good"
+	case mail.StatusAccepted, mail.StatusSending:
+		return ""
+	case mail.StatusDeferred, mail.StatusUncertain:
+		return "fair"
+	}
+	return "bad"
+}
+
 // show renders a page whole before the answer begins, so that an error can
 // still become one.
-func (p *pages) show(c echo.Context, name string, content page) error {
-	content.Sections = p.sections
-	if content.Path == "" {
-		content.Path = "/"
+func (p *pages) show(c echo.Context, code int, name string, content page) error {
+	content.LoggedIn = p.access.isLoggedIn(c.Request(), time.Now())
+	if p.access.check(c) == nil {
+		content.Sections = p.sections
 	}
 	var rendered bytes.Buffer
 	if err := p.templates[name].ExecuteTemplate(&rendered, "layout.html", content); err != nil {
@@ -83,7 +133,58 @@ func (p *pages) show(c echo.Context, name string, content page) error {
 		policy = livePolicy
 	}
 	protect(c, policy)
-	return c.HTMLBlob(http.StatusOK, rendered.Bytes())
+	// The forms of a page have to say where they come from.
+	c.Response().Header().Set("Referrer-Policy", "same-origin")
+	return c.HTMLBlob(code, rendered.Bytes())
+}
+
+// shownFailure is what the page of a failure says.
+type shownFailure struct {
+	Code                     int
+	Title, Advice, Reference string
+}
+
+// answer answers operators, who need the status and the reference; browsers get a page.
+func (p *pages) answer(c echo.Context, f *web.Failure) error {
+	code := web.Status(f.Reason)
+	switch code {
+	case http.StatusUnauthorized:
+		c.Response().Header().Set("WWW-Authenticate", `Basic realm="logto-email-relay admin", charset="UTF-8"`)
+	case http.StatusTooManyRequests:
+		setRetryAfter(c, f)
+	}
+	if !web.Drained(c.Request()) {
+		c.Response().Header().Set("Connection", "close")
+	}
+	if web.WantsHTML(c.Request().Header) {
+		title := http.StatusText(code)
+		shown := page{Title: title, Content: shownFailure{Code: code, Title: title, Advice: advice(f.Reason), Reference: web.Reference(c)}}
+		if p.show(c, code, "failure", shown) == nil || c.Response().Committed {
+			return nil
+		}
+	}
+	return c.String(code, http.StatusText(code)+" (ref "+web.Reference(c)+")\n")
+}
+
+func setRetryAfter(c echo.Context, f *web.Failure) {
+	c.Response().Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(f.RetryAfter.Seconds())))))
+}
+
+// advice is what a failure's reader can do.
+func advice(reason mail.Reason) string {
+	switch reason {
+	case web.NotFound:
+		return "There is nothing at this address. A mail that is older than deliveries.retention is not kept."
+	case web.Unavailable, mail.Timeout:
+		return "The record does not answer. Mails are sent all the same, and their deliveries are kept in memory until the database is back; the overview says how many. Try again in a moment."
+	case web.Forbidden:
+		return "This request comes from a page of another site, or names another host than this one."
+	case web.Malformed, web.Invalid:
+		return "The address of this page, or what the form sent, cannot be read."
+	case mail.RateLimited:
+		return "Too many wrong tokens came from your address. Wait a minute, then try again."
+	}
+	return "The log says more under the reference."
 }
 
 // protect sets the headers of a document. Nothing of it is stored, and nobody

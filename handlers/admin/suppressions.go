@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -17,6 +18,7 @@ import (
 
 const (
 	suppressionsPath = "/suppressions"
+	liftPath         = suppressionsPath + "/lift"
 	// liftTimeout bounds the requests to the providers when an address is lifted.
 	liftTimeout = 10 * time.Second
 	// usualSuppression is how long an address is suppressed by hand, unless said
@@ -37,8 +39,35 @@ type Suppressions interface {
 // suppressionPages show and change the list. lift takes an address off the lists of
 // the providers' services, and returns what each of them said.
 type suppressionPages struct {
-	list Suppressions
-	lift func(ctx context.Context, address string) map[string]string
+	pages *pages
+	list  Suppressions
+	lift  func(ctx context.Context, address string) map[string]string
+}
+
+// suppressionList is what the page shows.
+type suppressionList struct {
+	Found []suppressionRow
+	// Search is whose suppression is asked for; empty for all.
+	Search string
+	// Done is what has just been done, and Problem why nothing was.
+	Done    *suppressionDone
+	Problem string
+	// To, For and Note are what was entered in vain.
+	To, For, Note string
+}
+
+type suppressionRow struct {
+	deliveries.Suppression
+	// Masked tells that the address is not known in full, so that it has to be entered.
+	Masked bool
+}
+
+// suppressionDone is an address that was added, or lifted with what each provider said.
+type suppressionDone struct {
+	To            string
+	Added, Lifted bool
+	Until         time.Time
+	Providers     map[string]string
 }
 
 type suppressionJSON struct {
@@ -50,6 +79,9 @@ type suppressionJSON struct {
 }
 
 func (p suppressionPages) show(c echo.Context) error {
+	if web.WantsHTML(c.Request().Header) {
+		return p.page(c, http.StatusOK, suppressionList{Search: c.QueryParam("to")})
+	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
 	found, err := p.list.Suppressions(ctx, c.QueryParam("to"))
@@ -65,53 +97,125 @@ func (p suppressionPages) show(c echo.Context) error {
 	return answerRecord(c, answer)
 }
 
-// add takes {"to": …, "for": "24h", "note": …}.
-func (p suppressionPages) add(c echo.Context) error {
-	body, err := web.ReadJSON(c.Request()) // no form of another site can send JSON
+// page shows the list as it is now.
+func (p suppressionPages) page(c echo.Context, code int, shown suppressionList) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
+	defer cancel()
+	found, err := p.list.Suppressions(ctx, shown.Search)
 	if err != nil {
-		return err
+		return recordFailure(err)
 	}
-	var asked struct {
-		To   string            `json:"to"`
-		For  settings.Duration `json:"for"`
-		Note string            `json:"note"`
+	for _, s := range found {
+		shown.Found = append(shown.Found, suppressionRow{s, isMasked(s.To)})
 	}
-	asked.For = settings.Duration(usualSuppression)
-	if json.Unmarshal(body, &asked) != nil || asked.For == 0 {
-		return &web.Failure{Reason: web.Malformed, Detail: `the body is not an object such as {"to": "ada@example.com", "for": "24h", "note": "…"}`}
-	}
-	to, err := mail.ParseRecipient(asked.To)
-	if err != nil {
-		return &web.Failure{Reason: web.Invalid, Detail: err.Error()}
+	return p.pages.show(c, code, "suppressions", page{Title: "Suppressions", Path: suppressionsPath, Content: shown})
+}
+
+// wanted is an address that somebody wants to be suppressed.
+type wanted struct {
+	To   string            `json:"to"`
+	For  settings.Duration `json:"for"`
+	Note string            `json:"note"`
+}
+
+func (p suppressionPages) suppress(c echo.Context, asked wanted) (to string, err error) {
+	if to, err = mail.ParseRecipient(asked.To); err != nil {
+		return "", &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
 	if err := p.list.Suppress(ctx, to, time.Duration(asked.For), asked.Note); err != nil {
-		return recordFailure(err)
+		return "", recordFailure(err)
+	}
+	return to, nil
+}
+
+// add takes {"to": …, "for": "24h", "note": …}, or the same from the form of the page.
+func (p suppressionPages) add(c echo.Context) error {
+	if isForm(c.Request()) {
+		return p.addForm(c)
+	}
+	body, err := web.ReadJSON(c.Request())
+	if err != nil {
+		return err
+	}
+	asked := wanted{For: settings.Duration(usualSuppression)}
+	if json.Unmarshal(body, &asked) != nil || asked.For == 0 {
+		return &web.Failure{Reason: web.Malformed, Detail: `the body is not an object such as {"to": "ada@example.com", "for": "24h", "note": "…"}`}
+	}
+	if _, err := p.suppress(c, asked); err != nil {
+		return err
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.NoContent(http.StatusCreated)
 }
 
-// remove lifts an address here and at the services: as long as one of theirs has it on
-// its list, it takes the mail and does not send it.
+func (p suppressionPages) addForm(c echo.Context) error {
+	values, err := readForm(c.Request())
+	if err != nil {
+		return err
+	}
+	again := suppressionList{To: values.Get("to"), For: values.Get("for"), Note: values.Get("note")}
+	asked := wanted{To: strings.TrimSpace(again.To), Note: again.Note}
+	if asked.For.UnmarshalText([]byte(strings.TrimSpace(again.For))) != nil || asked.For <= 0 {
+		again.Problem = "Nothing was added: write the time as 24h or 30d."
+		return p.page(c, http.StatusUnprocessableEntity, again)
+	}
+	to, err := p.suppress(c, asked)
+	if err != nil && web.AsFailure(err).Reason == web.Invalid {
+		again.Problem = "Nothing was added: that is not one address."
+		return p.page(c, http.StatusUnprocessableEntity, again)
+	}
+	if err != nil {
+		return err
+	}
+	return p.page(c, http.StatusOK, suppressionList{Done: &suppressionDone{To: to, Added: true, Until: time.Now().Add(time.Duration(asked.For))}})
+}
+
+// remove lifts an address for a program.
 func (p suppressionPages) remove(c echo.Context) error {
 	address, err := url.PathUnescape(c.Param("address"))
 	if err != nil {
 		return &web.Failure{Reason: web.Malformed, Detail: "the address in the path is not escaped as it should be"}
 	}
+	done, err := p.liftAddress(c, address)
+	if err != nil {
+		return err
+	}
+	return answerRecord(c, struct {
+		Lifted    bool              `json:"lifted"`
+		Providers map[string]string `json:"providers"`
+	}{done.Lifted, done.Providers})
+}
+
+// liftForm lifts an address for a person.
+func (p suppressionPages) liftForm(c echo.Context) error {
+	values, err := readForm(c.Request())
+	if err != nil {
+		return err
+	}
+	done, err := p.liftAddress(c, strings.TrimSpace(values.Get("to")))
+	if err != nil && web.AsFailure(err).Reason == web.Invalid {
+		return p.page(c, http.StatusUnprocessableEntity, suppressionList{Problem: "Nothing was lifted: that is not one address."})
+	}
+	if err != nil {
+		return err
+	}
+	return p.page(c, http.StatusOK, suppressionList{Done: done})
+}
+
+// liftAddress lifts an address here and at the services: as long as one of theirs has it on
+// its list, it takes the mail and does not send it.
+func (p suppressionPages) liftAddress(c echo.Context, address string) (*suppressionDone, error) {
 	to, err := mail.ParseRecipient(address)
 	if err != nil {
-		return &web.Failure{Reason: web.Invalid, Detail: err.Error()}
+		return nil, &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), liftTimeout)
 	defer cancel()
 	lifted, err := p.list.Lift(ctx, to)
 	if err != nil {
-		return recordFailure(err)
+		return nil, recordFailure(err)
 	}
-	return answerRecord(c, struct {
-		Lifted    bool              `json:"lifted"`
-		Providers map[string]string `json:"providers"`
-	}{lifted, p.lift(ctx, to)})
+	return &suppressionDone{To: to, Lifted: lifted, Providers: p.lift(ctx, to)}, nil
 }

@@ -148,7 +148,7 @@ func (p templatePages) list(c echo.Context) error {
 		}
 		all = append(all, s)
 	}
-	return p.pages.show(c, "templates", page{Title: messageType + " templates", Path: templatesPath, Content: struct {
+	return p.pages.show(c, http.StatusOK, "templates", page{Title: messageType + " templates", Path: templatesPath, Content: struct {
 		Types    []string
 		Type     string
 		Look     look
@@ -189,7 +189,7 @@ func (p templatePages) mail(c echo.Context) error {
 		}
 		written = string(indented)
 	}
-	return p.pages.show(c, "template", page{Title: s.Type + " " + s.Language.Locale, Path: templatesPath, Content: struct {
+	return p.pages.show(c, http.StatusOK, "template", page{Title: s.Type + " " + s.Language.Locale, Path: templatesPath, Content: struct {
 		shown
 		Types     []string
 		Languages []templates.Language

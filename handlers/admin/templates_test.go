@@ -271,3 +271,7 @@ func TestSendingASample(t *testing.T) {
 		t.Error("sending is offered where nothing can be sent")
 	}
 }
+
+func templatesMail() templates.Mail {
+	return templates.Mail{Locale: "en", Text: "x", Source: "tpl/en/SignIn.txt"}
+}

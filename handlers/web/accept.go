@@ -12,33 +12,37 @@ import (
 // JSON and does not rank plain text above it. A range for anything (*/*) does
 // not name it: the person at the sign-in page comes first.
 func WantsJSON(header http.Header) bool {
-	type weight struct { // the most precise range decides
-		precision int
-		q         float64
-	}
-	var json, text weight
+	json := quality(header, map[string]int{"application/json": 1, "application/problem+json": 1, "application/*": 0})
+	return json > 0 && json >= quality(header, map[string]int{"text/plain": 2, "text/*": 1, "*/*": 0})
+}
+
+// WantsHTML tells whether the Accept header names HTML, as that of browsers does, and
+// does not rank JSON above it.
+func WantsHTML(header http.Header) bool {
+	html := quality(header, map[string]int{"text/html": 0})
+	return html > 0 && html >= quality(header, map[string]int{"application/json": 1, "application/*": 0})
+}
+
+// quality returns how much something is wanted that the ranges match, from 0 to 1. The
+// most precise range decides.
+func quality(header http.Header, ranges map[string]int) float64 {
+	decided, wanted := -1, 0.0
 	for item := range strings.SplitSeq(strings.Join(header.Values("Accept"), ","), ",") {
 		mediaRange, params, err := mime.ParseMediaType(item)
 		if err != nil {
+			continue
+		}
+		precision, matches := ranges[mediaRange]
+		if !matches {
 			continue
 		}
 		q, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
 		if err != nil || !(q >= 0 && q <= 1) {
 			q = 0
 		}
-		for _, known := range []struct {
-			mediaRange string
-			of         *weight
-			precision  int
-		}{
-			{"application/json", &json, 2}, {"application/problem+json", &json, 2}, {"application/*", &json, 1},
-			{"text/plain", &text, 2}, {"text/*", &text, 1}, {"*/*", &text, 0},
-		} {
-			given := weight{known.precision, q}
-			if known.mediaRange == mediaRange && cmp.Or(given.precision-known.of.precision, cmp.Compare(q, known.of.q)) > 0 {
-				*known.of = given
-			}
+		if cmp.Or(precision-decided, cmp.Compare(q, wanted)) > 0 {
+			decided, wanted = precision, q
 		}
 	}
-	return json.q > 0 && json.q >= text.q
+	return wanted
 }

@@ -1,0 +1,285 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/html"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	"logto-email-relay/providers"
+	"logto-email-relay/relay"
+)
+
+// long is a word that no line can hold.
+var long = strings.Repeat("W", 500)
+
+// hostileOptions have texts of others everywhere.
+func hostileOptions() Options {
+	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	d := mail.Delivery{
+		ID: "0123456789abcdefghjkmnpqrs", Time: at, Tenant: hostile, To: hostile + long + "@example.com", Type: hostile, Locale: hostile,
+		Application: hostile, Organization: hostile, Route: 2, Status: mail.StatusBounced, Provider: hostile, ProviderID: hostile,
+		Attempts: []mail.Attempt{{Provider: hostile, Kind: "temporary", Code: hostile, Detail: hostile + long, Duration: time.Second}},
+		Events:   []mail.Event{{Time: at.Add(time.Second), Status: mail.StatusBounced, Provider: hostile, Detail: hostile}},
+	}
+	tally := &deliveries.Tally{Accepted: 10, Delivered: 7, Bounced: 1, Complained: 1, Failed: 1, ToAccepted: deliveries.Times{20: 10}, ToDelivered: deliveries.Times{50: 7}}
+	return Options{
+		Status:  func() Status { return Status{Ready: true, Details: map[string]string{hostile: hostile}} },
+		Metrics: prometheus.NewRegistry(),
+		Problem: func() error { return errors.New(hostile) },
+		Providers: func() []relay.Status {
+			return []relay.Status{{Name: hostile, Resting: true, Until: time.Now().Add(-time.Hour), Cause: &providers.Error{Kind: providers.Configuration, Detail: hostile, Hint: hostile}}, {Name: "main"}}
+		},
+		Gallery: edited{warnings: []string{hostile}, mail: templatesMail()},
+		Inbox:   testBox(),
+		Deliveries: fakeRecord{
+			find: func(deliveries.Query) ([]mail.Delivery, string, error) { return []mail.Delivery{d}, hostile, nil },
+			get:  func(string) (*mail.Delivery, error) { return &d, nil },
+			sum: &deliveries.Summary{All: *tally, Providers: map[string]*deliveries.Tally{hostile + long: tally, "": {Failed: 3}}, Languages: map[string]*deliveries.Tally{hostile: tally},
+				Bars: []deliveries.Bar{{Time: at}, {Time: at.Add(time.Hour), Tally: *tally}}},
+		},
+		Suppressions: &fakeSuppressions{list: []deliveries.Suppression{{To: hostile + "@example.com", Reason: "manual: " + hostile + long, Provider: hostile, Since: at, Until: at}, {To: "a***@example.com", Since: at, Until: at}}},
+		Lift: func(context.Context, string) map[string]string {
+			return map[string]string{hostile: "not possible: " + hostile}
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// everyPage are the answers that a browser may get.
+func everyPage() map[string]*http.Response {
+	o := hostileOptions()
+	h := New(o)
+	answers := make(map[string]*http.Response)
+	for _, path := range []string{"/", "/?last=hour", "/?last=week", "/deliveries", "/deliveries?" + url.Values{"to": {hostile}, "tenant": {hostile}}.Encode(),
+		"/deliveries/01234567", "/suppressions", "/suppressions?" + url.Values{"to": {hostile}}.Encode(), "/providers", "/nowhere", "/deliveries?status=x"} {
+		answers[path] = get(h, path, browser)
+	}
+	local := func(r *http.Request) { r.Host = "127.0.0.1:9090" }
+	answers["lifted"] = postForm(h, "/suppressions/lift", url.Values{"to": {"ada@example.com"}}, local)
+	answers["not lifted"] = postForm(h, "/suppressions/lift", url.Values{"to": {hostile}}, local)
+	answers["added"] = postForm(h, "/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"30d"}, "note": {hostile}}, local)
+	answers["not added"] = postForm(h, "/suppressions", url.Values{"to": {hostile}, "for": {hostile}, "note": {hostile}}, local)
+	guarded := adminWith("a-long-admin-token", nil, ready)
+	answers["login"] = get(guarded, "/login?next="+url.QueryEscape(hostile), browser)
+	answers["login, wrong"] = postForm(guarded, "/login", url.Values{"token": {hostile}, "next": {"/" + hostile}})
+	return answers
+}
+
+// Every page is one that works without a script, by the keyboard and read aloud, and
+// nothing that others wrote does anything in it.
+func TestEveryPageIsSafeAndAccessible(t *testing.T) {
+	codes := map[string]int{"/nowhere": 404, "/deliveries?status=x": 400, "not added": 422, "not lifted": 422, "login, wrong": 403}
+	for name, got := range everyPage() {
+		body := bodyOf(t, got)
+		want := codes[name]
+		if want == 0 {
+			want = 200
+		}
+		if got.StatusCode != want || got.Header.Get("Content-Security-Policy") != pagePolicy || got.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d with %v", name, got.StatusCode, got.Header)
+		}
+		document, err := html.Parse(strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, problem := range problemsOf(document) {
+			t.Errorf("%s: %s", name, problem)
+		}
+	}
+}
+
+// problemsOf returns what is wrong with a page.
+func problemsOf(document *html.Node) (problems []string) {
+	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	ids, labels, level := make(map[string]bool), make(map[string]bool), 0
+	var fields, references []string
+	first := "" // that the tab key comes to
+	for n := range document.Descendants() {
+		if n.Type == html.TextNode && strings.ContainsAny(n.Data, "\u202e\u2066") && !within(n, "bdi", "title", "dt", "dd", "pre", "li") {
+			wrong("the direction of %q is not shut in", n.Data)
+		}
+		if n.Type != html.ElementNode {
+			continue
+		}
+		value := func(key string) string {
+			i := slices.IndexFunc(n.Attr, func(a html.Attribute) bool { return a.Key == key })
+			if i < 0 {
+				return ""
+			}
+			return n.Attr[i].Val
+		}
+		for _, a := range n.Attr {
+			if strings.HasPrefix(a.Key, "on") || a.Key == "style" || strings.HasPrefix(strings.ToLower(a.Val), "javascript:") {
+				wrong("<%s> has %s", n.Data, a.Key)
+			}
+			if (a.Key == "src" || a.Key == "href" || a.Key == "action") && !strings.HasPrefix(a.Val, "/") && !strings.HasPrefix(a.Val, "?") && !strings.HasPrefix(a.Val, "#") {
+				wrong("<%s> leads to %s", n.Data, a.Val)
+			}
+		}
+		if id := value("id"); id != "" {
+			if ids[id] {
+				wrong("the id %s is there twice", id)
+			}
+			ids[id] = true
+		}
+		for _, key := range []string{"aria-labelledby", "aria-describedby", "list"} {
+			if value(key) != "" {
+				references = append(references, value(key))
+			}
+		}
+		switch n.Data {
+		case "script", "style", "img", "object", "embed", "base":
+			wrong("there is a <%s>", n.Data)
+		case "h1", "h2", "h3":
+			if next := int(n.Data[1] - '0'); next > level+1 {
+				wrong("<%s> follows a heading of level %d", n.Data, level)
+			} else {
+				level = next
+			}
+		case "label":
+			labels[value("for")] = true
+		case "input", "select":
+			if value("type") != "hidden" {
+				fields = append(fields, value("id"))
+			}
+		case "svg":
+			if value("role") != "img" || value("aria-label") == "" {
+				wrong("a chart says nothing to those who do not see it")
+			}
+		case "th":
+			if value("scope") == "" {
+				wrong("a heading of a table has no scope")
+			}
+		case "html":
+			if value("lang") == "" {
+				wrong("the page has no language")
+			}
+		}
+		if tab := value("tabindex"); tab != "" && tab != "0" && tab != "-1" {
+			wrong("tabindex %s changes the order", tab)
+		}
+		if first == "" && (n.Data == "a" || n.Data == "input" || n.Data == "button") {
+			first = value("href")
+		}
+	}
+	if first != "#content" || !ids["content"] {
+		wrong("the keyboard comes to %q first, not to the content", first)
+	}
+	for _, field := range fields {
+		if !labels[field] {
+			wrong("the field %q has no label", field)
+		}
+	}
+	for _, id := range references {
+		if !ids[id] {
+			wrong("there is no %q", id)
+		}
+	}
+	return problems
+}
+
+func within(n *html.Node, names ...string) bool {
+	for parent := range n.Ancestors() {
+		if slices.Contains(names, parent.Data) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestPagesOfTheRecord(t *testing.T) {
+	h := New(hostileOptions())
+	for path, wants := range map[string][]string{
+		"/": {`aria-label="Mails sent, from 12:00 to 13:00 UTC; at most 11 in 60 min.`, "70.0 % of those sent", "Spam complaints",
+			"13:00: 10 sent, 7 delivered, 1 bounced, 1 failed", `<a href="?last=day" aria-current="true">Day</a>`, "99 % within 32 ms"},
+		"/deliveries?to=ada@example.com&status=bounced": {`value="ada@example.com"`, "<option selected>bounced</option>", `href="/deliveries/0123456789abcdefghjkmnpqrs"`,
+			`rel="next">Older mails`, "after=", `<option value="SignIn">`},
+		"/deliveries/01234567": {`<code>01234567</code>`, "routes[2]", "not taken by", "bounced, 0.0 s later, says", "All mails to this address"},
+		"/suppressions":        {`<input type="hidden" name="to"`, "a***@example.com"},
+		"/providers":           {"to be tried again", "Rested until", "healthy"},
+	} {
+		got := get(h, path, browser)
+		body := bodyOf(t, got)
+		for _, want := range wants {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s in\n%s", path, want, body)
+			}
+		}
+	}
+	if body := bodyOf(t, get(h, "/suppressions", browser)); strings.Count(body, `aria-label="Lift `) != 1 {
+		t.Errorf("a masked address is to be lifted:\n%s", body)
+	}
+}
+
+// Who does not name HTML gets what programs get.
+func TestProgramsGetJSON(t *testing.T) {
+	h := New(hostileOptions())
+	for _, accept := range []string{"", "*/*", "application/json", "application/json, text/html;q=0.5"} {
+		for _, path := range []string{"/deliveries", "/deliveries/01234567", "/suppressions"} {
+			if got := get(h, path, header("Accept", accept)); got.StatusCode != 200 || got.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("%s for %q: %d %s", path, accept, got.StatusCode, got.Header.Get("Content-Type"))
+			}
+		}
+	}
+}
+
+func TestFormsOfSuppressions(t *testing.T) {
+	at := time.Now().Add(time.Hour)
+	for name, c := range map[string]struct {
+		path   string
+		values url.Values
+		code   int
+		wants  []string
+		asked  string
+	}{
+		"add": {"/suppressions", url.Values{"to": {" Ada@EXAMPLE.com "}, "for": {"30d"}, "note": {"on her wish"}}, 200,
+			[]string{"Ada@example.com</bdi></strong> gets no mails until"}, "add Ada@example.com 720h0m0s on her wish, list "},
+		"add nobody":      {"/suppressions", url.Values{"to": {"ada"}, "for": {"24h"}}, 422, []string{"that is not one address", `value="ada"`}, "list "},
+		"add for no time": {"/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"soon"}}, 422, []string{"write the time as 24h", `value="soon"`}, "list "},
+		"lift": {"/suppressions/lift", url.Values{"to": {"ada@example.com"}}, 200, []string{"gets mails again", "<dt><bdi>main</bdi></dt><dd><bdi>not possible: why"},
+			"lift ada@example.com, providers ada@example.com, list "},
+		"lift nobody": {"/suppressions/lift", url.Values{"to": {""}}, 422, []string{"Nothing was lifted"}, "list "},
+	} {
+		f := &fakeSuppressions{list: []deliveries.Suppression{{To: "ada@example.com", Until: at}}}
+		got := postForm(adminWithSuppressions(f), c.path, c.values, header("Authorization", "Bearer t"))
+		body := bodyOf(t, got)
+		if got.StatusCode != c.code || strings.Join(f.asked, ", ") != c.asked {
+			t.Errorf("%s: %d, asked for %q", name, got.StatusCode, f.asked)
+		}
+		for _, want := range c.wants {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s in\n%s", name, want, body)
+			}
+		}
+	}
+}
+
+// A record that is down has a page that says so, and the overview is there all the same.
+func TestPagesOfARecordThatIsDown(t *testing.T) {
+	o := hostileOptions()
+	down := errors.New("connection refused")
+	o.Deliveries = fakeRecord{
+		find: func(deliveries.Query) ([]mail.Delivery, string, error) { return nil, "", down },
+		get:  func(string) (*mail.Delivery, error) { return nil, down },
+	}
+	o.Suppressions = &fakeSuppressions{err: down}
+	h := New(o)
+	for path, code := range map[string]int{"/deliveries": 503, "/deliveries/01234567": 503, "/suppressions": 503, "/": 200, "/providers": 200} {
+		got := get(h, path, browser)
+		if body := bodyOf(t, got); got.StatusCode != code || path != "/providers" && !strings.Contains(body, "The record does not answer") || strings.Contains(body, "refused") && path != "/" {
+			t.Errorf("%s: %d\n%s", path, got.StatusCode, body)
+		}
+	}
+}
