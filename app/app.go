@@ -282,12 +282,17 @@ func (a *App) serve(ctx context.Context) error {
 func (a *App) providerChanged(p relay.Status) {
 	if p.Resting {
 		a.logger.Warn("a provider rests", "provider", p.Name, "until", p.Until.UTC().Format(time.RFC3339), "cause", p.Cause.Error())
-		if a.record != nil {
-			a.record.ProviderRests(p.Name, p.Until, p.Cause.Error())
-		}
+		a.tellOfRest(p)
 		return
 	}
 	a.logger.Info("a provider is in use again", "provider", p.Name)
+}
+
+// tellOfRest has the operator's endpoints told of a provider that rests.
+func (a *App) tellOfRest(p relay.Status) {
+	if a.record != nil && p.Resting {
+		a.record.ProviderRests(p.Name, p.Until, p.Cause.Error())
+	}
 }
 
 // status tells how the relay is. It is ready for webhooks unless it is stopping: while

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 
 // mailServer is an SMTP server that takes every mail, and counts.
 type mailServer struct {
+	io.Closer
 	port   int
 	logins atomic.Int32
 	// hold, if it is not nil, keeps mails waiting for the reply to their final dot.
@@ -63,7 +64,7 @@ func startMailServer(t *testing.T) *mailServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	m := &mailServer{port: listener.Addr().(*net.TCPAddr).Port}
+	m := &mailServer{Closer: listener, port: listener.Addr().(*net.TCPAddr).Port}
 	go func() {
 		for {
 			conn, err := listener.Accept()

@@ -47,7 +47,10 @@ func (a *App) signIn(ctx context.Context, g *Graph) {
 					told[f.Provider] = true
 					a.logger.Warn("a provider could not send now", "provider", f.Provider.Name, "error", f.Err.Error())
 				}
-				f.Provider.Suspend(providers.AsError(f.Err))
+				rested := f.Provider.Status().Resting
+				if f.Provider.Suspend(providers.AsError(f.Err)); !rested {
+					a.tellOfRest(f.Provider.Status())
+				}
 			case f.Known:
 				delete(waiting, f.Provider)
 				a.signedIn[f.Provider] = true

@@ -174,6 +174,7 @@ func TestAReloadOfEndpoints(t *testing.T) {
 	s := settings{providers: []string{smtp("main", startMailServer(t))}, more: fmt.Sprintf(`, "deliveries": {"database": "deliveries.db"},
 		"events": {"send": [{"url": %q, "secret": %q, "statuses": ["accepted"]}]}`, first.URL, hookSecret)}
 	r := run(t, s)
+	down := startMailServer(t)
 	sent := func(to *receiver, n int) {
 		t.Helper()
 		eventually(t, "the mail is told", func() bool { return r.webhook(token) == 200 && len(to.of("delivery.accepted")) >= n })
@@ -193,6 +194,13 @@ func TestAReloadOfEndpoints(t *testing.T) {
 	reload(strings.Replace(s.json(), first.URL, second.URL, 1))
 	before := len(first.of("delivery.accepted"))
 	sent(second, 3)
+
+	// A provider that cannot be signed in at rests, whether there are mails or not.
+	_ = down.Close()
+	s.providers = append(s.providers, smtp("down", down))
+	s.more = strings.Replace(strings.Replace(s.more, first.URL, second.URL, 1), `"accepted"`, `"provider_resting"`, 1)
+	reload(s.json())
+	eventually(t, "the rest is told", func() bool { return len(second.of("provider.resting")) == 1 })
 	if got := len(first.of("delivery.accepted")); got > before+8 { // those under way
 		t.Errorf("the first one is told %d more", got-before)
 	}

@@ -95,15 +95,17 @@ func (s *Store) ProviderRests(name string, until time.Time, cause string) {
 // tell writes the notifications of what occurred, in the transaction that makes it
 // true.
 func (s *Store) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) error {
+	audience := s.audience.Load()
+	// Nobody may want it any more.
+	occurred = slices.DeleteFunc(slices.Clone(occurred), func(o occurrence) bool { return len(audience.wants[o.what]) == 0 })
 	if len(occurred) == 0 {
 		return nil
 	}
-	audience := s.audience.Load()
 	mails, err := s.described(ctx, tx, occurred, audience)
 	if err != nil {
 		return err
 	}
-	var list [][3]string
+	list := make([][3]string, 0, len(occurred)) // never null, which would be a row
 	for _, o := range occurred {
 		data := o.data
 		if data == nil {
@@ -114,8 +116,9 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) err
 			Timestamp time.Time `json:"timestamp"`
 			Data      any       `json:"data"`
 		}{typeOf(o.what), o.at.UTC(), data})
-		if err != nil {
-			return err
+		if err != nil { // a time that JSON cannot say; the status stands all the same
+			s.logger.Error("an event cannot be told", "id", o.id, "event", o.what, "error", err.Error())
+			continue
 		}
 		for _, endpoint := range audience.wants[o.what] {
 			list = append(list, [3]string{o.notification(endpoint), endpoint, string(body)})

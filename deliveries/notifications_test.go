@@ -92,6 +92,22 @@ func contractOfNotifications(t *testing.T, empty func(*testing.T) Settings) {
 		expect(t, r.told(t, "two"))
 	})
 
+	t.Run("a time that cannot be told stops no event", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		r.Tell(map[string][]string{"bounced": {"one"}}, described)
+		ada, bob := accepted("ada@example.com", noon), accepted("bob@example.com", noon)
+		r.keep(t, ada, bob)
+		long := time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC)
+		if applied, _ := r.apply(t, reported(&ada, mail.StatusBounced, "1", long), reported(&bob, mail.StatusBounced, "2", noon)); applied != 2 {
+			t.Fatal(applied)
+		}
+		expect(t, r.told(t, "one"), "delivery.bounced bob@example.com bounced")
+		if !strings.Contains(r.log.String(), "an event cannot be told") {
+			t.Error("not said")
+		}
+	})
+
 	t.Run("a mail that is given up is told", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
@@ -117,6 +133,26 @@ func contractOfNotifications(t *testing.T, empty func(*testing.T) Settings) {
 		r.ProviderRests("main", noon, "down again")
 		eventually(t, "it is written", func() bool { return r.State().Waiting == 0 })
 		expect(t, r.told(t, "one"), "provider.resting main down", "provider.resting main down again")
+	})
+
+	t.Run("what nobody wants any more stops no verdict", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		r.Tell(map[string][]string{"failed": {"one"}}, described)
+		insert, _, err := r.db.prepare(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := accepted("ada@example.com", noon)
+		rows := []*row{{json: r.settings.Load().encode(&d), occurred: []occurrence{{what: "accepted", at: noon, id: d.ID}}}}
+		if err := r.commit(insert, rows); err != nil || r.status(t, d.ID) != mail.StatusAccepted {
+			t.Error(err)
+		}
+		r.Tell(nil, nil)
+		if err := r.commit(insert, rows); err != nil {
+			t.Error(err)
+		}
+		expect(t, r.told(t, "one"))
 	})
 
 	t.Run("what is written twice is told once", func(t *testing.T) {
