@@ -217,6 +217,7 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 	if first || waiting == nil { // the database's own words say more
 		s.state.Behind = cause
 	}
+	s.wakeUp()
 	s.mu.Unlock()
 	if first {
 		s.logger.Error("deliveries are kept in memory, mails do not wait for the database", "error", cause.Error())
@@ -270,7 +271,9 @@ func (s *Store) work(insert *sql.Stmt) {
 			if isClosing {
 				return
 			}
-			s.await(later)
+			if s.await(later) {
+				s.probe()
+			}
 			continue
 		}
 		err := s.commit(insert, rows)
@@ -326,16 +329,38 @@ func (s *Store) pause(length time.Duration) {
 }
 
 // await waits for rows, or for those "sending" that are to be written later.
-func (s *Store) await(later bool) {
+// It tells whether mails do not wait for the database and nothing came that would
+// show whether it is quick again.
+func (s *Store) await(later bool) (idle bool) {
 	var timer <-chan time.Time
-	if later {
+	behind := s.State().Behind != nil
+	switch {
+	case later:
 		timer = time.After(grace)
+	case behind:
+		timer = time.After(retryAfter)
 	}
 	select {
 	case <-s.wake:
 	case <-timer:
+		return behind && !later
 	case <-s.closing:
 	}
+	return false
+}
+
+// probe asks whether the database is quick again, by a transaction that changes
+// nothing. In quiet times a single slow commit would keep the events of services out
+// for a minute otherwise.
+func (s *Store) probe() {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	begin := time.Now()
+	if _, err := s.db.write.ExecContext(ctx, endSuppressions, 0); err != nil {
+		s.fallBehind(err, nil)
+		return
+	}
+	s.catchUp(time.Since(begin), 0)
 }
 
 // take returns the rows for one transaction, and tells whether others will be due
