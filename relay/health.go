@@ -7,6 +7,13 @@ import (
 	"logto-email-relay/providers"
 )
 
+// How often mails that have waited come again to a provider that is in trouble or
+// has just been. There may be very many, and they must not make it worse.
+const (
+	calmAfter = 250 * time.Millisecond // the last failure
+	againGap  = 100 * time.Millisecond
+)
+
 // How long a provider rests after a failure that says it will fail again.
 const (
 	// restAfterFailures follows the third temporary or uncertain failure in a row.
@@ -35,6 +42,8 @@ type health struct {
 	resting   bool // from the failure to the next acceptance
 	probing   bool // one mail is trying the provider after its rest
 	cause     *providers.Error
+	failed    time.Time // last
+	again     time.Time // when a mail that has waited came last while there was trouble
 }
 
 // admit tells whether the provider may be tried in its turn. After a rest it
@@ -49,6 +58,20 @@ func (h *health) admit(now time.Time) bool {
 		return false
 	}
 	h.probing = true
+	return true
+}
+
+// admitAgain tells whether a mail that has waited may try the provider now.
+func (h *health) admitAgain(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Sub(h.failed) >= calmAfter {
+		return true
+	}
+	if now.Sub(h.again) < againGap {
+		return false
+	}
+	h.again = now
 	return true
 }
 
@@ -72,6 +95,7 @@ func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 		return before
 	}
 	h.failures++
+	h.failed = now
 	switch rest := restFor(err); {
 	case rest > 0:
 		h.rest(err, now, rest)
