@@ -135,8 +135,13 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	if !m.acquire(ctx, min(longestWait, left/4)) {
 		m.health.abandon()
-		d.note(m.Name, time.Since(start), &providers.Error{Kind: providers.Temporary, Stage: "wait",
-			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"})
+		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait",
+			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
+		if now := time.Now(); m.health.isStill(now) {
+			failure.Momentary = true
+			d.reconsider(m, failure, deadline.Sub(now))
+		}
+		d.note(m.Name, time.Since(start), failure)
 		return false
 	}
 	defer m.release()

@@ -7,6 +7,11 @@ import (
 	"logto-email-relay/providers"
 )
 
+// stillAfter is how long after the last acceptance a provider that fails, and whose
+// places are all taken, hangs. One that only has too much to do accepts mails all the
+// time.
+const stillAfter = 500 * time.Millisecond
+
 // How often mails that have waited come again to a provider that is in trouble or
 // has just been. There may be very many, and they must not make it worse.
 const (
@@ -42,6 +47,7 @@ type health struct {
 	resting   bool // from the failure to the next acceptance
 	probing   bool // one mail is trying the provider after its rest
 	cause     *providers.Error
+	accepted  time.Time // last
 	failed    time.Time // last
 	again     time.Time // when a mail that has waited came last while there was trouble
 }
@@ -75,6 +81,14 @@ func (h *health) admitAgain(now time.Time) bool {
 	return true
 }
 
+// isStill tells whether the provider has failed and not accepted anything since, nor
+// for a moment before.
+func (h *health) isStill(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failures > 0 && now.Sub(h.accepted) >= stillAfter
+}
+
 // wellNow tells whether the provider is in use, without claiming the probe.
 func (h *health) wellNow() bool {
 	h.mu.Lock()
@@ -91,7 +105,7 @@ func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 	before := h.resting
 	h.probing = false
 	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content || err.AboutAddress {
-		h.failures, h.resting, h.cause = 0, false, nil
+		h.failures, h.resting, h.cause, h.accepted = 0, false, nil, now
 		return before
 	}
 	h.failures++
