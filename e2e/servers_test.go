@@ -108,7 +108,7 @@ func (s *realServer) start(t *testing.T) {
 			return false
 		}
 		defer func() { _ = conn.Close() }()
-		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // some look up who asks
 		_, err = bufio.NewReader(conn).ReadString('\n')
 		return err == nil
 	})

@@ -7,9 +7,9 @@ import (
 	"logto-email-relay/providers"
 )
 
-// stillAfter is how long after the last acceptance a provider that fails, and whose
-// places are all taken, hangs. One that only has too much to do accepts mails all the
-// time.
+// stillAfter is how long after the last acceptance a provider whose places are all
+// taken hangs, or has just begun to work. One that only has too much to do accepts
+// mails all the time.
 const stillAfter = 500 * time.Millisecond
 
 // How often mails that have waited come again to a provider that is in trouble or
@@ -81,12 +81,11 @@ func (h *health) admitAgain(now time.Time) bool {
 	return true
 }
 
-// isStill tells whether the provider has failed and not accepted anything since, nor
-// for a moment before.
+// isStill tells whether a provider that is known has not accepted anything for a moment.
 func (h *health) isStill(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.failures > 0 && now.Sub(h.accepted) >= stillAfter
+	return now.Sub(h.accepted) >= stillAfter && (h.failures > 0 || !h.accepted.IsZero())
 }
 
 // wellNow tells whether the provider is in use, without claiming the probe.
