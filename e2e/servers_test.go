@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -43,6 +44,8 @@ type realServer struct {
 	env          []string
 	holder       *exec.Cmd // keeps the files
 	running      *process
+	config       string // of the provider
+	speaksTLS    bool   // from the first byte
 }
 
 // newRealServer installs a server.
@@ -80,6 +83,12 @@ func newRealServer(t *testing.T, name string, sink int) *realServer {
 	if out, err := s.command(". $SCRIPT; install").CombinedOutput(); err != nil {
 		t.Fatalf("%s cannot be installed: %v\n%s", name, err, out)
 	}
+	out, err := s.command(". $SCRIPT; provider").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.config = fmt.Sprintf(`[{"name": "real", "type": "smtp", "host": "127.0.0.1", "port": %d, %s}]`, s.port, bytes.TrimSpace(out))
+	s.speaksTLS = strings.Contains(s.config, `"secure": true`)
 	return s
 }
 
@@ -108,6 +117,9 @@ func (s *realServer) start(t *testing.T) {
 			return false
 		}
 		defer func() { _ = conn.Close() }()
+		if s.speaksTLS {
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // its certificate is for the relay to check
+		}
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // some look up who asks
 		_, err = bufio.NewReader(conn).ReadString('\n')
 		return err == nil
@@ -129,16 +141,6 @@ func (s *realServer) stop(t *testing.T) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		<-s.running.exited
 	}
-}
-
-// provider is the provider's configuration.
-func (s *realServer) provider(t *testing.T) string {
-	t.Helper()
-	out, err := s.command(". $SCRIPT; provider").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf(`[{"name": "real", "type": "smtp", "host": "127.0.0.1", "port": %d, %s}]`, s.port, bytes.TrimSpace(out))
 }
 
 // writeCertificate makes a certificate for 127.0.0.1.
@@ -210,13 +212,13 @@ func TestRealServers(t *testing.T) {
 func sendThrough(t *testing.T, name string) {
 	sink := startSink(t)
 	server := newRealServer(t, name, sink.port())
-	server.start(t)
 	t.Cleanup(func() {
 		if *serverLog {
 			t.Logf("%s says:\n%s", name, server.running.log())
 		}
 	})
-	relay := startRelayWith(t, server.provider(t), `"log": {"level": "info"}, "limits": {"recipient": ""}`)
+	server.start(t)
+	relay := startRelayWith(t, server.config, `"log": {"level": "info"}, "limits": {"recipient": ""}`)
 	bodies := newWebhooks(t, []string{"example.org"})
 	counted := &outcomes{accepted: map[int]bool{}, failed: map[string]int{}}
 	address := func() string { return relay.public }

@@ -25,7 +25,7 @@ start() {
 		data_dir: "/var/lib/chasquid"
 		mail_log_path: "<stdout>"
 	CONFIG
-	exec chasquid -logtostderr 2>&1
+	exec chasquid
 }
 
 provider() { echo "\"requireTLS\": true, \"auth\": {\"user\": \"no-reply@acme.example\", \"pass\": \"correct-horse\"}, \"tls\": {\"ca\": \"$CERT\"}"; }

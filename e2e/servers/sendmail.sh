@@ -1,4 +1,4 @@
-# Sendmail with STARTTLS.
+# Sendmail with STARTTLS. It works however busy the machine is.
 install() { apt-get install -y -qq --no-install-recommends sendmail-bin sendmail-cf m4; }
 
 start() {
@@ -13,6 +13,8 @@ start() {
 		define(\`confCACERT_PATH', \`/etc/ssl/certs')dnl
 		define(\`SMART_HOST', \`relay:[127.0.0.1]')dnl
 		define(\`RELAY_MAILER_ARGS', \`TCP \$h $SINK')dnl
+		define(\`confREFUSE_LA', \`1000')dnl
+		define(\`confQUEUE_LA', \`1000')dnl
 		FEATURE(\`no_default_msa')dnl
 		DAEMON_OPTIONS(\`Name=MTA, Addr=127.0.0.1, Port=$PORT')dnl
 		MAILER(\`smtp')dnl
