@@ -137,7 +137,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		m.health.abandon()
 		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait",
 			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
-		if now := time.Now(); m.health.isStill(now) {
+		if now := time.Now(); m.health.hasTrouble(now) {
 			failure.Momentary = true
 			d.reconsider(m, failure, deadline.Sub(now))
 		}

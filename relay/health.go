@@ -12,6 +12,10 @@ import (
 // mails all the time.
 const stillAfter = 500 * time.Millisecond
 
+// recovery is how long after a failure a provider may have more to do than usual, since
+// the mails that waited come beside the new ones.
+const recovery = 10 * time.Second
+
 // How often mails that have waited come again to a provider that is in trouble or
 // has just been. There may be very many, and they must not make it worse.
 const (
@@ -81,11 +85,12 @@ func (h *health) admitAgain(now time.Time) bool {
 	return true
 }
 
-// isStill tells whether a provider that is known has not accepted anything for a moment.
-func (h *health) isStill(now time.Time) bool {
+// hasTrouble tells whether a provider whose places are all taken may have some again
+// soon: it failed lately, or has not accepted anything for a moment.
+func (h *health) hasTrouble(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return now.Sub(h.accepted) >= stillAfter && (h.failures > 0 || !h.accepted.IsZero())
+	return now.Sub(h.failed) < recovery || !h.accepted.IsZero() && now.Sub(h.accepted) >= stillAfter
 }
 
 // wellNow tells whether the provider is in use, without claiming the probe.
