@@ -29,7 +29,7 @@ import (
 
 // The long form: make servers
 var (
-	realServers = flag.String("servers", "postfix", "the mail servers of e2e/servers to send through, or all")
+	realServers = flag.String("servers", "", "the mail servers of e2e/servers to send through, or all")
 	serverMails = flag.Int("servers.mails", 500, "how many mails each of them gets, 50 at a time, before it is restarted")
 	serverRate  = flag.Int("servers.rate", 200, "how many webhooks a second come while it is restarted three times")
 	serverLog   = flag.Bool("servers.log", false, "print what they print")
@@ -193,6 +193,9 @@ func (c *outcomes) note(result call) {
 // Real servers take all mails, and lose none when they are restarted under load: what
 // the relay answered with 200 arrives, once, and nothing fails.
 func TestRealServers(t *testing.T) {
+	if *realServers == "" {
+		t.Skip("make servers runs it")
+	}
 	names := strings.Split(*realServers, ",")
 	if *realServers == "all" {
 		files, err := filepath.Glob("servers/*.sh")
