@@ -1,6 +1,6 @@
 # The few things people do here. CI runs .ci/run.
 
-.PHONY: run test build lint fuzz campaign bench
+.PHONY: run test build lint fuzz campaign servers bench
 
 run: ## development mode: webhook on :8080, inbox on :9090
 	go run .
@@ -20,6 +20,9 @@ fuzz: ## ten minutes for each parser of foreign input
 
 campaign: ## the proof of docs/reliability.md: 100,000 webhooks through failing services and dying relays
 	go test ./e2e -count=1 -v -timeout 2h -run '^TestCampaign$$' -campaign.webhooks 100000 -campaign.rate 500
+
+servers: ## the matrix of docs/reliability.md: real mail servers, installed for the test alone, restarted under load; wants root
+	go test ./e2e -count=1 -v -timeout 2h -run '^TestRealServers$$' -servers all -servers.mails 1000
 
 bench: ## the relay beside what people use instead; docs/performance.md tells more
 	go run ./bench

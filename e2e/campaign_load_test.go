@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -121,14 +122,16 @@ type load struct {
 	next func() (int, bool)
 	body func(number int) []byte
 	done func(call)
+	// callers is how many may be under way.
+	callers int
 }
 
 const (
 	// burst is how many webhooks start at the same moment.
 	burst = 64
-	// callers is how many may be under way: more than a burst, because some
-	// wait for a provider that has stalled.
-	callers = 256
+	// usualCallers is more than a burst, because some wait for a provider that has
+	// stalled.
+	usualCallers = 256
 	// occasional callers use their connection now and then, with pauses around
 	// the idle limit.
 	occasional = 24
@@ -144,7 +147,7 @@ func (l *load) run(ctx context.Context, seed uint64) {
 		c.call(&result, l.body(number))
 		l.done(result)
 	}
-	for range callers {
+	for range cmp.Or(l.callers, usualCallers) {
 		work.Go(func() {
 			c := &caller{address: l.address}
 			defer c.hangUp()

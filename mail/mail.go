@@ -57,9 +57,6 @@ type Message struct {
 	Locale string
 	// Type is Logto's message type, such as SignIn.
 	Type string
-	// Last tells that no other provider is asked after this one, so that another try
-	// may be worth a moment.
-	Last bool
 	// Headers are the additional headers that every mail of the relay bears.
 	Headers []Header
 }

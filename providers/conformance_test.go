@@ -486,8 +486,8 @@ func checkStall(t *testing.T, f fixture) {
 }
 
 func checkNobodyThere(t *testing.T, f fixture) {
-	if e := wantKind(t, t.Context(), f, open(t, f.settings(nobody(t, f))), Temporary); e.Stage != "connect" {
-		t.Errorf("stage %q, want connect", e.Stage)
+	if e := wantKind(t, t.Context(), f, open(t, f.settings(nobody(t, f))), Temporary); e.Stage != "connect" || !e.Momentary {
+		t.Errorf("stage %q, want connect, and momentary: %v", e.Stage, e.Momentary)
 	}
 }
 

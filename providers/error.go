@@ -62,6 +62,9 @@ type Error struct {
 	// AboutAddress marks a Temporary that is about this recipient alone, such as
 	// greylisting, and says nothing of the service.
 	AboutAddress bool
+	// Momentary marks a Temporary or a RateLimited that may be over in a moment, such
+	// as a restart. The service had nothing of the mail yet.
+	Momentary bool
 	// Filtered marks a Content that a filter of the service took offence at; the
 	// next provider's may not.
 	Filtered bool

@@ -93,6 +93,7 @@ func (x *exchange) networkError(err error) *Error {
 	case isOp && op.Op != "dial":
 		e.Stage = x.method
 	}
+	e.Momentary = e.Kind == Temporary
 	return e
 }
 

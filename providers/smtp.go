@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"regexp"
@@ -340,13 +339,9 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return Receipt{}, failure
 	}
 	// While the mail waits for its verdict, nothing else of it is held.
-	messageID, isLast := m.MessageID, m.Last
+	messageID := m.MessageID
 	envelope.Written = func() { m = nil }
-	build := func(b []byte) ([]byte, error) { return p.build(b, m) }
-	reply, err := p.pool.Send(ctx, envelope, build)
-	if isLast && err != nil && isMomentary(err, p.failure(err)) && pause(ctx) {
-		reply, err = p.pool.Send(ctx, envelope, build)
-	}
+	reply, err := p.pool.Send(ctx, envelope, func(b []byte) ([]byte, error) { return p.build(b, m) })
 	if err != nil {
 		return Receipt{}, p.failure(err)
 	}
@@ -354,36 +349,6 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return Receipt{ID: id}, nil
 	}
 	return Receipt{ID: messageID}, nil
-}
-
-// isMomentary tells whether a mail may do better in a moment, because the server did
-// not take it up: it restarts, is full, or sends everybody away for now.
-func isMomentary(err error, e *Error) bool {
-	var failed *smtp.Error
-	switch {
-	case !errors.As(err, &failed), failed.Stage > smtp.AtDATA, e.Quota, e.AboutAddress, errors.Is(err, smtp.ErrClosed):
-		return false
-	case failed.Reply.Code == 0:
-		return e.Kind == Temporary
-	}
-	return failed.Reply.Code < 500 && (e.Kind == Temporary || e.Kind == RateLimited)
-}
-
-// pause waits for the moment after which a mail is tried again, if that leaves it
-// enough time, and tells whether it did.
-func pause(ctx context.Context) bool {
-	wait := 300*time.Millisecond + rand.N(200*time.Millisecond)
-	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < 2*wait {
-		return false
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // Connected tells that Verify warms the pool.

@@ -232,6 +232,7 @@ func anyOf(list, separator string, fits func(string) bool) bool {
 // failure judges an error of the pool, with hints for these settings.
 func (p *smtpProvider) failure(err error) *Error {
 	e := smtpFailure(err)
+	e.Momentary = isMomentary(err, e)
 	var failed *smtp.Error
 	if !errors.As(err, &failed) || e.Kind != Configuration {
 		return e
@@ -247,6 +248,23 @@ func (p *smtpProvider) failure(err error) *Error {
 		e.Hint = needRight
 	}
 	return e
+}
+
+// isMomentary tells whether a mail may do better in a moment, because the server did
+// not take it up: it restarts, is full, or sends everybody away for now.
+func isMomentary(err error, e *Error) bool {
+	var (
+		failed *smtp.Error
+		busy   *smtp.BusyError
+	)
+	switch {
+	case !errors.As(err, &failed), failed.Stage > smtp.AtDATA, e.Quota, e.AboutAddress,
+		errors.Is(err, smtp.ErrClosed), errors.As(err, &busy):
+		return false
+	case failed.Reply.Code == 0:
+		return e.Kind == Temporary
+	}
+	return failed.Reply.Code < 500 && (e.Kind == Temporary || e.Kind == RateLimited)
 }
 
 // smtpFailure judges an error of a pool by itself. Before the final dot has left, a

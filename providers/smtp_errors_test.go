@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -320,14 +318,12 @@ func FuzzSMTPRefusal(f *testing.F) {
 	})
 }
 
-// A mail that no other provider gets has a second try where the server did not take
-// it up, and no third.
-func TestSMTPSecondTry(t *testing.T) {
-	var waiting sync.WaitGroup // all at once, since each pauses
+// What may be over in a moment says so, if the server did not take the mail up.
+func TestSMTPMomentary(t *testing.T) {
 	for _, row := range []struct {
-		at    smtp.Stage
-		reply string
-		again bool
+		at        smtp.Stage
+		reply     string
+		momentary bool
 	}{
 		{smtp.AtGreeting, "421 4.3.2 try later", true},
 		{smtp.AtGreeting, smtptest.EOF, true},
@@ -335,78 +331,44 @@ func TestSMTPSecondTry(t *testing.T) {
 		{smtp.AtEHLO, smtptest.Reset, true},
 		{smtp.AtMAIL, "451 4.3.0 not now", true},
 		{smtp.AtMAIL, "421 4.3.2 restarting", true},
+		{smtp.AtMAIL, "421 4.7.0 too many messages per minute", true},
 		{smtp.AtRCPT, "451 4.3.0 Temporary lookup failure", true},
 		{smtp.AtRCPT, "450 4.2.0 Greylisted", false},
 		{smtp.AtRCPT, "550 5.1.1 no such user", false},
 		{smtp.AtMAIL, "452 daily limit", false},
+		{smtp.AtMAIL, "550 5.4.4 Unable to route", false},
 		{smtp.AtDATA, "451 4.3.0 not now", true},
 		{smtp.AtDot, "451 4.3.0 not now", false},
 		{smtp.AtDot, smtptest.EOF, false},
 	} {
-		for _, isLast := range []bool{true, false} {
-			for _, heals := range []bool{true, false} {
-				waiting.Go(func() {
-					t.Run(fmt.Sprint(row.at, " ", row.reply, isLast, heals), func(t *testing.T) {
-						var tries atomic.Int32
-						fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-							if at == row.at && (tries.Add(1) == 1 || !heals) {
-								return row.reply
-							}
-							return ""
-						}}).start(t)
-						message := smtpMessage()
-						message.Last = isLast
-						_, err := openSMTP(t, fake.Port()).Send(shortly(t), message)
-						again := isLast && row.again
-						if accepted := again && heals; (err == nil) != accepted {
-							// The fake asks twice about DATA, and so heals by itself.
-							if row.at != smtp.AtDATA {
-								t.Error(err)
-							}
-						}
-						want := int32(1)
-						if again {
-							want = 2
-						}
-						if got := tries.Load(); row.at != smtp.AtDATA && got != want {
-							t.Errorf("%d tries", got)
-						}
-					})
-				})
+		t.Run(fmt.Sprint(row.at, " ", row.reply), func(t *testing.T) {
+			fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+				if at == row.at {
+					return row.reply
+				}
+				return ""
+			}}).start(t)
+			_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
+			if e := asSMTPError(t, err); e.Momentary != row.momentary {
+				t.Errorf("%v: %v", e.Momentary, e)
 			}
-		}
+		})
 	}
-	waiting.Wait()
-	t.Run("a server that restarts", func(t *testing.T) {
-		fake := (&fakeSMTP{}).start(t)
-		provider, address := openSMTP(t, fake.Port()), fake.Addr().String()
-		fake.Close()
-		message := smtpMessage()
-		message.Last = true
-		sent := make(chan error)
-		go func() { _, err := provider.Send(shortly(t), message); sent <- err }()
-		time.Sleep(150 * time.Millisecond) // less than the pause
-		listener, err := net.Listen("tcp", address)
-		if err != nil {
-			t.Skip("the port was taken meanwhile")
-		}
-		again := &fakeSMTP{}
-		again.serveOn(t, listener)
-		if err := <-sent; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("no time", func(t *testing.T) {
-		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string { return "421 no" }}).start(t)
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		defer cancel()
-		message := smtpMessage()
-		message.Last = true
-		_, err := openSMTP(t, fake.Port()).Send(ctx, message)
-		if connections, _, _ := fake.Seen(); asSMTPError(t, err).Code != "421" || connections != 1 {
-			t.Errorf("%v, %d connections", err, connections)
-		}
-	})
+	fake := (&fakeSMTP{}).start(t)
+	provider := openSMTP(t, fake.Port())
+	fake.Close()
+	_, err := provider.Send(shortly(t), smtpMessage())
+	if e := asSMTPError(t, err); !e.Momentary {
+		t.Errorf("refused: %v", e)
+	}
+	_ = provider.Close()
+	_, err = provider.Send(shortly(t), smtpMessage())
+	if e := asSMTPError(t, err); e.Momentary {
+		t.Errorf("closed by a new configuration: %v", e)
+	}
+	if e := (&smtpProvider{}).failure(&smtp.Error{Stage: smtp.AtConnect, Err: &smtp.BusyError{Connections: 5, Err: context.DeadlineExceeded}}); e.Momentary {
+		t.Errorf("at the bound of the pool: %v", e)
+	}
 }
 
 // A limit of the operator's own holds mails back, and names itself.

@@ -293,7 +293,7 @@ func TestNetworkErrors(t *testing.T) {
 		x := &exchange{begun: true, method: "POST"}
 		x.handedOver.Store(row.handedOver)
 		e := x.networkError(row.err)
-		if e.Kind != row.kind || e.Stage != row.stage || e.Detail == "" {
+		if e.Kind != row.kind || e.Stage != row.stage || e.Detail == "" || e.Momentary != (row.kind == Temporary) {
 			t.Errorf("%s: %v at %q, want %v at %q", row.name, e, e.Stage, row.kind, row.stage)
 		}
 		if !errors.Is(e, row.err) {

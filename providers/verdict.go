@@ -90,6 +90,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
 	e.RetryAfter = min(max(e.RetryAfter, 0), maxRetryAfter)
+	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable
 	return &e
 }
 

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"logto-email-relay/mail"
@@ -17,9 +16,6 @@ const (
 	// longestWait bounds the wait for one of a provider's places. A longer queue
 	// would only turn a quick refusal into a slow one.
 	longestWait = 250 * time.Millisecond
-	// timeToAnswer is what has to be left of a mail's time after a wait for a
-	// throttled provider.
-	timeToAnswer = time.Second
 	// defaultRetryAfter is what we ask Logto's side to wait when no provider
 	// says how long.
 	defaultRetryAfter = 10 * time.Second
@@ -38,11 +34,8 @@ type delivery struct {
 	seen       [providers.Uncertain + 1]bool // by kind
 	suppressed bool
 	uncertain  int  // sends that ended so and were not repeated
-	isLast     bool // nobody comes after the provider of the attempt under way
 	outOfTime  bool // the last send ended with the mail's time
-	// throttled is the provider that asked for the shortest wait.
-	throttled Member
-	wait      time.Duration // zero if none did
+	later      []later
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
@@ -118,25 +111,6 @@ func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	return false
 }
 
-// attemptLater waits once for a provider that asked for a moment, when nobody else
-// could take the mail: a sign-in that takes a second longer is better than one that
-// fails.
-func (d *delivery) attemptLater(ctx context.Context) {
-	deadline, _ := ctx.Deadline()
-	spare := time.Until(deadline) - d.wait - timeToAnswer
-	if d.wait == 0 || spare < 0 || d.seen[providers.Uncertain] {
-		return
-	}
-	// Those who were sent away together do not come back together.
-	timer := time.NewTimer(d.wait + rand.N(min(d.wait/4, spare)+1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		d.attempt(ctx, d.throttled, true, false)
-	case <-ctx.Done():
-	}
-}
-
 func anyWell(members []Member) bool {
 	for _, m := range members {
 		if m.health.wellNow() {
@@ -162,13 +136,17 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	if !m.acquire(ctx, min(longestWait, left/4)) {
 		m.health.abandon()
-		d.note(m.Name, time.Since(start), &providers.Error{Kind: providers.Temporary, Stage: "wait",
-			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"})
+		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait",
+			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
+		if now := time.Now(); m.health.hasTrouble(now) {
+			failure.Momentary = true
+			d.reconsider(m, failure, deadline.Sub(now))
+		}
+		d.note(m.Name, time.Since(start), failure)
 		return false
 	}
 	defer m.release()
 
-	d.isLast = isLast
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
 	if failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime {
@@ -203,6 +181,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 	message, failure := d.message(m, keep)
 	if failure != nil { // a fault of templates says nothing of the service
 		m.health.abandon()
+		d.reconsider(m, failure, left)
 		d.note(m.Name, time.Since(start), failure)
 		return failure
 	}
@@ -213,10 +192,8 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 	} else {
 		failure = providers.AsError(err).About(private)
 	}
-	if failure != nil && failure.RetryAfter > 0 && !failure.Quota && (d.wait == 0 || failure.RetryAfter < d.wait) {
-		d.throttled, d.wait = m, failure.RetryAfter
-	}
 	end := time.Now()
+	d.reconsider(m, failure, deadline.Sub(end))
 	d.note(m.Name, end.Sub(start), failure)
 	if m.health.record(failure, end) {
 		d.relay.changed(m.Status())
@@ -249,7 +226,6 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Locale:  rendered.Locale,
 		Type:    d.Type,
 		Payload: payload,
-		Last:    d.isLast,
 		Headers: []mail.Header{
 			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
 			{Name: "Auto-Submitted", Value: "auto-generated"},

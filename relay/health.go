@@ -7,6 +7,22 @@ import (
 	"logto-email-relay/providers"
 )
 
+// stillAfter is how long after the last acceptance a provider whose places are all
+// taken hangs, or has just begun to work. One that only has too much to do accepts
+// mails all the time.
+const stillAfter = 500 * time.Millisecond
+
+// recovery is how long after a failure a provider may have more to do than usual, since
+// the mails that waited come beside the new ones.
+const recovery = 10 * time.Second
+
+// How often mails that have waited come again to a provider that is in trouble or
+// has just been. There may be very many, and they must not make it worse.
+const (
+	calmAfter = 250 * time.Millisecond // the last failure
+	againGap  = 100 * time.Millisecond
+)
+
 // How long a provider rests after a failure that says it will fail again.
 const (
 	// restAfterFailures follows the third temporary or uncertain failure in a row.
@@ -35,6 +51,9 @@ type health struct {
 	resting   bool // from the failure to the next acceptance
 	probing   bool // one mail is trying the provider after its rest
 	cause     *providers.Error
+	accepted  time.Time // last
+	failed    time.Time // last
+	again     time.Time // when a mail that has waited came last while there was trouble
 }
 
 // admit tells whether the provider may be tried in its turn. After a rest it
@@ -50,6 +69,28 @@ func (h *health) admit(now time.Time) bool {
 	}
 	h.probing = true
 	return true
+}
+
+// admitAgain tells whether a mail that has waited may try the provider now.
+func (h *health) admitAgain(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now.Sub(h.failed) >= calmAfter {
+		return true
+	}
+	if now.Sub(h.again) < againGap {
+		return false
+	}
+	h.again = now
+	return true
+}
+
+// hasTrouble tells whether a provider whose places are all taken may have some again
+// soon: it failed lately, or has not accepted anything for a moment.
+func (h *health) hasTrouble(now time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return now.Sub(h.failed) < recovery || !h.accepted.IsZero() && now.Sub(h.accepted) >= stillAfter
 }
 
 // wellNow tells whether the provider is in use, without claiming the probe.
@@ -68,10 +109,11 @@ func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 	before := h.resting
 	h.probing = false
 	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content || err.AboutAddress {
-		h.failures, h.resting, h.cause = 0, false, nil
+		h.failures, h.resting, h.cause, h.accepted = 0, false, nil, now
 		return before
 	}
 	h.failures++
+	h.failed = now
 	switch rest := restFor(err); {
 	case rest > 0:
 		h.rest(err, now, rest)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,4 +152,150 @@ func TestAnIDIsBoundedAndQuotesNothing(t *testing.T) {
 			t.Errorf("%q became %q, want %q", id, d.ProviderID, want)
 		}
 	}
+}
+
+// A mail that nobody took up is tried again, after growing pauses, for as long as
+// its time allows.
+func TestTroubleThatPassesIsWaitedFor(t *testing.T) {
+	restarting := func() *providers.Error { return &providers.Error{Kind: providers.Temporary, Momentary: true} }
+	// until answers with a failure for a while after the first send.
+	until := func(end time.Duration) *fakeProvider {
+		var first time.Time
+		return &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			if first.IsZero() {
+				first = time.Now()
+			}
+			if time.Since(first) < end {
+				return providers.Receipt{}, restarting()
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}}
+	}
+	const never = time.Hour
+	for _, test := range []struct {
+		name        string
+		members     []*fakeProvider
+		by          string // who accepted
+		reason      mail.Reason
+		least, most time.Duration
+		calls       []int32 // at least
+	}{
+		{"a moment", []*fakeProvider{until(200 * time.Millisecond)}, "a", "", 300 * time.Millisecond, 375 * time.Millisecond, []int32{2}},
+		{"a second", []*fakeProvider{until(800 * time.Millisecond)}, "a", "", 900 * time.Millisecond, 1125 * time.Millisecond, []int32{3}},
+		{"as long as it can be", []*fakeProvider{until(6500 * time.Millisecond)}, "a", "", 6500 * time.Millisecond, 7 * time.Second, []int32{5}},
+		{"and no longer", []*fakeProvider{until(never)}, "", mail.ProviderUnavailable, 6 * time.Second, 7 * time.Second, []int32{5}},
+		{"whoever is back first", []*fakeProvider{until(never), until(800 * time.Millisecond)}, "b", "", 900 * time.Millisecond, 1125 * time.Millisecond, []int32{2, 3}},
+		{"beside what stays", []*fakeProvider{until(800 * time.Millisecond), fails(providers.Error{Kind: providers.Configuration})}, "a", "",
+			900 * time.Millisecond, 1125 * time.Millisecond, []int32{3, 1}},
+		{"beside one that says when", []*fakeProvider{inTurn(throttled(time.Second)), until(never)}, "a", "",
+			time.Second, 1250 * time.Millisecond, []int32{2, 2}},
+		{"not while another takes it", []*fakeProvider{until(never), accepts("2")}, "b", "", 0, 0, []int32{1, 1}},
+		{"not what stays", []*fakeProvider{fails(providers.Error{Kind: providers.Temporary})}, "", mail.ProviderUnavailable, 0, 0, []int32{1}},
+		{"until there is a verdict", []*fakeProvider{inTurn(restarting(), restarting(), &providers.Error{Kind: providers.Recipient})},
+			"", mail.RecipientRefused, 900 * time.Millisecond, 1125 * time.Millisecond, []int32{3}},
+		{"until there is doubt", []*fakeProvider{inTurn(restarting(), &providers.Error{Kind: providers.Uncertain})},
+			"", mail.Uncertain, 300 * time.Millisecond, 375 * time.Millisecond, []int32{2}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := deliver(t, newRelay(t, nil, test.members...))
+				if d.Provider != test.by || d.Reason != test.reason || d.Duration < test.least || d.Duration > test.most {
+					t.Errorf("accepted by %q, reason %q after %v", d.Provider, d.Reason, d.Duration)
+				}
+				for i, least := range test.calls {
+					if got := test.members[i].calls.Load(); got < least || got > 8 {
+						t.Errorf("provider %d was called %d times, want %d", i, got, least)
+					}
+				}
+			})
+		})
+	}
+}
+
+// crowd sends mails one after the other, and counts those that were accepted.
+func crowd(t *testing.T, r *relay.Relay, mails int, gap time.Duration) (accepted *atomic.Int32, all *sync.WaitGroup) {
+	accepted, all = new(atomic.Int32), new(sync.WaitGroup)
+	all.Go(func() {
+		for range mails {
+			all.Go(func() {
+				if deliver(t, r).Accepted() {
+					accepted.Add(1)
+				}
+			})
+			time.Sleep(gap)
+		}
+	})
+	return accepted, all
+}
+
+// The only provider restarts under load: no mail fails, those that wait hold no
+// place, and the load on a provider in trouble is no multiple.
+func TestARestartOfTheOnlyProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		isAway := func() bool { s := time.Since(begun); return s > time.Second && s < 4*time.Second }
+		var refused atomic.Int32
+		restarts := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			if isAway() {
+				refused.Add(1)
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+			}
+			time.Sleep(5 * time.Millisecond)
+			return providers.Receipt{ID: "1"}, nil
+		}}
+		r := newRelay(t, nil, restarts) // two places
+		const mails = 1600              // in eight seconds
+		accepted, all := crowd(t, r, mails, 5*time.Millisecond)
+		all.Wait()
+		if accepted.Load() != mails {
+			t.Errorf("%d of %d were accepted", accepted.Load(), mails)
+		}
+		if got := refused.Load(); got > 600+60 { // those that came meanwhile, and ten a second
+			t.Errorf("%d attempts while it was away", got)
+		}
+	})
+}
+
+// A provider that is overloaded and says so gets each mail twice at most, and some.
+func TestOverloadIsNotMultiplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turn atomic.Int32
+		every := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			if turn.Add(1)%2 == 0 {
+				return providers.Receipt{}, &providers.Error{Kind: providers.RateLimited, Momentary: true}
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}}
+		const mails = 4000
+		accepted, all := crowd(t, newRelay(t, nil, every), mails, 5*time.Millisecond)
+		all.Wait()
+		calls := every.calls.Load()
+		t.Logf("%d mails, %d accepted, %d attempts", mails, accepted.Load(), calls)
+		if calls > 2*mails+10*30 || accepted.Load() < mails/2 {
+			t.Errorf("%d mails, %d accepted, %d attempts", mails, accepted.Load(), calls)
+		}
+	})
+}
+
+// Mails beyond the bound on those that wait fail at once.
+func TestTheMailsThatWaitAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := fails(providers.Error{Kind: providers.Temporary, Momentary: true})
+		r := newRelay(t, func(o *relay.Options) {
+			o.Members[0].Provider = relay.NewProvider(relay.ProviderOptions{Name: "a", Service: away, MaxConcurrent: 5000})
+		}, away)
+		var quick atomic.Int32
+		var all sync.WaitGroup
+		for range 2500 {
+			all.Go(func() {
+				if d := deliver(t, r); d.Duration < time.Second {
+					quick.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if quick.Load() != 500 {
+			t.Errorf("%d failed at once", quick.Load())
+		}
+	})
 }

@@ -53,6 +53,12 @@ func (p *Provider) acquire(ctx context.Context, wait time.Duration) bool {
 
 func (p *Provider) release() { <-p.places }
 
+// admitAgain tells whether a mail that has waited may come again. Half of the places
+// are for those that come for the first time.
+func (p *Provider) admitAgain(now time.Time) bool {
+	return 2*len(p.places) < cap(p.places) && p.health.admitAgain(now)
+}
+
 // isRepeatable tells whether an uncertain mail may be sent to the service again.
 func (p *Provider) isRepeatable() bool {
 	_, ok := p.Service.(providers.Repeatable)

@@ -23,8 +23,9 @@
 // that is left while another healthy provider waits behind it, and all of it
 // otherwise, so that a provider that hangs leaves the next one its time. Nothing
 // is attempted in the last moments, when it could not finish. When all have failed
-// and one asked for a wait that fits into the time that is left, the mail waits for
-// it once.
+// and the trouble of some may pass, the mail is tried there again, after growing
+// pauses or when they asked for it, for as long as its time allows (later.go).
+// Meanwhile it holds nobody's place.
 //
 // # Providers in trouble
 //
@@ -37,6 +38,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
@@ -144,6 +146,7 @@ type Relay struct {
 	failUncertain bool
 	recorder      Recorder
 	changed       func(Status)
+	waiting       atomic.Int64 // mails that come again later
 }
 
 // New makes a Relay. It fails when a route names a provider that does not exist.

@@ -788,18 +788,3 @@ func TestOneAddressIsNoIllness(t *testing.T) {
 		t.Errorf("%+v", status)
 	}
 }
-
-// A provider is told that nobody comes after it.
-func TestLastProviderKnowsIt(t *testing.T) {
-	var told []bool
-	tells := func(e providers.Error) *fakeProvider {
-		return &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
-			told = append(told, m.Last)
-			return providers.Receipt{}, &e
-		}}
-	}
-	deliver(t, newRelay(t, nil, tells(providers.Error{Kind: providers.Temporary}), tells(providers.Error{Kind: providers.Temporary})))
-	if !slices.Equal(told, []bool{false, true}) {
-		t.Errorf("%v", told)
-	}
-}

@@ -63,7 +63,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // refusesConnection tells whether the server, or its host, did not want another
-// connection: by a reply before anything was asked of it, or without a word.
+// connection: by a reply before anything was asked of it, or without a word. Where
+// nobody listens, there is no server that could mean it so.
 func (e *Error) refusesConnection() bool {
 	switch {
 	case e.Reply.Code == 421, e.Reply.Code == 432:
@@ -73,7 +74,7 @@ func (e *Error) refusesConnection() bool {
 	}
 	isOne := func(cause error) bool { return errors.Is(e.Err, cause) }
 	return e.Stage&(AtConnect|AtTLS|AtGreeting) != 0 &&
-		slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE}, isOne)
+		slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}, isOne)
 }
 
 var (
