@@ -224,20 +224,25 @@ func (s *Store) touch(slices ...int64) {
 // touchUncounted has the mails counted that no relay has counted: one may have been
 // killed, or nothing of the kind may have been counted before.
 func (s *Store) touchUncounted(ctx context.Context, now time.Time) error {
-	var first, last sql.NullInt64
-	err := s.db.read.QueryRowContext(ctx, "SELECT (SELECT MIN(time) FROM deliveries), (SELECT MAX(time) FROM totals WHERE span = $1)",
-		slice.Microseconds()).Scan(&first, &last)
-	if err != nil || !first.Valid {
+	var last sql.NullInt64
+	err := s.db.read.QueryRowContext(ctx, "SELECT MAX(time) FROM totals WHERE span = $1", slice.Microseconds()).Scan(&last)
+	if err != nil {
 		return err
 	}
-	begin := max(first.Int64, now.Add(-counting).UnixMicro())
+	begin := now.Add(-counting).UnixMicro()
 	if last.Valid {
 		begin = max(begin, last.Int64-recounting.Microseconds())
 	}
-	for at := time.UnixMicro(begin); !at.After(now.Add(slice)); at = at.Add(slice) {
-		s.touch(sliceOf(at))
+	for { // slices without mails are passed over
+		var next sql.NullInt64
+		err := s.db.read.QueryRowContext(ctx, "SELECT MIN(time) FROM deliveries WHERE time >= $1", begin).Scan(&next)
+		if err != nil || !next.Valid {
+			return err
+		}
+		at := sliceOf(time.UnixMicro(next.Int64))
+		s.touch(at)
+		begin = at + slice.Microseconds()
 	}
-	return nil
 }
 
 // count counts the slices anew that have changed.
