@@ -90,6 +90,7 @@ type App struct {
 	// record is nil where nothing is recorded.
 	record        *deliveries.Store
 	public, admin *handlers.Server
+	mailboxes     mailboxes
 	// signedIn are the providers that were signed in at.
 	signedIn map[*relay.Provider]bool
 }
@@ -98,6 +99,7 @@ type App struct {
 // configuration is a *config.Error, one of templates is an ErrTemplates.
 func Run(ctx context.Context, o Options) (err error) {
 	a := &App{Options: o, registry: prometheus.NewRegistry(), log: new(logHandler), signedIn: make(map[*relay.Provider]bool)}
+	a.mailboxes.open = make(map[*relay.Provider]*mailbox)
 	a.logger = slog.New(a.log)
 	a.lines = newLogWriter(o.Log, func(lines int) { a.logger.Warn("lines of the log were lost", "lines", lines) })
 	defer a.lines.Close()
@@ -289,6 +291,7 @@ func (a *App) status() handlers.Status {
 		s.Degraded = s.Degraded || state.Behind != nil
 		s.Details["deliveries"] = state.String()
 	}
+	a.mailboxes.describe(s.Details)
 	if err := a.problem(); err != nil {
 		s.Details["configuration"] = "the last change is refused: " + err.Error()
 	}

@@ -68,7 +68,11 @@ const (
 type Error struct {
 	// Stage is where it failed: connect, TLS, login, mailbox or read.
 	Stage string
-	Err   error
+	// Refused tells that the server answered, Code is its word for why, which may be
+	// empty, and Said are its words.
+	Refused    bool
+	Code, Said string
+	Err        error
 }
 
 // Error tells the stage and the cause.
@@ -88,22 +92,17 @@ func (m *Mailbox) Watch(ctx context.Context, take func(ctx context.Context, mail
 			return
 		}
 		report(err)
+		var failed *Error
+		if errors.As(err, &failed) && failed.Stage == "login" && failed.Refused && failed.Code != string(imap.ResponseCodeUnavailable) {
+			pause = longest // before the server locks the account
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
-		if pause = min(2*pause, longest); isRefusal(err) {
-			pause = longest // before the server locks the account
-		}
+		pause = min(2*pause, longest)
 	}
-}
-
-// isRefusal tells whether a server does not let us in.
-func isRefusal(err error) bool {
-	var failed *Error
-	var answer *imap.Error
-	return errors.As(err, &failed) && failed.Stage == "login" && errors.As(err, &answer) && answer.Code != imap.ResponseCodeUnavailable
 }
 
 // Check signs in and opens the mailbox.
@@ -138,10 +137,15 @@ func step(conn net.Conn, stage string, do func() error) error {
 	if !late.Stop() {
 		err = context.DeadlineExceeded
 	}
-	if err != nil {
-		return &Error{Stage: stage, Err: err}
+	if err == nil {
+		return nil
 	}
-	return nil
+	failed := &Error{Stage: stage, Err: err}
+	var answer *imap.Error
+	if errors.As(err, &answer) {
+		failed.Refused, failed.Code, failed.Said = true, string(answer.Code), answer.Text
+	}
+	return failed
 }
 
 // open connects, signs in and opens the mailbox. The connection ends with the context;

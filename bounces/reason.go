@@ -85,7 +85,7 @@ func (c *content) judge(results []Result) {
 			said = strings.Join(strings.Fields(said), " ")
 			sources[j] = said
 			if r.Diagnostic == "" && reply.MatchString(said) {
-				r.Diagnostic = said[:min(len(said), maxDiagnostic)]
+				r.Diagnostic = strings.TrimLeft(said[:min(len(said), maxDiagnostic)], `>"'):;,. `)
 			}
 			if found := code.FindString(said); found != "" && (r.Status == "" || strings.HasSuffix(r.Status, ".0.0")) {
 				r.Status = found

@@ -89,7 +89,7 @@ func (s *Store) count(ctx context.Context) error {
 }
 
 // countHour reads beside the writer, and keeps it waiting only to write the result.
-func (s *Store) countHour(ctx context.Context, hour int64) (err error) {
+func (s *Reader) countHour(ctx context.Context, hour int64) (err error) {
 	type alike struct {
 		provider, locale, status string
 		speed                    int
