@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -208,6 +209,17 @@ func (s *Server) Count() (unseen, seen, done int) {
 		}
 	}
 	return unseen, seen, done
+}
+
+// Owner is who a program has to be that writes mails into the folder, which is a Maildir.
+func (s *Server) Owner() (id int, folder string) {
+	s.t.Helper()
+	folder = filepath.Join(s.dir, "mail")
+	info, err := os.Stat(folder)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return int(info.Sys().(*syscall.Stat_t).Uid), folder
 }
 
 func (s *Server) write(name, text string) {
