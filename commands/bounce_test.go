@@ -101,15 +101,23 @@ func TestCheckConnectsToTheMailbox(t *testing.T) {
 	server := dovecottest.Start(t)
 	good, _ := service(t, 200, `{"scopes":["mail.send"]}`)
 	box := func(password string) string {
-		return fmt.Sprintf(`{"name": "main", "type": "smtp", "host": "127.0.0.1", "port": %d, "tls": {"ca": %q}, "bounces": {"host": "localhost", "port": %d,
-			"auth": {"user": %q, "pass": %q}}}`, silent(t), server.CA, server.Port, dovecottest.User, password)
+		return fmt.Sprintf(`{"name": "main", "type": "smtp", "host": "127.0.0.1", "port": 1, "tls": {"ca": %q}, "bounces": {"host": "localhost", "port": %d,
+			"auth": {"user": %q, "pass": %q}}}`, server.CA, server.Port, dovecottest.User, password)
 	}
 	for password, line := range map[string]string{
 		dovecottest.Password: "; bounces can be read\n",
 		"never-print-that":   "; bounces cannot be read: configuration: login: AUTHENTICATIONFAILED: ",
 	} {
 		var out bytes.Buffer
-		code := commands.Run(t.Context(), []string{"check", "--config", configure(t, box(password), sendgrid("other", good)), "--connect"}, nil, &out, &out, nil)
+		file := configure(t, box(password), sendgrid("other", good))
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, bytes.Replace(text, []byte(`"timeout": "1s"`), []byte(`"timeout": "8s"`), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code := commands.Run(t.Context(), []string{"check", "--config", file, "--connect"}, nil, &out, &out, nil)
 		if code != 1 || !strings.Contains(out.String(), line) || strings.Contains(out.String(), "never-print") {
 			t.Errorf("%d\n%s", code, out.String())
 		}
