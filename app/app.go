@@ -96,6 +96,7 @@ type App struct {
 	record        *deliveries.Store
 	sender        *webhooks.Sender
 	public, admin *handlers.Server
+	mailboxes     mailboxes
 	// signedIn are the providers that were signed in at.
 	signedIn map[*relay.Provider]bool
 }
@@ -104,6 +105,7 @@ type App struct {
 // configuration is a *config.Error, one of templates is an ErrTemplates.
 func Run(ctx context.Context, o Options) (err error) {
 	a := &App{Options: o, registry: prometheus.NewRegistry(), log: new(logHandler), signedIn: make(map[*relay.Provider]bool)}
+	a.mailboxes.open = make(map[*relay.Provider]*mailbox)
 	a.logger = slog.New(a.log)
 	a.lines = newLogWriter(o.Log, func(lines int) { a.logger.Warn("lines of the log were lost", "lines", lines) })
 	defer a.lines.Close()
@@ -240,7 +242,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 	if a.record != nil {
 		pages.Deliveries, pages.Suppressions, pages.Lift = a.record, a.record, g.Lift
 		public.Events, public.EventRecord = g.eventReceivers(), a.record
-		a.record.Tell(c.Events.Wants(), admin.DeliveryJSON)
+		Tell(a.record, c)
 		a.sender.Use(c.Events)
 	}
 	g.public = handlers.NewPublic(public)
@@ -318,6 +320,7 @@ func (a *App) status() admin.Status {
 			s.Details["events to "+endpoint.Name] = endpoint.String()
 		}
 	}
+	a.mailboxes.describe(s.Details)
 	if err := a.problem(); err != nil {
 		s.Details["configuration"] = "the last change is refused: " + err.Error()
 	}

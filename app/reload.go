@@ -16,7 +16,7 @@ func (a *App) problem() error {
 	return nil
 }
 
-// followChanges signs in at the providers, and reads everything again whenever one
+// followChanges signs in at the providers, reads their mailboxes, and reads everything again whenever one
 // of its files changes and on SIGHUP, until the context ends.
 func (a *App) followChanges(ctx context.Context) {
 	earlier := make(chan struct{}) // closed when all earlier graphs have retired
@@ -24,6 +24,8 @@ func (a *App) followChanges(ctx context.Context) {
 	defer func() { <-earlier }()
 	stop := a.startSigningIn(ctx)
 	defer func() { stop() }()
+	a.readBounces(ctx, a.current.get())
+	defer a.mailboxes.close()
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,6 +35,7 @@ func (a *App) followChanges(ctx context.Context) {
 		}
 		stop()
 		if old := a.reload(); old != nil {
+			a.readBounces(ctx, a.current.get())
 			earlier = retire(old, a.current.get(), earlier)
 		}
 		stop = a.startSigningIn(ctx)

@@ -1,6 +1,12 @@
 package app
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"logto-email-relay/config"
+	"logto-email-relay/handlers/admin"
+	"logto-email-relay/mail"
+)
 
 // webhooksCollector shows what is sent to the operator's endpoints as metrics.
 type webhooksCollector struct{ app *App }
@@ -31,4 +37,11 @@ func (c webhooksCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(eventsGivenUpDesc, prometheus.CounterValue, float64(e.GivenUp), e.Name)
 		metrics <- prometheus.MustNewConstMetric(eventsPendingDesc, prometheus.GaugeValue, float64(e.Pending), e.Name)
 	}
+}
+
+// Tell has the endpoints of a configuration told of what is written to a record.
+func Tell(record interface {
+	Tell(wants map[string][]string, describe func(*mail.Delivery) any)
+}, c *config.Config) {
+	record.Tell(c.Events.Wants(), admin.DeliveryJSON)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 )
 
 type checkCommand struct {
-	Connect bool `help:"Sign in at every provider too. No mail is sent."`
+	Connect bool `help:"Sign in at every provider too, and at the mailboxes for bounces. No mail is sent."`
 	mailFlags
 }
 
@@ -63,12 +64,16 @@ func (command checkCommand) Run(s *environment) error {
 	fmt.Fprintf(s.out, "configuration: %s is fine\n", settings.Printable(s.configFile(), 200))
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
 	var found []app.SignIn
+	var mailboxes map[string]error
 	if command.Connect {
 		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime(time.Duration(c.Server.Timeout)))
 		defer cancel()
+		var asking sync.WaitGroup
+		asking.Go(func() { mailboxes = g.CheckBounces(ctx) })
 		found = g.SignIn(ctx, func(*relay.Provider) bool { return true })
+		asking.Wait()
 	}
-	failed := 0
+	failed, unread := 0, 0
 	for i, p := range c.Providers {
 		shared := p.Shared()
 		fmt.Fprintf(s.out, "provider %d: %s (%s)", i+1, shared.Name, shared.Type)
@@ -76,6 +81,12 @@ func (command checkCommand) Run(s *environment) error {
 			fmt.Fprintf(s.out, ": %s", describe(found[i]))
 			if found[i].Err != nil {
 				failed++
+			}
+			if err, hasMailbox := mailboxes[shared.Name]; err != nil {
+				unread++
+				fmt.Fprintf(s.out, "; bounces cannot be read: %v", err)
+			} else if hasMailbox {
+				fmt.Fprint(s.out, "; bounces can be read")
 			}
 		}
 		fmt.Fprintln(s.out)
@@ -91,6 +102,9 @@ func (command checkCommand) Run(s *environment) error {
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d providers could not send", failed, len(found))
+	}
+	if unread > 0 {
+		return fmt.Errorf("the bounces of %d of %d mailboxes could not be read", unread, len(mailboxes))
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Package commands is what the program can be told to do, a short file each:
-// serve, check, send, call, find, suppressions, import, schema and healthcheck.
+// serve, check, send, call, find, bounce, suppressions, import, schema and healthcheck.
 //
 // It parses, calls and prints; what a command does is another package's. Nothing in
 // here decides anything about a mail.
@@ -25,7 +25,8 @@ import (
 const (
 	exitOK            = 0
 	exitFailed        = 1
-	exitConfiguration = 2 // usage or configuration
+	exitConfiguration = 2  // usage or configuration
+	exitLater         = 75 // EX_TEMPFAIL: mail servers call again
 )
 
 // commandLine is what a user may write behind the program's name.
@@ -38,6 +39,7 @@ type commandLine struct {
 	Send         sendCommand         `cmd:"" help:"Send a sample mail through the production path."`
 	Call         callCommand         `cmd:"" help:"Call a relay through its public address as Logto does, and tell what is wrong."`
 	Find         findCommand         `cmd:"" help:"Tell what was sent to an address and what became of it, from the record of deliveries."`
+	Bounce       bounceCommand       `cmd:"" help:"Take a mail that came back, from standard input, for an alias of Postfix or Exim."`
 	Suppressions suppressionsCommand `cmd:"" help:"List, add and lift addresses that get no mails for a while."`
 	Import       importCommand       `cmd:"" help:"Turn a connector of Logto's, its email templates or LoopBack's data sources into our files."`
 	Schema       schemaCommand       `cmd:"" help:"Print the JSON Schema of the configuration."`
@@ -103,6 +105,9 @@ func report(err error, errOut io.Writer) int {
 		return exitOK
 	}
 	fmt.Fprintln(errOut, strings.TrimSuffix(err.Error(), "\n"))
+	if errors.Is(err, errLater) {
+		return exitLater
+	}
 	var wrong *config.Error
 	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, app.ErrTemplates) {
 		return exitConfiguration

@@ -115,6 +115,10 @@ func (d *decoder) checkProviders(c *Config) {
 			key := fmt.Sprintf("providers[%d]", i)
 			d.notice(d.locate(key), key, `events are not taken, because nothing is recorded; set deliveries.database, such as "deliveries.db"`)
 		}
+		if reads, ok := p.(providers.BounceSettings); ok && reads.ReadsBounces() && c.Deliveries.Database.Reveal() == "" {
+			key := fmt.Sprintf("providers[%d].bounces", i)
+			d.notice(d.locate(key), key, `bounces are not read, because nothing is recorded; set deliveries.database, such as "deliveries.db"`)
+		}
 	}
 	for i, name := range d.names {
 		earlier := slices.Index(d.names, name)

@@ -63,16 +63,36 @@ func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mai
 }
 
 func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
+	applied, unknown, changed, err := s.Reader.apply(ctx, reports)
+	if len(applied) > 0 {
+		s.committed.Store(true)
+		s.touch(changed...)
+	}
+	return applied, unknown, err
+}
+
+// Apply is Store.Apply beside a relay that may be running. It does not know whether that
+// relay has all its mails on record, so that one may be unknown that is in its memory.
+func (s *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
+	applied, unknown, changed, err := s.apply(ctx, reports)
+	for _, at := range changed {
+		err = errors.Join(err, s.countHour(ctx, hourOf(at), []int64{at}))
+	}
+	return applied, unknown, err
+}
+
+// apply returns also the slices of the mails that have changed.
+func (s *Reader) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tx, err := s.db.write.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after the commit
 	found, err := s.mailsOf(ctx, tx, reports)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
 	now := time.Now().UTC()
 	list := newSuppressing(s.settings.Load().Suppress, now)
@@ -87,7 +107,10 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 		case m == nil:
 			unknown++
 			continue
-		case !m.add(&r, now):
+		case r.Status == mail.StatusBounced && !s.isTo(m, r.To):
+			r.Soft = true // it tells nothing of the address that this mail went to
+		}
+		if !m.add(&r, now) {
 			continue
 		}
 		applied = append(applied, r.Event)
@@ -97,27 +120,37 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 		}
 	}
 	if len(applied) == 0 {
-		return nil, unknown, nil
+		return nil, unknown, nil, nil
 	}
 	if err := s.writeMails(ctx, tx, found); err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
 	if err := list.write(ctx, tx, s.db.rows); err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
 	if err := s.tell(ctx, tx, occurred); err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
 	if err := tx.Commit(); err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
-	s.committed.Store(true)
 	for _, m := range found {
-		if m != nil {
-			s.touch(sliceOf(time.UnixMicro(m.at)))
+		if m == nil {
+			continue
+		}
+		if at := sliceOf(time.UnixMicro(m.at)); !slices.Contains(changed, at) {
+			changed = append(changed, at)
 		}
 	}
-	return applied, unknown, nil
+	return applied, unknown, changed, nil
+}
+
+// isTo tells whether a mail went to one of the addresses; to any if there is none.
+func (s *Reader) isTo(m *told, addresses []string) bool {
+	settings := s.settings.Load()
+	return len(addresses) == 0 || slices.ContainsFunc(addresses, func(to string) bool {
+		return slices.Contains(settings.recipients(travelling(to)), m.recipient)
+	})
 }
 
 // told is a mail that something is told of.
@@ -132,7 +165,7 @@ type told struct {
 
 // mailsOf finds the mail of each report, by its own id or that of the service; nil
 // if it is not in the record.
-func (s *Store) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) ([]*told, error) {
+func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) ([]*told, error) {
 	byOurs, byTheirs := make(map[string]*told), make(map[[2]string]*told)
 	var ours, theirs [][]string
 	for _, r := range reports {
@@ -167,7 +200,7 @@ func (s *Store) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) 
 	return found, nil
 }
 
-func (s *Store) queryTold(ctx context.Context, tx *sql.Tx, text string, names [][]string, add func(*told)) (err error) {
+func (s *Reader) queryTold(ctx context.Context, tx *sql.Tx, text string, names [][]string, add func(*told)) (err error) {
 	if len(names) == 0 {
 		return nil
 	}
@@ -220,7 +253,7 @@ func keyOf(r *mail.Report) string {
 }
 
 // writeMails writes what has changed. A mail may be there twice.
-func (s *Store) writeMails(ctx context.Context, tx *sql.Tx, found []*told) error {
+func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) error {
 	var changes [][]string
 	for _, m := range found {
 		if m == nil || !m.changed {

@@ -113,6 +113,57 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a bounce of another address says little", func(t *testing.T) {
+		for _, c := range []struct {
+			to   []string
+			hard bool
+		}{{nil, true}, {[]string{"ADA@Example.com"}, true}, {[]string{"ada@home.example", "ada@example.com"}, true}, {[]string{"ada@home.example"}, false}} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			d := accepted("Ada@example.com", at)
+			r.keep(t, d)
+			bounce := reported(&d, mail.StatusBounced, "k", at)
+			bounce.To = c.to
+			r.apply(t, bounce)
+			if got := r.suppressedNow(t, "ada@example.com"); (got == HardBounce) != c.hard {
+				t.Errorf("%q: %q", c.to, got)
+			}
+			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != mail.StatusBounced || got.Events[0].Soft == c.hard {
+				t.Errorf("%q: %+v, %v", c.to, got, err)
+			}
+		}
+	})
+
+	t.Run("from another process", func(t *testing.T) {
+		s := empty(t)
+		if s.Database.Reveal() == InMemory {
+			t.Skip("nobody else sees it")
+		}
+		r := opened(t, s)
+		r.ready(t)
+		d := accepted("ada@example.com", at)
+		r.keep(t, d)
+		other, err := OpenReader(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		bounce := reported(&d, mail.StatusBounced, "k", at)
+		for _, want := range []int{1, 0} {
+			applied, unknown, err := other.Apply(t.Context(), []mail.Report{bounce, {ID: mail.NewID(), Key: "k"}})
+			if err != nil || len(applied) != want || unknown != 1 {
+				t.Errorf("%v, %d, %v", applied, unknown, err)
+			}
+		}
+		if got := r.suppressedNow(t, "ada@example.com"); got != HardBounce {
+			t.Errorf("suppressed: %q", got)
+		}
+		summary, err := r.Summarize(t.Context(), LastHour, at)
+		if err != nil || summary.All.Bounced != 1 {
+			t.Errorf("%+v, %v", summary, err)
+		}
+	})
+
 	t.Run("an event before the verdict", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,9 @@ var (
 type Reader struct {
 	settings atomic.Pointer[Settings]
 	db       *database
+	logger   *slog.Logger
+	// audience is nil as long as nobody is to be told of anything.
+	audience atomic.Pointer[audience]
 }
 
 // OpenReader makes a reader of the record that the settings name. It connects to
@@ -33,7 +37,7 @@ func OpenReader(s Settings) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{db: db}
+	r := &Reader{db: db, logger: slog.New(slog.DiscardHandler)}
 	r.settings.Store(&s)
 	return r, nil
 }

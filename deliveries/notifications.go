@@ -46,7 +46,7 @@ type audience struct {
 // Tell puts in place who is told of what from now on: the keys of endpoints by the
 // status of mails, mail.Failover or mail.ProviderResting. describe makes what they are
 // told of a mail.
-func (s *Store) Tell(wants map[string][]string, describe func(*mail.Delivery) any) {
+func (s *Reader) Tell(wants map[string][]string, describe func(*mail.Delivery) any) {
 	s.audience.Store(&audience{wants, describe})
 }
 
@@ -60,7 +60,7 @@ type occurrence struct {
 }
 
 // wanted tells whether somebody wants to be told of it.
-func (s *Store) wanted(what string) bool {
+func (s *Reader) wanted(what string) bool {
 	a := s.audience.Load()
 	return a != nil && len(a.wants[what]) > 0
 }
@@ -94,7 +94,7 @@ func (s *Store) ProviderRests(name string, until time.Time, cause string) {
 
 // tell writes the notifications of what occurred, in the transaction that makes it
 // true.
-func (s *Store) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) error {
+func (s *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) error {
 	audience := s.audience.Load()
 	// Nobody may want it any more.
 	occurred = slices.DeleteFunc(slices.Clone(occurred), func(o occurrence) bool { return len(audience.wants[o.what]) == 0 })
@@ -133,7 +133,7 @@ func (s *Store) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) err
 }
 
 // described returns what is told of mails, by their ids.
-func (s *Store) described(ctx context.Context, tx *sql.Tx, occurred []occurrence, audience *audience) (map[string]any, error) {
+func (s *Reader) described(ctx context.Context, tx *sql.Tx, occurred []occurrence, audience *audience) (map[string]any, error) {
 	ids := make([]string, len(occurred)) // one may be there twice
 	for i, o := range occurred {
 		ids[i] = o.id

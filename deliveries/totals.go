@@ -245,13 +245,15 @@ func (s *Store) touchUncounted(ctx context.Context, now time.Time) error {
 	}
 }
 
+// hourOf returns the hour that a slice is part of.
+func hourOf(slice int64) int64 { return time.UnixMicro(slice).Truncate(time.Hour).UnixMicro() }
+
 // count counts the slices anew that have changed.
 func (s *Store) count(ctx context.Context) error {
 	hours := make(map[int64][]int64)
 	s.mu.Lock()
 	for at := range s.touched {
-		hour := time.UnixMicro(at).Truncate(time.Hour).UnixMicro()
-		hours[hour] = append(hours[hour], at)
+		hours[hourOf(at)] = append(hours[hourOf(at)], at)
 		if s.touched[at]--; s.touched[at] == 0 {
 			delete(s.touched, at)
 		}
@@ -271,7 +273,7 @@ func (s *Store) count(ctx context.Context) error {
 
 // countHour counts slices of an hour, and the hour. It reads beside the writer, and
 // keeps it waiting only to write the result.
-func (s *Store) countHour(ctx context.Context, hour int64, changed []int64) error {
+func (s *Reader) countHour(ctx context.Context, hour int64, changed []int64) error {
 	begin := time.UnixMicro(hour)
 	counted := make(map[int64]tallies)
 	err := s.tallies(ctx, slice, begin, begin.Add(time.Hour), func(at int64, of group, t *Tally) {
@@ -309,7 +311,7 @@ func (s *Store) countHour(ctx context.Context, hour int64, changed []int64) erro
 	return s.writeTotals(ctx, hour, changed, list)
 }
 
-func (s *Store) writeTotals(ctx context.Context, hour int64, changed []int64, list [][]any) error {
+func (s *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, list [][]any) error {
 	encoded, err := json.Marshal(list)
 	if err != nil {
 		return err
@@ -341,7 +343,7 @@ ON CONFLICT (span, time, dimension, name) DO UPDATE SET accepted = excluded.acce
 }
 
 // countSlice looks at every mail of a slice.
-func (s *Store) countSlice(ctx context.Context, at int64) (counted tallies, err error) {
+func (s *Reader) countSlice(ctx context.Context, at int64) (counted tallies, err error) {
 	rows, err := s.db.read.QueryContext(ctx, "SELECT time, provider, locale, status, duration, events FROM deliveries WHERE time >= $1 AND time < $2",
 		at, at+slice.Microseconds())
 	if err != nil {

@@ -35,7 +35,6 @@ const (
 // Store records deliveries. It is safe for use by many goroutines at a time.
 type Store struct {
 	Reader
-	logger *slog.Logger
 	// late is how old a mail is that cannot be under way any more.
 	late time.Duration
 
@@ -60,9 +59,6 @@ type Store struct {
 	suppressed atomic.Pointer[sql.Stmt]
 	askAgain   atomic.Int64
 	unchecked  atomic.Int64
-
-	// audience is nil as long as nobody is to be told of anything.
-	audience atomic.Pointer[audience]
 
 	wake    chan struct{} // holds a value when something waits
 	closing chan struct{}
@@ -125,7 +121,7 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	store := &Store{Reader: Reader{db: db}, logger: logger, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
+	store := &Store{Reader: Reader{db: db, logger: logger}, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
 		wake: make(chan struct{}, 1), applying: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	store.Use(s)
 	store.ctx, store.giveUp = context.WithCancel(context.Background())

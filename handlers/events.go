@@ -71,7 +71,7 @@ func (p *public) takeEvents(c echo.Context) error {
 		if err != nil {
 			return recordOfEventsFailure(name, err)
 		}
-		p.Metrics.events(name, applied, unknown)
+		p.Metrics.Events(name, applied, unknown)
 	}
 	return c.NoContent(http.StatusOK)
 }

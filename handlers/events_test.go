@@ -87,8 +87,8 @@ func TestEventsAreTaken(t *testing.T) {
 func TestEventsAreCounted(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := NewMetrics(registry, nil)
-	m.expectEvents([]string{"main", "backup"})
-	m.events("main", []mail.Event{{Status: mail.StatusBounced}, {Status: mail.StatusBounced}, {Status: mail.StatusDelivered}}, 3)
+	m.ExpectEvents([]string{"main", "backup"})
+	m.Events("main", []mail.Event{{Status: mail.StatusBounced}, {Status: mail.StatusBounced}, {Status: mail.StatusDelivered}}, 3)
 	page := bodyOf(t, serve(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), httptest.NewRequest(http.MethodGet, "/metrics", nil)))
 	if n := strings.Count(page, "\nrelay_events_total{"); n != 14 {
 		t.Errorf("%d series", n)

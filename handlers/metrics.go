@@ -139,9 +139,9 @@ func (m *Metrics) mail(d *mail.Delivery) {
 // unknownMail is the status of an event of a mail that is not in the record.
 const unknownMail = "unknown"
 
-// expectEvents begins the series of the providers at 0, so that the first event is
+// ExpectEvents begins the series of the providers at 0, so that the first event is
 // seen as one.
-func (m *Metrics) expectEvents(names []string) {
+func (m *Metrics) ExpectEvents(names []string) {
 	for _, name := range names {
 		for _, status := range []mail.Status{mail.StatusDeferred, mail.StatusDelivered, mail.StatusBounced, mail.StatusComplained,
 			mail.StatusSuppressed, mail.StatusFailed, unknownMail} {
@@ -150,8 +150,8 @@ func (m *Metrics) expectEvents(names []string) {
 	}
 }
 
-// events counts what one call brought.
-func (m *Metrics) events(provider string, applied []mail.Event, unknown int) {
+// Events counts what one call brought.
+func (m *Metrics) Events(provider string, applied []mail.Event, unknown int) {
 	for _, e := range applied {
 		m.reported.WithLabelValues(provider, string(e.Status)).Inc()
 	}

@@ -87,7 +87,7 @@ func NewPublic(o Public) http.Handler {
 	server.POST(webhookPath+"/", webhook)
 	if len(o.Events) > 0 {
 		server.POST(eventsPath, p.takeEvents)
-		o.Metrics.expectEvents(slices.Collect(maps.Keys(o.Events)))
+		o.Metrics.ExpectEvents(slices.Collect(maps.Keys(o.Events)))
 	}
 	server.GET(web.HealthPath, web.Alive)
 	server.HEAD(web.HealthPath, web.Alive)

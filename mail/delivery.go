@@ -123,6 +123,9 @@ type Report struct {
 	// ID is the relay's id of the mail, empty if the service did not bring it back,
 	// and ProviderID the service's own.
 	ID, ProviderID string
+	// To are the addresses that a bounce is about, if it says so. One of another address
+	// than the mail's, as after forwarding, says little of the next mail.
+	To []string
 	// Key is the event's own: what is reported again has the same.
 	Key string
 }

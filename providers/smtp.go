@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"logto-email-relay/bounces"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
@@ -63,6 +64,8 @@ type SMTPSettings struct {
 	// Envelope has the sender between servers, where bounces go; that of the mail
 	// when not given.
 	Envelope SMTPEnvelope `json:"envelope"`
+	// Bounces is the mailbox that bounces come to; nobody reads them when not given.
+	Bounces *SMTPBounces `json:"bounces"`
 
 	// MaxConnections bounds the pool; maxConcurrent when not given.
 	MaxConnections int `json:"maxConnections" validate:"gte=0,lte=10000"`
@@ -95,7 +98,8 @@ type smtpTemplate struct {
 
 // SMTPEnvelope is what nodemailer calls the envelope.
 type SMTPEnvelope struct {
-	// From is where bounces go.
+	// From is where bounces go. {{id}} in it stands for the id of the mail, by which even
+	// a bounce that says nothing of the mail is known.
 	From settings.Mailbox `json:"from"`
 }
 
@@ -147,8 +151,9 @@ func newSMTPSettings() *SMTPSettings {
 }
 
 var (
-	_ Settings  = (*SMTPSettings)(nil)
-	_ Connected = (*smtpProvider)(nil)
+	_ BounceSettings = (*SMTPSettings)(nil)
+	_ Connected      = (*smtpProvider)(nil)
+	_ BounceReader   = (*smtpProvider)(nil)
 )
 
 // Sender returns fromEmail and replyTo.
@@ -178,6 +183,10 @@ func (s *SMTPSettings) Check() []settings.Problem {
 	s.TLS.check(report)
 	if s.DKIM != nil {
 		s.DKIM.check(report)
+	}
+	s.Envelope.check(report)
+	if s.Bounces != nil {
+		s.Bounces.check(s.Auth, report)
 	}
 	return problems
 }
@@ -252,23 +261,31 @@ func (s *SMTPSettings) ehloName() string {
 	return "localhost"
 }
 
-// server is what the pool is made of; tokens are nil for a login by password.
-func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
+// dialer is the way to a server.
+func (s *SMTPSettings) dialer(host string, port int) (*smtp.Dialer, error) {
 	local, err := s.localAddr()
 	if err != nil {
-		return smtp.Config{}, err
+		return nil, err
 	}
 	proxy, err := s.proxyURL()
+	if err != nil {
+		return nil, err
+	}
+	return &smtp.Dialer{
+		Network: s.network(), Address: net.JoinHostPort(host, strconv.Itoa(port)), LocalAddr: local, Proxy: proxy,
+		Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout),
+	}, nil
+}
+
+// server is what the pool is made of; tokens are nil for a login by password.
+func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
+	dialer, err := s.dialer(s.host(), s.port())
 	if err != nil {
 		return smtp.Config{}, err
 	}
 	config, err := s.tlsConfig()
 	if err != nil {
 		return smtp.Config{}, err
-	}
-	dialer := &smtp.Dialer{
-		Network: s.network(), Address: net.JoinHostPort(s.host(), strconv.Itoa(s.port())), LocalAddr: local, Proxy: proxy,
-		Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout),
 	}
 	return smtp.Config{
 		Dial: dialer.Dial, TLS: config, TLSMode: s.mode(), Name: s.ehloName(),
@@ -309,6 +326,9 @@ func (s *SMTPSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.mailbox, err = s.mailbox(p.tokens); err != nil {
+		return nil, err
+	}
 	p.pool = smtp.NewPool(server)
 	return p, nil
 }
@@ -320,7 +340,8 @@ func (s *SMTPSettings) Open() (Provider, error) {
 type smtpProvider struct {
 	pool    *smtp.Pool
 	headers []mail.Header
-	bounces string // where they go; empty for the sender of the mail
+	bounces string           // where they go, with idInSender in it or not; empty for the sender of the mail
+	mailbox *bounces.Mailbox // where they are read; nil for nowhere
 	logsIn  bool
 	signer  *smtp.DKIM  // nil when mails are not signed
 	tokens  *smtpTokens // nil when the login is by password, or there is none
@@ -390,7 +411,7 @@ func (p *smtpProvider) envelope(m *mail.Message) (smtp.Envelope, *Error) {
 	if envelope.To, _, err = mail.Path(m.To); err != nil {
 		return refuse(Recipient, smtp.AtRCPT, err)
 	}
-	if envelope.From, _, err = mail.Path(cmp.Or(p.bounces, m.From.Address)); err != nil {
+	if envelope.From, _, err = mail.Path(p.sender(m)); err != nil {
 		return refuse(Configuration, smtp.AtMAIL, err)
 	}
 	for _, address := range []string{m.From.Address, m.ReplyTo.Address} {

@@ -23,12 +23,22 @@ func smtpFixture() fixture {
 			return s
 		},
 		mistakes: map[string]func(Settings){
-			"auth.pass": func(s Settings) { s.(*SMTPSettings).Auth.Pass = settings.Secret{} },
-			"auth.user": func(s Settings) { s.(*SMTPSettings).Auth.User = "" },
-			"auth.type": func(s Settings) { s.(*SMTPSettings).Auth.Type = "magic" },
-			"endpoint":  func(s Settings) { s.Shared().Endpoint = "https://smtp.example.com" },
-			"ignoreTLS": func(s Settings) { s.(*SMTPSettings).IgnoreTLS, s.(*SMTPSettings).Host = true, "smtp.example.com" },
-			"tls.ca":    func(s Settings) { s.(*SMTPSettings).TLS.CA = settings.Texts{"-----BEGIN nothing"} },
+			"auth.pass":     func(s Settings) { s.(*SMTPSettings).Auth.Pass = settings.Secret{} },
+			"auth.user":     func(s Settings) { s.(*SMTPSettings).Auth.User = "" },
+			"auth.type":     func(s Settings) { s.(*SMTPSettings).Auth.Type = "magic" },
+			"endpoint":      func(s Settings) { s.Shared().Endpoint = "https://smtp.example.com" },
+			"ignoreTLS":     func(s Settings) { s.(*SMTPSettings).IgnoreTLS, s.(*SMTPSettings).Host = true, "smtp.example.com" },
+			"envelope.from": func(s Settings) { s.(*SMTPSettings).Envelope.From.Address.Address = "bounces+{{ref}}@acme.example" },
+			"bounces.auth": func(s Settings) {
+				s.(*SMTPSettings).Auth, s.(*SMTPSettings).Bounces = nil, &SMTPBounces{Host: "imap.example.com"}
+			},
+			"bounces.poll": func(s Settings) {
+				s.(*SMTPSettings).Bounces = &SMTPBounces{Host: "imap.example.com", Poll: settings.Duration(1)}
+			},
+			"bounces.moveTo": func(s Settings) {
+				s.(*SMTPSettings).Bounces = &SMTPBounces{Host: "imap.example.com", Processed: "moved"}
+			},
+			"tls.ca": func(s Settings) { s.(*SMTPSettings).TLS.CA = settings.Texts{"-----BEGIN nothing"} },
 		},
 		secrets:      []string{"pa55-word-of-the-relay"},
 		id:           "FAKE1X1",

@@ -1,0 +1,119 @@
+package bounces
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// words makes an expression of phrases, in which a blank stands for any blanks.
+func words(phrases ...string) *regexp.Regexp {
+	return regexp.MustCompile(`(?i)` + strings.Join(phrases, "|"))
+}
+
+var (
+	// hardWords say that there is nobody who takes mails to the address.
+	hardWords = words(
+		`(user|recipient|mailbox|address|account|addressee|alias)\w*( name| address| account|:)?( \S+){0,3} `+
+			`(is |was |has |does |do |doesn't |not |could |couldn't )*(be )?`+
+			`(unknown|not? (known|found|exist|listed|valid|recogni[sz]ed)|invalid|non.?exist)`,
+		`(unknown|no such|invalid|non.?existent|bad|illegal|no valid|not a (valid|known)|unrouteable|undeliverable) `+
+			`(\S+ ){0,2}(user|recipient|mailbox|address|account|local|name|person|alias|domain|host)`,
+		`(address|recipient|user|mailbox|domain|host|account)\b[^.]{0,60}(not|n.{1,3}t) (be )?(found|exist)`,
+		`(user|recipient|mailbox|account|address|person|one|name) (here )?(with|by) (that|this) name`,
+		`no (mailbox|user|account|recipient|one) here`,
+		`(doesn't|does not) have .{0,40}(account|mailbox)`,
+		`no longer (valid|available|exists|in use|with|active|on server)`,
+		`has (moved|changed)`,
+		`not listed in`,
+		`check if address is correct`,
+		`recipient address rejected: access denied`,       // Exchange Online, of addresses that it does not know
+		`requested action not taken: mailbox unavailable`, // Outlook.com, the same
+		`recipnotfound|recipient ?unknown`,                // Exchange
+		`no existe|unbekannt|inconnu`,                     // in Spanish, German and French
+		`host (or domain name )?(\S+ ){0,2}not found`,     // and of domains
+		`(host|domain) unknown|unknown (host|domain)`,
+		`domain .{0,40}(does not exist|doesn't exist|invalid)`,
+		`domain is not reachable|name or service not known|nxdomain`,
+		`null mx|no mx record|no smtp service|does not accept mail|not accepting (network )?messages`,
+	)
+	// softWords say that another mail may fare better.
+	softWords = words(
+		`(mailbox|mail ?folder|inbox|account|user|disk|disc|storage|quota)( \S+){0,4} (is |are |was |has |been )*(full|exceed|exceeded|over|out of)`,
+		`mailbox.{0,20}full`,
+		`over ?quota|quota exceed|exceed.{0,30}(quota|storage|limit|size)`,
+		`(insufficient|not enough) (\S+ ){0,2}(space|storage|resource)`,
+		`too (big|large|long|many)|size limit|maximum size`,
+		`spam|virus|malware|attachment|message content|content (is |was )?(rejected|blocked|filter)`,
+		`blocked|block ?list|black ?list|denylist|\brbl\b|dnsbl|reputation`,
+		`policy|dmarc|\bspf\b|dkim|authenticat`,
+		`recipient preferences`,
+		`reverse dns|\bptr\b|helo`,
+		`relay(ing)? (access )?(denied|not permitted|prohibited)|(unable|not permitted) to relay`,
+		`sender.{0,30}(reject|denied|invalid|unknown)|domain of sender|(after|in reply to) mail from|from: domain`,
+		`temporar|try again (later|in)|again later|, try again|gr[ea]ylist|deferred|timed? ?out|connection (refused|reset|lost)|too busy|rate limit`,
+		`mail loop|loops back|hop count|too many hops`,
+		`550:? ?: user unknown`, // KDDI, of mails that their reader filters
+	)
+	// hardCodes are those of RFC 3463 that are about the address or its domain.
+	hardCodes = []string{"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"}
+	// vague are the codes that tell nothing of the address or the mail.
+	vague = regexp.MustCompile(`^$|^5\.([035]\.|\d+\.0$)`)
+	// afterData tells that the address was accepted, and the mail refused when its content
+	// was there. Whatever the server says then, the address exists.
+	afterData = words(`end of data`, `in reply to .{0,10}DATA`, `SMTP command DATA`, `>>> DATA\s+<<< 55[0-3]`)
+	// reply is an answer of an SMTP server.
+	reply = regexp.MustCompile(`\b[45]\d\d[ -]`)
+	// code is one of RFC 3463.
+	code = regexp.MustCompile(`\b[245]\.\d{1,3}\.\d{1,3}\b`)
+)
+
+// maxDiagnostic bounds the words of a server that are kept, in bytes.
+const maxDiagnostic = 500
+
+// judge decides of each failure whether it is one of the address, and completes what the
+// report does not say in fields by what it says in words.
+func (c *content) judge(results []Result) {
+	for i := range results {
+		r := &results[i]
+		near, far := c.about(r.Address, results)
+		sources := []string{r.Diagnostic, near, far}
+		if len(results) == 1 {
+			sources = append(sources, c.text)
+		}
+		for j, said := range sources {
+			said = strings.Join(strings.Fields(said), " ")
+			sources[j] = said
+			if r.Diagnostic == "" && reply.MatchString(said) {
+				r.Diagnostic = strings.TrimLeft(said[:min(len(said), maxDiagnostic)], `>"'):;,. `)
+			}
+			if found := code.FindString(said); found != "" && (r.Status == "" || strings.HasSuffix(r.Status, ".0.0")) {
+				r.Status = found
+			}
+		}
+		r.Hard = r.Outcome == Failed && isHard(r.Status, sources)
+	}
+}
+
+// isHard looks for words that decide in what the server said, then at the code, and then
+// at what else is said, from the nearest on.
+func isHard(status string, sources []string) bool {
+	if strings.HasPrefix(status, "4.") {
+		return false
+	}
+	isCode := slices.Contains(hardCodes, status)
+	for i, said := range sources {
+		said = addressPattern.ReplaceAllString(said, "<>") // whose words mean nothing
+		switch {
+		case softWords.MatchString(said):
+			return false
+		case hardWords.MatchString(said):
+			return isCode || !afterData.MatchString(strings.Join(sources, " "))
+		case isCode && (i > 0 || said != ""):
+			return true
+		case i == 1 && !vague.MatchString(status):
+			return false
+		}
+	}
+	return false
+}

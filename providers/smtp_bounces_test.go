@@ -1,0 +1,177 @@
+package providers
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"logto-email-relay/bounces/dovecottest"
+	"logto-email-relay/mail"
+	"logto-email-relay/settings"
+)
+
+func withSender(from string) func(*SMTPSettings) {
+	return func(s *SMTPSettings) { s.Envelope.From.Address.Address = from }
+}
+
+// Every mail has a sender of its own between servers, if the operator wants so.
+func TestSenderWithTheIDOfTheMail(t *testing.T) {
+	server := (&fakeSMTP{extensions: []string{"PIPELINING"}}).start(t)
+	for from, want := range map[string]string{
+		"":                                "no-reply@acme.example",
+		"bounces@acme.example":            "bounces@acme.example",
+		"bounces+{{id}}@acme.example":     "bounces+01jx2n8c5v7q0w3e4r5t6y7u8i@acme.example",
+		"b-{{id}}-of@bounce.acme.example": "b-01jx2n8c5v7q0w3e4r5t6y7u8i-of@bounce.acme.example",
+	} {
+		if _, err := openSMTP(t, server.Port(), withSender(from)).Send(shortly(t), smtpMessage()); err != nil {
+			t.Fatal(err)
+		}
+		_, commands, _ := server.Seen()
+		if said := strings.Join(commands, "\n"); !strings.Contains(said, "MAIL FROM:<"+want+">") {
+			t.Errorf("%q: no %s in\n%s", from, want, said)
+		}
+	}
+	for _, from := range []string{"{{id}}{{id}}@acme.example", "{{ref}}@acme.example", strings.Repeat("b", 39) + "{{id}}@acme.example"} {
+		s := newSMTPSettings()
+		s.Host = "smtp.example.com"
+		withSender(from)(s)
+		if problems := s.Check(); len(problems) != 1 || problems[0].Key != "envelope.from" {
+			t.Errorf("%s: %v", from, problems)
+		}
+	}
+	var from settings.Mailbox
+	if err := from.UnmarshalText([]byte("bounces+{{id}}@acme.example")); err != nil {
+		t.Error(err)
+	}
+}
+
+// sampleBounce is a report of the samples, about the mail with the id 0123456789abcdefghjkmnpqrs.
+func sampleBounce(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../bounces/testdata/reports", name+".eml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+const bouncedID = "0123456789abcdefghjkmnpqrs"
+
+func TestBounces(t *testing.T) {
+	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
+	at := time.Date(2026, 3, 2, 9, 0, 5, 0, time.UTC)
+	for name, want := range map[string]mail.Report{
+		"postfix-unknown": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusBounced,
+			Detail: "550 5.1.1 <…>: Recipient address rejected: User unknown"}},
+		"postfix-delayed": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusDeferred,
+			Detail: "4.4.1 connect to …[…]: Connection timed out"}},
+		"postfix-forwarded": {To: []string{"ada.home@example.net", "ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusBounced, Soft: true,
+			Detail: "552 5.2.2 mailbox full"}},
+		"complaint": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusComplained}},
+		"delivered": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusDelivered, Detail: "2.1.5"}},
+	} {
+		reports := p.Bounce([]byte(sampleBounce(t, name)))
+		if len(reports) != 1 {
+			t.Errorf("%s: %+v", name, reports)
+			continue
+		}
+		got := reports[0]
+		if got.Key == "" || strings.Count(got.Key, " ") < 2 {
+			t.Errorf("%s: key %q", name, got.Key)
+		}
+		if strings.Contains(got.Detail, "ada") {
+			t.Errorf("%s: %s", name, got.Detail)
+		}
+		want.ID, want.Key = bouncedID, got.Key
+		if strings.Contains(want.Detail, "…") { // how addresses are left out is another test's
+			want.Detail = got.Detail
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n%+v, want\n%+v", name, got, want)
+		}
+	}
+}
+
+// Each of the ids that a mail has leads to it alone, and nothing that can be guessed or
+// that people read to each other does.
+func TestWhatABounceHasToName(t *testing.T) {
+	verp := openSMTP(t, 25, withSender("Bounces+{{id}}@acme.example"))
+	plain := openSMTP(t, 25, withSender("bounces@acme.example"))
+	report := func(to, refs string) string {
+		return "From: MAILER-DAEMON@mx.example.org\r\nTo: " + to + "\r\n" + refs +
+			"Subject: Undelivered Mail Returned to Sender\r\n\r\n<ada@example.org>: 550 5.1.1 user unknown (queue id 4XyZ)\r\n"
+	}
+	for name, c := range map[string]struct {
+		p       *smtpProvider
+		message string
+		is      bool
+	}{
+		"the sender":               {verp, report("bounces+"+bouncedID+"@acme.example", ""), true},
+		"in capitals":              {verp, report("BOUNCES+"+strings.ToUpper(bouncedID)+"@ACME.example", ""), true},
+		"another sender":           {plain, report("bounces+"+bouncedID+"@acme.example", ""), false},
+		"another domain":           {verp, report("bounces+"+bouncedID+"@other.example", ""), false},
+		"the reference alone":      {verp, report("bounces+"+mail.Reference(bouncedID)+"@acme.example", ""), false},
+		"In-Reply-To":              {plain, report("bounces@acme.example", "In-Reply-To: <"+bouncedID+"@acme.example>\r\n"), true},
+		"References":               {plain, report("bounces@acme.example", "References: <a@b.example>\r\n <"+bouncedID+"@acme.example>\r\n"), true},
+		"another mail":             {plain, report("bounces@acme.example", "In-Reply-To: <abc@acme.example>\r\n"), false},
+		"a queue id alone":         {plain, report("bounces@acme.example", ""), false},
+		"a copy's X-Entity-Ref-ID": {plain, report("bounces@acme.example", "") + "\r\nReceived: from a\r\nFrom: b@acme.example\r\nX-Entity-Ref-ID: " + bouncedID + "\r\n\r\n", true},
+		"an answer of hers":        {verp, sampleBounce(t, "no-answer"), false},
+	} {
+		if got := len(c.p.Bounce([]byte(c.message))); got != map[bool]int{true: 1}[c.is] {
+			t.Errorf("%s: %d reports", name, got)
+		}
+	}
+}
+
+// mailbox is a provider whose bounces come to Dovecot.
+func withMailbox(t *testing.T, server *dovecottest.Server, change func(*SMTPSettings)) *smtpProvider {
+	return openSMTP(t, 25, func(s *SMTPSettings) {
+		s.TLS.CA = settings.Texts{string(server.CA)}
+		s.Bounces = &SMTPBounces{Host: "localhost", Port: server.Port, Auth: &SMTPBouncesAuth{User: dovecottest.User, Pass: settings.NewSecret(dovecottest.Password)}}
+		change(s)
+	})
+}
+
+// What is wrong with a mailbox is told, and where to mend it.
+func TestMailboxOfBounces(t *testing.T) {
+	server := dovecottest.Start(t)
+	for name, c := range map[string]struct {
+		change func(*SMTPSettings)
+		want   string
+	}{
+		"fine": {func(*SMTPSettings) {}, ""},
+		"its own login": {func(s *SMTPSettings) {
+			s.Auth, s.Bounces.Auth = &SMTPAuth{User: dovecottest.User, Pass: settings.NewSecret(dovecottest.Password)}, nil
+		}, ""},
+		"wrong password":            {func(s *SMTPSettings) { s.Bounces.Auth.Pass = settings.NewSecret("never-print-that") }, "configuration: login: AUTHENTICATIONFAILED: Authentication failed.: check the login"},
+		"no mailbox":                {func(s *SMTPSettings) { s.Bounces.Mailbox = "Missing" }, "configuration: mailbox: Mailbox doesn't exist: Missing"},
+		"no authority":              {func(s *SMTPSettings) { s.TLS.CA = nil }, "configuration: TLS: "},
+		"no server":                 {func(s *SMTPSettings) { s.Bounces.Port = 1 }, "temporary: connect: connection refused"},
+		"no TLS":                    {func(s *SMTPSettings) { s.Bounces.Port = server.StartPort }, "configuration: TLS: "},
+		"no proxy":                  {func(s *SMTPSettings) { s.Proxy = settings.NewSecret("socks5://relay:never-print-that@127.0.0.1:1") }, "connect: connection refused"},
+		"another machine's address": {func(s *SMTPSettings) { s.LocalAddress = "192.0.2.1" }, "configuration: connect: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := withMailbox(t, server, c.change).CheckBounces(shortly(t))
+			if c.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var e *Error
+			if !errors.As(err, &e) || !strings.Contains(e.Error(), c.want) {
+				t.Errorf("%v, want %s", err, c.want)
+			}
+			if said := fmt.Sprintf("%v %+v", err, err); strings.Contains(said, "never-print") {
+				t.Error(said)
+			}
+		})
+	}
+}
