@@ -214,6 +214,7 @@ var advice = map[string]string{
 	"unauthorized": "the value of --authorization is none of server.authorization; the relay's log says how it differs",
 	"forbidden":    "this machine's address is not in server.allowedIPs, or the proxy does not pass it on; call from where Logto runs, and look at the relay's log",
 	"not_found":    "the endpoint has to end with /logto/email; if it does, the proxy changes the path",
+	"rate_limited": "too many mails went to this address, or too many wrong values came from this machine's; correct --authorization if that may be it, or wait",
 	"malformed":    "the proxy changes the body; let it pass the request on as it is",
 }
 

@@ -157,6 +157,9 @@ func answerAdmin(c echo.Context, f *failure) error {
 	if code == http.StatusUnauthorized {
 		c.Response().Header().Set("WWW-Authenticate", `Basic realm="logto-email-relay admin", charset="UTF-8"`)
 	}
+	if f.retryAfter > 0 {
+		c.Response().Header().Set("Retry-After", seconds(f.retryAfter))
+	}
 	if !drained(c.Request()) {
 		c.Response().Header().Set("Connection", "close")
 	}

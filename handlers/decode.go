@@ -81,6 +81,10 @@ func newDecoder(links templates.Links) *decoder {
 	return &decoder{validate, links}
 }
 
+// addressIsFine is what people are told where something else than the address is
+// invalid, so that its owner does not look for typos.
+const addressIsFine = malformed
+
 // decode reads a whole body. A request that is refused holds its type and payload
 // all the same, if there were any, since they say which language to answer in.
 func (d *decoder) decode(body []byte) (relay.Request, *failure) {
@@ -90,17 +94,20 @@ func (d *decoder) decode(body []byte) (relay.Request, *failure) {
 	}
 	request := relay.Request{Type: asked.Type, Payload: asked.Payload, IP: asked.IP}
 	if err := d.validate.Struct(asked); err != nil {
-		field := firstInvalid(err)
-		return request, &failure{reason: invalid, detail: field, addressIsFine: !strings.HasPrefix(field, "to:")}
+		refused := &failure{reason: invalid, detail: firstInvalid(err)}
+		if !strings.HasPrefix(refused.detail, "to:") {
+			refused.told = addressIsFine
+		}
+		return request, refused
 	}
 	if code := text(asked.Code); strings.TrimSpace(code) == "" && templates.NeedsCode(asked.Type) {
 		// A mail without its code locks its reader out.
 		return request, &failure{reason: invalid, detail: "payload.code: missing, and this type of mail needs one",
-			addressIsFine: true}
+			told: addressIsFine}
 	}
 	if link := text(asked.Link); link != "" {
 		if _, err := d.links.Parse(link); err != nil {
-			return request, &failure{reason: invalid, detail: "payload.link: " + err.Error(), addressIsFine: true}
+			return request, &failure{reason: invalid, detail: "payload.link: " + err.Error(), told: addressIsFine}
 		}
 	}
 	// Half a surrogate is no letter of an address.

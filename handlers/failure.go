@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -43,7 +44,7 @@ const (
 )
 
 // failure is a request that is answered with an error. The answer depends on
-// reason, locale, retryAfter, suggestion and addressIsFine alone.
+// reason, locale, retryAfter, suggestion and told alone.
 type failure struct {
 	reason     mail.Reason
 	locale     string
@@ -53,9 +54,10 @@ type failure struct {
 	// the scheme or host of a link, escaped and cut.
 	detail string
 	err    error
-	// addressIsFine tells that something else than the address is invalid, so that
-	// its owner is not asked to look for typos.
-	addressIsFine bool
+	// told is the reason whose sentence people read, where it is another one.
+	told mail.Reason
+	// quiet tells that it is one of many like it, which would only fill the log.
+	quiet bool
 }
 
 func (f *failure) Error() string { return string(f.reason) + ": " + f.detail }
@@ -147,8 +149,7 @@ func answerFailure(c echo.Context, f *failure, sentences Sentences) error {
 			header.Set("WWW-Authenticate", "Bearer")
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		seconds := max(1, int(math.Ceil(f.retryAfter.Seconds())))
-		header.Set("Retry-After", strconv.Itoa(seconds))
+		header.Set("Retry-After", seconds(f.retryAfter))
 	}
 	if !drained(c.Request()) {
 		header.Set("Connection", "close")
@@ -161,6 +162,11 @@ func answerFailure(c echo.Context, f *failure, sentences Sentences) error {
 		})
 	}
 	return c.Blob(code, "text/plain; charset=utf-8", []byte(text+" (ref "+reference(c)+")"))
+}
+
+// seconds writes a wait as Retry-After has it.
+func seconds(wait time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
 
 // answerJSON answers with a value of ours.
@@ -180,11 +186,8 @@ func sentence(sentences Sentences, f *failure) (text string) {
 			text = fallbackSentence
 		}
 	}()
-	told := templates.Failure{Reason: string(f.reason), Suggestion: f.suggestion}
-	switch {
-	case f.addressIsFine:
-		told.Reason = string(malformed)
-	case f.reason == mail.RateLimited:
+	told := templates.Failure{Reason: string(cmp.Or(f.told, f.reason)), Suggestion: f.suggestion}
+	if told.Reason == string(mail.RateLimited) {
 		told.Wait = f.retryAfter
 	}
 	return sentences.Sentence(f.locale, told)

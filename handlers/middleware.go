@@ -27,6 +27,8 @@ type middleware struct {
 	accessLevel slog.Level
 	// observe counts a request; nil where nobody counts.
 	observe func(c echo.Context, code int, reason mail.Reason, took time.Duration)
+	// strangers are bounded together, whatever they ask for.
+	strangers *strangers
 }
 
 // exchange is a request with its answer, and who sent it.
@@ -39,6 +41,7 @@ type exchange struct {
 func (m *middleware) newEcho() *echo.Echo {
 	server := echo.New()
 	server.Logger.SetOutput(io.Discard)
+	m.strangers = newStrangers()
 	server.Use(m.identify)
 	return server
 }
@@ -91,7 +94,7 @@ func (m *middleware) logAccess(c echo.Context, next echo.HandlerFunc) error {
 	err := next(c)
 	// An error after the answer is a caller who has gone.
 	if err != nil && !c.Response().Committed {
-		failed = asFailure(err)
+		failed = m.strangers.throttle(c, asFailure(err))
 		err = m.answer(c, failed)
 	}
 	finished = true
@@ -120,6 +123,14 @@ func (m *middleware) access(c echo.Context, code int, failed *failure, took time
 		if failed.detail != "" {
 			level = max(level, severity(reason))
 			attrs = append(attrs, slog.String("detail", failed.detail))
+		}
+		if authorizedCaller(c).label == "" {
+			logged, unlogged := m.strangers.hasLine(failed)
+			if !logged {
+				level = slog.LevelDebug
+			} else if unlogged > 0 {
+				attrs = append(attrs, slog.Int64("unlogged", unlogged))
+			}
 		}
 	}
 	if c.Path() == healthPath || c.Path() == readyPath {
