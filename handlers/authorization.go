@@ -99,6 +99,10 @@ func placeOf(sums [][sha256.Size]byte, text string) int {
 
 func withoutBlanks(text string) string { return strings.Join(strings.Fields(text), "") }
 
+// tenantHeader tells a caller with an accepted value whose it is. Logto passes no header
+// of an answer on to the sign-in page.
+const tenantHeader = "X-Relay-Tenant"
+
 // requireAuthorization lets only those pass who know one of the accepted values,
 // and notes which, so that an operator who changes the value sees that the old one
 // is out of use.
@@ -108,7 +112,11 @@ func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
 		if mismatch != "" {
 			return &failure{reason: unauthorized, detail: mismatch}
 		}
-		c.(*exchange).caller = &p.accepted.callers[place]
+		known := &p.accepted.callers[place]
+		c.(*exchange).caller = known
+		if known.tenant != "" {
+			c.Response().Header().Set(tenantHeader, known.tenant)
+		}
 		return next(c)
 	}
 }
