@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -148,4 +150,33 @@ func isText(e ast.Expr) bool {
 	}
 	name := nameOf(call.Fun)
 	return strings.HasSuffix(name, ".Reveal") || (name == "" || strings.HasPrefix(name, "strings.")) && slices.ContainsFunc(call.Args, isText)
+}
+
+// The tests that the threat model names exist, and it names every parser that is fuzzed
+// but those of the operator's own files.
+func TestTheThreatModelNamesTests(t *testing.T) {
+	declared := make(map[string]bool)
+	list := exec.Command("git", "ls-files", "*_test.go")
+	list.Dir = ".."
+	out, err := list.Output()
+	if err != nil {
+		t.Skip("this is no work tree of git")
+	}
+	for name := range strings.FieldsSeq(string(out)) {
+		for _, found := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(read(t, name), -1) {
+			declared[found[1]] = true
+		}
+	}
+	text := read(t, "docs/security.md")
+	for _, named := range regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(text, -1) {
+		if !declared[named[1]] {
+			t.Errorf("there is no %s", named[1])
+		}
+	}
+	own := []string{"FuzzLoad", "FuzzImport", "FuzzRate", "FuzzTexts", "FuzzPlainText", "FuzzQuotedPrintable"}
+	for name := range declared {
+		if strings.HasPrefix(name, "Fuzz") && !slices.Contains(own, name) && !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("%s is not in docs/security.md", name)
+		}
+	}
 }
