@@ -31,6 +31,13 @@ func FuzzAdmin(f *testing.F) {
 	}
 	f.Cleanup(func() { _ = record.Close(context.Background()) })
 	record.Finish(f.Context(), &mail.Delivery{ID: mail.NewID(), Time: time.Now(), To: "ada@example.org", Type: "SignIn", Status: mail.StatusAccepted})
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) { // until the database is there
+		if found, _, err := record.Find(f.Context(), deliveries.Query{Limit: 1}); err == nil && len(found) > 0 {
+			break
+		} else if time.Now().After(end) {
+			f.Fatal("the record does not begin", err)
+		}
+	}
 	catalogue, err := templates.Open(templates.DefaultSettings())
 	if err != nil {
 		f.Fatal(err)

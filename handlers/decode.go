@@ -66,7 +66,7 @@ func newDecoder(links templates.Links) *decoder {
 	validate.RegisterTagNameFunc(func(field reflect.StructField) string { return field.Tag.Get("key") })
 	rules := map[string]func(text string) bool{
 		"messagetype": isMessageType,
-		"code":        func(text string) bool { return utf8.RuneCountInString(text) <= maxCode },
+		"code":        func(text string) bool { return utf8.RuneCountInString(text) <= maxCode && !templates.IsLinked(text) },
 		"text":        func(string) bool { return true },
 	}
 	for tag, rule := range rules {
