@@ -29,6 +29,7 @@ const maxShown = 300
 type callCommand struct {
 	URL           string        `arg:"" help:"The endpoint, as it stands in Logto's connector."`
 	Authorization string        `required:"" placeholder:"VALUE" help:"The Authorization Header, as it stands there. It is never printed."`
+	TenantCheck   bool          `help:"Ask that the relay takes the value for that of a tenant, and show which."`
 	To            string        `placeholder:"ADDRESS" help:"Send a test mail to this address. Without it no mail is sent."`
 	Timeout       time.Duration `default:"8s" help:"How long to wait for the answer."`
 }
@@ -56,11 +57,18 @@ func (cmd callCommand) Run(s *environment) error {
 		fmt.Fprintf(s.out, "certificate: trusted, until %s\n", a.TLS.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly))
 	}
 	fmt.Fprintf(s.out, "answer: %s after %v\n", strings.TrimSpace(fmt.Sprint(a.StatusCode, " ", cmd.show(a.word))), time.Since(start).Round(time.Millisecond))
+	tenant := cmd.show(a.Header.Get("X-Relay-Tenant"))
+	if tenant != "" {
+		fmt.Fprintf(s.out, "tenant: %s\n", tenant)
+	}
 	if a.StatusCode >= 400 {
 		fmt.Fprintf(s.out, "sign-in page: %s\n", cmd.wrap(a.body))
 	}
 	if err := cmd.judge(a); err != nil {
 		return err
+	}
+	if cmd.TenantCheck && tenant == "" {
+		return errors.New(`the relay takes this value for no tenant's: name it in server.authorization, such as {"tenant": "eu", "value": "Bearer …"}`)
 	}
 	told := "address, authorization, path and body are fine. No mail was sent; --to ADDRESS sends one."
 	if cmd.To != "" {
@@ -214,6 +222,7 @@ var advice = map[string]string{
 	"unauthorized": "the value of --authorization is none of server.authorization; the relay's log says how it differs",
 	"forbidden":    "this machine's address is not in server.allowedIPs, or the proxy does not pass it on; call from where Logto runs, and look at the relay's log",
 	"not_found":    "the endpoint has to end with /logto/email; if it does, the proxy changes the path",
+	"rate_limited": "too many mails went to this address, or too many wrong values came from this machine's; correct --authorization if that may be it, or wait",
 	"malformed":    "the proxy changes the body; let it pass the request on as it is",
 }
 

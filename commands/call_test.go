@@ -123,6 +123,9 @@ func TestCallNamesWhatIsWrong(t *testing.T) {
 		{"invalid mail", plain(422, "X-Relay-Error: invalid", sentence), mail, 1, []string{"422 invalid"}},
 		{"invalid as expected", plain(422, "X-Relay-Error: invalid", sentence), nil, 0, []string{"All is well", "No mail was sent"}},
 		{"accepted", plain(200, "", accepted), mail, 0, []string{"All is well", "accepted the test mail"}},
+		{"of a tenant", plain(422, "X-Relay-Error: invalid\nX-Relay-Tenant: eu", sentence), []string{"--tenant-check"}, 0, []string{"tenant: eu\n", "All is well"}},
+		{"of no tenant", plain(422, "X-Relay-Error: invalid", sentence), []string{"--tenant-check"}, 1, []string{"for no tenant's"}},
+		{"of no tenant, unasked", plain(422, "X-Relay-Error: invalid", sentence), nil, 0, []string{"All is well"}},
 		{"accepts nothing", plain(200, "", accepted), nil, 1, []string{"not the relay's (200", "no mail would be sent"}},
 		{"wrong JSON", plain(200, "Content-Type: application/json", `{"ok":true}`), mail, 1, []string{"not the relay's (200, application/json"}},
 		{"not JSON", plain(204, "", ""), mail, 1, []string{"not the relay's (204"}},
@@ -179,6 +182,13 @@ func TestCallOfARelay(t *testing.T) {
 	var out lines
 	done := make(chan int)
 	file := configure(t, `{"type": "inbox"}`)
+	named, err := os.ReadFile(file)
+	if err == nil {
+		err = os.WriteFile(file, []byte(strings.Replace(string(named), `"Bearer `, `{"tenant": "eu", "value": "Bearer the-words-of-europe"}, "Bearer `, 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() { done <- commands.Run(ctx, []string{"serve", "--config", file}, nil, &out, &out, nil) }()
 	listening := regexp.MustCompile(`"webhook":"([^"]+)"`)
 	var url string
@@ -198,6 +208,8 @@ func TestCallOfARelay(t *testing.T) {
 		{[]string{url, "--authorization", "Bearer " + callToken}, 0, "No mail was sent"},
 		{[]string{url, "--authorization", callToken}, 1, "401 unauthorized: the value of --authorization"},
 		{[]string{url, "--authorization", ""}, 1, "401 unauthorized"},
+		{[]string{url, "--authorization", "Bearer the-words-of-europe", "--tenant-check"}, 0, "tenant: eu\n"},
+		{[]string{url, "--authorization", "Bearer " + callToken, "--tenant-check"}, 1, "for no tenant's"},
 		{[]string{url + "s", "--authorization", "Bearer " + callToken}, 1, "404 not_found: the endpoint has to end with /logto/email"},
 		{[]string{url, "--authorization", "Bearer " + callToken, "--to", "ada@example.org"}, 0, "accepted the test mail"},
 	} {

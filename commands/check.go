@@ -93,7 +93,7 @@ func (command checkCommand) Run(s *environment) error {
 	}
 	fmt.Fprintf(s.out, "\nmails to %s:\n\n", to)
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TYPE\tROUTE\tSENDER\tBRAND\tLANGUAGE\tPROVIDERS")
+	fmt.Fprintln(table, "TYPE\tROUTE\tSENDER\tBRAND\tLANGUAGE\tPROVIDERS\tLIMITS")
 	for _, messageType := range types {
 		fmt.Fprintln(table, strings.Join(command.way(g, to, messageType), "\t"))
 	}
@@ -148,7 +148,8 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 		}
 	}
 	return []string{messageType, taken, strings.Join(senders, ", then "), cmp.Or(settings.Printable(brand, 64), "-"),
-		g.Catalogue.Locale(messageType, payload), strings.Join(names, ", then ")}
+		g.Catalogue.Locale(messageType, payload), strings.Join(names, ", then "),
+		cmp.Or(c.Limits.With(route.Limits).String(), "-")}
 }
 
 // describe tells the operator how signing in went.

@@ -133,8 +133,8 @@ func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
 		code      int
 		says      string
 	}{
-		{nil, 0, `SignIn +none .* all, then europe\n`},
-		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[0\] .* europe\n`},
+		{nil, 0, `SignIn +none .* all, then europe +recipient 10/10m\n`},
+		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[0\] .* europe +recipient 10/10m\n`},
 		{[]string{"--tenant", "us"}, 2, `--tenant: server.authorization has the tenants eu\n`},
 	} {
 		var out bytes.Buffer

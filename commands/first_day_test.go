@@ -23,12 +23,13 @@ func run(t *testing.T, env []string, args ...string) (code int, told string) {
 }
 
 const routed = `{"server": {"authorization": ["Bearer a-token-of-the-test"]}, "sender": {"from": "no-reply@acme.example"},
-	"branding": {"senderName": "Acme"},
+	"branding": {"senderName": "Acme"}, "limits": {"ip": "60/10m"},
 	"providers": [{"name": "main", "type": "smtp", "host": "smtp.example.com"},
 		{"name": "backup", "type": "postmark", "serverToken": "t", "fromEmail": "Postmaster <post@acme.example>"}],
 	"routes": [{"domains": ["qq.com"], "providers": ["backup", "main"]},
 		{"applications": ["a1"], "types": ["SignIn"], "providers": ["main"]},
-		{"organizations": ["o1"], "locales": ["fr"], "sender": {"from": "corp@example.org"}, "branding": {"senderName": "Corp"}}]}`
+		{"organizations": ["o1"], "locales": ["fr"], "sender": {"from": "corp@example.org"}, "branding": {"senderName": "Corp"},
+			"limits": {"recipient": "", "total": "1000/1h"}}]}`
 
 func TestCheckShowsTheWayOfMails(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.json")
@@ -36,15 +37,15 @@ func TestCheckShowsTheWayOfMails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ arguments, row string }{
-		{"--type SignIn", "SignIn none Acme <no-reply@acme.example>, then Postmaster <post@acme.example> Acme en main, then backup"},
+		{"--type SignIn", "SignIn none Acme <no-reply@acme.example>, then Postmaster <post@acme.example> Acme en main, then backup recipient 10/10m, ip 60/10m"},
 		{"--to a@qq.com --type BindMfa", "BindMfa routes[0] Postmaster <post@acme.example>, then Acme <no-reply@acme.example> Acme en backup, then main"},
 		{"--type SignIn --application a1 --locale de", "SignIn routes[1] Acme <no-reply@acme.example> Acme de main"},
-		{"--type Register --organization o1 --locale fr-CA", "Register routes[2] Corp <corp@example.org> Corp fr main, then backup"},
+		{"--type Register --organization o1 --locale fr-CA", "Register routes[2] Corp <corp@example.org> Corp fr main, then backup ip 60/10m, total 1000/1h"},
 		{"--type Register --organization o1 --locale de", "Register none Acme"},
 	} {
 		code, told := run(t, nil, append([]string{"check", "--config", file}, strings.Fields(test.arguments)...)...)
 		told = strings.Join(strings.Fields(told), " ")
-		if code != 0 || !strings.Contains(told, "TYPE ROUTE SENDER BRAND LANGUAGE PROVIDERS "+test.row) || strings.Count(told, "main, then backup") > 1 {
+		if code != 0 || !strings.Contains(told, "TYPE ROUTE SENDER BRAND LANGUAGE PROVIDERS LIMITS "+test.row) || strings.Count(told, "main, then backup") > 1 {
 			t.Errorf("%s: exit code %d\n%s\nwant %s", test.arguments, code, told, test.row)
 		}
 	}

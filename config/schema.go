@@ -176,8 +176,10 @@ func durationSchema(string) *jsonschema.Schema {
 func tokenSchema(string) *jsonschema.Schema {
 	entry := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
 		AdditionalProperties: jsonschema.FalseSchema, Required: []string{"tenant", "value"}}
-	entry.Properties.Set("tenant", &jsonschema.Schema{Type: "string", Pattern: `^[A-Za-z][A-Za-z0-9._-]{0,63}$|` + referencing})
-	entry.Properties.Set("value", &jsonschema.Schema{Type: "string"})
+	entry.Properties.Set("tenant", &jsonschema.Schema{Type: "string", Pattern: `^[A-Za-z][A-Za-z0-9._-]{0,63}$|` + referencing,
+		Description: "What log, record, metrics and the routes call the Logto tenant that sends this value."})
+	entry.Properties.Set("value", &jsonschema.Schema{Type: "string",
+		Description: "The value that this tenant's connector sends as Authorization header, whole."})
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, entry}}
 }
 
@@ -196,8 +198,8 @@ func textOrTexts(string) *jsonschema.Schema {
 
 func headersSchema(string) *jsonschema.Schema {
 	pair := jsonschema.NewProperties()
-	pair.Set("key", &jsonschema.Schema{Type: "string"})
-	pair.Set("value", &jsonschema.Schema{Type: "string"})
+	pair.Set("key", &jsonschema.Schema{Type: "string", Description: "The name of a header."})
+	pair.Set("value", &jsonschema.Schema{Type: "string", Description: "Its value."})
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
 		{Type: "object", AdditionalProperties: textOrTexts("")},
 		{Type: "array", Items: &jsonschema.Schema{Type: "object", Properties: pair, Required: []string{"key", "value"}}},

@@ -250,6 +250,9 @@ func TestTheSchemaHelpsEditors(t *testing.T) {
 		if s.Items != nil {
 			visit(s.Items, path+"[]")
 		}
+		for _, one := range s.AnyOf {
+			visit(one, path)
+		}
 		for _, rule := range s.AllOf {
 			visit(rule.Then, path+" "+rule.If.Properties["type"].Const)
 		}

@@ -108,7 +108,7 @@ func TestRestartsBehindASocket(t *testing.T) {
 	}
 	current := begin()
 
-	l := startSteadyLoad(t, "restarts", public.Addr().String)
+	l := startSteadyLoad(t, "restarts", 200, public.Addr().String)
 	var leaving []*process
 	for n := range *restarts {
 		before := l.answered.Load()

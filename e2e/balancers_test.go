@@ -68,7 +68,7 @@ func TestRollingRestarts(t *testing.T) {
 				return result.status == 200
 			})
 
-			l := startSteadyLoad(t, balancer.program, func() string { return address })
+			l := startSteadyLoad(t, balancer.program, 200, func() string { return address })
 			for n := range 2 * *rolls {
 				relay := relays[n%2]
 				relay.signal(t, syscall.SIGTERM)

@@ -186,7 +186,7 @@ func (l *load) run(ctx context.Context, seed uint64) {
 	work.Wait()
 }
 
-// steadyLoad is 200 webhooks a second while relays come and go, with what became of
+// steadyLoad is so many webhooks a second while something happens, with what became of
 // them.
 type steadyLoad struct {
 	answered atomic.Int64
@@ -197,12 +197,12 @@ type steadyLoad struct {
 	slowest time.Duration
 }
 
-func startSteadyLoad(t *testing.T, phase string, address func() string) *steadyLoad {
+func startSteadyLoad(t *testing.T, phase string, rate int, address func() string) *steadyLoad {
 	s := new(steadyLoad)
 	ctx, end := context.WithCancel(t.Context())
 	var sent atomic.Int64
 	l := &load{
-		phase: phase, address: address, limit: 10 * time.Second, rate: 200,
+		phase: phase, address: address, limit: 10 * time.Second, rate: rate,
 		next: func() (int, bool) { return int(sent.Add(1)), ctx.Err() == nil },
 		body: newWebhooks(t, []string{"example.org"}).body,
 		done: s.note,

@@ -92,6 +92,10 @@ func placeOf(sums [][sha256.Size]byte, text string) int {
 
 func withoutBlanks(text string) string { return strings.Join(strings.Fields(text), "") }
 
+// tenantHeader tells a caller with an accepted value whose it is. Logto passes no header
+// of an answer on to the sign-in page.
+const tenantHeader = "X-Relay-Tenant"
+
 // requireAuthorization lets only those pass who know one of the accepted values,
 // and notes which, so that an operator who changes the value sees that the old one
 // is out of use. Only they may name a trace, so that nobody else writes into the log.
@@ -103,6 +107,9 @@ func (p *public) requireAuthorization(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		x := c.(*web.Exchange)
 		x.Caller, x.Trace = p.accepted.callers[place], traceOf(c.Request().Header)
+		if x.Caller.Tenant != "" {
+			c.Response().Header().Set(tenantHeader, x.Caller.Tenant)
+		}
 		return next(c)
 	}
 }

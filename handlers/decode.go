@@ -66,7 +66,7 @@ func newDecoder(links templates.Links) *decoder {
 	validate.RegisterTagNameFunc(func(field reflect.StructField) string { return field.Tag.Get("key") })
 	rules := map[string]func(text string) bool{
 		"messagetype": isMessageType,
-		"code":        func(text string) bool { return utf8.RuneCountInString(text) <= maxCode },
+		"code":        func(text string) bool { return utf8.RuneCountInString(text) <= maxCode && !templates.IsLinked(text) },
 		"text":        func(string) bool { return true },
 	}
 	for tag, rule := range rules {
@@ -81,6 +81,10 @@ func newDecoder(links templates.Links) *decoder {
 	return &decoder{validate, links}
 }
 
+// addressIsFine is what people are told where something else than the address is
+// invalid, so that its owner does not look for typos.
+const addressIsFine = web.Malformed
+
 // decode reads a whole body. A request that is refused holds its type and payload
 // all the same, if there were any, since they say which language to answer in.
 func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
@@ -90,17 +94,20 @@ func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
 	}
 	request := relay.Request{Type: asked.Type, Payload: asked.Payload, IP: asked.IP}
 	if err := d.validate.Struct(asked); err != nil {
-		field := firstInvalid(err)
-		return request, &web.Failure{Reason: web.Invalid, Detail: field, AddressIsFine: !strings.HasPrefix(field, "to:")}
+		refused := &web.Failure{Reason: web.Invalid, Detail: firstInvalid(err)}
+		if !strings.HasPrefix(refused.Detail, "to:") {
+			refused.Told = addressIsFine
+		}
+		return request, refused
 	}
 	if code := text(asked.Code); strings.TrimSpace(code) == "" && templates.NeedsCode(asked.Type) {
 		// A mail without its code locks its reader out.
 		return request, &web.Failure{Reason: web.Invalid, Detail: "payload.code: missing, and this type of mail needs one",
-			AddressIsFine: true}
+			Told: addressIsFine}
 	}
 	if link := text(asked.Link); link != "" {
 		if _, err := d.links.Parse(link); err != nil {
-			return request, &web.Failure{Reason: web.Invalid, Detail: "payload.link: " + err.Error(), AddressIsFine: true}
+			return request, &web.Failure{Reason: web.Invalid, Detail: "payload.link: " + err.Error(), Told: addressIsFine}
 		}
 	}
 	// Half a surrogate is no letter of an address.

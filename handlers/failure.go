@@ -1,9 +1,8 @@
 package handlers
 
 import (
-	"math"
+	"cmp"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -47,8 +46,7 @@ func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 			header.Set("WWW-Authenticate", "Bearer")
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		seconds := max(1, int(math.Ceil(f.RetryAfter.Seconds())))
-		header.Set("Retry-After", strconv.Itoa(seconds))
+		header.Set("Retry-After", web.Seconds(f.RetryAfter))
 	}
 	if !web.Drained(c.Request()) {
 		header.Set("Connection", "close")
@@ -71,11 +69,8 @@ func sentence(sentences Sentences, f *web.Failure) (text string) {
 			text = fallbackSentence
 		}
 	}()
-	told := templates.Failure{Reason: string(f.Reason), Suggestion: f.Suggestion}
-	switch {
-	case f.AddressIsFine:
-		told.Reason = string(web.Malformed)
-	case f.Reason == mail.RateLimited:
+	told := templates.Failure{Reason: string(cmp.Or(f.Told, f.Reason)), Suggestion: f.Suggestion}
+	if told.Reason == string(mail.RateLimited) {
 		told.Wait = f.RetryAfter
 	}
 	return sentences.Sentence(f.Locale, told)

@@ -146,6 +146,10 @@ func inputs() []input {
 		{name: "an invitation without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "OrganizationInvitation", 1), code: 200},
 		{name: "a type that nobody knows without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "Surprise", 1), code: 200},
 		{name: "a long code", body: payload(`"code":"` + strings.Repeat("1", 65) + `"`), code: 422, word: "invalid"},
+		{name: "a code that mail programs link", body: payload(`"code":"evil.example/now"`), code: 422, word: "invalid"},
+		{name: "an address as code", body: payload(`"code":"https://evil.example"`), code: 422, word: "invalid"},
+		{name: "a mailbox as code", body: payload(`"code":"thief@evil.example"`), code: 422, word: "invalid"},
+		{name: "letters, dashes and blanks as code", body: payload(`"code":"AB-12 cd_34"`), code: 200},
 		{name: "a list as code", body: payload(`"code":["123456"]`), code: 422, word: "invalid"},
 		{name: "true as code", body: payload(`"code":true`), code: 422, word: "invalid"},
 

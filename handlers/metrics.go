@@ -72,7 +72,7 @@ func NewMetrics(registry prometheus.Registerer, types []string) *Metrics {
 var (
 	// strangersReasons: before the authorization is known, or by the events of services.
 	strangersReasons = []mail.Reason{"", web.Malformed, web.TooLarge, web.Unauthorized, web.Forbidden, web.NotFound, web.MethodNotAllowed, web.NotAcceptable,
-		web.Unavailable, mail.Timeout, mail.Internal}
+		web.Unavailable, mail.RateLimited, mail.Timeout, mail.Internal}
 	// mailReasons: a mail that nobody accepted.
 	mailReasons = []mail.Reason{mail.RecipientRefused, mail.RecipientSuppressed, mail.RateLimited, mail.ProviderRefused,
 		mail.ProviderUnavailable, mail.Timeout, mail.Uncertain, mail.Internal}

@@ -456,15 +456,24 @@ func TestTenants(t *testing.T) {
 	for token, tenant := range map[string]string{testToken: "", "Bearer the-token-of-eu": "eu", "Bearer the-next-token-of-eu": "eu"} {
 		r := webhookRequest(good)
 		r.Header.Set("Authorization", token)
-		serve(h, r)
-		if request.Tenant != tenant {
-			t.Errorf("%s is of tenant %q", token, request.Tenant)
+		got := serve(h, r)
+		if request.Tenant != tenant || got.Header.Get("X-Relay-Tenant") != tenant {
+			t.Errorf("%s is of tenant %q, with %v", token, request.Tenant, got.Header)
 		}
+	}
+	stranger, refused := webhookRequest(good), webhookRequest("{}")
+	stranger.Header.Set("Authorization", "Bearer guess")
+	refused.Header.Set("Authorization", "Bearer the-token-of-eu")
+	if got := serve(h, stranger); got.StatusCode != 401 || got.Header.Get("X-Relay-Tenant") != "" {
+		t.Errorf("a stranger gets %d with %v", got.StatusCode, got.Header)
+	}
+	if got := serve(h, refused); got.StatusCode != 422 || got.Header.Get("X-Relay-Tenant") != "eu" {
+		t.Errorf("without a mail the tenant gets %d with %v", got.StatusCode, got.Header)
 	}
 	if n := strings.Count(log.String(), `"tenant":"eu"`); n != 2 {
 		t.Errorf("%d lines name the tenant:\n%s", n, log)
 	}
-	if n := strings.Count(log.String(), `"authorization":"eu"`); n != 2 {
+	if n := strings.Count(log.String(), `"authorization":"eu"`); n != 3 {
 		t.Errorf("%d access lines name the tenant:\n%s", n, log)
 	}
 	if got := metricsText(t, registry); !strings.Contains(got, `relay_requests_total{authorization="eu",error="",status="200"} 2`) {

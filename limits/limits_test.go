@@ -297,9 +297,14 @@ func TestMostRefusalsOfOneAddressAreTold(t *testing.T) {
 func TestRates(t *testing.T) {
 	for text, want := range map[string]limits.Rate{
 		"": {}, "10/10m": {10, 10 * time.Minute}, "1/30d": {1, 30 * 24 * time.Hour}, "1/1h30m": {1, 90 * time.Minute}, "1000000/1s": {1_000_000, time.Second},
+		"2/90s": {2, 90 * time.Second}, "3/10h": {3, 10 * time.Hour}, "4/20m": {4, 20 * time.Minute},
 	} {
-		if got := *rate(t, text); got != want {
+		got := *rate(t, text)
+		if got != want {
 			t.Errorf("%q is %+v", text, got)
+		}
+		if written := got.String(); want.Count > 0 && (*rate(t, written) != want || strings.HasSuffix(written, "m0s")) {
+			t.Errorf("%q is written %q", text, written)
 		}
 	}
 	for _, text := range []string{"10", "10/", "10/10", "/10m", "0/10m", "10/0s", "-1/10m", "+1/10m", "10/-1m", "10 / 10m", "ten/10m", "1000001/1s", "99999999999/1h"} {

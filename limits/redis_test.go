@@ -21,6 +21,32 @@ import (
 	"logto-email-relay/settings"
 )
 
+// servers are the programs that are installed, Redis, Valkey or both.
+func servers(t testing.TB) (programs []string) {
+	t.Helper()
+	for _, program := range []string{"redis-server", "valkey-server"} {
+		if _, err := exec.LookPath(program); err == nil {
+			programs = append(programs, program)
+		}
+	}
+	if why := "neither redis-server nor valkey-server is installed"; len(programs) > 0 {
+		return programs
+	} else if os.Getenv("RELAY_TEST_REQUIRE") == "1" {
+		t.Fatal(why + ", and RELAY_TEST_REQUIRE=1")
+	} else {
+		t.Skip(why)
+	}
+	return nil
+}
+
+// onEach runs a test with each of them.
+func onEach(t *testing.T, test func(t *testing.T, running *server)) {
+	t.Helper()
+	for _, program := range servers(t) {
+		t.Run(program, func(t *testing.T) { test(t, startServer(t, program)) })
+	}
+}
+
 // server is a running Redis or Valkey.
 type server struct {
 	url     string
@@ -33,11 +59,7 @@ func startServer(t testing.TB, program string) *server {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		if why := program + " is not installed"; program == "redis-server" && os.Getenv("RELAY_TEST_REQUIRE") == "1" {
-			t.Fatal(why + ", and RELAY_TEST_REQUIRE=1")
-		} else {
-			t.Skip(why)
-		}
+		t.Fatal(err)
 	}
 	socket := filepath.Join(t.TempDir(), "redis.sock")
 	s := &server{url: "unix://" + socket}
@@ -114,7 +136,7 @@ func calmly(t *testing.T, test func(t testing.TB, told *log)) {
 
 // Whatever counts, counts alike.
 func TestRedisCountsAsMemoryDoes(t *testing.T) {
-	for _, program := range []string{"miniredis", "redis-server", "valkey-server"} {
+	for _, program := range append(servers(t), "miniredis") {
 		t.Run(program, func(t *testing.T) {
 			calmly(t, func(t testing.TB, told *log) {
 				var url string
@@ -159,18 +181,19 @@ func TestRedisCountsAsMemoryDoes(t *testing.T) {
 }
 
 func TestThreeReplicasCountExactly(t *testing.T) {
-	url := startServer(t, "redis-server").url
-	for run := range 50 {
-		calmly(t, func(t testing.TB, told *log) {
-			var replicas []*limits.Limiter
-			for range 3 {
-				replicas = append(replicas, replica(t, url, told, *tenAnHour(t)))
-			}
-			if n := together(t, 14, replicas...); n != 10 {
-				t.Errorf("run %d: %d of 14 passed", run, n)
-			}
-		})
-	}
+	onEach(t, func(t *testing.T, redis *server) {
+		for run := range 50 {
+			calmly(t, func(t testing.TB, told *log) {
+				var replicas []*limits.Limiter
+				for range 3 {
+					replicas = append(replicas, replica(t, redis.url, told, *tenAnHour(t)))
+				}
+				if n := together(t, 14, replicas...); n != 10 {
+					t.Errorf("run %d: %d of 14 passed", run, n)
+				}
+			})
+		}
+	})
 }
 
 func tenAnHour(t testing.TB) *limits.Rules {
@@ -178,18 +201,19 @@ func tenAnHour(t testing.TB) *limits.Rules {
 }
 
 func TestAMailCostsOneRoundTrip(t *testing.T) {
-	redis := startServer(t, "redis-server")
-	requests := new(atomic.Int64)
-	url := "redis://" + counting(t, strings.TrimPrefix(redis.url, "unix://"), requests)
-	calmly(t, func(t testing.TB, told *log) {
-		l := replica(t, url, told, rules(t, "100/1h", "100/1h", "100/1h", "100/1h"))
-		m := limits.Mail{To: "ada@example.org", IP: "198.51.100.7"}
-		passed(t, l, 1, m) // teaches Redis the script
-		before := requests.Load()
-		passed(t, l, 30, m)
-		if n := requests.Load() - before; n != 30 {
-			t.Errorf("%d requests for 30 mails", n)
-		}
+	onEach(t, func(t *testing.T, redis *server) {
+		requests := new(atomic.Int64)
+		url := "redis://" + counting(t, strings.TrimPrefix(redis.url, "unix://"), requests)
+		calmly(t, func(t testing.TB, told *log) {
+			l := replica(t, url, told, rules(t, "100/1h", "100/1h", "100/1h", "100/1h"))
+			m := limits.Mail{To: "ada@example.org", IP: "198.51.100.7"}
+			passed(t, l, 1, m) // teaches Redis the script
+			before := requests.Load()
+			passed(t, l, 30, m)
+			if n := requests.Load() - before; n != 30 {
+				t.Errorf("%d requests for 30 mails", n)
+			}
+		})
 	})
 }
 
@@ -232,8 +256,9 @@ func counting(t *testing.T, socket string, requests *atomic.Int64) (address stri
 
 // Redis is killed, hung and brought back while 500 mails a second go through: no
 // mail is refused for that, and none is much later.
-func TestADeadOrHungRedisStopsNoMail(t *testing.T) {
-	redis := startServer(t, "redis-server")
+func TestADeadOrHungRedisStopsNoMail(t *testing.T) { onEach(t, testADeadOrHungRedis) }
+
+func testADeadOrHungRedis(t *testing.T, redis *server) {
 	var told log
 	l := replica(t, redis.url, &told, *tenAnHour(t))
 	const lost, back = "Redis does not answer", "Redis answers again"

@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"strings"
@@ -32,6 +33,28 @@ type Rules struct {
 	Domain *Rate `json:"domain"`
 	// Total is how many mails there are.
 	Total *Rate `json:"total"`
+}
+
+// With lays limits of a route over the general ones.
+func (r Rules) With(own *Rules) Rules {
+	if own == nil {
+		return r
+	}
+	return Rules{cmp.Or(own.Recipient, r.Recipient), cmp.Or(own.IP, r.IP), cmp.Or(own.Domain, r.Domain), cmp.Or(own.Total, r.Total)}
+}
+
+// String lists the limits as an operator writes them.
+func (r Rules) String() string {
+	var all []string
+	for _, limit := range []struct {
+		key  string
+		rate *Rate
+	}{{"recipient", r.Recipient}, {"ip", r.IP}, {"domain", r.Domain}, {"total", r.Total}} {
+		if limit.rate != nil && limit.rate.Count > 0 {
+			all = append(all, limit.key+" "+limit.rate.String())
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // DefaultSettings are Logto's own bound, 10 mails to a recipient in 10 minutes.
@@ -72,6 +95,17 @@ func (r *Rate) UnmarshalText(text []byte) error {
 		return errors.New("write at most a million a second")
 	}
 	return nil
+}
+
+// String writes a rate as UnmarshalText reads it.
+func (r Rate) String() string {
+	span := r.Per.String()
+	for _, nothing := range []string{"m0s", "h0m"} { // 10m0s is 10m
+		if rest, found := strings.CutSuffix(span, nothing); found {
+			span = rest + nothing[:1]
+		}
+	}
+	return strconv.Itoa(r.Count) + "/" + span
 }
 
 // interval is the time in which there is room for one more.

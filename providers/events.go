@@ -162,7 +162,7 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 		providerID = string(runes[:maxID])
 	}
 	return mail.Report{ID: id, ProviderID: providerID, Key: key,
-		Event: mail.Event{Time: at, Status: status, Soft: soft, Detail: strings.Join(said, ": ")}}
+		Event: mail.Event{Time: at, Status: status, Soft: soft, Detail: shortened(strings.Join(said, ": "))}}
 }
 
 // sumOf is the key of an event that has none of its own.

@@ -1162,3 +1162,40 @@ func FuzzEventsOfStrangers(f *testing.F) {
 		}
 	})
 }
+
+// Whatever comes in place of SNS's certificate, a message counts only if it is signed by
+// the key of one that is valid now.
+func FuzzSNSCertificate(f *testing.F) {
+	server := startSNS(f)
+	good := server.answers["/"+snsCertificate]
+	p := server.open(f, sesOf(sesTopic)).(*ses)
+	body := server.sign(notification(sesEvents(f).cases[0].event, eventNow))
+	f.Add(good)
+	f.Add(good + good)
+	f.Add(good[:len(good)/2])
+	f.Add(strings.Replace(good, "M", "N", 1))
+	f.Add(selfSigned(f, server.key, eventNow.Add(time.Hour), eventNow.Add(48*time.Hour)))
+	f.Add("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+	f.Fuzz(func(t *testing.T, certificate string) {
+		server.mu.Lock()
+		server.answers["/"+snsCertificate], server.paths = certificate, nil
+		server.mu.Unlock()
+		clear(p.certificates.known)
+		got, err := p.Events(t.Context(), nil, body, eventNow)
+		var failure *EventError
+		if err != nil && (!errors.As(err, &failure) || failure.Status < 400 || len(got) > 0) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if err != nil {
+			return
+		}
+		block, _ := pem.Decode([]byte(certificate))
+		if block == nil {
+			t.Fatal("taken by no certificate")
+		}
+		read, err := x509.ParseCertificate(block.Bytes)
+		if err != nil || !server.key.PublicKey.Equal(read.PublicKey) || eventNow.Before(read.NotBefore) || eventNow.After(read.NotAfter) {
+			t.Errorf("taken by %v, %v", read, err)
+		}
+	})
+}

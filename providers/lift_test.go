@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"logto-email-relay/settings"
 )
@@ -122,4 +124,51 @@ func TestLift(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzVerifyAndLift lets services say anything when they are asked whether a key is
+// good, or to take an address off their lists.
+func FuzzVerifyAndLift(f *testing.F) {
+	services, opened := make(map[string]*answering), make(map[string]Provider)
+	for name, makeFixture := range fixtures {
+		if fixture := makeFixture(); fixture.http != nil {
+			services[name] = startAnswering(f)
+			opened[name] = open(f, fixture.settings(services[name].URL))
+			f.Add(name, 200, `{}`)
+			f.Add(name, 403, `{"message":"not for ada+x@example.org"}`)
+			for _, verdict := range fixture.http.verdicts {
+				f.Add(name, verdict.status, verdict.body)
+			}
+		}
+	}
+	const address = "ada+x@example.org"
+	f.Fuzz(func(t *testing.T, name string, status int, body string) {
+		service, known := services[name]
+		if !known || status < 200 || status > 599 {
+			t.Skip()
+		}
+		service.status, service.body = status, body
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // against a hang only
+		defer cancel()
+		check := func(err error) {
+			var failure *Error
+			if err != nil && (!errors.As(err, &failure) || failure.Kind.String() == "" || len(err.Error()) > 1000 || strings.Contains(err.Error(), address)) {
+				t.Errorf("%v", err)
+			}
+		}
+		if verifier, ok := opened[name].(Verifier); ok {
+			note, err := verifier.Verify(ctx)
+			check(err)
+			if len(note) > 1000 {
+				t.Errorf("a note of %d bytes", len(note))
+			}
+		}
+		if lifter, ok := opened[name].(Lifter); ok {
+			err := lifter.Lift(ctx, address)
+			check(err)
+			if err == nil && status > 299 && status != http.StatusNotFound {
+				t.Errorf("lifted after %d", status)
+			}
+		}
+	})
 }

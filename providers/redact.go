@@ -42,7 +42,10 @@ func Redact(text string) string {
 	text = addresses.ReplaceAllString(text, "[address]")
 	text = tokens.ReplaceAllString(text, "[token]")
 	text = numbers.ReplaceAllString(text, "[number]")
-	text = strings.Join(strings.Fields(text), " ")
+	return shortened(strings.Join(strings.Fields(text), " "))
+}
+
+func shortened(text string) string {
 	if len(text) > maxDetail {
 		text = strings.ToValidUTF8(text[:maxDetail], "") + "…"
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -382,4 +383,55 @@ func (m slowMechanism) Next([]byte, bool) ([]byte, error) {
 	close(m.begun)
 	<-m.end
 	return nil, nil
+}
+
+// FuzzLogin lets a server say anything to a login. One without the password never
+// passes for the right one where the mechanism can tell, and none gets to see the
+// password where it is not to be sent.
+func FuzzLogin(f *testing.F) {
+	mechanisms := Mechanisms()
+	for i := range mechanisms {
+		f.Add(uint8(i), "\nr=x,s=c2FsdA==,i=4096\nv=AAAA", "235 2.7.0 welcome")
+		f.Add(uint8(i), "Username:\nPassword:", "535-5.7.8 no\r\n535 5.7.8 at all")
+		f.Add(uint8(i), "<1.2@fake.example>", "334 \r\n334 \r\n334 \r\n334 \r\n334 \r\n334 ")
+		f.Add(uint8(i), "\nr=%s,s=,i=1\ne=other-error", "421 bye")
+	}
+	slow, whole := regexp.MustCompile(`i=\d{5}`), regexp.MustCompile(`(^|\n)\d{3}( [^\n]*)?$`)
+	f.Fuzz(func(t *testing.T, mechanism uint8, challenges, last string) {
+		name := mechanisms[int(mechanism)%len(mechanisms)]
+		if slow.MatchString(challenges) { // to compute it may take half a second
+			t.Skip()
+		}
+		if !whole.MatchString(last) { // a reply without end is waited for
+			last += "\r\n421 bye"
+		}
+		nonce := ""
+		fake := (&fakeServer{extensions: []string{"AUTH " + name}, converse: func(_ string, ask func(string) string) string {
+			for challenge := range strings.SplitSeq(challenges, "\n") {
+				answer := decode(ask(encode(strings.ReplaceAll(challenge, "%s", nonce))))
+				if _, after, found := strings.Cut(answer, ",r="); found {
+					nonce = after
+				}
+			}
+			return last
+		}}).prepare(t)
+		pool := testPool(t, fake, withLogin, func(c *Config) { c.Login.Mechanism, c.ReplyTimeout = name, 20*time.Millisecond }) // some replies have no end
+		_, err := send(t, pool, testMessage())
+		var failure *Error
+		if err != nil && (!errors.As(err, &failure) || strings.Contains(fmt.Sprintf("%+v", err), testPassword)) {
+			t.Errorf("%v", err)
+		}
+		if !strings.HasPrefix(name, "SCRAM") && name != "CRAM-MD5" {
+			return
+		}
+		_, commands, mails := fake.Seen()
+		if strings.HasPrefix(name, "SCRAM") && (err == nil || len(mails) > 0) {
+			t.Errorf("%s believes a server without the password", name)
+		}
+		for _, command := range commands {
+			if text := command + decode(command); strings.Contains(text, testPassword) {
+				t.Errorf("%s sends the password", name)
+			}
+		}
+	})
 }

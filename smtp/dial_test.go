@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -118,4 +119,34 @@ func TestProxyFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzProxyAnswer lets a proxy say anything. There is a tunnel after an answer that
+// grants one, and an error without the password otherwise.
+func FuzzProxyAnswer(f *testing.F) {
+	f.Add(false, []byte("HTTP/1.1 200 Connection established\r\n\r\n220 mx.example"))
+	f.Add(false, []byte("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 3\r\n\r\nno!"))
+	f.Add(false, []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	f.Add(true, []byte("\x05\x02\x01\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"))
+	f.Add(true, []byte("\x05\x00\x05\x00\x00\x03\xff"))
+	f.Fuzz(func(t *testing.T, socks bool, said []byte) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		go func() { _, _ = far.Write(said); _ = far.Close() }()
+		defer near.Close()
+		const password = "pr0xy-pa55word"
+		d := Dialer{Address: "mail.example:25", Proxy: &url.URL{Scheme: "http", Host: "proxy.example", User: url.UserPassword("relay", password)}}
+		var err error
+		if socks {
+			err = d.connectSOCKS(t.Context(), near, "proxy.example:1080")
+		} else {
+			err = d.connectHTTP(near)
+		}
+		if err == nil && !bytes.HasPrefix(said, []byte("HTTP/")) && !bytes.HasPrefix(said, []byte{5}) {
+			t.Errorf("a tunnel after %q", said)
+		}
+		if strings.Contains(fmt.Sprintf("%+v", err), password) {
+			t.Error(err)
+		}
+	})
 }

@@ -43,6 +43,15 @@ func neutralise(name string) string {
 	return string(truncate(runes))
 }
 
+// IsLinked tells whether mail programs would make a link of a text, or of a part of it.
+func IsLinked(text string) bool {
+	if isHarmless(text) {
+		return false
+	}
+	runes := clean(text)
+	return !slices.Equal(breakLinks(slices.Clone(runes)), runes)
+}
+
 // isHarmless is the short way for the names that most people have: letters and
 // digits with single blanks and dashes between them.
 func isHarmless(name string) bool {

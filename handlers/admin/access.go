@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -102,7 +101,7 @@ func (a *access) check(c echo.Context) *web.Failure {
 // try compares a token with the right one, in a time that tells nothing of either. A
 // caller with too many wrong ones is not told whether the next is right.
 func (a *access) try(caller, token string) *web.Failure {
-	caller = network(caller)
+	caller = web.NetworkOf(caller)
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,16 +122,6 @@ func (a *access) try(caller, token string) *web.Failure {
 func isSame(one, other string) bool {
 	a, b := sha256.Sum256([]byte(one)), sha256.Sum256([]byte(other))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-// network is what one person has of IPv6 addresses, or one IPv4 address.
-func network(caller string) string {
-	address, err := netip.ParseAddr(caller)
-	if err != nil || address.Unmap().Is4() {
-		return caller
-	}
-	prefix, _ := address.Prefix(64)
-	return prefix.String()
 }
 
 // presentedToken returns the Bearer token of a request, or the password of its
@@ -223,7 +212,7 @@ func (p loginPages) login(c echo.Context) error {
 		setCookie(c, p.access.login(time.Now().Add(loginLifetime)))
 		return c.Redirect(http.StatusSeeOther, next)
 	case refused.Reason == mail.RateLimited:
-		setRetryAfter(c, refused)
+		c.Response().Header().Set("Retry-After", web.Seconds(refused.RetryAfter))
 		return p.show(c, http.StatusTooManyRequests, loginForm{next, "Too many wrong tokens came from your address. Wait a minute, then try again."})
 	}
 	return p.show(c, http.StatusForbidden, loginForm{next, "That is not the token."})

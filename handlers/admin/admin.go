@@ -38,7 +38,7 @@ type Options struct {
 	Branding templates.Branding
 	// Sender is who mails are from, as lists of mails show it.
 	Sender string
-	// Send sends a mail of the gallery to an address.
+	// Send sends a mail of the gallery to an address; nil where none can be sent.
 	Send Send
 	// Inbox is nil where no provider keeps its mails to look at.
 	Inbox Inbox
@@ -93,7 +93,9 @@ func New(o Options) http.Handler {
 	server.GET(templatesPath+"/:type", gallery.list)
 	server.GET(templatesPath+"/:type/:locale", gallery.mail)
 	server.GET(templatesPath+"/:type/:locale/html", gallery.html)
-	server.POST(templatesPath+"/:type/:locale/send", gallery.sendSample)
+	if o.Send != nil {
+		server.POST(templatesPath+"/:type/:locale/send", gallery.sendSample)
+	}
 	if o.Inbox != nil {
 		inbox := inboxPages{pages, o.Inbox}
 		server.GET(inboxPath, inbox.list)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -151,7 +150,7 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 	case http.StatusUnauthorized:
 		c.Response().Header().Set("WWW-Authenticate", `Basic realm="logto-email-relay admin", charset="UTF-8"`)
 	case http.StatusTooManyRequests:
-		setRetryAfter(c, f)
+		c.Response().Header().Set("Retry-After", web.Seconds(f.RetryAfter))
 	}
 	if !web.Drained(c.Request()) {
 		c.Response().Header().Set("Connection", "close")
@@ -164,10 +163,6 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 		}
 	}
 	return c.String(code, http.StatusText(code)+" (ref "+web.Reference(c)+")\n")
-}
-
-func setRetryAfter(c echo.Context, f *web.Failure) {
-	c.Response().Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(f.RetryAfter.Seconds())))))
 }
 
 // advice is what a failure's reader can do.

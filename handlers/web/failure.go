@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -30,7 +32,7 @@ const (
 )
 
 // Failure is a request that is answered with an error. The public answer depends on
-// Reason, Locale, RetryAfter, Suggestion and AddressIsFine alone.
+// Reason, Locale, RetryAfter, Suggestion and Told alone.
 type Failure struct {
 	Reason     mail.Reason
 	Locale     string
@@ -40,9 +42,15 @@ type Failure struct {
 	// the scheme or host of a link, escaped and cut.
 	Detail string
 	Err    error
-	// AddressIsFine tells that something else than the address is invalid, so that
-	// its owner is not asked to look for typos.
-	AddressIsFine bool
+	// Told is the reason whose sentence people read, where it is another one.
+	Told mail.Reason
+	// quiet tells that it is one of many like it, which would only fill the log.
+	quiet bool
+}
+
+// Seconds writes a wait as Retry-After has it.
+func Seconds(wait time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
 
 func (f *Failure) Error() string { return string(f.Reason) + ": " + f.Detail }

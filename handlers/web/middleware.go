@@ -36,6 +36,8 @@ type Middleware struct {
 	AccessLevel slog.Level
 	// Observe counts a request; nil where nobody counts.
 	Observe func(c echo.Context, code int, reason mail.Reason, took time.Duration)
+	// strangers are bounded together, whatever they ask for.
+	strangers *strangers
 }
 
 // Exchange is a request with its answer, and who sent it.
@@ -62,6 +64,7 @@ func CallerOf(c echo.Context) Caller { return c.(*Exchange).Caller }
 func (m *Middleware) NewEcho() *echo.Echo {
 	server := echo.New()
 	server.Logger.SetOutput(io.Discard)
+	m.strangers = newStrangers()
 	server.Use(m.identify)
 	return server
 }
@@ -114,7 +117,7 @@ func (m *Middleware) logAccess(c echo.Context, next echo.HandlerFunc) error {
 	err := next(c)
 	// An error after the answer is a caller who has gone.
 	if err != nil && !c.Response().Committed {
-		failed = AsFailure(err)
+		failed = m.strangers.throttle(c, AsFailure(err))
 		err = m.Answer(c, failed)
 	}
 	finished = true
@@ -146,6 +149,14 @@ func (m *Middleware) access(c echo.Context, code int, failed *Failure, took time
 		if failed.Detail != "" {
 			level = max(level, Severity(reason))
 			attrs = append(attrs, slog.String("detail", failed.Detail))
+		}
+		if CallerOf(c).Label == "" {
+			logged, unlogged := m.strangers.hasLine(failed)
+			if !logged {
+				level = slog.LevelDebug
+			} else if unlogged > 0 {
+				attrs = append(attrs, slog.Int64("unlogged", unlogged))
+			}
 		}
 	}
 	if c.Path() == HealthPath || c.Path() == ReadyPath {
