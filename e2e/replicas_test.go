@@ -295,13 +295,16 @@ func (r *replicas) takeEvents(t *testing.T) {
 		}
 		request.SetBasicAuth(user, password)
 		request.Header.Set("Content-Type", "application/json")
-		until(t, "the event is taken", func() bool { // a record that was slow once has to catch up first
+		until(t, "the event is taken", func() bool { // a record that was slow once catches up with the next mail
 			request.Body, _ = request.GetBody()
 			response, err := http.DefaultClient.Do(request)
 			if err != nil {
 				t.Fatal(err)
 			}
 			_ = response.Body.Close()
+			if response.StatusCode != http.StatusOK {
+				post(t, relay.webhook(), "application/json", authorization, strings.NewReader(`{"to":"bob@reporting.example","type":"SignIn","payload":{"code":"482913"}}`))
+			}
 			return response.StatusCode == http.StatusOK
 		})
 	}
