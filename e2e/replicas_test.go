@@ -491,6 +491,16 @@ func TestReplicasWithOtherClocks(t *testing.T) {
 	r := startReplicas(t, skewedBinary(t), [3]time.Duration{-time.Minute, 0, time.Minute})
 	t.Run("limits are exact", r.limitExactly)
 	t.Run("events reach any replica", r.takeEvents)
+	for _, relay := range r.relays {
+		post(t, relay.webhook(), "application/json", authorization, strings.NewReader(`{"to":"clock@example.org","type":"SignIn","payload":{"code":"482913"}}`))
+	}
+	var apart int64
+	if err := r.db.QueryRow("SELECT max(time) - min(time) FROM deliveries WHERE recipient = 'clock@example.org'").Scan(&apart); err != nil {
+		t.Fatal(err)
+	}
+	if length := time.Duration(apart) * time.Microsecond; length < 2*time.Minute {
+		t.Errorf("the clocks are %v apart only", length)
+	}
 	t.Run("one is killed again and again", r.areKilled)
 	t.Run("they are restarted, and what is old leaves", r.areRestarted)
 }
