@@ -87,10 +87,13 @@ func TestSearchAmongMillions(t *testing.T) {
 // the indexes of the table at the end, which takes a tenth of the time.
 func fill(t *testing.T, s Settings, all int, begin time.Time, span time.Duration) (last mail.Delivery) {
 	const step = 2000
-	indexes, quick := "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'deliveries' AND sql <> ''",
-		[]string{"PRAGMA synchronous = OFF", "PRAGMA cache_size = -1500000", "PRAGMA wal_autocheckpoint = 100000"}
+	indexes, size := "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'deliveries' AND sql <> ''",
+		"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+	quick := []string{"PRAGMA synchronous = OFF", "PRAGMA cache_size = -1500000", "PRAGMA wal_autocheckpoint = 100000"}
 	if isPostgres(s.Database.Reveal()) {
-		indexes, quick = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'deliveries' AND indexname NOT LIKE '%pkey'", nil
+		indexes, size = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'deliveries' AND indexname NOT LIKE '%pkey'",
+			"SELECT pg_database_size(current_database())"
+		quick = nil
 	}
 	db := prepared(t, s, quick...)
 	db.write.SetMaxOpenConns(1) // which these are for
@@ -135,7 +138,11 @@ func fill(t *testing.T, s Settings, all int, begin time.Time, span time.Duration
 		do(text)
 	}
 	do("ANALYZE")
-	fmt.Printf("all are there, with their indexes, after %v\n", time.Since(begin).Round(time.Second))
+	var stored int64
+	if err := db.write.QueryRow(size).Scan(&stored); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("all are there, with their indexes, after %v: %d bytes each\n", time.Since(begin).Round(time.Second), stored/int64(all))
 	return last
 }
 
