@@ -117,7 +117,7 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 			payload[key] = map[string]any{"id": id}
 		}
 	}
-	index, names := g.Relay.RouteFor(relay.Request{Tenant: f.Tenant, To: to, Type: messageType, Payload: payload})
+	index, groups := g.Relay.RouteFor(relay.Request{Tenant: f.Tenant, To: to, Type: messageType, Payload: payload})
 	taken, route := "none", relay.Route{}
 	if index >= 0 {
 		taken, route = fmt.Sprintf("routes[%d]", index), c.Routes[index]
@@ -131,10 +131,10 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 		own[p.Shared().Name] = p.Sender().From
 	}
 	var senders []string
-	for _, name := range names {
+	for _, provider := range slices.Concat(groups...) {
 		from := c.Sender.From
-		if !own[name].IsZero() {
-			from = own[name]
+		if !own[provider.Name].IsZero() {
+			from = own[provider.Name]
 		}
 		if route.Sender != nil && !route.Sender.From.IsZero() {
 			from = route.Sender.From
@@ -148,8 +148,29 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 		}
 	}
 	return []string{messageType, taken, strings.Join(senders, ", then "), cmp.Or(settings.Printable(brand, 64), "-"),
-		g.Catalogue.Locale(messageType, payload), strings.Join(names, ", then "),
+		g.Catalogue.Locale(messageType, payload), spread(groups),
 		cmp.Or(c.Limits.With(route.Limits).String(), "-")}
+}
+
+// spread tells the order of providers, and how a group shares the mails.
+func spread(groups []relay.Group) string {
+	var order []string
+	for _, group := range groups {
+		sum := 0
+		for _, share := range group {
+			sum += share.Weight
+		}
+		var names []string
+		for _, share := range group {
+			name := share.Name
+			if len(group) > 1 {
+				name = fmt.Sprintf("%s (%.3g %%)", name, 100*float64(share.Weight)/float64(sum))
+			}
+			names = append(names, name)
+		}
+		order = append(order, strings.Join(names, " or "))
+	}
+	return strings.Join(order, ", then ")
 }
 
 // describe tells the operator how signing in went.

@@ -124,7 +124,8 @@ func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.json")
 	text := `{"server": {"authorization": ["Bearer a-token-of-the-test", {"tenant": "eu", "value": "Bearer the-words-of-europe"}]},
 		"sender": {"from": "no-reply@acme.example"}, "providers": [{"type": "inbox", "name": "all"}, {"type": "inbox", "name": "europe"}],
-		"routes": [{"tenants": ["eu"], "providers": ["europe"]}]}`
+		"routes": [{"tenants": ["eu"], "types": ["Register"], "providers": [[{"name": "europe", "weight": 3}, "all"], "all"]},
+			{"tenants": ["eu"], "providers": ["europe"]}]}`
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +135,8 @@ func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
 		says      string
 	}{
 		{nil, 0, `SignIn +none .* all, then europe +recipient 10/10m\n`},
-		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[0\] .* europe +recipient 10/10m\n`},
+		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[1\] .* europe +recipient 10/10m\n`},
+		{[]string{"--tenant", "eu"}, 0, `Register +routes\[0\] .* europe \(75 %\) or all \(25 %\), then all +recipient 10/10m\n`},
 		{[]string{"--tenant", "us"}, 2, `--tenant: server.authorization has the tenants eu\n`},
 	} {
 		var out bytes.Buffer

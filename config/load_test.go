@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 )
 
@@ -88,7 +89,7 @@ func TestLoadTheExample(t *testing.T) {
 		t.Errorf("authorization is %q", got)
 	}
 	if c.Server.TrustedProxies[0].String() != "127.0.0.1/32" || c.Sender.From.Name != "Acme" ||
-		c.Routes[0].Providers[0] != "backup" || time.Duration(c.Deliveries.Retention) != 30*24*time.Hour {
+		!reflect.DeepEqual(c.Routes[0].Providers[0], relay.Group{{Name: "backup", Weight: 1}}) || time.Duration(c.Deliveries.Retention) != 30*24*time.Hour {
 		t.Errorf("got %+v", c)
 	}
 	if len(c.Providers) != 2 || c.Providers[0].Shared().Type != "ses" || c.Providers[1].Shared().Name != "backup" {

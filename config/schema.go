@@ -183,6 +183,17 @@ func tokenSchema(string) *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, entry}}
 }
 
+func groupSchema(string) *jsonschema.Schema {
+	name := &jsonschema.Schema{Type: "string", MinLength: new(uint64(1))}
+	share := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(),
+		AdditionalProperties: jsonschema.FalseSchema, Required: []string{"name"}}
+	share.Properties.Set("name", &jsonschema.Schema{Type: "string", MinLength: new(uint64(1)), Description: "name is that of a provider."})
+	share.Properties.Set("weight", &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "10000",
+		Description: "weight is how many mails it gets beside the others of its group, 1 unless written."})
+	group := &jsonschema.Schema{Type: "array", MinItems: new(uint64(1)), Items: &jsonschema.Schema{AnyOf: []*jsonschema.Schema{name, share}}}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{name, group}}
+}
+
 func rateSchema(string) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "string", Pattern: `^([1-9][0-9]*/[0-9.]+[a-zµ]+.*)?$|` + referencing}
 }

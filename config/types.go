@@ -6,6 +6,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"logto-email-relay/limits"
+	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 )
 
@@ -36,7 +37,9 @@ var forms = map[reflect.Type]form{
 	reflect.TypeFor[settings.Duration]():     {write: `a duration such as "8s"`, counts: "number", schema: durationSchema},
 	reflect.TypeFor[settings.Milliseconds](): {write: "a number of milliseconds such as 5000", counts: "number", schema: millisecondsSchema},
 	reflect.TypeFor[settings.Texts]():        {write: "a text or a list of texts", counts: "list", schema: textOrTexts},
-	reflect.TypeFor[limits.Rate]():           {write: `a number and a time such as "10/10m"`, counts: "text", schema: rateSchema},
+	reflect.TypeFor[relay.Group](): {write: `a provider's name, or a group such as [{"name": "a", "weight": 3}, {"name": "b"}]`, counts: "list",
+		schema: groupSchema},
+	reflect.TypeFor[limits.Rate](): {write: `a number and a time such as "10/10m"`, counts: "text", schema: rateSchema},
 	// The headers of a mail may carry the key of a service.
 	reflect.TypeFor[settings.Headers](): {write: `headers as an object such as {"X-Environment": "production"}`, counts: "list",
 		secret: true, schema: headersSchema},

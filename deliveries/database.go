@@ -27,7 +27,9 @@ type database struct {
 	// file is the SQLite file, empty for PostgreSQL and for a database in memory.
 	file string
 	// rows is the function that makes rows of a JSON array.
-	rows    string
+	rows string
+	// key is the columns by which a delivery is known.
+	key     string
 	dialect goose.Dialect
 	options []goose.ProviderOption
 	// writers is how many transactions there are at a time. Rows may come in any
@@ -53,7 +55,7 @@ func open(name string) (*database, error) {
 	if isPostgres(name) {
 		return openPostgres(name)
 	}
-	db := &database{writers: 1, rows: "jsonb_each($1)", dialect: goose.DialectSQLite3}
+	db := &database{writers: 1, rows: "jsonb_each($1)", key: "id", dialect: goose.DialectSQLite3}
 	var err error
 	if name == InMemory {
 		db.write, err = sql.Open("sqlite", name)
@@ -103,7 +105,7 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", dialect: goose.DialectPostgres,
+	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
 		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
@@ -140,7 +142,7 @@ func (db *database) prepare(ctx context.Context) (insert, suppressed *sql.Stmt, 
 	if _, err := migrator.Up(ctx); err != nil {
 		return nil, nil, err
 	}
-	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows)); err != nil {
+	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows, db.key)); err != nil {
 		return nil, nil, err
 	}
 	suppressed, err = db.gate.PrepareContext(ctx, isSuppressed)

@@ -3,7 +3,10 @@ package deliveries
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"github.com/pressly/goose/v3"
 
 	"logto-email-relay/mail"
 )
@@ -115,14 +118,42 @@ func (s *Store) purge(ctx context.Context, now time.Time) error {
 	if _, err := s.db.write.ExecContext(ctx, "DELETE FROM totals WHERE time < $1", limit); err != nil {
 		return err
 	}
-	for {
-		result, err := s.db.write.ExecContext(ctx,
-			`DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE time < $1 ORDER BY time LIMIT $2)`, limit, purged)
-		if err != nil {
-			return err
-		}
-		if n, err := result.RowsAffected(); err != nil || n < purged {
+	tables := []string{"deliveries"}
+	if s.db.dialect == goose.DialectPostgres {
+		var err error
+		if tables, err = s.keepMonths(ctx, limit); err != nil {
 			return err
 		}
 	}
+	for _, table := range tables {
+		for n := int64(purged); n >= purged; {
+			result, err := s.db.write.ExecContext(ctx,
+				fmt.Sprintf(`DELETE FROM %[1]s WHERE id IN (SELECT id FROM %[1]s WHERE time < $1 ORDER BY time LIMIT $2)`, table), limit, purged)
+			if err != nil {
+				return err
+			}
+			if n, err = result.RowsAffected(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keepMonths looks after the partitions of a table that has some, and returns the tables
+// that old rows are to be deleted from.
+func (s *Store) keepMonths(ctx context.Context, limit int64) (tables []string, err error) {
+	rows, err := s.db.write.QueryContext(ctx, "SELECT keep_months($1)", limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			return nil, err
+		}
+		tables = append(tables, table)
+	}
+	return tables, rows.Err()
 }

@@ -113,7 +113,7 @@ func contractOfNotifications(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		r.Tell(map[string][]string{"uncertain": {"one"}}, described)
 		now := time.Now()
-		lost := accepted("lost@example.com", now.Add(-time.Minute))
+		lost := accepted("lost@example.com", now.Add(-time.Hour))
 		r.Begin(&lost)
 		eventually(t, "it is sending", func() bool { return r.status(t, lost.ID) == mail.StatusSending })
 		for range 2 {

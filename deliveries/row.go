@@ -58,7 +58,7 @@ const (
 SELECT value->>0, CAST(value->>1 AS BIGINT), value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
        CAST(value->>9 AS BIGINT), CAST(value->10 AS TEXT)
 FROM %s WHERE true
-ON CONFLICT (id) DO UPDATE SET
+ON CONFLICT (%s) DO UPDATE SET
     status = CASE WHEN deliveries.status IN ('sending', 'uncertain') THEN excluded.status ELSE deliveries.status END,
     provider = excluded.provider, provider_id = excluded.provider_id, duration = excluded.duration, data = excluded.data
 WHERE excluded.status <> 'sending'`

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pressly/goose/v3"
+
 	"logto-email-relay/mail"
 )
 
@@ -25,6 +27,9 @@ const (
 	gathering = time.Millisecond
 	// retryAfter is how long a database that refused a transaction is left alone.
 	retryAfter = time.Second
+	// clocksApart is how far the clocks of relays with one database may differ, before one
+	// gives up mails that another one is sending.
+	clocksApart = 3 * time.Minute
 	// patience bounds a connection and a transaction.
 	patience = 5 * time.Second
 	// maxRows bounds a transaction, and maxWaiting the memory: some 10 MB.
@@ -123,6 +128,9 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 	}
 	store := &Store{Reader: Reader{db: db, logger: logger}, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
 		wake: make(chan struct{}, 1), applying: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
+	if db.dialect == goose.DialectPostgres { // other relays may use it
+		store.late += clocksApart
+	}
 	store.Use(s)
 	store.ctx, store.giveUp = context.WithCancel(context.Background())
 	go store.run()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -365,16 +366,28 @@ func (c *campaign) behindNginx(disrupt disruption) scenario {
 	}
 }
 
-// nginx starts a real nginx with the configuration that docs/reliability.md
-// shows, and returns its address.
+// nginx starts a proxy for two relays, and returns its address.
 func (c *campaign) nginx(relay1, relay2 string) string {
 	c.t.Helper()
+	address, p := startNginx(c.t, relay1, relay2)
+	c.proxies = append(c.proxies, p)
+	return address
+}
+
+// startNginx starts a real nginx with the configuration that docs/reliability.md
+// shows, and returns its address.
+func startNginx(t *testing.T, relays ...string) (address string, p *process) {
+	t.Helper()
 	block, err := os.ReadFile("../deploy/nginx.conf")
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	address, dir := c.freshAddress(), c.t.TempDir()
-	text := strings.NewReplacer("relay-1:8080", relay1, "relay-2:8080", relay2, "listen 8000", "listen "+address).Replace(string(block))
+	address, dir := fmt.Sprintf("127.0.0.1:%d", freePort(t)), t.TempDir()
+	line, servers := regexp.MustCompile(`(?m)^.*relay-2:8080.*\n`).FindString(string(block)), ""
+	for _, relay := range relays[1:] {
+		servers += strings.Replace(line, "relay-2:8080", relay, 1)
+	}
+	text := strings.NewReplacer("relay-1:8080", relays[0], line, servers, "listen 8000", "listen "+address).Replace(string(block))
 	paths := ""
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		paths += fmt.Sprintf("%s_temp_path %s/%s;\n", kind, dir, kind)
@@ -383,13 +396,13 @@ func (c *campaign) nginx(relay1, relay2 string) string {
 	text = fmt.Sprintf("daemon off;\nworker_processes 1;\npid %s/pid;\nerror_log stderr error;\nevents { worker_connections 2048; }\n"+
 		"http {\naccess_log off;\n%s%s}\n", dir, paths, text)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	p := start(c.t, exec.Command(need(c.t, "nginx", "/usr/sbin/nginx"), "-e", "stderr", "-c", file))
-	until(c.t, "nginx answers", func() bool {
+	p = start(t, exec.Command(need(t, "nginx", "/usr/sbin/nginx"), "-e", "stderr", "-c", file))
+	until(t, "nginx answers", func() bool {
 		select {
 		case <-p.exited:
-			c.t.Fatalf("nginx ended:\n%s", p.log())
+			t.Fatalf("nginx ended:\n%s", p.log())
 		default:
 		}
 		response, err := http.Get("http://" + address + "/")
@@ -398,12 +411,11 @@ func (c *campaign) nginx(relay1, relay2 string) string {
 		}
 		return errors.Join(response.Body.Close()) == nil
 	})
-	c.proxies = append(c.proxies, p)
-	c.t.Cleanup(func() {
-		p.signal(c.t, syscall.SIGTERM)
+	t.Cleanup(func() {
+		p.signal(t, syscall.SIGTERM)
 		<-p.exited
 	})
-	return address
+	return address, p
 }
 
 // judgeDuplicates runs at the end, when all logs have been read.

@@ -92,12 +92,13 @@ func idOf(context any) string {
 // others, and tells whether one of them was the end of the delivery.
 func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	var resting []Member
-	for i, m := range d.route.members {
+	members := d.route.order()
+	for i, m := range members {
 		if !m.health.admit(time.Now()) {
 			resting = append(resting, m)
 			continue
 		}
-		later := d.route.members[i+1:]
+		later := members[i+1:]
 		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyWell(later)); ends {
 			return true
 		}

@@ -157,23 +157,29 @@ func New(o Options) (*Relay, error) {
 		r.changed = func(Status) {}
 	}
 	byName := make(map[string]Member)
+	var all []group
 	for _, m := range o.Members {
 		byName[m.Name] = m
+		all = append(all, group{{m, 1}})
 	}
-	r.unrouted = routed{index: -1, members: r.members, branding: o.Branding, recipients: o.Recipients}
+	r.unrouted = routed{index: -1, groups: all, members: r.members, branding: o.Branding, recipients: o.Recipients}
 	for i, route := range o.Routes {
-		members := r.members
+		groups, members := all, r.members
 		if len(route.Providers) > 0 {
-			members = nil
+			groups, members = nil, nil
 		}
-		for _, name := range route.Providers {
-			m, found := byName[name]
-			if !found {
-				return nil, fmt.Errorf("routes[%d] names provider %q, which does not exist", i, name)
+		for _, named := range route.Providers {
+			var g group
+			for _, share := range named {
+				m, found := byName[share.Name]
+				if !found {
+					return nil, fmt.Errorf("routes[%d] names provider %q, which does not exist", i, share.Name)
+				}
+				g, members = append(g, weighted{m, share.Weight}), append(members, m)
 			}
-			members = append(members, m)
+			groups = append(groups, g)
 		}
-		r.routes = append(r.routes, routed{Route: route, index: i, members: members,
+		r.routes = append(r.routes, routed{Route: route, index: i, groups: groups, members: members,
 			branding: override(o.Branding, route.Branding), recipients: o.Recipients.OverriddenBy(route.Recipients)})
 	}
 	return r, nil
@@ -189,11 +195,15 @@ func (r *Relay) Status() []Status {
 }
 
 // RouteFor tells which route a request takes, counted from 0, or -1 when none
-// matches, and which providers it would be sent through.
-func (r *Relay) RouteFor(request Request) (route int, providers []string) {
+// matches, and which providers it would be sent through, group by group.
+func (r *Relay) RouteFor(request Request) (route int, providers []Group) {
 	d := r.begin(&request)
-	for _, m := range d.route.members {
-		providers = append(providers, m.Name)
+	for _, members := range d.route.groups {
+		var g Group
+		for _, m := range members {
+			g = append(g, Share{m.Name, m.weight})
+		}
+		providers = append(providers, g)
 	}
 	return d.Route, providers
 }

@@ -400,13 +400,21 @@ func TestPastItsBoundAProviderIsNotQueuedFor(t *testing.T) {
 	})
 }
 
+// inOrder is a route's providers, one after the other.
+func inOrder(names ...string) (groups []relay.Group) {
+	for _, name := range names {
+		groups = append(groups, relay.Group{{Name: name, Weight: 1}})
+	}
+	return groups
+}
+
 func TestRoutes(t *testing.T) {
 	routes := []relay.Route{
-		{Domains: []string{"qq.com", "*.edu.cn"}, Providers: []string{"b"}},
-		{Types: []string{"OrganizationInvitation"}, Organizations: []string{"org1"}, Providers: []string{"c", "a"}},
-		{Applications: []string{"app1"}, Providers: []string{"c"}},
-		{Locales: []string{"pt"}, Providers: []string{"b", "c"}},
-		{Locales: []string{"zh-Hant"}, Providers: []string{"c", "b"}},
+		{Domains: []string{"qq.com", "*.edu.cn"}, Providers: inOrder("b")},
+		{Types: []string{"OrganizationInvitation"}, Organizations: []string{"org1"}, Providers: inOrder("c", "a")},
+		{Applications: []string{"app1"}, Providers: inOrder("c")},
+		{Locales: []string{"pt"}, Providers: inOrder("b", "c")},
+		{Locales: []string{"zh-Hant"}, Providers: inOrder("c", "b")},
 	}
 	r := newRelay(t, func(o *relay.Options) { o.Routes = routes }, accepts("1"), accepts("2"), accepts("3"))
 	with := func(payload map[string]any, to, kind string) relay.Request {
@@ -434,15 +442,101 @@ func TestRoutes(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			route, names := r.RouteFor(test.give)
-			if got := strings.Join(names, " "); route != test.route || got != test.names {
+			var flat []string
+			for _, share := range slices.Concat(names...) {
+				flat = append(flat, share.Name)
+			}
+			if got := strings.Join(flat, " "); route != test.route || got != test.names {
 				t.Errorf("got route %d to %q, want %d to %q", route, got, test.route, test.names)
 			}
 		})
 	}
 }
 
+// A group shares the mails as its weights say, whoever of it fails leaves them to the
+// others of the group, and only then to the next group.
+func TestAGroupSharesTheMails(t *testing.T) {
+	const mails = 6000
+	a, b, c, d := accepts("a"), accepts("b"), accepts("c"), accepts("d")
+	r := newRelay(t, func(o *relay.Options) {
+		o.Routes = []relay.Route{{Providers: []relay.Group{{{Name: "d", Weight: 1}, {Name: "b", Weight: 3}, {Name: "c", Weight: 2}}, {{Name: "a", Weight: 1}}}}}
+	}, a, b, c, d)
+	shares := func() (got [4]int32) {
+		for i, p := range []*fakeProvider{a, b, c, d} {
+			got[i] = p.calls.Swap(0)
+		}
+		return got
+	}
+	send := func(want [4]int32) {
+		t.Helper()
+		for range mails {
+			if d := deliver(t, r); !d.Accepted() {
+				t.Fatalf("not accepted: %+v", d.Attempts)
+			}
+		}
+		got := shares()
+		for i := range got {
+			// Five standard deviations are 194 of 6,000 at most.
+			if off := got[i] - want[i]; off < -200 || off > 200 || want[i] == 0 && got[i] > 0 {
+				t.Errorf("got %v mails, want about %v", got, want)
+			}
+		}
+	}
+	send([4]int32{0, mails * 3 / 6, mails * 2 / 6, mails / 6})
+
+	// One is away: the others take its mails, as their weights say.
+	b.send = fails(providers.Error{Kind: providers.Configuration}).send
+	deliverUntil(t, r, "b")
+	shares()
+	send([4]int32{0, 0, mails * 2 / 3, mails / 3})
+
+	// All are away: the next group has them.
+	c.send, d.send = b.send, b.send
+	deliverUntil(t, r, "c", "d")
+	shares()
+	send([4]int32{mails, 0, 0, 0})
+}
+
+// deliverUntil sends mails until each of some providers rests.
+func deliverUntil(t *testing.T, r *relay.Relay, names ...string) {
+	t.Helper()
+	resting := func(s relay.Status) bool { return s.Resting || !slices.Contains(names, s.Name) }
+	for range 1000 {
+		if states := r.Status(); !slices.ContainsFunc(states, func(s relay.Status) bool { return !resting(s) }) {
+			return
+		}
+		deliver(t, r)
+	}
+	t.Fatal("they do not rest")
+}
+
+// A mail that its provider did not take goes to the others of the group first, in
+// whatever order.
+func TestFailoverStaysInTheGroupFirst(t *testing.T) {
+	refuses := func() *fakeProvider { return fails(providers.Error{Kind: providers.Temporary}) }
+	first := make(map[string]int)
+	for range 200 {
+		r := newRelay(t, func(o *relay.Options) {
+			o.Routes = []relay.Route{{Providers: []relay.Group{{{Name: "a", Weight: 1}, {Name: "b", Weight: 1}}, {{Name: "c", Weight: 1}, {Name: "d", Weight: 9}}}}}
+		}, refuses(), refuses(), refuses(), refuses())
+		var tried []string
+		for _, attempt := range deliver(t, r).Attempts {
+			tried = append(tried, attempt.Provider)
+		}
+		order := strings.Join(tried, "")
+		if len(order) != 4 || strings.Trim(order[:2], "ab") != "" || strings.Trim(order[2:], "cd") != "" {
+			t.Fatalf("tried in the order %v", tried)
+		}
+		first[tried[0]]++
+		first[tried[2]]++
+	}
+	if first["a"] < 50 || first["b"] < 50 || first["c"] > 50 || first["c"] == 0 {
+		t.Errorf("first of their groups: %v", first)
+	}
+}
+
 func TestARouteNamesOnlyProvidersThatExist(t *testing.T) {
-	_, err := relay.New(relay.Options{Routes: []relay.Route{{Providers: []string{"none"}}}})
+	_, err := relay.New(relay.Options{Routes: []relay.Route{{Providers: inOrder("none")}}})
 	if err == nil || !strings.Contains(err.Error(), `"none"`) {
 		t.Errorf("got %v, want an error that names the provider", err)
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -15,8 +16,9 @@ import (
 // routed is a route, or none, with what it means for the mails that take it.
 type routed struct {
 	Route
-	index    int // in the configuration, -1 for none
-	members  []Member
+	index    int      // in the configuration, -1 for none
+	groups   []group  // in order of failover
+	members  []Member // of all groups, as they are written
 	branding templates.Branding
 	// recipients are those of the route, laid over the general ones.
 	recipients recipients.Settings
@@ -30,6 +32,43 @@ func (r *Relay) routeOf(d *mail.Delivery) *routed {
 		}
 	}
 	return &r.unrouted
+}
+
+// group is the members of a Group.
+type group []weighted
+
+type weighted struct {
+	Member
+	weight int
+}
+
+// order returns the members in the order in which one mail tries them: group by group,
+// and within a group by lot. Of all orders each is as likely as if the weights were
+// tickets, and the tickets of those drawn were thrown away.
+func (r *routed) order() []Member {
+	if len(r.members) == len(r.groups) { // nobody shares
+		return r.members
+	}
+	order := make([]Member, 0, len(r.members))
+	for _, g := range r.groups {
+		if len(g) == 1 {
+			order = append(order, g[0].Member)
+			continue
+		}
+		left, tickets := slices.Clone(g), 0
+		for _, w := range left {
+			tickets += w.weight
+		}
+		for len(left) > 0 {
+			i, ticket := 0, rand.IntN(tickets)
+			for ; ticket >= left[i].weight; i++ {
+				ticket -= left[i].weight
+			}
+			order, tickets = append(order, left[i].Member), tickets-left[i].weight
+			left = slices.Delete(left, i, i+1)
+		}
+	}
+	return order
 }
 
 // matches tells whether every condition that the route names holds.
