@@ -105,9 +105,13 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A search is planned for what it looks for. A plan for any value may read the whole
+	// table to find that there is no such type.
+	reading := c.Copy()
+	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
-		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*c), gate: stdlib.OpenDB(*c)}
+		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)

@@ -98,6 +98,12 @@ func TestPartitioningWhileRelaysWork(t *testing.T) {
 	if got := months(t, db); !slices.Equal(got, want) {
 		t.Errorf("months %v, want %v", got, want)
 	}
+	// An index of the whole is valid when each partition has its part.
+	var valid, broken int
+	if err := db.read.QueryRow(`SELECT count(*) FILTER (WHERE indisvalid), count(*) FILTER (WHERE NOT indisvalid) FROM pg_index
+		WHERE indrelid = 'deliveries'::regclass`).Scan(&valid, &broken); err != nil || valid < 8 || broken > 0 {
+		t.Errorf("%d indexes, %d broken, %v", valid, broken, err)
+	}
 }
 
 // A month leaves as a whole when its last day is older than the retention, and what

@@ -142,7 +142,7 @@ func (r *replicas) judge(t *testing.T, c *replicasCalls) {
 	t.Helper()
 	c.stop()
 	for _, relay := range r.relays {
-		waitForRecord(t, relay)
+		until(t, "nothing waits for the database", func() bool { return metric(t, relay, "relay_deliveries_queue_length") == "0" })
 	}
 	mails, copies := make(map[string]int), 0
 	for _, mail := range r.sink.take() {
@@ -410,6 +410,9 @@ func (r *replicas) loseDatabase(t *testing.T) {
 	}
 	time.Sleep(time.Until(away.Add(*replicasTime / 6)))
 	r.postgres.Start(t)
+	for _, relay := range r.relays {
+		until(t, "rows are written again", func() bool { return readiness(t, relay) == "written" })
+	}
 	c.more(t, "webhooks are answered again")
 	r.judge(t, c)
 	if len(c.others) > 0 {
