@@ -3,10 +3,8 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -369,40 +367,9 @@ func (c *campaign) behindNginx(disrupt disruption) scenario {
 // shows, and returns its address.
 func (c *campaign) nginx(relay1, relay2 string) string {
 	c.t.Helper()
-	block, err := os.ReadFile("../deploy/nginx.conf")
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	address, dir := c.freshAddress(), c.t.TempDir()
-	text := strings.NewReplacer("relay-1:8080", relay1, "relay-2:8080", relay2, "listen 8000", "listen "+address).Replace(string(block))
-	paths := ""
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		paths += fmt.Sprintf("%s_temp_path %s/%s;\n", kind, dir, kind)
-	}
-	file := filepath.Join(dir, "nginx.conf")
-	text = fmt.Sprintf("daemon off;\nworker_processes 1;\npid %s/pid;\nerror_log stderr error;\nevents { worker_connections 2048; }\n"+
-		"http {\naccess_log off;\n%s%s}\n", dir, paths, text)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-	p := start(c.t, exec.Command(need(c.t, "nginx", "/usr/sbin/nginx"), "-e", "stderr", "-c", file))
-	until(c.t, "nginx answers", func() bool {
-		select {
-		case <-p.exited:
-			c.t.Fatalf("nginx ended:\n%s", p.log())
-		default:
-		}
-		response, err := http.Get("http://" + address + "/")
-		if err != nil {
-			return false
-		}
-		return errors.Join(response.Body.Close()) == nil
-	})
+	address := c.freshAddress()
+	p := nginx.start(c.t, address, relay1, relay2, newCertificates(c.t), false)
 	c.proxies = append(c.proxies, p)
-	c.t.Cleanup(func() {
-		p.signal(c.t, syscall.SIGTERM)
-		<-p.exited
-	})
 	return address
 }
 
