@@ -340,15 +340,16 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 		StopGrace   string `yaml:"stop_grace_period"`
 	}
 	var compose struct{ Services map[string]service }
-	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &compose); err != nil {
+	if err := yaml.UnmarshalWithOptions([]byte(read(t, "docker-compose.yml")), &compose, yaml.AllowDuplicateMapKey()); err != nil { // "<<" brings keys that are written anew
 		t.Fatal(err)
 	}
-	for name, profile := range map[string]string{"relay": "", "mailpit": "", "logto": "logto", "postgres": "logto"} {
+	for name, profiles := range map[string][]string{"relay": nil, "mailpit": nil, "logto": {"logto"}, "postgres": {"logto", "scale"},
+		"relay-1": {"scale"}, "relay-2": {"scale"}, "nginx": {"scale"}, "redis": {"scale"}} {
 		s, found := compose.Services[name]
 		if !found {
 			t.Fatalf("no service %s", name)
 		}
-		if profile == "" && len(s.Profiles) > 0 || profile != "" && !slices.Equal(s.Profiles, []string{profile}) {
+		if !slices.Equal(s.Profiles, profiles) {
 			t.Errorf("service %s has the profiles %v", name, s.Profiles)
 		}
 		if s.Build == "" && !strings.Contains(s.Image, ":") {
@@ -380,6 +381,12 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 	}
 	if file := relay.Environment["RELAY_CONFIG"] + ":ro"; file != target {
 		t.Errorf("the relay reads %s and not %s", file, target)
+	}
+	if c, err = load(t, read(t, "deploy/compose/scale.json")); err != nil {
+		t.Fatal(err)
+	}
+	if c.Limits.Redis.Reveal() == "" || c.Deliveries.Database.Reveal() == "" || len(c.Server.TrustedProxies) == 0 {
+		t.Error("relays of the profile scale do not count together, share no record, or do not believe nginx")
 	}
 }
 
