@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -399,5 +400,19 @@ func TestTheDockerfileFitsTheProgram(t *testing.T) {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}
+	}
+}
+
+// The page of licences names what is linked now.
+func TestTheLicencesAreCurrent(t *testing.T) {
+	list := exec.Command("bash", ".ci/licences")
+	list.Dir = ".."
+	list.Stderr = os.Stderr
+	page, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(page) != read(t, "docs/licences.md") {
+		t.Error("docs/licences.md is not current: .ci/licences > docs/licences.md")
 	}
 }
