@@ -232,7 +232,7 @@ func TestTheCommandsInTheDocumentsExist(t *testing.T) {
 				t.Errorf("%s: there is no target %s", page, target[1])
 			}
 		}
-		for _, script := range regexp.MustCompile("(?m)(?:^|`)(\\.ci/[a-z]+|docs/pictures/[a-z]+)\\b").FindAllStringSubmatch(text, -1) {
+		for _, script := range regexp.MustCompile("(?m)(?:^|`)(\\.ci/[a-z-]+|docs/pictures/[a-z]+)\\b").FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join("..", script[1])); err != nil {
 				t.Errorf("%s: %v", page, err)
 			}
