@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -56,16 +55,6 @@ func (a *App) server(ctx context.Context, socket net.Listener, limit int, key, a
 		}
 	}
 	return handlers.NewServer(socket, limit, a.handler(of), a.logger), nil
-}
-
-// descriptors is how many files and connections the process may have open, which Go
-// has raised to what the system allows.
-func descriptors() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 256
-	}
-	return int(min(limit.Cur, 1<<20))
 }
 
 // activatedSockets returns the sockets that systemd passed to this process, by

@@ -186,7 +186,13 @@ func (s *environment) runtimeDirectory() string {
 // without .git beside it.
 const unreleased = "v0.1.0-unreleased"
 
+// stamped is the version of a release, which its build writes here (-ldflags "-X …").
+var stamped string
+
 func version() string {
+	if stamped != "" {
+		return stamped
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
 		return info.Main.Version
 	}

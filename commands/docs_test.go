@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -231,7 +232,7 @@ func TestTheCommandsInTheDocumentsExist(t *testing.T) {
 				t.Errorf("%s: there is no target %s", page, target[1])
 			}
 		}
-		for _, script := range regexp.MustCompile("(?m)(?:^|`)(\\.ci/[a-z]+|docs/pictures/[a-z]+)\\b").FindAllStringSubmatch(text, -1) {
+		for _, script := range regexp.MustCompile("(?m)(?:^|`)(\\.ci/[a-z-]+|docs/pictures/[a-z]+)\\b").FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join("..", script[1])); err != nil {
 				t.Errorf("%s: %v", page, err)
 			}
@@ -344,15 +345,16 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 		StopGrace   string `yaml:"stop_grace_period"`
 	}
 	var compose struct{ Services map[string]service }
-	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &compose); err != nil {
+	if err := yaml.UnmarshalWithOptions([]byte(read(t, "docker-compose.yml")), &compose, yaml.AllowDuplicateMapKey()); err != nil { // "<<" brings keys that are written anew
 		t.Fatal(err)
 	}
-	for name, profile := range map[string]string{"relay": "", "mailpit": "", "logto": "logto", "postgres": "logto"} {
+	for name, profiles := range map[string][]string{"relay": nil, "mailpit": nil, "logto": {"logto"}, "postgres": {"logto", "scale"},
+		"relay-1": {"scale"}, "relay-2": {"scale"}, "nginx": {"scale"}, "redis": {"scale"}} {
 		s, found := compose.Services[name]
 		if !found {
 			t.Fatalf("no service %s", name)
 		}
-		if profile == "" && len(s.Profiles) > 0 || profile != "" && !slices.Equal(s.Profiles, []string{profile}) {
+		if !slices.Equal(s.Profiles, profiles) {
 			t.Errorf("service %s has the profiles %v", name, s.Profiles)
 		}
 		if s.Build == "" && !strings.Contains(s.Image, ":") {
@@ -385,6 +387,12 @@ func TestTheComposeFileFitsTogether(t *testing.T) {
 	if file := relay.Environment["RELAY_CONFIG"] + ":ro"; file != target {
 		t.Errorf("the relay reads %s and not %s", file, target)
 	}
+	if c, err = load(t, read(t, "deploy/compose/scale.json")); err != nil {
+		t.Fatal(err)
+	}
+	if c.Limits.Redis.Reveal() == "" || c.Deliveries.Database.Reveal() == "" || len(c.Server.TrustedProxies) == 0 {
+		t.Error("relays of the profile scale do not count together, share no record, or do not believe nginx")
+	}
 }
 
 // The image starts what the health check asks.
@@ -396,5 +404,19 @@ func TestTheDockerfileFitsTheProgram(t *testing.T) {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}
+	}
+}
+
+// The page of licences names what is linked now.
+func TestTheLicencesAreCurrent(t *testing.T) {
+	list := exec.Command("bash", ".ci/licences")
+	list.Dir = ".."
+	list.Stderr = os.Stderr
+	page, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(page) != read(t, "docs/licences.md") {
+		t.Error("docs/licences.md is not current: .ci/licences > docs/licences.md")
 	}
 }

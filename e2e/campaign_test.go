@@ -3,14 +3,11 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -369,53 +366,10 @@ func (c *campaign) behindNginx(disrupt disruption) scenario {
 // nginx starts a proxy for two relays, and returns its address.
 func (c *campaign) nginx(relay1, relay2 string) string {
 	c.t.Helper()
-	address, p := startNginx(c.t, relay1, relay2)
+	address := c.freshAddress()
+	p := nginx.start(c.t, address, []string{relay1, relay2}, newCertificates(c.t), false)
 	c.proxies = append(c.proxies, p)
 	return address
-}
-
-// startNginx starts a real nginx with the configuration that docs/reliability.md
-// shows, and returns its address.
-func startNginx(t *testing.T, relays ...string) (address string, p *process) {
-	t.Helper()
-	block, err := os.ReadFile("../deploy/nginx.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, dir := fmt.Sprintf("127.0.0.1:%d", freePort(t)), t.TempDir()
-	line, servers := regexp.MustCompile(`(?m)^.*relay-2:8080.*\n`).FindString(string(block)), ""
-	for _, relay := range relays[1:] {
-		servers += strings.Replace(line, "relay-2:8080", relay, 1)
-	}
-	text := strings.NewReplacer("relay-1:8080", relays[0], line, servers, "listen 8000", "listen "+address).Replace(string(block))
-	paths := ""
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		paths += fmt.Sprintf("%s_temp_path %s/%s;\n", kind, dir, kind)
-	}
-	file := filepath.Join(dir, "nginx.conf")
-	text = fmt.Sprintf("daemon off;\nworker_processes 1;\npid %s/pid;\nerror_log stderr error;\nevents { worker_connections 2048; }\n"+
-		"http {\naccess_log off;\n%s%s}\n", dir, paths, text)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p = start(t, exec.Command(need(t, "nginx", "/usr/sbin/nginx"), "-e", "stderr", "-c", file))
-	until(t, "nginx answers", func() bool {
-		select {
-		case <-p.exited:
-			t.Fatalf("nginx ended:\n%s", p.log())
-		default:
-		}
-		response, err := http.Get("http://" + address + "/")
-		if err != nil {
-			return false
-		}
-		return errors.Join(response.Body.Close()) == nil
-	})
-	t.Cleanup(func() {
-		p.signal(t, syscall.SIGTERM)
-		<-p.exited
-	})
-	return address, p
 }
 
 // judgeDuplicates runs at the end, when all logs have been read.

@@ -219,7 +219,7 @@ func configure(t testing.TB, providers, section string) (r *relayProcess, file s
 	}
 	file = filepath.Join(t.TempDir(), "config.json")
 	text := fmt.Sprintf(`{
-  "server": { "address": %q, "authorization": [%q] },
+  "server": { "address": %q, "authorization": [%q], "trustedProxies": ["127.0.0.1"] },
   "admin": { "address": %q },
   "sender": { "from": "Acme <no-reply@acme.example>" },
   "branding": { "senderName": "Acme" },

@@ -79,7 +79,8 @@ func startReplicas(t *testing.T, program string, clocks [3]time.Duration) *repli
 		relay.waitReady(t)
 		until(t, "the record is ready", func() bool { return readiness(t, relay) == "written" })
 	}
-	r.proxy, _ = startNginx(t, r.relays[0].public, r.relays[1].public, r.relays[2].public)
+	r.proxy = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	nginx.start(t, r.proxy, []string{r.relays[0].public, r.relays[1].public, r.relays[2].public}, newCertificates(t), false)
 	return r
 }
 

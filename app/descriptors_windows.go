@@ -1,0 +1,5 @@
+package app
+
+// descriptors is how many files and connections the process may have open. Windows
+// has no such limit for a process.
+func descriptors() int { return 1 << 20 }

@@ -1,0 +1,261 @@
+// Package deploy_test runs the files by which the relay is installed through the
+// programs that read them. The balancers are in e2e, where they stand before real
+// relays.
+package deploy_test
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"logto-email-relay/commands"
+)
+
+var update = flag.Bool("update", false, "write the plain manifest anew")
+
+// need skips the test where a program is missing, or fails it where everything has to
+// be there.
+func need(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err == nil {
+		return
+	}
+	if os.Getenv("RELAY_TEST_REQUIRE") == "1" {
+		t.Fatalf("%s is not installed, and RELAY_TEST_REQUIRE=1", name)
+	}
+	t.Skip(name + " is not installed")
+}
+
+// run runs a program that should succeed, and returns what it prints.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestComposeFile(t *testing.T) {
+	need(t, "compose-config")
+	t.Setenv("RELAY_TOKEN", "a-token-of-the-test")
+	for profiles, services := range map[string]string{
+		"":      "mailpit relay",
+		"logto": "logto mailpit postgres relay",
+		"scale": "mailpit nginx postgres redis relay relay-1 relay-2",
+	} {
+		out := run(t, "compose-config", append([]string{"../docker-compose.yml"}, strings.Fields(profiles)...)...)
+		if got := strings.Join(strings.Fields(out), " "); got != services {
+			t.Errorf("profile %q has the services %s", profiles, got)
+		}
+	}
+	t.Setenv("RELAY_TOKEN", "")
+	if out, err := exec.Command("compose-config", "../docker-compose.yml").CombinedOutput(); err == nil {
+		t.Errorf("it starts without a token of its own: %s", out)
+	}
+}
+
+func TestUnitsOfSystemd(t *testing.T) {
+	need(t, "systemd-analyze")
+	units, err := filepath.Glob("systemd/*")
+	if err != nil || len(units) != 3 {
+		t.Fatal(units, err)
+	}
+	dir := t.TempDir()
+	for i, unit := range units { // the program is not installed here, and verify looks for it
+		units[i] = filepath.Join(dir, filepath.Base(unit))
+		text := strings.ReplaceAll(read(t, unit), "/usr/bin/logto-email-relay", "/bin/sh")
+		if err := os.WriteFile(units[i], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := run(t, "systemd-analyze", append([]string{"verify", "--man=no"}, units...)...); strings.Contains(out, dir) {
+		t.Errorf("systemd warns: %s", out)
+	}
+	// Exposure of 2.0 at most.
+	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=20", filepath.Join(dir, "logto-email-relay.service"))
+}
+
+const (
+	chart       = "helm/logto-email-relay"
+	manifest    = "kubernetes/logto-email-relay.yaml"
+	kubeVersion = "1.34.0" // that of the schemas in testdata/kubernetes
+	everything  = "autoscaling.enabled=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,podAnnotations.a=b," +
+		"service.annotations.a=b,serviceMonitor.labels.a=b,prometheusRule.labels.a=b,nodeSelector.a=b,imagePullSecrets[0].name=a"
+)
+
+// object is what the tests look at of an object of Kubernetes.
+type object struct {
+	Kind     string
+	Metadata struct {
+		Name   string
+		Labels map[string]string
+	}
+	Data map[string]string
+	Spec struct {
+		Ports     []struct{ Name string }
+		Endpoints []struct{ Port string }
+		Selector  any
+		Groups    []struct{ Rules []struct{ Expr string } }
+		Template  struct {
+			Metadata struct{ Annotations map[string]string }
+		}
+	}
+}
+
+func objects(t *testing.T, text string) (list []object) {
+	t.Helper()
+	for decoder := yaml.NewDecoder(strings.NewReader(text)); ; {
+		var o object
+		switch err := decoder.Decode(&o); {
+		case err == io.EOF:
+			return list
+		case err != nil:
+			t.Fatal(err)
+		case o.Kind != "":
+			list = append(list, o)
+		}
+	}
+}
+
+func find(t *testing.T, list []object, kind string) object {
+	t.Helper()
+	i := slices.IndexFunc(list, func(o object) bool { return o.Kind == kind })
+	if i < 0 {
+		t.Fatalf("there is no %s", kind)
+	}
+	return list[i]
+}
+
+func render(t *testing.T, values ...string) string {
+	t.Helper()
+	need(t, "helm")
+	args := []string{"template", "logto-email-relay", chart, "--kube-version", kubeVersion}
+	for _, value := range values {
+		args = append(args, "--set", value)
+	}
+	return run(t, "helm", args...)
+}
+
+// conforms checks objects against Kubernetes' own schemas. Those of the Prometheus
+// Operator are not among them: TestMonitoringFits looks at these.
+func conforms(t *testing.T, text string) {
+	t.Helper()
+	need(t, "kubeconform")
+	cmd := exec.Command("kubeconform", "-strict", "-summary", "-skip", "ServiceMonitor,PrometheusRule", "-schema-location",
+		"testdata/kubernetes/{{ .ResourceKind }}{{ .KindSuffix }}.json")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("Invalid: 0, Errors: 0")) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestChart(t *testing.T) {
+	need(t, "helm")
+	run(t, "helm", "lint", "--strict", chart)
+	conforms(t, render(t))
+	conforms(t, render(t, everything))
+	conforms(t, render(t, "podDisruptionBudget.enabled=false"))
+
+	for _, wrong := range []string{"replica=3", "image.pullPolicy=never", "existingSecret=", "terminationGracePeriodSeconds=5"} {
+		if out, err := exec.Command("helm", "template", "x", chart, "--kube-version", kubeVersion, "--set", wrong).CombinedOutput(); err == nil {
+			t.Errorf("%s is taken: %s", wrong, out)
+		}
+	}
+
+	// A change of the configuration brings new pods.
+	checksum := func(values ...string) string {
+		return find(t, objects(t, render(t, values...)), "Deployment").Spec.Template.Metadata.Annotations["checksum/config"]
+	}
+	if before, after := checksum(), checksum("config.uncertain=fail"); before == "" || before == after {
+		t.Errorf("the configuration has the checksum %q and, when it is another, %q", before, after)
+	}
+}
+
+// check asks the relay what it thinks of the configuration in a ConfigMap.
+func check(t *testing.T, text string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte(find(t, objects(t, text), "ConfigMap").Data["config.json"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := []string{"RELAY_TOKEN=7Jw1tq0vRkXb9sYcZ2", "ADMIN_TOKEN=fQ4mZr8uLd3nVx6tKp", "SMTP_PASSWORD=a-password"}
+	var out bytes.Buffer
+	if code := commands.Run(t.Context(), []string{"check", "--config", file}, environment, &out, &out, nil); code != 0 {
+		t.Errorf("the relay does not take it: %s", &out)
+	}
+}
+
+// The plain manifest is what the chart gives, without Helm's own marks.
+func TestManifest(t *testing.T) {
+	marks := regexp.MustCompile(`(?m)^( *helm\.sh/chart:| *app\.kubernetes\.io/(managed-by|instance|version):|# Source:| +annotations:\n +checksum/config:).*\n`)
+	rendered := "# What deploy/helm/logto-email-relay gives with its own values. Change the image, the\n" +
+		"# configuration and the number of replicas, and make the Secret first:\n#\n" +
+		"#   kubectl create secret generic logto-email-relay --from-literal=RELAY_TOKEN=$(openssl rand -hex 32) \\\n" +
+		"#     --from-literal=ADMIN_TOKEN=$(openssl rand -hex 32) --from-literal=SMTP_PASSWORD=…\n#\n" +
+		"# A change of the configuration is read without a restart, about a minute later.\n" +
+		marks.ReplaceAllString(render(t), "")
+	conforms(t, rendered)
+	check(t, rendered)
+	if *update {
+		if err := os.WriteFile(manifest, []byte(rendered), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rendered != read(t, manifest) {
+		t.Errorf("%s is not what the chart gives: go test ./deploy -update", manifest)
+	}
+}
+
+// The ServiceMonitor finds the Service and its port, and rules are about metrics that
+// are documented.
+func TestMonitoringFits(t *testing.T) {
+	list := objects(t, render(t, everything))
+	monitor := find(t, list, "ServiceMonitor")
+	wanted := monitor.Spec.Selector.(map[string]any)["matchLabels"].(map[string]any)
+	found := 0
+	for _, o := range list {
+		matches := o.Kind == "Service"
+		for key, value := range wanted {
+			matches = matches && o.Metadata.Labels[key] == value
+		}
+		if !matches {
+			continue
+		}
+		found++
+		if o.Spec.Ports[0].Name != monitor.Spec.Endpoints[0].Port {
+			t.Errorf("it asks the port %s of %s", monitor.Spec.Endpoints[0].Port, o.Metadata.Name)
+		}
+	}
+	if found != 1 {
+		t.Errorf("it finds %d services", found)
+	}
+	documented := read(t, "../docs/operations.md")
+	rules := find(t, list, "PrometheusRule").Spec.Groups[0].Rules
+	for _, rule := range rules {
+		if name := regexp.MustCompile(`relay_\w+`).FindString(rule.Expr); !strings.Contains(documented, "| `"+name+"` |") {
+			t.Errorf("%s: there is no such metric", rule.Expr)
+		}
+	}
+	if len(rules) == 0 {
+		t.Error("there are no rules")
+	}
+}
