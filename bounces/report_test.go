@@ -131,7 +131,7 @@ func TestHostileReports(t *testing.T) {
 	} {
 		begin := time.Now()
 		report := Parse([]byte(raw))
-		if took := time.Since(begin); took > 2*time.Second {
+		if took := time.Since(begin); took > 20*time.Second { // it is 0.1 s on a machine at rest
 			t.Errorf("%s took %v", name, took)
 		}
 		if report != nil && len(report.Results) > maxResults {
