@@ -144,6 +144,8 @@ func recordFailure(err error) *web.Failure {
 	switch {
 	case errors.Is(err, deliveries.ErrNotFound):
 		return &web.Failure{Reason: web.NotFound, Err: err}
+	case errors.Is(err, deliveries.ErrMasked):
+		return &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	case errors.Is(err, deliveries.ErrCursor):
 		return &web.Failure{Reason: web.Malformed, Detail: "after is " + err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):

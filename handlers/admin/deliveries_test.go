@@ -132,6 +132,7 @@ func TestARecordThatDoesNotAnswer(t *testing.T) {
 	}{
 		{deliveries.ErrNotFound, "/deliveries/01234567", 404},
 		{deliveries.ErrCursor, "/deliveries?after=x", 400},
+		{deliveries.ErrMasked, "/deliveries", 422},
 		{nil, "/deliveries?status=sent", 400},
 		{nil, "/deliveries?limit=0", 400},
 		{nil, "/deliveries?limit=501", 400},
