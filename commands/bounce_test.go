@@ -89,6 +89,11 @@ func TestBounce(t *testing.T) {
 	if list, err := record.Suppressions(t.Context(), "ada@example.org"); err != nil || len(list) != 1 {
 		t.Errorf("%v, %v", list, err)
 	}
+	for _, args := range [][]string{{}, {"--providr", "main"}, {"--provider"}, {"--provider", "main", "/nowhere/there"}, {"--provider", "main", "a", "b"}} {
+		if said, code := run(args...); code != later || said == "" {
+			t.Errorf("%q: %d %s", args, code, said)
+		}
+	}
 	for _, broken := range []string{string(text), strings.Replace(good, `"main"`, `main`, 1)} {
 		write(broken)
 		if said, code := run("--provider", "main", sample("qmail")); code != later || said == "" {

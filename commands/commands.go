@@ -87,6 +87,10 @@ func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		fmt.Fprintf(errOut, "%v\nSee logto-email-relay --help.\n", err)
+		var wrong *kong.ParseError
+		if errors.As(err, &wrong) && strings.HasPrefix(wrong.Context.Command(), "bounce") {
+			return exitLater // a mail server would send the mail back for anything else
+		}
 		return exitConfiguration
 	}
 	err = parsed.Run(&environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config, hangups: hangups})

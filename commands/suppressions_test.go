@@ -58,6 +58,8 @@ func TestSuppressions(t *testing.T) {
 		{[]string{"list"}, 0, "ADDRESS REASON PROVIDER SINCE (UTC) UNTIL (UTC)\nAda@example.com manual: on her wish TIME TIME\n"},
 		{[]string{"ada@example.com"}, 0, "ADDRESS REASON PROVIDER SINCE (UTC) UNTIL (UTC)\nAda@example.com manual: on her wish TIME TIME\n"},
 		{[]string{"bob@example.com"}, 0, "No address is suppressed.\n"},
+		{[]string{"add", "a***@example.com"}, 1, "write the suppression: " + deliveries.ErrMasked.Error() + "\n"},
+		{[]string{"lift", "a***@example.com"}, 1, "lift the suppression: " + deliveries.ErrMasked.Error() + "\n"},
 		{[]string{"lift", "ada@example.com"}, 0, "ada@example.com gets mails again.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +
 			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
 		{[]string{"lift", "bob@example.com"}, 0, "bob@example.com was not suppressed here.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +

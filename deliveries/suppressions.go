@@ -107,9 +107,15 @@ func (r *Reader) Suppressions(ctx context.Context, to string) (list []Suppressio
 	return list, rows.Err()
 }
 
+// ErrMasked tells that an address is one that somebody took from the log.
+var ErrMasked = errors.New("an address with *** in it is shortened, as the log has it; write the whole address")
+
 // Suppress keeps mails from an address for a while. A suppression that is longer
 // already stays. The note is for those who see the list.
 func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, note string) error {
+	if mail.Mask(to) == to {
+		return ErrMasked
+	}
 	s := r.settings.Load()
 	address, now := travelling(to), time.Now()
 	row := suppression{recipient: mail.FoldAddress(address), shown: address, reason: Manual, since: now, until: now.Add(length)}
@@ -124,6 +130,9 @@ func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, 
 
 // Lift lets an address get mails again, and tells whether it was suppressed.
 func (r *Reader) Lift(ctx context.Context, to string) (lifted bool, err error) {
+	if mail.Mask(to) == to {
+		return false, ErrMasked
+	}
 	both := r.settings.Load().both(travelling(to))
 	result, err := r.db.write.ExecContext(ctx, liftSuppression, both[0], both[1], time.Now().UnixMicro())
 	if err != nil {

@@ -23,16 +23,6 @@ type Sentences interface {
 // fallbackSentence is the answer where no sentence can be had.
 const fallbackSentence = "Something went wrong. Please try again in a minute."
 
-// problem is the answer of RFC 9457 for callers that ask for JSON.
-type problem struct {
-	Type      string      `json:"type"`
-	Title     string      `json:"title"`
-	Status    int         `json:"status"`
-	Detail    string      `json:"detail"`
-	Error     mail.Reason `json:"error"`
-	Reference string      `json:"reference"`
-}
-
 // answerFailure is the one writer of failing answers.
 func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 	code := web.Status(f.Reason)
@@ -53,10 +43,7 @@ func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 	}
 	text := sentence(sentences, f)
 	if web.WantsJSON(c.Request().Header) {
-		return web.AnswerJSON(c, code, "application/problem+json", problem{
-			Type: "about:blank", Title: http.StatusText(code), Status: code,
-			Detail: text, Error: f.Reason, Reference: web.Reference(c),
-		})
+		return web.AnswerProblem(c, f.Reason, text)
 	}
 	return c.Blob(code, "text/plain; charset=utf-8", []byte(text+" (ref "+web.Reference(c)+")"))
 }

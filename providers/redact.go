@@ -17,7 +17,7 @@ var (
 	urls      = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
 	addresses = regexp.MustCompile(localPart + `@` + mailDomain)
 	tokens    = regexp.MustCompile(`[A-Za-z0-9+/=_%.~-]{20,}`)
-	numbers   = regexp.MustCompile(`\d{4,}`)
+	numbers   = regexp.MustCompile(`\p{Nd}{4,}`)
 )
 
 // What addresses look like in a service's words. A quoted local part may stand

@@ -97,7 +97,7 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 	}
 	m.To, m.Payload = "anna@example.org", map[string]any{"code": json.Number("101")}
 	for form, want := range map[string]string{
-		"<anna> unknown": "[address] unknown", "anna unknown": "anna unknown", "5101 or 101": "[number] or [code]", "": "",
+		"<anna> unknown": "[address] unknown", "anna unknown": "anna unknown", "5101 or 101": "[number] or [code]", "５１０１": "[number]", "": "",
 	} {
 		if got := redactFor(m, form, nil); got != want {
 			t.Errorf("%s: %q, want %q", form, got, want)

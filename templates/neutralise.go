@@ -45,11 +45,17 @@ func neutralise(name string) string {
 
 // IsLinked tells whether mail programs would make a link of a text, or of a part of it.
 func IsLinked(text string) bool {
-	if isHarmless(text) {
+	if isHarmless(text) || isGrouped(text) {
 		return false
 	}
 	runes := clean(text)
 	return !slices.Equal(breakLinks(slices.Clone(runes)), runes)
+}
+
+// isGrouped tells whether a text is a number in groups, such as 12.34.56. Four groups
+// could be an address of the Internet.
+func isGrouped(text string) bool {
+	return strings.Trim(text, ".0123456789") == "" && strings.Count(text, ".") != 3
 }
 
 // isHarmless is the short way for the names that most people have: letters and

@@ -123,7 +123,7 @@ func TestTypedNamesAreNeutralised(t *testing.T) {
 
 func TestIsLinked(t *testing.T) {
 	for text, want := range map[string]bool{
-		"123456": false, "012345": false, "AB-12 cd_34": false, " 123\u00a0456\n": false, "12:34": false, "№ 7": false, "": false,
+		"123456": false, "012345": false, "AB-12 cd_34": false, " 123\u00a0456\n": false, "12.34.56": false, "482.913": false, "1.2.3.4": true, "1.2.3.com": true, "12:34": false, "№ 7": false, "": false,
 		"https://evil.example": true, "evil.example": true, "go to evil.com now": true, "a@b.example": true, "//evil": true, "mailto:x": true, "evil。com": true,
 	} {
 		if got := IsLinked(text); got != want {

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,8 @@ const (
 	// An endpoint that takes nothing is left alone for up to longestRest, or for as long as
 	// it asks within longestAsked.
 	longestRest, longestAsked = time.Minute, time.Hour
-	// maxAnswer bounds what is read of an answer, so that its connection is of use again.
+	// maxAnswer bounds what is read of an answer, so that its connection is of use again,
+	// and its header.
 	maxAnswer = 64 << 10
 )
 
@@ -119,7 +121,8 @@ func (s State) String() string {
 // New makes a Sender without endpoints.
 func New(queue Queue, logger *slog.Logger) *Sender {
 	s := &Sender{queue: queue, logger: logger, client: &http.Client{
-		Transport:     &http.Transport{MaxIdleConnsPerHost: atATime, IdleConnTimeout: 55 * time.Second, ForceAttemptHTTP2: true},
+		Transport: &http.Transport{MaxIdleConnsPerHost: atATime, IdleConnTimeout: 55 * time.Second, ForceAttemptHTTP2: true,
+			MaxResponseHeaderBytes: maxAnswer},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	s.ctx, s.giveUp = context.WithCancel(context.Background())
@@ -271,7 +274,11 @@ func (s *Sender) call(to *target, n *mail.Notification) *failure {
 		return &failure{cause: fmt.Errorf("no answer within %v", timeout)}
 	}
 	if err != nil {
-		return &failure{cause: withoutURL(err)}
+		err = withoutURL(err)
+		if strings.Contains(err.Error(), "connection broken") && strings.Contains(err.Error(), `"`) {
+			err = errors.New("the answer is not HTTP") // what it quotes may be what we sent
+		}
+		return &failure{cause: err}
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer)) // the status is the answer
 	_ = answer.Body.Close()

@@ -446,7 +446,24 @@ func TestWhatIsNoSuccess(t *testing.T) {
 	defer cutting.Close()
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	for url, says := range map[string]string{redirecting.URL: "redirects are not followed", untrusted.URL: "certificate", cutting.URL: "EOF", closed.URL: "refused"} {
+	saying := func(text string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(conn, strings.ReplaceAll(text, "PATH", r.URL.Path))
+			_ = conn.Close()
+		}))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	const notHTTP = "the answer is not HTTP"
+	for url, says := range map[string]string{redirecting.URL: "redirects are not followed", untrusted.URL: "certificate", cutting.URL: "EOF", closed.URL: "refused",
+		saying("POST PATH HTTP/1.1\r\n\r\n"): notHTTP, saying("HTTP/1.1 PATH\r\n\r\n"): notHTTP, saying("HTTP/1.1 200 OK\r\nPATH\r\n\r\n"): notHTTP,
+		saying("HTTP/1.1 200 OK\r\nContent-Length: PATH\r\n\r\n"):                        notHTTP,
+		saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxAnswer) + "\r\n\r\n"): "exceeded"} {
 		s := start(t, nil)
 		e := endpointAt(url + "/never-print-this")
 		s.queue.add(e, 1)

@@ -113,7 +113,8 @@ func (e *Endpoint) signer() (*standardwebhooks.Webhook, error) {
 	secret := []byte(e.Secret.Reveal())
 	if encoded, found := strings.CutPrefix(e.Secret.Reveal(), "whsec_"); found {
 		var err error
-		if secret, err = base64.StdEncoding.DecodeString(encoded); err != nil {
+		// Some who show it leave the padding out.
+		if secret, err = base64.RawStdEncoding.DecodeString(strings.TrimRight(encoded, "=")); err != nil {
 			return nil, fmt.Errorf(`write Base64 after "whsec_", as "openssl rand -base64 32" makes it`)
 		}
 	}

@@ -13,6 +13,7 @@ func TestCheck(t *testing.T) {
 		{"https://acme.example/hooks", secret, "bounced", "", ""},
 		{"https://acme.example/hooks", "any text of some length", "bounced", "secret", "at least 24 bytes"},
 		{"https://acme.example/hooks", "any text of some length.", "failover", "", ""},
+		{"https://acme.example/hooks", strings.TrimRight(secret, "="), "bounced", "", ""},
 		{"https://acme.example/hooks", "whsec_never print this", "bounced", "secret", "write Base64"},
 		{"https://acme.example/hooks", "whsec_c2hvcnQ=", "bounced", "secret", "openssl rand"},
 		{"https://acme.example/hooks", secret, "bouncd", "statuses[0]", `did you mean "bounced"?`},

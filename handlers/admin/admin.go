@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -69,50 +70,51 @@ func New(o Options) http.Handler {
 	middleware := &web.Middleware{Logger: o.Logger, ReadTimeout: readTimeout, Answer: pages.answer, AccessLevel: slog.LevelDebug}
 	server := middleware.NewEcho()
 	server.IPExtractor = echo.ExtractIPDirect()
-	server.Use(access.require, refuseOtherSites)
-	server.GET(web.HealthPath, web.Alive)
-	server.HEAD(web.HealthPath, web.Alive)
-	server.GET(web.ReadyPath, readiness(o, access))
-	server.HEAD(web.ReadyPath, readiness(o, access))
-	server.GET(metricsPath, echo.WrapHandler(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
+	server.Use(access.require, refuseOtherSites, refuseBrokenQueries)
+	get := func(path string, handler echo.HandlerFunc) {
+		server.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
+	}
+	get(web.HealthPath, web.Alive)
+	get(web.ReadyPath, readiness(o, access))
+	get(metricsPath, echo.WrapHandler(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
 
-	server.GET(stylePath, pages.style)
+	get(stylePath, pages.style)
 	if o.Token.Reveal() != "" {
 		login := loginPages{pages, access}
-		server.GET(loginPath, login.form)
+		get(loginPath, login.form)
 		server.POST(loginPath, login.login)
 		server.POST(logoutPath, login.logout)
 	}
-	server.GET("/", overview{pages, o}.show)
+	get("/", overview{pages, o}.show)
 	if o.Providers != nil {
-		server.GET(providersPath, providerPages{pages, o}.list)
+		get(providersPath, providerPages{pages, o}.list)
 	}
-	server.GET(livePath, pages.script)
+	get(livePath, pages.script)
 	gallery := templatePages{pages, o.Gallery, o.Branding, o.Sender, o.Problem, o.Send}
-	server.GET(templatesPath, gallery.list)
-	server.GET(templatesPath+"/:type", gallery.list)
-	server.GET(templatesPath+"/:type/:locale", gallery.mail)
-	server.GET(templatesPath+"/:type/:locale/html", gallery.html)
+	get(templatesPath, gallery.list)
+	get(templatesPath+"/:type", gallery.list)
+	get(templatesPath+"/:type/:locale", gallery.mail)
+	get(templatesPath+"/:type/:locale/html", gallery.html)
 	if o.Send != nil {
 		server.POST(templatesPath+"/:type/:locale/send", gallery.sendSample)
 	}
 	if o.Inbox != nil {
 		inbox := inboxPages{pages, o.Inbox}
-		server.GET(inboxPath, inbox.list)
-		server.GET(inboxPath+"/:id", inbox.mail)
-		server.GET(inboxPath+"/:id/html", inbox.html)
-		server.GET(inboxPath+"/:id/message.eml", inbox.download)
+		get(inboxPath, inbox.list)
+		get(inboxPath+"/:id", inbox.mail)
+		get(inboxPath+"/:id/html", inbox.html)
+		get(inboxPath+"/:id/message.eml", inbox.download)
 		server.POST(inboxPath+"/:id/delete", inbox.remove)
 		server.POST(inboxPath+"/clear", inbox.clear)
 	}
 	if o.Deliveries != nil {
 		record := recordPages{pages, o}
-		server.GET(deliveriesPath, record.list)
-		server.GET(deliveriesPath+"/:id", record.one)
+		get(deliveriesPath, record.list)
+		get(deliveriesPath+"/:id", record.one)
 	}
 	if o.Suppressions != nil {
 		suppressions := suppressionPages{pages, o.Suppressions, o.Lift}
-		server.GET(suppressionsPath, suppressions.show)
+		get(suppressionsPath, suppressions.show)
 		server.POST(suppressionsPath, suppressions.add)
 		server.POST(liftPath, suppressions.liftForm)
 		server.DELETE(suppressionsPath+"/:address", suppressions.remove)
@@ -127,6 +129,17 @@ func refuseOtherSites(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := protection.Check(c.Request()); err != nil {
 			return &web.Failure{Reason: web.Forbidden, Detail: "a page of another site asks for a change", Err: err}
+		}
+		return next(c)
+	}
+}
+
+// refuseBrokenQueries refuses a query of which a part cannot be read. Without that part
+// the search would be for something else, and mostly for all.
+func refuseBrokenQueries(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if _, err := url.ParseQuery(c.Request().URL.RawQuery); err != nil {
+			return &web.Failure{Reason: web.Malformed, Detail: "the query cannot be read: write %25 for a percent sign and %3B for a semicolon"}
 		}
 		return next(c)
 	}

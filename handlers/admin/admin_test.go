@@ -127,6 +127,18 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// Programs that watch pages ask for the header alone.
+func TestPagesHaveAHeader(t *testing.T) {
+	h := adminWith("secret-token", testBox(), ready)
+	for path, code := range map[string]int{"/": 200, "/metrics": 200, "/inbox": 200, "/healthz": 200, "/readyz": 200, "/logout": 405, "/nothing": 404} {
+		r := httptest.NewRequest("HEAD", "http://127.0.0.1:9090"+path, nil)
+		r.Header.Set("Authorization", "Bearer secret-token")
+		if got := serve(h, r); got.StatusCode != code {
+			t.Errorf("%s: %d, want %d", path, got.StatusCode, code)
+		}
+	}
+}
+
 func TestAdminToken(t *testing.T) {
 	basic := func(user, password string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth(user, password) }

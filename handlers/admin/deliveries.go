@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -55,7 +56,7 @@ type search struct {
 
 func (p recordPages) list(c echo.Context) error {
 	query := deliveries.Query{
-		To: c.QueryParam("to"), Status: mail.Status(c.QueryParam("status")), Type: c.QueryParam("type"),
+		To: addressAsked(c), Status: mail.Status(c.QueryParam("status")), Type: c.QueryParam("type"),
 		Provider: c.QueryParam("provider"), Tenant: c.QueryParam("tenant"), After: c.QueryParam("after"), Limit: usualDeliveries,
 	}
 	if query.Status != "" && !query.Status.Known() {
@@ -123,6 +124,12 @@ func (p recordPages) showFound(c echo.Context, query deliveries.Query, found []m
 	return p.pages.show(c, http.StatusOK, "deliveries", page{Title: "Deliveries", Path: deliveriesPath, Content: shown})
 }
 
+// addressAsked is the address that a search is for. None has a blank: one around it
+// came with it from elsewhere, and one within was a "+" that nobody escaped.
+func addressAsked(c echo.Context) string {
+	return strings.ReplaceAll(strings.TrimSpace(c.QueryParam("to")), " ", "+")
+}
+
 // isMasked tells whether an address is one that stands for a hash.
 func isMasked(address string) bool { return mail.Mask(address) == address }
 
@@ -137,6 +144,8 @@ func recordFailure(err error) *web.Failure {
 	switch {
 	case errors.Is(err, deliveries.ErrNotFound):
 		return &web.Failure{Reason: web.NotFound, Err: err}
+	case errors.Is(err, deliveries.ErrMasked):
+		return &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	case errors.Is(err, deliveries.ErrCursor):
 		return &web.Failure{Reason: web.Malformed, Detail: "after is " + err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):

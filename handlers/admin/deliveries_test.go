@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 )
 
@@ -86,6 +88,36 @@ func TestADeliveryAsJSON(t *testing.T) {
 	}
 }
 
+func TestAddressesOfSearches(t *testing.T) {
+	var asked string
+	admin := adminOf(fakeRecord{find: func(q deliveries.Query) ([]mail.Delivery, string, error) {
+		asked = q.To
+		return nil, "", nil
+	}})
+	for written, want := range map[string]string{"ada%2Bx@example.com": "ada+x@example.com", "ada+x@example.com": "ada+x@example.com", "%20ada@example.com%0A": "ada@example.com"} {
+		if got := get(admin, "/deliveries?to="+written); got.StatusCode != 200 || asked != want {
+			t.Errorf("%s: %d, asked for %q", written, got.StatusCode, asked)
+		}
+	}
+}
+
+// Programs are told what of their request cannot be read, and all else is in the log.
+func TestFailuresForPrograms(t *testing.T) {
+	admin := adminOf(fakeRecord{get: func(string) (*mail.Delivery, error) { return nil, errors.New("never print this") }})
+	for _, c := range []struct{ path, accept, kind, body string }{
+		{"/deliveries?limit=0", "", "text/plain", "Bad Request: limit is not from 1 to 500 (ref REF)\n"},
+		{"/deliveries?limit=0", "application/json", "application/problem+json", `{"type":"about:blank","title":"Bad Request","status":400,"detail":"limit is not from 1 to 500","error":"malformed","reference":"REF"}`},
+		{"/deliveries/01234567", "", "text/plain", "Service Unavailable (ref REF)\n"},
+		{"/deliveries/01234567", "application/json", "application/problem+json", `{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"` + advice(web.Unavailable) + `","error":"unavailable","reference":"REF"}`},
+	} {
+		got := get(admin, c.path, header("Accept", c.accept))
+		body := strings.ReplaceAll(bodyOf(t, got), mail.Reference(got.Header.Get("X-Request-Id")), "REF")
+		if kind, _, _ := strings.Cut(got.Header.Get("Content-Type"), ";"); kind != c.kind || body != c.body {
+			t.Errorf("%s for %q: %s %s", c.path, c.accept, kind, body)
+		}
+	}
+}
+
 func TestARecordThatDoesNotAnswer(t *testing.T) {
 	failing := func(err error) http.Handler {
 		return adminOf(fakeRecord{
@@ -100,9 +132,12 @@ func TestARecordThatDoesNotAnswer(t *testing.T) {
 	}{
 		{deliveries.ErrNotFound, "/deliveries/01234567", 404},
 		{deliveries.ErrCursor, "/deliveries?after=x", 400},
+		{deliveries.ErrMasked, "/deliveries", 422},
 		{nil, "/deliveries?status=sent", 400},
 		{nil, "/deliveries?limit=0", 400},
 		{nil, "/deliveries?limit=501", 400},
+		{nil, "/deliveries?to=ada;x@example.com", 400}, // and not those of everybody
+		{nil, "/deliveries?to=ada%x@example.com", 400},
 		{context.DeadlineExceeded, "/deliveries", 504},
 		{errors.New("connection refused"), "/deliveries", 503},
 		{errors.New("connection refused"), "/deliveries/01234567", 503},

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"html/template"
 	"net/http"
@@ -143,7 +144,8 @@ type shownFailure struct {
 	Title, Advice, Reference string
 }
 
-// answer answers operators, who need the status and the reference; browsers get a page.
+// answer answers operators, who need the status, the reference and what of their request
+// cannot be read; browsers get a page.
 func (p *pages) answer(c echo.Context, f *web.Failure) error {
 	code := web.Status(f.Reason)
 	switch code {
@@ -162,7 +164,17 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 			return nil
 		}
 	}
-	return c.String(code, http.StatusText(code)+" (ref "+web.Reference(c)+")\n")
+	why := ""
+	if f.Reason == web.Malformed || f.Reason == web.Invalid {
+		why = f.Detail
+	}
+	if web.WantsJSON(c.Request().Header) {
+		return web.AnswerProblem(c, f.Reason, cmp.Or(why, advice(f.Reason)))
+	}
+	if why != "" {
+		why = ": " + why
+	}
+	return c.String(code, http.StatusText(code)+why+" (ref "+web.Reference(c)+")\n")
 }
 
 // advice is what a failure's reader can do.

@@ -2,12 +2,12 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/deliveries"
@@ -80,11 +80,11 @@ type suppressionJSON struct {
 
 func (p suppressionPages) show(c echo.Context) error {
 	if web.WantsHTML(c.Request().Header) {
-		return p.page(c, http.StatusOK, suppressionList{Search: c.QueryParam("to")})
+		return p.page(c, http.StatusOK, suppressionList{Search: addressAsked(c)})
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
-	found, err := p.list.Suppressions(ctx, c.QueryParam("to"))
+	found, err := p.list.Suppressions(ctx, addressAsked(c))
 	if err != nil {
 		return recordFailure(err)
 	}
@@ -140,7 +140,7 @@ func (p suppressionPages) add(c echo.Context) error {
 		return err
 	}
 	asked := wanted{For: settings.Duration(usualSuppression)}
-	if json.Unmarshal(body, &asked) != nil || asked.For == 0 {
+	if json.Unmarshal(body, &asked, json.RejectUnknownMembers(true)) != nil || asked.For == 0 {
 		return &web.Failure{Reason: web.Malformed, Detail: `the body is not an object such as {"to": "ada@example.com", "for": "24h", "note": "…"}`}
 	}
 	if _, err := p.suppress(c, asked); err != nil {

@@ -56,19 +56,22 @@ func TestSuppressionsAsJSON(t *testing.T) {
 		status             int
 		want, asked        string
 	}{
-		"list":              {all, "GET", "/suppressions", "", 200, shown, "list "},
-		"list of none":      {nil, "GET", "/suppressions", "", 200, `{"suppressions":[]}`, "list "},
-		"search":            {all, "GET", "/suppressions?to=ada%2Bx@example.com", "", 200, shown, "list ada+x@example.com"},
-		"add":               {nil, "POST", "/suppressions", `{"to":"Ada@EXAMPLE.com","for":"30d","note":"on her wish"}`, 201, "", "add Ada@example.com 720h0m0s on her wish"},
-		"add for a day":     {nil, "POST", "/suppressions", `{"to":"ada@example.com"}`, 201, "", "add ada@example.com 24h0m0s "},
-		"add nobody":        {nil, "POST", "/suppressions", `{"for":"24h"}`, 422, "", ""},
-		"add two":           {nil, "POST", "/suppressions", `{"to":"a@example.com, b@example.com"}`, 422, "", ""},
-		"add for no time":   {nil, "POST", "/suppressions", `{"to":"ada@example.com","for":"0s"}`, 400, "", ""},
-		"add for some time": {nil, "POST", "/suppressions", `{"to":"ada@example.com","for":"soon"}`, 400, "", ""},
-		"add no JSON":       {nil, "POST", "/suppressions", `to=ada`, 400, "", ""},
-		"lift":              {all, "DELETE", "/suppressions/ada@example.com", "", 200, `{"lifted":true,"providers":{"main":"not possible: why"}}`, "lift ada@example.com, providers ada@example.com"},
-		"lift, escaped":     {nil, "DELETE", "/suppressions/ada%2Bx%40ex%C3%A4mple.com", "", 200, `{"lifted":false,"providers":{"main":"not possible: why"}}`, "lift ada+x@xn--exmple-cua.com, providers ada+x@xn--exmple-cua.com"},
-		"lift nobody":       {all, "DELETE", "/suppressions/ada", "", 422, "", ""},
+		"list":               {all, "GET", "/suppressions", "", 200, shown, "list "},
+		"list of none":       {nil, "GET", "/suppressions", "", 200, `{"suppressions":[]}`, "list "},
+		"search":             {all, "GET", "/suppressions?to=ada%2Bx@example.com", "", 200, shown, "list ada+x@example.com"},
+		"add":                {nil, "POST", "/suppressions", `{"to":"Ada@EXAMPLE.com","for":"30d","note":"on her wish"}`, 201, "", "add Ada@example.com 720h0m0s on her wish"},
+		"add for a day":      {nil, "POST", "/suppressions", `{"to":"ada@example.com"}`, 201, "", "add ada@example.com 24h0m0s "},
+		"add nobody":         {nil, "POST", "/suppressions", `{"for":"24h"}`, 422, "", ""},
+		"add two":            {nil, "POST", "/suppressions", `{"to":"a@example.com, b@example.com"}`, 422, "", ""},
+		"add for no time":    {nil, "POST", "/suppressions", `{"to":"ada@example.com","for":"0s"}`, 400, "", ""},
+		"add for some time":  {nil, "POST", "/suppressions", `{"to":"ada@example.com","for":"soon"}`, 400, "", ""},
+		"add with a mistake": {nil, "POST", "/suppressions", `{"to":"ada@example.com","fro":"30d"}`, 400, "", ""},
+		"add with two":       {nil, "POST", "/suppressions", `{"to":"ada@example.com","to":"bob@example.com"}`, 400, "", ""},
+		"add nothing":        {nil, "POST", "/suppressions", `null`, 400, "", ""},
+		"add no JSON":        {nil, "POST", "/suppressions", `to=ada`, 400, "", ""},
+		"lift":               {all, "DELETE", "/suppressions/ada@example.com", "", 200, `{"lifted":true,"providers":{"main":"not possible: why"}}`, "lift ada@example.com, providers ada@example.com"},
+		"lift, escaped":      {nil, "DELETE", "/suppressions/ada%2Bx%40ex%C3%A4mple.com", "", 200, `{"lifted":false,"providers":{"main":"not possible: why"}}`, "lift ada+x@xn--exmple-cua.com, providers ada+x@xn--exmple-cua.com"},
+		"lift nobody":        {all, "DELETE", "/suppressions/ada", "", 422, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeSuppressions{list: c.list}

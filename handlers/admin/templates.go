@@ -80,6 +80,14 @@ func (p templatePages) payload(s sample, messageType, locale string) (map[string
 	return payload, nil
 }
 
+// failure is the reader's where the data are.
+func (s sample) failure(err error) error {
+	if s.Data == "" {
+		return err
+	}
+	return &web.Failure{Reason: web.Malformed, Detail: err.Error(), Err: err}
+}
+
 // shown is one mail of the gallery.
 type shown struct {
 	templates.Language
@@ -212,9 +220,10 @@ func (p templatePages) html(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.write(c.Param("type"), language, newSample(c))
+	of := newSample(c)
+	s, err := p.write(c.Param("type"), language, of)
 	if err != nil {
-		return err
+		return of.failure(err)
 	}
 	if s.HTML.IsEmpty() {
 		return &web.Failure{Reason: web.NotFound}
@@ -241,7 +250,7 @@ func (p templatePages) sendSample(c echo.Context) error {
 	} else {
 		payload, err := p.payload(l.sample, c.Param("type"), language.Locale)
 		if err != nil {
-			return err
+			return l.failure(err)
 		}
 		payload["locale"] = language.Locale
 		d := p.send(c.Request().Context(), to, c.Param("type"), payload)

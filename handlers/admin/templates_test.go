@@ -223,6 +223,9 @@ func TestSamplesOfTheGallery(t *testing.T) {
 	if body := bodyOf(t, get(h, signIn+"/html?data="+own)); !strings.Contains(body, "777000") {
 		t.Error("the frame does not show the reader's own data")
 	}
+	if got := get(h, signIn+"/html?data=%7Bcode"); got.StatusCode != 400 {
+		t.Errorf("the frame of what cannot be read: %d", got.StatusCode)
+	}
 	if body := bodyOf(t, get(h, signIn+"/html?variant=logos")); !strings.Contains(body, `src="data:image/svg+xml,`) || strings.Contains(body, templates.SampleLogo) {
 		t.Error("the frame does not show the sample logo")
 	}
@@ -263,6 +266,9 @@ func TestSendingASample(t *testing.T) {
 	answer = submit(h, path, url.Values{"to": {"nobody"}})
 	if page = bodyOf(t, get(h, answer.Header.Get("Location"))); !strings.Contains(page, "not sent: ") || len(got) != 2 {
 		t.Errorf("%d mails, then\n%s", len(got), page)
+	}
+	if answer := submit(h, path, url.Values{"to": {"ada@example.org"}, "data": {"{code"}}); answer.StatusCode != 400 || len(got) != 2 {
+		t.Errorf("data that cannot be read: got %d", answer.StatusCode)
 	}
 	if answer := submit(h, "/templates/SignIn/xx/send", url.Values{"to": {"ada@example.org"}}); answer.StatusCode != 404 {
 		t.Errorf("an unknown language: got %d", answer.StatusCode)

@@ -124,3 +124,21 @@ func AnswerJSON(c echo.Context, code int, contentType string, value any) error {
 	}
 	return c.Blob(code, contentType, body)
 }
+
+// problem is the answer of RFC 9457 for callers that ask for JSON.
+type problem struct {
+	Type      string      `json:"type"`
+	Title     string      `json:"title"`
+	Status    int         `json:"status"`
+	Detail    string      `json:"detail"`
+	Error     mail.Reason `json:"error"`
+	Reference string      `json:"reference"`
+}
+
+// AnswerProblem answers with a failure. The detail is for whoever called.
+func AnswerProblem(c echo.Context, reason mail.Reason, detail string) error {
+	code := Status(reason)
+	return AnswerJSON(c, code, "application/problem+json", problem{
+		Type: "about:blank", Title: http.StatusText(code), Status: code, Detail: detail, Error: reason, Reference: Reference(c),
+	})
+}
