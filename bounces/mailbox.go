@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -60,6 +63,10 @@ const (
 	// idleTime is how long the server is trusted to tell of new mails. After it they are
 	// looked for, which also shows whether the connection is alive.
 	idleTime = 5 * time.Minute
+	// stepSize bounds what a server may say in a step, in bytes, and maxMails how many mails
+	// it may list.
+	stepSize = 4 << 20
+	maxMails = 200_000
 	// shortest and longest are the pauses between tries to connect.
 	shortest, longest = time.Second, 5 * time.Minute
 )
@@ -117,7 +124,7 @@ func (m *Mailbox) Check(ctx context.Context) error {
 // client is a connection with the mailbox open.
 type client struct {
 	*imapclient.Client
-	conn     net.Conn
+	conn     *bounded
 	stop     func() bool
 	validity uint32 // of the mails' numbers
 }
@@ -130,8 +137,27 @@ func (c *client) Close() error {
 	return nil
 }
 
-// step does something with a connection that is cut when it takes too long.
-func step(conn net.Conn, stage string, do func() error) error {
+// bounded is a connection that is cut when the server says too much.
+type bounded struct {
+	net.Conn
+	left atomic.Int64 // in bytes
+}
+
+// Read implements net.Conn.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if b.left.Add(-int64(n)) < 0 {
+		_ = b.Close()
+		return 0, errTooMuch
+	}
+	return n, err
+}
+
+var errTooMuch = errors.New("the server says more than anybody would read")
+
+// step does something with a connection that is cut when it takes too long, or too much.
+func step(conn *bounded, stage string, do func() error) error {
+	conn.left.Store(stepSize)
 	late := time.AfterFunc(stepTime, func() { _ = conn.Close() })
 	err := do()
 	if !late.Stop() {
@@ -153,10 +179,12 @@ func step(conn net.Conn, stage string, do func() error) error {
 func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 	dialling, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
-	conn, err := m.Dial(dialling)
+	dialled, err := m.Dial(dialling)
 	if err != nil {
 		return nil, &Error{Stage: "connect", Err: err}
 	}
+	conn := &bounded{Conn: dialled}
+	conn.left.Store(stepSize)
 	c := &client{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
 	options := &imapclient.Options{TLSConfig: m.TLS, UnilateralDataHandler: &imapclient.UnilateralDataHandler{
 		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
@@ -279,17 +307,16 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 		}
 		data, err := c.UIDSearch(unseen, nil).Wait()
 		if err == nil {
-			found = data.AllUIDs()
+			found, err = uidsOf(data)
 		}
 		return err
 	})
 	if err != nil {
 		return false, err
 	}
-	ignored := make(map[imap.UID]bool)
+	gone := maps.Clone(w.ignored)
 	for _, uid := range found {
-		if w.ignored[uid] {
-			ignored[uid] = true
+		if delete(gone, uid); w.ignored[uid] {
 			continue
 		}
 		mail, at, err := fetch(c, uid)
@@ -308,13 +335,28 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 			}
 		case verdict == Unknown && time.Since(at) < young:
 			again = true
-		default:
-			ignored[uid] = true
+		default: // whatever becomes of this connection
+			w.ignored[uid] = true
 		}
 	}
-	w.ignored = ignored
+	for uid := range gone {
+		delete(w.ignored, uid)
+	}
 	w.report(nil)
 	return again, nil
+}
+
+// uidsOf lists what was found. A server may name four thousand million mails in a line.
+func uidsOf(data *imap.SearchData) (all []imap.UID, err error) {
+	set, _ := data.All.(imap.UIDSet)
+	n := uint64(0)
+	for _, r := range set {
+		n += uint64(r.Stop) - uint64(r.Start) + 1
+	}
+	if n > maxMails {
+		return nil, fmt.Errorf("%d mails that nobody has seen are too many: a mailbox for bounces alone has fewer", n)
+	}
+	return data.AllUIDs(), nil
 }
 
 // fetch returns what is to be read of a mail, and when it came. Both are nothing if it is

@@ -124,6 +124,7 @@ type call struct {
 	number  int
 	phase   string
 	took    time.Duration
+	at      time.Time     // of the answer
 	taken   time.Duration // by the machine, of what it took
 	limit   time.Duration // the relay's deadline and half a second
 	status  int           // zero: no answer over HTTP
@@ -163,9 +164,11 @@ const (
 	everyRequestAnswered  = "every request gets an answer over HTTP"
 	nothingTakesLonger    = "nothing takes longer than the deadline and half a second"
 	duplicatesExplained   = "duplicates only after uncertain"
+	everyAcceptanceHasRow = "every 200 has its row"
+	everyRowHasItsMail    = "no row says accepted without its mail"
 )
 
-var promises = []string{everyAcceptanceIsKept, everyRequestAnswered, nothingTakesLonger, duplicatesExplained}
+var promises = []string{everyAcceptanceIsKept, everyRequestAnswered, nothingTakesLonger, duplicatesExplained, everyAcceptanceHasRow, everyRowHasItsMail}
 
 // judge holds one webhook against the promises, as soon as it is answered.
 func judge(c call, copies []keptMail) []violation {

@@ -118,6 +118,8 @@ func (c *campaign) report(w io.Writer) {
 	print("\nOutcomes: %s", counted(c.outcomes))
 	print("Mails that arrived twice: %d, each after an uncertain attempt unless listed below", twice)
 	print("Mails that arrived though the answer was a failure: %s", counted(unanswered))
+	print("\nRows of the record by status: %s", counted(c.record.statuses))
+	print("Answers of 200 without their row, given while the log said that rows are in memory, by a relay that was killed then: %d", c.record.told)
 	print("\nViolations: %d", len(c.violations))
 	rules := make(map[string]int)
 	for _, v := range c.violations {

@@ -21,6 +21,7 @@ var (
 	campaignWebhooks = flag.Int("campaign.webhooks", 6000, "how many webhooks the campaign sends")
 	campaignRate     = flag.Int("campaign.rate", 100, "webhooks per second")
 	campaignSeed     = flag.Uint64("campaign.seed", 1, "what decides which webhook meets which fault")
+	campaignPostgres = flag.Bool("campaign.postgres", false, "whether all relays share a PostgreSQL for their record, in place of SQLite files")
 )
 
 // grace is what an answer may take beyond the relay's deadline.
@@ -42,6 +43,7 @@ func TestCampaign(t *testing.T) {
 	c.phase("nginx, kill -9", 2*time.Second, total-total*3/10-total*2/10-total*3/10, c.behindNginx(killing))
 
 	c.judgeDuplicates()
+	c.judgeRecord()
 	c.report(os.Stdout)
 	for i, v := range c.violations {
 		if i == 20 {
@@ -82,6 +84,7 @@ type campaign struct {
 
 	sent    atomic.Int64
 	running []*relayProcess // of this phase
+	record  record
 	proxies []*process
 
 	mu         sync.Mutex
@@ -115,6 +118,7 @@ func newCampaign(t *testing.T) *campaign {
 		t: t, binary: path, ledger: newLedger(), canary: startCanary(t), begin: time.Now(),
 		log:      &logReader{attempts: make(map[string][]attempt)},
 		outcomes: make(map[string]int),
+		record:   newRecord(t),
 	}
 	certificates := newCertificates(t)
 	c.smtp = []*smtpFaultServer{
@@ -183,19 +187,20 @@ func (c *campaign) configuration(certificates *certificates) string {
 	return string(text[1 : len(text)-1])
 }
 
-// relay starts a relay and waits until it answers.
-func (c *campaign) relay(public string, timeout time.Duration) *relayProcess {
+// relay starts a relay with a record and waits until it answers.
+func (c *campaign) relay(public, record string, timeout time.Duration) *relayProcess {
 	c.t.Helper()
 	r := &relayProcess{public: public, process: &process{exited: make(chan struct{})}}
 	file := filepath.Join(c.t.TempDir(), "config.json")
 	text := fmt.Sprintf(`{"server": {"address": %q, "authorization": [%q], "timeout": %q, "trustedProxies": ["127.0.0.1"]},
-		"admin": {"address": ""}, %s}`, public, authorization, timeout, c.sections)
+		"admin": {"address": ""}, "deliveries": {"database": %q}, %s}`, public, authorization, timeout, c.record.database(record), c.sections)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
 	r.cmd = exec.Command(c.binary, "--config", file)
 	r.cmd.Env = []string{}
-	r.run(c.t, c.log.read)
+	state := c.record.watch(r.process, record)
+	r.run(c.t, func(line string) { c.log.read(line); state.read(line) })
 	c.running = append(c.running, r)
 	r.waitReady(c.t)
 	go keepReloading(r.process, file, text)
@@ -278,6 +283,7 @@ func (c *campaign) done(result call) {
 	if result.took > result.limit {
 		result.taken = c.canary.taken(time.Now().Add(-result.took))
 	}
+	result.at = time.Now()
 	broken := judge(result, c.ledger.copies(result.number))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -303,11 +309,11 @@ const switching = 2 * time.Second
 // later new connections go to the new one.
 func (c *campaign) handOver(ctx context.Context, timeout time.Duration, ready func(func() string)) {
 	var address changingAddress
-	current := c.relay(c.freshAddress(), timeout)
+	current := c.relay(c.freshAddress(), "replaced", timeout)
 	address.set(current.public)
 	ready(address.String)
 	for {
-		next := c.relay(c.freshAddress(), timeout)
+		next := c.relay(c.freshAddress(), "replaced", timeout)
 		current.signal(c.t, syscall.SIGTERM)
 		time.Sleep(switching)
 		address.set(next.public)
@@ -321,7 +327,7 @@ func (c *campaign) handOver(ctx context.Context, timeout time.Duration, ready fu
 
 // alone leaves one relay in peace.
 func (c *campaign) alone(ctx context.Context, timeout time.Duration, ready func(func() string)) {
-	r := c.relay(c.freshAddress(), timeout)
+	r := c.relay(c.freshAddress(), "alone", timeout)
 	ready(func() string { return r.public })
 	<-ctx.Done()
 }
@@ -332,20 +338,23 @@ type disruption func(c *campaign, r *relayProcess, timeout time.Duration) *relay
 func rolling(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess {
 	r.signal(c.t, syscall.SIGTERM)
 	c.endsWell(r)
-	return c.relay(r.public, timeout)
+	return c.relay(r.public, r.public, timeout)
 }
 
 func killing(c *campaign, r *relayProcess, timeout time.Duration) *relayProcess {
-	r.signal(c.t, syscall.SIGKILL)
-	<-r.exited
+	c.record.kill(c.t, r.process)
 	time.Sleep(time.Second) // the proxy has to do without it
-	return c.relay(r.public, timeout)
+	return c.relay(r.public, r.public, timeout)
 }
 
 // behindNginx runs two relays behind a proxy and restarts them in turn.
 func (c *campaign) behindNginx(disrupt disruption) scenario {
 	return func(ctx context.Context, timeout time.Duration, ready func(func() string)) {
-		relays := []*relayProcess{c.relay(c.freshAddress(), timeout), c.relay(c.freshAddress(), timeout)}
+		var relays []*relayProcess
+		for range 2 {
+			address := c.freshAddress()
+			relays = append(relays, c.relay(address, address, timeout))
+		}
 		address := c.nginx(relays[0].public, relays[1].public)
 		ready(func() string { return address })
 		for {

@@ -310,7 +310,7 @@ func (s *SMTPSettings) maxMessages() int {
 
 // Open makes the provider.
 func (s *SMTPSettings) Open() (Provider, error) {
-	p := &smtpProvider{headers: s.CustomHeaders, bounces: s.Envelope.From.Address.Address, logsIn: s.logsIn()}
+	p := &smtpProvider{headers: s.CustomHeaders, bounces: s.Envelope.From.Address.Address, logsIn: s.logsIn(), logins: s.spelledLogins()}
 	var err error
 	if s.DKIM != nil {
 		if p.signer, err = s.DKIM.signer(); err != nil {
@@ -343,9 +343,10 @@ type smtpProvider struct {
 	bounces string           // where they go, with idInSender in it or not; empty for the sender of the mail
 	mailbox *bounces.Mailbox // where they are read; nil for nowhere
 	logsIn  bool
-	signer  *smtp.DKIM  // nil when mails are not signed
-	tokens  *smtpTokens // nil when the login is by password, or there is none
-	drafts  sync.Pool   // of *smtpDraft
+	logins  []settings.Secret // which no server's words may repeat
+	signer  *smtp.DKIM        // nil when mails are not signed
+	tokens  *smtpTokens       // nil when the login is by password, or there is none
+	drafts  sync.Pool         // of *smtpDraft
 }
 
 var (

@@ -25,6 +25,17 @@ func TestSMTPAuthentication(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// Servers repeat what they do not understand.
+	for _, said := range []string{"wrong-1!", "d3JvbmctMSE=", "AHUAd3JvbmctMSE="} {
+		fake := (&fakeSMTP{extensions: []string{"AUTH PLAIN", "PIPELINING"},
+			converse: func(string, func(string) string) string { return "500 5.5.1 unknown command: " + said }}).start(t)
+		_, err := openSMTP(t, fake.Port(), withLogin, func(s *SMTPSettings) {
+			s.Auth.User, s.Auth.Pass = "u", settings.NewSecret("wrong-1!")
+		}).Send(shortly(t), smtpMessage())
+		if failure := asSMTPError(t, err); strings.Contains(failure.Error(), said) || !strings.Contains(failure.Detail, "unknown command") {
+			t.Error(err)
+		}
+	}
 	fake := (&fakeSMTP{extensions: []string{"AUTH SCRAM-SHA-256"},
 		converse: func(string, func(string) string) string { return "235 2.7.0 welcome" }}).start(t)
 	_, err := openSMTP(t, fake.Port(), withLogin).Send(shortly(t), smtpMessage())

@@ -238,7 +238,7 @@ func (p *smtpProvider) mailboxFailure(ctx context.Context, err error) error {
 	var lookup *net.DNSError
 	switch {
 	case failed.Refused:
-		e.Detail = Redact(failed.Said)
+		e.Detail = redactFor(nil, failed.Said, p.logins)
 	default:
 		e.Detail = networkWords(failed.Err)
 	}

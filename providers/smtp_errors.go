@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 
+	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
 )
 
@@ -232,6 +234,7 @@ func anyOf(list, separator string, fits func(string) bool) bool {
 // failure judges an error of the pool, with hints for these settings.
 func (p *smtpProvider) failure(err error) *Error {
 	e := smtpFailure(err)
+	e.Detail = redactFor(nil, e.Detail, p.logins)
 	e.Momentary = isMomentary(err, e)
 	var failed *smtp.Error
 	if !errors.As(err, &failed) || e.Kind != Configuration {
@@ -248,6 +251,27 @@ func (p *smtpProvider) failure(err error) *Error {
 		e.Hint = needRight
 	}
 	return e
+}
+
+// spelledLogins are the passwords and how they go over the wire: a server may repeat a line
+// that it does not understand.
+func (s *SMTPSettings) spelledLogins() (all []settings.Secret) {
+	add := func(user, password string) {
+		if password == "" {
+			return
+		}
+		for _, text := range []string{password, base64.StdEncoding.EncodeToString([]byte(password)),
+			base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))} {
+			all = append(all, settings.NewSecret(text))
+		}
+	}
+	if s.Auth != nil {
+		add(s.Auth.User, s.Auth.Pass.Reveal())
+	}
+	if s.Bounces != nil && s.Bounces.Auth != nil {
+		add(s.Bounces.Auth.User, s.Bounces.Auth.Pass.Reveal())
+	}
+	return all
 }
 
 // isMomentary tells whether a mail may do better in a moment, because the server did

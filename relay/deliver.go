@@ -137,12 +137,10 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	if !m.acquire(ctx, min(longestWait, left/4)) {
 		m.health.abandon()
-		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait",
+		now := time.Now()
+		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: m.health.hasTrouble(now),
 			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
-		if now := time.Now(); m.health.hasTrouble(now) {
-			failure.Momentary = true
-			d.reconsider(m, failure, deadline.Sub(now))
-		}
+		d.reconsider(m, failure, deadline.Sub(now))
 		d.note(m.Name, time.Since(start), failure)
 		return false
 	}

@@ -212,6 +212,31 @@ func TestTroubleThatPassesIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A mail that comes again to a provider whose places are all taken by mails that it
+// accepts all the time gets its answer at once, and is not tried until its time is up.
+func TestABusyProviderIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		busy := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			if first {
+				first = false
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, RetryAfter: 7 * time.Second, AboutAddress: true}
+			}
+			time.Sleep(400 * time.Millisecond)
+			return providers.Receipt{ID: "1"}, nil
+		}}
+		r := newRelay(t, nil, busy) // two places
+		ended := make(chan *mail.Delivery, 1)
+		go func() { ended <- deliver(t, r) }()
+		time.Sleep(5 * time.Second)
+		_, all := crowd(t, r, 300, 10*time.Millisecond)
+		if d := <-ended; !d.Accepted() && (d.Reason != mail.ProviderUnavailable || len(d.Attempts) > 2) {
+			t.Errorf("%v after %v, %d attempts", d.Reason, d.Duration, len(d.Attempts))
+		}
+		all.Wait()
+	})
+}
+
 // crowd sends mails one after the other, and counts those that were accepted.
 func crowd(t *testing.T, r *relay.Relay, mails int, gap time.Duration) (accepted *atomic.Int32, all *sync.WaitGroup) {
 	accepted, all = new(atomic.Int32), new(sync.WaitGroup)

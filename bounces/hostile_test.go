@@ -1,0 +1,220 @@
+package bounces
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// scripted is an IMAP server that answers as a test wants: with what answer returns for a
+// command, "\x00" in it standing for the tag, and as usual if that is empty. It says no
+// more at all after silence.
+type scripted struct {
+	answer func(command string) string
+	mails  map[int]string // by UID
+	// greeting replaces the usual one.
+	greeting string
+	read     atomic.Int64 // from the last connection, in bytes
+}
+
+const silence = "silence"
+
+func (s *scripted) dial(context.Context) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	s.read.Store(0)
+	go s.serve(theirs)
+	return &counted{ours, &s.read}, nil
+}
+
+// counted is a connection that counts what is read.
+type counted struct {
+	net.Conn
+	read *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.read.Add(int64(n))
+	return n, err
+}
+
+func (s *scripted) serve(conn net.Conn) {
+	defer conn.Close()
+	say := func(format string, values ...any) { _, _ = fmt.Fprintf(conn, format+"\r\n", values...) }
+	switch s.greeting {
+	case "":
+		say("* OK [CAPABILITY IMAP4rev1 IDLE UIDPLUS] here")
+	case silence:
+	default:
+		say("%s", s.greeting)
+	}
+	lines := bufio.NewScanner(conn)
+	idle := ""
+	for lines.Scan() {
+		tag, command, _ := strings.Cut(lines.Text(), " ")
+		if tag == "DONE" {
+			tag, command = idle, "DONE"
+		}
+		said := s.answer(command)
+		switch {
+		case said == silence:
+			for lines.Scan() {
+			}
+			return
+		case said != "":
+			say("%s", strings.ReplaceAll(said, "\x00", tag))
+			continue
+		}
+		switch name := strings.ToUpper(strings.TrimPrefix(command, "UID ")); {
+		case strings.HasPrefix(name, "SELECT"):
+			say("* 1 EXISTS\r\n* OK [UIDVALIDITY 1] valid\r\n%s OK [READ-WRITE] done", tag)
+		case strings.HasPrefix(name, "SEARCH"):
+			var found []string
+			for uid := range s.mails {
+				found = append(found, fmt.Sprint(uid))
+			}
+			say("* SEARCH %s\r\n%s OK done", strings.Join(found, " "), tag)
+		case strings.HasPrefix(name, "FETCH"):
+			uid := 0
+			_, _ = fmt.Sscan(strings.Fields(name)[1], &uid)
+			mail := s.mails[uid]
+			say(`* %d FETCH (UID %d INTERNALDATE "01-Jan-2000 00:00:00 +0000" BODY[]<0> {%d}`+"\r\n%s)\r\n%s OK done", uid, uid, len(mail), mail, tag)
+		case name == "CAPABILITY":
+			say("* CAPABILITY IMAP4rev1 IDLE UIDPLUS\r\n%s OK done", tag)
+		case name == "IDLE":
+			idle = tag
+			say("+ idling")
+		default:
+			say("%s OK done", tag)
+		}
+	}
+}
+
+func (s *scripted) mailbox() *Mailbox {
+	return &Mailbox{Dial: s.dial, Name: "INBOX", User: "bounces", Password: "never-print-this", Poll: time.Minute}
+}
+
+// A server that does not do what it should neither keeps the watch from going on nor
+// makes it need much memory.
+func TestMailboxOfAHostileServer(t *testing.T) {
+	at := func(prefix, answer string) func(string) string {
+		return func(command string) string {
+			if strings.HasPrefix(strings.TrimPrefix(command, "UID "), prefix) {
+				return answer
+			}
+			return ""
+		}
+	}
+	much := strings.Repeat("a", 16<<20)
+	for name, c := range map[string]struct {
+		greeting string
+		answer   func(string) string
+		stage    string
+	}{
+		"no greeting":           {silence, at("-", ""), "connect"},
+		"sends away":            {"* BYE too many", at("-", ""), "connect"},
+		"nonsense":              {"220 smtp.example.org ESMTP", at("-", ""), "connect"},
+		"endless greeting":      {"* OK " + much, at("-", ""), "connect"},
+		"silent at the login":   {"", at("LOGIN", silence), "login"},
+		"refuses the login":     {"", at("LOGIN", "\x00 NO [AUTHENTICATIONFAILED] no"), "login"},
+		"silent at the mailbox": {"", at("SELECT", silence), "mailbox"},
+		"silent at NOOP":        {"", at("NOOP", silence), "read"},
+		"silent at the search":  {"", at("SEARCH", silence), "read"},
+		"endless search":        {"", at("SEARCH", "* SEARCH"+strings.Repeat(" 4000000000", 1<<20)+"\r\n\x00 OK done"), "read"},
+		"four thousand million": {"", at("SEARCH", "* ESEARCH (TAG \"\x00\") UID ALL 1:4294967295\r\n\x00 OK done"), "read"},
+		"any number of mails":   {"", at("SEARCH", "* ESEARCH (TAG \"\x00\") UID ALL 1:*\r\n\x00 OK done"), "read"},
+		"endless mail":          {"", at("FETCH", "* 1 FETCH (UID 1 BODY[]<0> {16777216}\r\n"+much+")\r\n\x00 OK done"), "read"},
+		"a mail that never was": {"", at("FETCH", "* 1 FETCH (UID 1 BODY[]<0> {9223372036854775807}\r\n"+much), "read"},
+		"endless line":          {"", at("FETCH", "* 1 FETCH (UID 1 BODY[]<0> \""+much), "read"},
+		"silent at IDLE":        {"", at("IDLE", silence), "read"},
+		"IDLE dies":             {"", at("DONE", silence), "read"},
+		"endless IDLE":          {"", at("IDLE", "+ idling\r\n"+strings.Repeat("* OK still here\r\n", 1<<20)), "read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scripted{greeting: c.greeting, answer: c.answer, mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				begin := time.Now()
+				ended := make(chan struct{})
+				failed := make(chan error, 100)
+				go func() {
+					defer close(ended)
+					s.mailbox().Watch(ctx, func(context.Context, []byte) (Verdict, error) { return Ignored, nil }, func(err error) {
+						if err != nil {
+							failed <- err
+						}
+					})
+				}()
+				err := <-failed
+				var e *Error
+				if !errors.As(err, &e) || e.Stage != c.stage || strings.Contains(err.Error(), "never-print") {
+					t.Errorf("%v after %v", err, time.Since(begin))
+				}
+				if took := time.Since(begin); took > idleTime+stepTime {
+					t.Errorf("it took %v", took)
+				}
+				if read := s.read.Load(); read > 2*stepSize {
+					t.Errorf("%d bytes were read", read)
+				}
+				<-failed // the next try fails as well, and nothing is left of the first
+				if name == "refuses the login" && time.Since(begin) < longest {
+					t.Error("the login is tried again at once")
+				}
+				cancel()
+				<-ended
+			})
+		})
+	}
+}
+
+// A server that cuts connections again and again keeps no mail from being looked at, and
+// none is looked at twice.
+func TestMailboxGoesOnWhereItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{mails: make(map[int]string)}
+		for uid := range 10 {
+			s.mails[uid+1] = fmt.Sprintf("Subject: %d\r\n\r\nhello\r\n", uid)
+		}
+		fetches := 0
+		s.answer = func(command string) string {
+			if strings.HasPrefix(command, "UID FETCH") {
+				if fetches++; fetches%4 == 0 {
+					return silence
+				}
+			}
+			return ""
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		seen := make(map[string]int)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.mailbox().Watch(ctx, func(_ context.Context, mail []byte) (Verdict, error) {
+				seen[string(mail)]++
+				return Ignored, nil
+			}, func(err error) {
+				if err == nil {
+					cancel()
+				}
+			})
+		}()
+		<-ended
+		for mail, n := range seen {
+			if n != 1 {
+				t.Errorf("%q was handed over %d times", mail, n)
+			}
+		}
+		if len(seen) != 10 {
+			t.Errorf("%d mails", len(seen))
+		}
+	})
+}
