@@ -162,7 +162,7 @@ func (s *environment) load() (config.Loaded, error) {
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) { // there is no such file
 		err = fmt.Errorf("%w: %w", errUsage, err)
-		if s.file == "" {
+		if named, _ := s.env("RELAY_CONFIG"); s.file == "" && named != "" {
 			err = fmt.Errorf("%w (RELAY_CONFIG names it)", err)
 		}
 	}

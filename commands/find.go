@@ -12,8 +12,12 @@ import (
 	"logto-email-relay/mail"
 )
 
-// searchPatience bounds a search.
-const searchPatience = 10 * time.Second
+const (
+	// searchPatience bounds a search.
+	searchPatience = 10 * time.Second
+	// mostFound bounds what a search lists.
+	mostFound = 100_000
+)
 
 type findCommand struct {
 	Address string `arg:"" help:"Whose mails to look for; or the reference or id of one mail."`
@@ -23,8 +27,8 @@ type findCommand struct {
 // Run asks the database itself, whether a relay is running or not. It lists the
 // mails to an address, and tells the way of the newest.
 func (cmd findCommand) Run(s *environment) error {
-	if cmd.Limit < 1 {
-		return fmt.Errorf("%w: --limit: write a number of at least 1", errUsage)
+	if cmd.Limit < 1 || cmd.Limit > mostFound {
+		return fmt.Errorf("%w: --limit: write a number from 1 to %d", errUsage, mostFound)
 	}
 	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		return cmd.print(ctx, s, record)
@@ -48,8 +52,8 @@ func (cmd findCommand) print(ctx context.Context, s *environment, record *delive
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if more {
-		fmt.Fprintf(s.out, "Older ones are not shown: --limit %d shows more.\n", 10*cmd.Limit)
+	if more && cmd.Limit < mostFound {
+		fmt.Fprintf(s.out, "Older ones are not shown: --limit %d shows more.\n", min(10*cmd.Limit, mostFound))
 	}
 	fmt.Fprintf(s.out, "\n%s, %s:\n", mail.Reference(found[0].ID), found[0].Status)
 	for _, m := range deliveries.Timeline(&found[0]) {

@@ -89,8 +89,10 @@ aaaaaaaa, accepted:
 	if said, _ := find("--limit", "1", "ada@example.com"); !strings.Contains(said, "--limit 10 shows more") || strings.Contains(said, "aaaaaaaa") {
 		t.Errorf("one of two: %s", said)
 	}
-	if said, code := find("--limit", "0", "ada@example.com"); code != 2 {
-		t.Errorf("a limit of 0: %d %s", code, said)
+	for _, limit := range []string{"0", "100001", "9223372036854775807"} {
+		if said, code := find("--limit", limit, "ada@example.com"); code != 2 {
+			t.Errorf("%s: %d %s", limit, code, said)
+		}
 	}
 	file = configure(t, sendgrid("main", "https://api.example.com"))
 	if said, code := find("ada@example.com"); code != 2 || !strings.Contains(said, "deliveries.database is not set") {

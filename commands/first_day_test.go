@@ -78,6 +78,12 @@ func TestTheConfigurationThatIsAskedForIsNeeded(t *testing.T) {
 	if code != 2 || !strings.Contains(told, "RELAY_CONFIG") || strings.Contains(told, "\x1b") {
 		t.Errorf("exit code %d: %q", code, told)
 	}
+	if err := os.Mkdir("config.json", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, told := run(t, nil); code != 2 || !strings.Contains(told, "not a regular file") || strings.Contains(told, "RELAY_CONFIG") {
+		t.Errorf("with a folder in the way: %d %s", code, told)
+	}
 }
 
 func TestDevelopmentModeListensWhereItIsTold(t *testing.T) {
