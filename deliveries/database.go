@@ -101,7 +101,9 @@ func openPostgres(name string) (*database, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "logto-email-relay"
 	}
-	locker, err := lock.NewPostgresSessionLocker() // of several replicas that start together one migrates
+	// Of several replicas that start together one migrates. The others ask every second, for
+	// five minutes: meanwhile what they record is in memory.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, err
 	}
