@@ -51,6 +51,7 @@ type health struct {
 	resting   bool // from the failure to the next acceptance
 	probing   bool // one mail is trying the provider after its rest
 	cause     *providers.Error
+	signIn    bool      // the rest is for a failure to sign in
 	accepted  time.Time // last
 	failed    time.Time // last
 	again     time.Time // when a mail that has waited came last while there was trouble
@@ -128,10 +129,20 @@ func (h *health) suspend(err *providers.Error, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.rest(err, now, max(restFor(err), restAfterFailures))
+	h.signIn = true
+}
+
+// signedIn takes a success to sign in, and tells whether a rest has ended with it. One
+// that a mail began says more, such as that the quota is spent.
+func (h *health) signedIn(now time.Time) (ended bool) {
+	h.mu.Lock()
+	ofAMail := h.resting && !h.signIn && restFor(h.cause) > 0
+	h.mu.Unlock()
+	return !ofAMail && h.record(nil, now)
 }
 
 func (h *health) rest(cause *providers.Error, now time.Time, length time.Duration) {
-	h.resting, h.restUntil, h.cause = true, now.Add(length), cause
+	h.resting, h.restUntil, h.cause, h.signIn = true, now.Add(length), cause, false
 }
 
 // restFor returns the rest that one failure alone calls for.

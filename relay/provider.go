@@ -95,4 +95,4 @@ func (p *Provider) Suspend(cause *providers.Error) { p.health.suspend(cause, tim
 
 // Resume ends the provider's rest, because it could be signed in at. It tells
 // whether there was one.
-func (p *Provider) Resume() (rested bool) { return p.health.record(nil, time.Now()) }
+func (p *Provider) Resume() (rested bool) { return p.health.signedIn(time.Now()) }

@@ -650,6 +650,18 @@ func TestASuspendedProviderIsAskedLast(t *testing.T) {
 	})
 }
 
+// A sign-in that ends just now does not know what a mail was told meanwhile.
+func TestASignInEndsNoRestOfAMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a relay.Member
+		r := newRelay(t, func(o *relay.Options) { a = o.Members[0] }, fails(providers.Error{Kind: providers.RateLimited, Quota: true}), accepts("2"))
+		deliver(t, r)
+		if a.Resume() || !a.Status().Resting {
+			t.Errorf("%+v", a.Status())
+		}
+	})
+}
+
 // countingRenderer counts what it writes, and writes another mail each time.
 type countingRenderer struct {
 	fakeRenderer
