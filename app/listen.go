@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -53,6 +55,7 @@ func (a *App) server(ctx context.Context, socket net.Listener, limit int, key, a
 		if socket, err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
+		socket = &ownPort{TCPListener: socket.(*net.TCPListener)}
 	}
 	return handlers.NewServer(socket, limit, a.handler(of), a.logger), nil
 }
@@ -78,4 +81,23 @@ func activatedSockets() (map[string]net.Listener, error) {
 		}
 	}
 	return sockets, nil
+}
+
+// letIn is how long connections are accepted that came before the port closes.
+const letIn = 200 * time.Millisecond
+
+// ownPort is a port that nobody else has open. The system would break off the connections
+// that it has accepted and this process has not, though their requests may have come.
+type ownPort struct {
+	*net.TCPListener
+	closing sync.Once
+}
+
+// Close implements net.Listener. Whoever accepts has to go on meanwhile.
+func (p *ownPort) Close() error {
+	p.closing.Do(func() {
+		refuseMore(p.TCPListener)
+		time.Sleep(letIn)
+	})
+	return p.TCPListener.Close()
 }

@@ -183,10 +183,10 @@ func TestMailboxGoesOnWhereItWas(t *testing.T) {
 		for uid := range 10 {
 			s.mails[uid+1] = fmt.Sprintf("Subject: %d\r\n\r\nhello\r\n", uid)
 		}
-		fetches := 0
+		var fetches atomic.Int64
 		s.answer = func(command string) string {
 			if strings.HasPrefix(command, "UID FETCH") {
-				if fetches++; fetches%4 == 0 {
+				if fetches.Add(1)%4 == 0 {
 					return silence
 				}
 			}
