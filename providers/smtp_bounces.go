@@ -145,9 +145,21 @@ func (s *SMTPSettings) mailbox(tokens *smtpTokens) (*bounces.Mailbox, error) {
 	return m, nil
 }
 
+// readReport reads a report; nil if it is none. Strangers write to the address, and
+// nothing else would keep a fault of the parser from ending the relay again and again:
+// a mail that has one is not understood, and stays in the mailbox for people.
+func readReport(message []byte) (read *bounces.Report) {
+	defer func() {
+		if recover() != nil {
+			read = nil
+		}
+	}()
+	return bounces.Parse(message)
+}
+
 // Bounce finds the id of the mail that a report is about.
 func (p *smtpProvider) Bounce(message []byte) []mail.Report {
-	read := bounces.Parse(message)
+	read := readReport(message)
 	if read == nil {
 		return nil
 	}
