@@ -162,6 +162,7 @@ func inputs() []input {
 		{name: "a list as ip", body: with("ip", `["<b>"]`), code: 200},
 		{name: "half a surrogate in to", body: with("to", `"al\ud800ice@example.com"`), code: 422, word: "invalid", locale: "fr"},
 		{name: "1,000 values", body: payload(`"a":[` + strings.Repeat("{},[],", 100) + strings.Repeat("0,", maxValues-407) + `0]`), code: 200},
+		{name: "1,000 values and signs in a text", body: payload(`"b":",[{","a":[` + strings.Repeat("{},[],", 100) + strings.Repeat("0,", maxValues-408) + `0]`), code: 200},
 		{name: "1,001 values", body: payload(`"a":[` + strings.Repeat("{},[],", 100) + strings.Repeat("0,", maxValues-406) + `0]`), code: 400, word: "malformed"},
 		{name: "32 levels of objects", body: payload(strings.Repeat(`"a":{`, 30) + strings.Repeat("}", 30)), code: 200},
 		{name: "33 levels of objects", body: payload(strings.Repeat(`"a":{`, 31) + strings.Repeat("}", 31)), code: 400, word: "malformed"},
