@@ -1,6 +1,6 @@
 # The few things people do here. CI runs .ci/run.
 
-.PHONY: run test build lint fuzz campaign servers bench
+.PHONY: run test build lint fuzz mutants campaign servers bench
 
 run: ## development mode: webhook on :8080, inbox on :9090
 	go run .
@@ -17,6 +17,10 @@ lint: ## format, vet, and the linters of .golangci.yml with staticcheck among th
 
 fuzz: ## ten minutes for each parser of foreign input
 	.ci/fuzz 10m
+
+mutants: ## changes one operator at a time and runs the package's tests; hours for all, so name one: make mutants PACKAGES=./relay
+	for package in $(or $(PACKAGES),$(shell go list -f '{{.Dir}}' ./... | grep -Ev '/(e2e|bench|deploy|hangups)$$')); do \
+		go run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0 unleash --timeout-coefficient 20 --workers 1 --output-statuses lt $$package || exit 1; done
 
 campaign: ## the proof of docs/reliability.md: 100,000 webhooks through failing services and dying relays
 	go test ./e2e -count=1 -v -timeout 2h -run '^TestCampaign$$' -campaign.webhooks 100000 -campaign.rate 500

@@ -265,6 +265,22 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.KeepAlive(l)
 }
 
+// What is forgotten after a limit's period is over anyway, and nothing else is.
+func TestWhatIsCountedIsKeptForItsPeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limiter(t, limits.Settings{Rules: rules(t, "2/1h", "", "", "")})
+		passed(t, l, 1, to("before@example.org"))
+		time.Sleep(61 * time.Minute)
+		passed(t, l, 2, to("ada@example.org"))
+		for i := range 10 {
+			passed(t, l, 1, to(fmt.Sprintf("%d@example.org", i)))
+		}
+		if n := passed(t, l, 2, to("ada@example.org")); n != 0 {
+			t.Errorf("%d of 2 passed after 2 before", n)
+		}
+	})
+}
+
 func TestMostRefusalsOfOneAddressAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told log
@@ -290,6 +306,19 @@ func TestMostRefusalsOfOneAddressAreTold(t *testing.T) {
 		passed(t, l, 19, limits.Mail{To: "x@example.org", IP: "203.0.113.9"})
 		if told.count(words) != 1 {
 			t.Error("told of a few refusals")
+		}
+		if passed(t, l, 1, limits.Mail{To: "x@example.org", IP: "203.0.113.9"}); told.count(words) != 2 {
+			t.Errorf("told %d times after 20 refusals in another hour", told.count(words))
+		}
+		time.Sleep(2 * time.Hour)
+		for _, refused := range []struct {
+			times int
+			ip    string
+		}{{1, "198.51.100.1"}, {1, "198.51.100.2"}, {10, "203.0.113.9"}, {9, "198.51.100.3"}, {1, "203.0.113.9"}} {
+			passed(t, l, refused.times, limits.Mail{To: "x@example.org", IP: refused.ip})
+		}
+		if told.count(words) != 2 {
+			t.Error("told of half of the refusals")
 		}
 	})
 }

@@ -311,6 +311,66 @@ func testADeadOrHungRedis(t *testing.T, redis *server) {
 	}
 }
 
+// A Redis that failed is left alone for a second, and then asked in the background.
+func TestAFailedRedisIsLeftAlone(t *testing.T) {
+	var calls atomic.Int64
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			calls.Add(1)
+			_ = conn.Close()
+		}
+	}()
+	var told log
+	l := replica(t, "redis://"+listener.Addr().String(), &told, *tenAnHour(t))
+	begin := time.Now()
+	passed(t, l, 1, to("ada@example.org"))
+	until(t, "Redis is called", func() bool { return calls.Load() > 0 })
+	first := calls.Load()
+	until(t, "it is called again", func() bool {
+		passed(t, l, 1, to("eve@example.org"))
+		return calls.Load() > first
+	})
+	if pause := time.Since(begin); pause < time.Second {
+		t.Errorf("called again after %v", pause)
+	}
+}
+
+// A limiter lets go of its connections, unless the next one has them.
+func TestCloseLetsGoOfRedis(t *testing.T) {
+	redis := miniredis.RunT(t)
+	var told log
+	settings := limits.Settings{Rules: *tenAnHour(t), Redis: settings.NewSecret("redis://" + redis.Addr())}
+	first, err := limits.New(settings, nil, told.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed(t, first, 1, to("ada@example.org"))
+	next, err := limits.New(settings, first, told.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(next); err != nil || redis.CurrentConnectionCount() == 0 {
+		t.Errorf("%v, %d connections", err, redis.CurrentConnectionCount())
+	}
+	if err := next.Close(nil); err != nil {
+		t.Error(err)
+	}
+	until(t, "the connections are closed", func() bool { return redis.CurrentConnectionCount() == 0 })
+	var none *limits.Limiter
+	if err := none.Close(nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // What Redis has counted is known when it fails.
 func TestAFailingRedisIsNoNewStart(t *testing.T) {
 	redis := miniredis.RunT(t)

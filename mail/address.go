@@ -20,15 +20,14 @@ func Path(address string) (path string, ascii bool, err error) {
 	if !isDomainText(domain) {
 		return "", false, errors.New("the part after the @ is not a domain in ASCII")
 	}
-	if IsASCII(local) && isDotAtom(local) { // as nearly all are
+	ascii = IsASCII(local)
+	if ascii && isDotAtom(local) { // as nearly all are
 		return address, true, nil
 	}
-	ascii = true
 	for _, r := range local {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError || 0x80 <= r && r < 0xa0 {
 			return "", false, errors.New("the part before the @ holds a control character")
 		}
-		ascii = ascii && r < utf8.RuneSelf
 	}
 	if isDotAtom(local) || isQuoted(local) {
 		return address, ascii, nil
@@ -41,9 +40,7 @@ func Path(address string) (path string, ascii bool, err error) {
 // address literal may have.
 func isDomainText(text string) bool {
 	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == '-':
-		case c <= ' ' || c > '~' || strings.IndexByte(`"<>@()\,;`, c) >= 0:
+		if c := text[i]; c <= ' ' || c > '~' || strings.IndexByte(`"<>@()\,;`, c) >= 0 {
 			return false
 		}
 	}
@@ -133,10 +130,11 @@ func ASCIIDomain(address string) (string, error) {
 	if at <= 0 {
 		return "", errors.New("the address has no @")
 	}
-	if domain := address[at+1:]; isHostName(domain) && !strings.Contains(domain, "--") {
+	domain := address[at+1:]
+	if isHostName(domain) && !strings.Contains(domain, "--") {
 		return address, nil // nothing that IDNA would change or refuse
 	}
-	domain, err := idna.Lookup.ToASCII(address[at+1:])
+	domain, err := idna.Lookup.ToASCII(domain)
 	if err != nil || !isHostName(domain) {
 		return "", errors.New("the part after the @ is not a domain")
 	}

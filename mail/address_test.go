@@ -15,6 +15,7 @@ func TestMask(t *testing.T) {
 		"odd..@local@example.com": "o***@example.com",
 		"":                        "***",
 		"nobody":                  "***",
+		"@example.com":            "***@example.com",
 	} {
 		if got := mail.Mask(address); got != want {
 			t.Errorf("%q: got %q, want %q", address, got, want)
@@ -39,6 +40,13 @@ func TestPath(t *testing.T) {
 		"new.user+tag@example.com":        "new.user+tag@example.com",
 		"ünïcode@xn--exmple-cua.com":      "ünïcode@xn--exmple-cua.com",
 		"ada@[192.0.2.1]":                 "ada@[192.0.2.1]",
+		"a@example.com":                   "a@example.com",
+		"azAZ09@example.com":              "azAZ09@example.com",
+		"a~b@example.com":                 "a~b@example.com",
+		"À@example.com":                   "À@example.com",
+		"a\u00a0b@example.com":            "a\u00a0b@example.com",
+		`""@example.com`:                  `""@example.com`,
+		"ada@exam~ple.com":                "ada@exam~ple.com",
 		"no-at":                           "",
 		"@example.com":                    "",
 		"ada@":                            "",
@@ -47,7 +55,9 @@ func TestPath(t *testing.T) {
 		"ada@example.com\r\nRCPT TO:<x@y": "",
 		"a\r\nb@example.com":              "",
 		"a\x00b@example.com":              "",
+		"a\u0080b@example.com":            "",
 		"a\u0085b@example.com":            "",
+		`ada@exam"ple.com`:                "",
 		"\xff@example.com":                "",
 		"ada@exam ple.com":                "",
 	} {
@@ -55,8 +65,40 @@ func TestPath(t *testing.T) {
 		if path != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q %v, want %q", address, path, err, want)
 		}
-		if err == nil && ascii == strings.Contains(path, "ü") {
+		if err == nil && ascii != mail.IsASCII(path) {
 			t.Errorf("%q: ascii is %v", address, ascii)
+		}
+	}
+}
+
+func TestIsASCII(t *testing.T) {
+	for text, want := range map[string]bool{"": true, " a~": true, "a\x7f": false, "ü": false} {
+		if got := mail.IsASCII(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestASCIIDomain(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	longest := strings.Repeat(label+".", 3) + strings.Repeat("a", 61) // 253 characters
+	for address, want := range map[string]string{
+		"Ada@Example.COM":            "Ada@example.com",
+		"ada@az09.a-z.example":       "ada@az09.a-z.example",
+		"ada@exämple.com":            "ada@xn--exmple-cua.com",
+		"ada@" + label + ".example":  "ada@" + label + ".example",
+		"ada@a" + label + ".example": "",
+		"ada@" + longest:             "ada@" + longest,
+		"ada@" + longest + "a":       "",
+		"@example.com":               "",
+		"ada":                        "",
+		"ada@":                       "",
+		"ada@-a.example":             "",
+		"ada@a-.example":             "",
+		"ada@a_b.example":            "",
+	} {
+		if got, err := mail.ASCIIDomain(address); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q %v, want %q", address, got, err, want)
 		}
 	}
 }

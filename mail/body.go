@@ -45,8 +45,8 @@ func SharedPart(text string) Part {
 	switch {
 	case start > farOff, start == 0 && end > farOff:
 		start = 0
-	case start == 0 || start >= end:
-		start, end = 0, 0
+	case start == 0:
+		end = 0
 	}
 	quoted, column := appendQuoted(nil, 0, text[start:end], endOfText)
 	return Part{text, &encoded{start, end, string(quoted), column, escapes(text)}}

@@ -160,3 +160,35 @@ func bodyOf(parts ...string) (body Body) {
 	}
 	return body
 }
+
+// A part that is shared travels as it was encoded once, where that costs no more than
+// the break of a line before it.
+func TestAppendQuoted(t *testing.T) {
+	own, shared := OwnPart, SharedPart
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for name, test := range map[string]struct {
+		body Body
+		want string
+	}{
+		"behind the first line end":     {Body{own("Hi,"), shared("12345678901\nthe rest")}, "Hi,12345678901\r\nthe rest"},
+		"all, if that is far off":       {Body{own("Hi,"), shared("123456789012\nthe rest")}, "Hi,=\r\n123456789012\r\nthe rest"},
+		"not a short one in one line":   {Body{own("Hi,"), shared("twelve chars")}, "Hi,twelve chars"},
+		"a longer one in one line":      {Body{own("Hi,"), shared("thirteen char")}, "Hi,=\r\nthirteen char"},
+		"no break at the start":         {Body{own("Hi\n"), shared("123456789012\nthe rest")}, "Hi\r\n123456789012\r\nthe rest"},
+		"blanks at its end":             {Body{shared("<p>\nthe rest \t"), own("\n")}, "<p>\r\nthe rest =09\r\n"},
+		"nothing behind the line end":   {Body{own("Hi,"), shared("123\n \t"), own("x")}, "Hi,123\r\n \tx"},
+		"a tab within a line":           {Body{own("a\tb")}, "a\tb"},
+		"a tab before its end":          {Body{own("a\t\nb")}, "a=09\r\nb"},
+		"a tab where the line is full":  {Body{own(x(75) + "\ty")}, x(75) + "=\r\n\ty"},
+		"many tabs":                     {Body{own(strings.Repeat("\t", 76) + "x")}, strings.Repeat("\t", 75) + "=\r\n\tx"},
+		"an escape that fits":           {Body{own(x(72) + "=")}, x(72) + "=3D"},
+		"one that does not":             {Body{own(x(73) + "=")}, x(73) + "=\r\n=3D"},
+		"a line that is full":           {Body{own(x(75))}, x(75)},
+		"and one that is more":          {Body{own(x(76))}, x(75) + "=\r\nx"},
+		"the first and last left alone": {Body{own(" ~\x1f\x7f")}, " ~=1F=7F"},
+	} {
+		if got := string(test.body.AppendQuoted(nil)); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}

@@ -9,7 +9,9 @@ import (
 
 func TestParseRecipient(t *testing.T) {
 	long := strings.Repeat("a", 64)
+	longest := long + "@" + strings.Repeat(long[:60]+".", 3) + "ab.com" // 254 bytes
 	good := map[string]string{
+		longest:                                 longest,
 		"ada@example.org":                       "ada@example.org",
 		"Alice.Smith+Promo@Example.COM":         "Alice.Smith+Promo@example.com",
 		"foo.@docomo.ne.jp":                     "foo.@docomo.ne.jp",
@@ -36,7 +38,7 @@ func TestParseRecipient(t *testing.T) {
 		"a\x00b@example.com", "a\r\nBcc: b@x.example@example.com", "a\nb@example.com", "a@exam\nple.com", "a@b.c\r\n",
 		`"a b"@example.com`, `"a@b"@example.com`, `"a\"b"@example.com`, `""@example.com`, `"a"b@example.com`, `a"b@example.com`,
 		"(comment)a@example.com", "a@[127.0.0.1]", "a@[IPv6:::1]", "a@b@", "a,b@example.com", "a:b@example.com", "a\\b@example.com",
-		"a\u202eb@example.com", "a\u200bb@example.com", "a\u00a0b@example.com", "a\xffb@example.com",
+		longest + "m", "a\u0080b@example.com", "a\u202eb@example.com", "a\u200bb@example.com", "a\u00a0b@example.com", "a\xffb@example.com",
 		long + "a@example.org", "a@" + strings.Repeat(long[:60]+".", 5) + "com", "a@" + long + ".com", "a@b_c.example",
 	}
 	for _, give := range bad {

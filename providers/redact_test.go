@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"encoding/json"
 	"html"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"logto-email-relay/mail"
+	"logto-email-relay/settings"
 )
 
 // Whatever form an address has in a service's words, none of it is left.
@@ -109,6 +111,61 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 	}
 	if got := Redact(strings.Repeat("%25", 2000) + "40"); strings.Contains(got, "%") {
 		t.Errorf("%q", got)
+	}
+}
+
+// From which length on a text is taken out wherever it stands.
+func TestWhatIsShortIsTakenOutWithCare(t *testing.T) {
+	full := strings.Repeat("ab ", 79) + "abc" // 240 bytes
+	for _, test := range []struct{ to, code, login, text, want string }{
+		{"annabe@example.org", "", "", "annabe is full", "[address] is full"},
+		{"annab@example.org", "", "", "annab is full, <annab>", "annab is full, [address]"},
+		{"", "48a913", "", "x48a913y", "x[code]y"},
+		{"", "48a91", "", "x48a91y 48-a91", "x48a91y [code]"},
+		{"", "4a1", "", "4a1 x4a1", "[code] x4a1"},
+		{"", "4a", "", "line 4a", "line 4a"},
+		{"", "", "Bearer k3y-k3", "Bearer k3y-k3 Basic", "[key] [key] Basic"},
+		{"", "", "Basic k3y", "Basic k3y", "Basic k3y"},
+		{"", "", "", full, full},
+		{"", "", "", full + "d", full + "…"},
+	} {
+		m := plainMessage()
+		m.To, m.Payload = cmp.Or(test.to, m.To), map[string]any{"code": test.code}
+		if got := redactFor(m, test.text, []settings.Secret{settings.NewSecret(test.login)}); got != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
+// An id that quotes the mail is none, in whatever form; one that only looks alike is.
+func TestAnIDThatQuotesTheMail(t *testing.T) {
+	m := plainMessage()
+	m.To, m.Payload = "anna.bell@example.org", map[string]any{"code": "az09", "link": "https://acme.example/join?token=mag1c7"}
+	for id, quotes := range map[string]bool{
+		"1-AnnA.Bell-2": true, "<anna.bell%40example.org>": true, "an na.bell": true, "a  nna.bell": true, "a   nna.bell": false, "anna-bell": false,
+		"anna.bel": false, "nna.bell": false, "x-mag1c7": true, "mag1c": false,
+		"az09": true, "AZ09": true, "id az09 x": true, "a-z.0 9": true, "a...z09": true, "a....z09": false, "a\u2010z\u201509": true, "az\u200f09": true,
+		"a\u2016z09": false, "az_09": false, "az09a": false, "az09z": false, "az090": false, "az099": false, "aaz09": false, "zaz09": false, "0az09": false, "9az09": false,
+		"az0": false, "-az09-": true, "az0az09": false, "az0 az09": true,
+	} {
+		if got := PrivateOf(m).FitID(id); (got == m.ID) != quotes {
+			t.Errorf("%q became %q", id, got)
+		}
+	}
+	m.To, m.Payload = "annabe@example.org", map[string]any{"code": "az"}
+	if got := PrivateOf(m).FitID("annabe"); got != m.ID {
+		t.Errorf("the local part is the id %q", got)
+	}
+	if got := PrivateOf(m).FitID("az"); got != "az" {
+		t.Errorf("a code that is too short to be one makes the id %q", got)
+	}
+	m.To = "annab@example.org"
+	if got := PrivateOf(m).FitID("annab"); got != "annab" {
+		t.Errorf("a local part that may be a word makes the id %q", got)
+	}
+	m.Payload["code"] = "az0"
+	if got := PrivateOf(m).FitID("az0"); got != m.ID {
+		t.Errorf("the code is the id %q", got)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
@@ -57,8 +58,11 @@ func startNameServer(t testing.TB, records ...string) *nameServer {
 			r.Rcode = dns.RcodeNameError
 		}
 		for _, record := range found {
-			if record.Header().Rrtype == kind {
+			switch record.Header().Rrtype {
+			case kind:
 				r.Answer = append(r.Answer, record)
+			case dns.TypeNS, dns.TypeSOA:
+				r.Ns = append(r.Ns, record)
 			}
 		}
 		_ = w.WriteMsg(r)
@@ -108,6 +112,43 @@ func TestDomains(t *testing.T) {
 		if n := server.queries.Load() - before; n != test.queries {
 			t.Errorf("%s: %d queries, want %d", domain, n, test.queries)
 		}
+	}
+	before := server.queries.Load()
+	for _, domain := range []string{"mx.test", "a.test", "null.test", "nx.test"} { // nor what other domains came after
+		domains.Refusal(t.Context(), domain)
+	}
+	if n := server.queries.Load() - before; n != 0 {
+		t.Errorf("%d queries for what is known", n)
+	}
+}
+
+// An answer is kept for as long as it says, within bounds.
+func TestAnAnswerIsKeptForItsTime(t *testing.T) {
+	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.", "short.test. 10 IN MX 10 mail.mx.test.", "long.test. 86400 IN MX 10 mail.mx.test.",
+		"ns.test. 300 IN MX 10 mail.mx.test.", "ns.test. 90 IN NS ns.test.", "null.test. 7200 IN MX 0 .", "soa.test. 300 IN SOA a. b. 1 2 3 4 120")
+	for domain, kept := range map[string]time.Duration{
+		"mx.test": 5 * time.Minute, "short.test": time.Minute, "long.test": time.Hour, "ns.test": 5 * time.Minute,
+		"null.test": 5 * time.Minute, "soa.test": 2 * time.Minute, "nx.test": 5 * time.Minute, "any.fails": 30 * time.Second,
+	} {
+		t.Run(domain, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				domains := recipients.NewDomains(server.address)
+				queries := func() int32 {
+					before := server.queries.Load()
+					domains.Refusal(t.Context(), domain)
+					return server.queries.Load() - before
+				}
+				if queries() == 0 {
+					t.Fatal("not asked")
+				}
+				if time.Sleep(kept - time.Second); queries() != 0 {
+					t.Errorf("asked again before %v", kept)
+				}
+				if time.Sleep(2 * time.Second); queries() == 0 {
+					t.Errorf("not asked again after %v", kept)
+				}
+			})
+		})
 	}
 }
 

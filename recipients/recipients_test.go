@@ -48,6 +48,10 @@ func TestARouteOverridesKeyByKey(t *testing.T) {
 	if s.Refuses("ada@example.org") != "" || s.Redirected() != "" || !s.ChecksDomain() {
 		t.Errorf("got %+v", s)
 	}
+	general.Deny = []string{"root@acme.example"}
+	if s := general.OverriddenBy(&recipients.Settings{CheckDomain: &no}); s.Refuses("root@acme.example") != "recipients.deny" {
+		t.Errorf("got %+v", s)
+	}
 	if s = s.OverriddenBy(&recipients.Settings{CheckDomain: &no}); s.ChecksDomain() {
 		t.Errorf("got %+v", s)
 	}
@@ -57,7 +61,7 @@ func TestSuggestions(t *testing.T) {
 	for domain, want := range map[string]string{
 		"gmial.con": "gmail.com", "gmail.con": "gmail.com", "gmai.com": "gmail.com", "gnail.com": "gmail.com", "gmaill.com": "gmail.com",
 		"hotmial.com": "hotmail.com", "hotmail.cmo": "hotmail.com", "yaho.co.uk": "yahoo.co.uk", "outlok.fr": "outlook.fr",
-		"gmx.dd": "gmx.de", "wbe.de": "web.de", "iclod.com": "icloud.com", "qq.con": "qq.com", "yandx.ru": "yandex.ru",
+		"gmx.dd": "gmx.de", "gmx.dt": "gmx.de", "wbe.de": "web.de", "iclod.com": "icloud.com", "qq.con": "qq.com", "yandx.ru": "yandex.ru",
 		"aa.com": "", "acme.example": "", "gmail.example": "", "mail.gmail.con": "", "gmail": "", "": "", "gmxx.exe": "",
 	} {
 		if got := recipients.Suggest(domain); got != want {

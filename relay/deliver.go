@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -348,12 +349,9 @@ func (d *delivery) reason() mail.Reason {
 func (d *delivery) retryAfter() time.Duration {
 	shortest := time.Duration(0)
 	for _, a := range d.Attempts {
-		if a.RetryAfter > 0 && (shortest == 0 || a.RetryAfter < shortest) {
-			shortest = a.RetryAfter
+		if a.RetryAfter > 0 {
+			shortest = min(cmp.Or(shortest, a.RetryAfter), a.RetryAfter)
 		}
 	}
-	if shortest == 0 {
-		return defaultRetryAfter
-	}
-	return shortest
+	return cmp.Or(shortest, defaultRetryAfter)
 }

@@ -234,6 +234,109 @@ func TestABusyProviderIsNotWaitedFor(t *testing.T) {
 			t.Errorf("%v after %v, %d attempts", d.Reason, d.Duration, len(d.Attempts))
 		}
 		all.Wait()
+// A second has to be left of a mail's time after a pause.
+func TestThePausesThatAMailsTimeAllows(t *testing.T) {
+	away := &providers.Error{Kind: providers.Temporary, Momentary: true}
+	for _, test := range []struct {
+		time, took time.Duration // in milliseconds
+		service    *fakeProvider
+		accepted   bool
+	}{
+		{1300, 300, inTurn(away), true},
+		{1299, 0, inTurn(away), false},
+		{1800, 800, inTurn(away, away), true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), test.time*time.Millisecond)
+			defer cancel()
+			d := newRelay(t, nil, test.service).Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn"})
+			if d.Accepted() != test.accepted || d.Duration != test.took*time.Millisecond {
+				t.Errorf("of %d ms it took %v: %+v", test.time, d.Duration, d)
+			}
+		})
+	}
+}
+
+// After a pause, too, providers share what time there is, and a lone one has all of it.
+func TestTheTimeIsSharedAfterAPause(t *testing.T) {
+	for _, lone := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			away := &providers.Error{Kind: providers.Temporary, Momentary: true}
+			var all []time.Duration
+			slow := func() *fakeProvider {
+				first := true
+				return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+					if first {
+						first = false
+						return providers.Receipt{}, away
+					}
+					deadline, _ := ctx.Deadline()
+					all = append(all, time.Until(deadline))
+					return providers.Receipt{ID: "1"}, nil
+				}}
+			}
+			members := []*fakeProvider{slow(), slow()}
+			if lone {
+				members = members[:1]
+			}
+			if d := deliver(t, newRelay(t, nil, members...)); !d.Accepted() || all[0] > 7*time.Second != lone {
+				t.Errorf("lone %v: it had %v; %+v", lone, all, d)
+			}
+		})
+	}
+}
+
+// Half of the places are for mails that come for the first time.
+func TestMailsThatWaitedLeavePlacesToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		r := newRelay(t, nil, &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			switch n++; n {
+			case 1:
+				time.Sleep(3 * time.Second)
+			case 2:
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}})
+		go deliver(t, r)
+		synctest.Wait()
+		if d := deliver(t, r); !d.Accepted() || d.Duration < 3*time.Second {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+// While new mails show that a provider is in trouble, some of those that wait come
+// again, ten a second.
+func TestMailsThatWaitedComeAgainDuringTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := make(map[string]bool)
+		var mu sync.Mutex
+		r := newRelay(t, nil, &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !seen[m.ID] {
+				seen[m.ID] = true
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}})
+		var soon atomic.Int32
+		var all sync.WaitGroup
+		for range 500 { // in five seconds
+			all.Go(func() {
+				if d := deliver(t, r); d.Accepted() && time.Since(d.Time) < 5*time.Second {
+					soon.Add(1)
+				}
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		before := soon.Load()
+		all.Wait()
+		if before < 30 || before > 60 {
+			t.Errorf("%d mails came again in five seconds", before)
+		}
 	})
 }
 
@@ -309,18 +412,20 @@ func TestTheMailsThatWaitAreBounded(t *testing.T) {
 		r := newRelay(t, func(o *relay.Options) {
 			o.Members[0].Provider = relay.NewProvider(relay.ProviderOptions{Name: "a", Service: away, MaxConcurrent: 5000})
 		}, away)
-		var quick atomic.Int32
-		var all sync.WaitGroup
-		for range 2500 {
-			all.Go(func() {
-				if d := deliver(t, r); d.Duration < time.Second {
-					quick.Add(1)
-				}
-			})
-		}
-		all.Wait()
-		if quick.Load() != 500 {
-			t.Errorf("%d failed at once", quick.Load())
+		for range 2 { // those that have waited make room
+			var quick atomic.Int32
+			var all sync.WaitGroup
+			for range 2500 {
+				all.Go(func() {
+					if d := deliver(t, r); d.Duration < time.Second {
+						quick.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			if quick.Load() != 500 {
+				t.Errorf("%d failed at once", quick.Load())
+			}
 		}
 	})
 }

@@ -167,7 +167,7 @@ type repeatable struct{ *fakeProvider }
 func (repeatable) Repeatable() {}
 
 func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
-	const uncertain, temporary, recipient = providers.Uncertain, providers.Temporary, providers.Recipient
+	const uncertain, temporary, recipient, content = providers.Uncertain, providers.Temporary, providers.Recipient, providers.Content
 	for _, test := range []struct {
 		name     string
 		change   func(*relay.Options)
@@ -181,6 +181,7 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 		{"twice in doubt", nil, []providers.Kind{uncertain, uncertain}, "", "b", 2, 1},
 		{"in trouble the second time", nil, []providers.Kind{uncertain, temporary}, "", "b", 2, 1},
 		{"refused the second time", nil, []providers.Kind{uncertain, recipient}, mail.Uncertain, "", 2, 0},
+		{"its content refused the second time", nil, []providers.Kind{uncertain, content}, mail.Uncertain, "", 2, 0},
 		{"nothing but doubt is repeated", nil, []providers.Kind{temporary}, "", "b", 1, 1},
 		{"also where doubt is final", func(o *relay.Options) { o.FailUncertain = true }, []providers.Kind{uncertain}, "", "a", 2, 0},
 		{"twice in doubt, where doubt is final", func(o *relay.Options) { o.FailUncertain = true },
@@ -243,6 +244,90 @@ func TestAHungProviderLeavesTheNextItsTime(t *testing.T) {
 			t.Errorf("waited %v and left the second %v; want 4s each", waited, left)
 		}
 	})
+}
+
+// takes a while, whatever its context says, and ends with this.
+func takes(while time.Duration, end *providers.Error) *fakeProvider {
+	return &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+		if time.Sleep(while); end != nil {
+			return providers.Receipt{}, end
+		}
+		return providers.Receipt{ID: "1"}, nil
+	}}
+}
+
+// Those that rest share what time there is, and the last of them has the rest of it.
+func TestTheTimeIsSharedByThoseThatRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		last := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+			select {
+			case <-time.After(3 * time.Second):
+				return providers.Receipt{ID: "2"}, nil
+			case <-ctx.Done():
+				return providers.Receipt{}, ctx.Err()
+			}
+		}}
+		r := newRelay(t, func(o *relay.Options) {
+			for _, m := range o.Members {
+				m.Suspend(&providers.Error{Kind: providers.Temporary})
+			}
+		}, hangs(providers.Temporary), last)
+		if d := deliver(t, r); d.Provider != "b" || d.Duration != 7*time.Second {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
+// An attempt needs 300 ms, and a mail that had as much was not out of time.
+func TestTheTimeThatAnAttemptNeeds(t *testing.T) {
+	for left, want := range map[time.Duration]mail.Reason{300 * time.Millisecond: mail.ProviderUnavailable, 299 * time.Millisecond: mail.Timeout} {
+		synctest.Test(t, func(t *testing.T) {
+			temporary := &providers.Error{Kind: providers.Temporary}
+			second := takes(0, temporary)
+			d := deliver(t, newRelay(t, nil, takes(8*time.Second-left, temporary), second))
+			if d.Reason != want || second.calls.Load() == 1 != (want == mail.ProviderUnavailable) {
+				t.Errorf("%v left: %s, %d attempts at the second", left, d.Reason, second.calls.Load())
+			}
+		})
+	}
+}
+
+// A mail waits for a place for a quarter of its time, and for 250 ms at most.
+func TestHowLongAMailWaitsForAPlace(t *testing.T) {
+	for all, want := range map[time.Duration]time.Duration{8 * time.Second: 250 * time.Millisecond, 400 * time.Millisecond: 100 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRelay(t, nil, takes(5*time.Second, nil))
+			go deliver(t, r)
+			go deliver(t, r)
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), all)
+			defer cancel()
+			d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn"})
+			if d.Accepted() || d.Attempts[0].Duration != want {
+				t.Errorf("of %v it waited %v", all, d.Attempts[0].Duration)
+			}
+			time.Sleep(5 * time.Second)
+		})
+	}
+}
+
+// Logto's side is told the shortest wait that a provider asks for.
+func TestTheShortestWaitIsTold(t *testing.T) {
+	for _, test := range []struct {
+		waits []time.Duration // that providers ask for, in seconds
+		want  time.Duration
+	}{
+		{[]time.Duration{0}, 10}, {[]time.Duration{0, 0}, 10}, {[]time.Duration{30}, 30}, {[]time.Duration{30, 20}, 20},
+		{[]time.Duration{20, 30}, 20}, {[]time.Duration{0, 30}, 30}, {[]time.Duration{30, 0}, 30}, {[]time.Duration{40, 0, 20, 30}, 20},
+	} {
+		var members []*fakeProvider
+		for _, wait := range test.waits {
+			members = append(members, fails(providers.Error{Kind: providers.RateLimited, RetryAfter: wait * time.Second}))
+		}
+		if d := deliver(t, newRelay(t, nil, members...)); d.RetryAfter != test.want*time.Second {
+			t.Errorf("of %v seconds the caller is told %v", test.waits, d.RetryAfter)
+		}
+	}
 }
 
 func TestNothingOutlastsTheDeadline(t *testing.T) {
@@ -415,6 +500,7 @@ func TestRoutes(t *testing.T) {
 		{Applications: []string{"app1"}, Providers: inOrder("c")},
 		{Locales: []string{"pt"}, Providers: inOrder("b", "c")},
 		{Locales: []string{"zh-Hant"}, Providers: inOrder("c", "b")},
+		{Locales: []string{"fr-CA"}, Providers: inOrder("c")},
 	}
 	r := newRelay(t, func(o *relay.Options) { o.Routes = routes }, accepts("1"), accepts("2"), accepts("3"))
 	with := func(payload map[string]any, to, kind string) relay.Request {
@@ -435,6 +521,10 @@ func TestRoutes(t *testing.T) {
 		{"type and organization", with(map[string]any{"organization": object("org1")}, "a@b.c", "OrganizationInvitation"), 1, "c a"},
 		{"type alone is not enough", with(map[string]any{"organization": "org1"}, "a@b.c", "OrganizationInvitation"), -1, "a b c"},
 		{"application", with(map[string]any{"application": object("app1")}, "a@b.c", "SignIn"), 2, "c"},
+		{"region of a language", with(map[string]any{"locale": "fr-CA"}, "a@b.c", "SignIn"), 5, "c"},
+		{"other region", with(map[string]any{"locale": "fr-FR"}, "a@b.c", "SignIn"), -1, "a b c"},
+		{"no region", with(map[string]any{"locale": "fr"}, "a@b.c", "SignIn"), -1, "a b c"},
+		{"language of another region", with(map[string]any{"locale": "pt-PT"}, "a@b.c", "SignIn"), 3, "b c"},
 		{"language", with(map[string]any{"locale": "pt-BR"}, "a@b.c", "SignIn"), 3, "b c"},
 		{"script of a region", with(map[string]any{"locale": "zh-TW"}, "a@b.c", "SignIn"), 4, "c b"},
 		{"other script", with(map[string]any{"locale": "zh-CN"}, "a@b.c", "SignIn"), -1, "a b c"},
@@ -680,14 +770,18 @@ func TestAMailIsRenderedWhereItIsNeeded(t *testing.T) {
 		name           string
 		members        []*fakeProvider
 		own            []int // members with templates of their own
+		resting        []int // members that rest
 		general, owned int   // how often each renderer wrote
 	}{
-		{"once for one", []*fakeProvider{accepts("1")}, nil, 1, 0},
+		{"once for one", []*fakeProvider{accepts("1")}, nil, nil, 1, 0},
 		{"once for all that share it", []*fakeProvider{fails(providers.Error{Kind: providers.Temporary}),
-			fails(providers.Error{Kind: providers.Uncertain}), accepts("3")}, nil, 1, 0},
-		{"not for one with templates of its own", []*fakeProvider{accepts("1"), accepts("2")}, []int{0}, 0, 1},
+			fails(providers.Error{Kind: providers.Uncertain}), accepts("3")}, nil, nil, 1, 0},
+		{"once, where one rests", []*fakeProvider{accepts("1"), fails(providers.Error{Kind: providers.Temporary}), accepts("3")}, nil, []int{0}, 1, 0},
+		{"once, where all others rest", []*fakeProvider{fails(providers.Error{Kind: providers.Temporary}), accepts("2"),
+			fails(providers.Error{Kind: providers.Temporary})}, nil, []int{0, 1}, 1, 0},
+		{"not for one with templates of its own", []*fakeProvider{accepts("1"), accepts("2")}, []int{0}, nil, 0, 1},
 		{"once for those around it", []*fakeProvider{fails(providers.Error{Kind: providers.Temporary}),
-			fails(providers.Error{Kind: providers.Temporary}), accepts("3")}, []int{1}, 1, 1},
+			fails(providers.Error{Kind: providers.Temporary}), accepts("3")}, []int{1}, nil, 1, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var general, owned int
@@ -703,6 +797,9 @@ func TestAMailIsRenderedWhereItIsNeeded(t *testing.T) {
 				o.Renderer = countingRenderer{calls: &general}
 				for _, i := range test.own {
 					o.Members[i].Renderer = countingRenderer{calls: &owned}
+				}
+				for _, i := range test.resting {
+					o.Members[i].Suspend(&providers.Error{Kind: providers.Temporary})
 				}
 			}, test.members...)
 			if d := deliver(t, r); !d.Accepted() || general != test.general || owned != test.owned {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/idna"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
@@ -65,7 +66,7 @@ func quoted(part string) string { return strconv.QuoteToASCII(part[:min(len(part
 // splitPort returns the port with its colon.
 func splitPort(authority string) (host, port string, err error) {
 	colon := strings.LastIndexByte(authority, ':')
-	if colon < 0 || strings.HasSuffix(authority, "]") {
+	if colon <= 0 || strings.HasSuffix(authority, "]") {
 		return authority, "", nil
 	}
 	host, port = authority[:colon], authority[colon:]
@@ -90,10 +91,7 @@ func parseHost(written string) (string, error) {
 		return "[" + ip.String() + "]", nil
 	}
 	host := strings.ToLower(written)
-	isASCII := true
-	for _, r := range host {
-		isASCII = isASCII && r < 0x80
-	}
+	isASCII := mail.IsASCII(host)
 	if !isASCII || strings.Contains(host, "xn--") {
 		ascii, err := strict.ToASCII(host)
 		if err != nil {
@@ -135,9 +133,6 @@ func isNumber(label string) bool {
 // percentEncoded encodes what browsers encode too, in the path, the query or the
 // fragment of a URL.
 func percentEncoded(text string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 || strings.ContainsRune("\"<>`", r) }) {
-		return text
-	}
 	var b strings.Builder
 	for i := range len(text) {
 		if c := text[i]; c >= 0x80 || strings.IndexByte("\"<>`", c) >= 0 {

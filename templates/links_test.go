@@ -25,6 +25,9 @@ func TestLinks(t *testing.T) {
 		"https://acme.example/\u200b\u3000":                     "https://acme.example/%E2%80%8B%E3%80%80",
 		"https://acme.example?@evil.example":                    "https://acme.example?@evil.example",
 		"myapp://acme.example/join":                             "myapp://acme.example/join",
+		"https://acme.example/\u0080":                           "https://acme.example/%C2%80",
+		"https://acme.example/" + strings.Repeat("a", 2027):     "https://acme.example/" + strings.Repeat("a", 2027), // 2048 bytes
+		"https://" + strings.Repeat("a", 63) + ".acme.example/": "https://" + strings.Repeat("a", 63) + ".acme.example/",
 		"https://" + strings.Repeat("a.", 60) + "acme.example/": "https://" + strings.Repeat("a.", 60) + "acme.example/",
 	} {
 		if got, err := links.Parse(link); got != want || err != nil {
@@ -44,10 +47,43 @@ func TestLinks(t *testing.T) {
 		"https://acme.example/\t", "https://acme.example/\n", "ht\ttps://acme.example/", "https://acme.example/\x00", "https://acme.example/\x7f",
 		"https://evil.example\x00.acme.example/", "https://\xff.acme.example/", "https://evil.example\ufffd.acme.example/",
 		"https://" + strings.Repeat("a", 64) + ".acme.example/", "https://" + strings.Repeat("a.", 130) + "acme.example/",
-		"https://acme.example/" + strings.Repeat("a", 2048), "myapp://evil.example/", "myapp:///join", "https://acme.example/%zz", "https://acme.example/%",
+		"https://acme.example/" + strings.Repeat("a", 2028), "myapp://evil.example/", "myapp:///join", "https://acme.example/%zz", "https://acme.example/%",
 	} {
 		if got, err := links.Parse(link); err == nil || got != "" {
 			t.Errorf("%q: got %q", link, got)
+		}
+	}
+}
+
+// Without a list every host is taken that all programs read alike, and a scheme of an
+// app may have none.
+func TestLinksToAnyHost(t *testing.T) {
+	label := strings.Repeat("a", 61)
+	longest := strings.Repeat(label+".", 4) + "a.com" // 253 characters
+	for link, want := range map[string]string{
+		"myapp:///join":                   "myapp:///join",
+		"myapp://join":                    "myapp://join",
+		"https://[2001:DB8::1]:8080/x":    "https://[2001:db8::1]:8080/x",
+		"https://192.0.2.1/":              "https://192.0.2.1/",
+		"https://example.0xg/":            "https://example.0xg/",
+		"https://" + longest + "/":        "https://" + longest + "/",
+		"https://" + longest + "a/":       "",
+		"https:///x":                      "",
+		"http:///x":                       "",
+		"myapp://:80/x":                   "",
+		"myapp://0300.0.2.1/":             "",
+		"https://0xC0000201/":             "",
+		"https://0x/":                     "",
+		"https://3221225985/":             "",
+		"https://[192.0.2.1]/":            "",
+		"https://[fe80::1%25eth0]/":       "",
+		"https://[::1/":                   "",
+		"https://[::1].evil.example/":     "",
+		"https://evil.example:0x50/":      "",
+		"https://evil.example\u0080.com/": "",
+	} {
+		if got, err := (Links{Schemes: []string{"https", "http", "myapp"}}).Parse(link); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q and %v, want %q", link, got, err, want)
 		}
 	}
 }

@@ -64,21 +64,19 @@ func isHarmless(name string) bool {
 	if len(name) > maxNameRunes || len(name) >= len(localhost) && strings.Contains(strings.ToLower(name), localhost) {
 		return false
 	}
-	blank, isASCII := true, true
+	blank := true
 	for _, r := range name {
-		isASCII = isASCII && r < utf8.RuneSelf
 		switch {
 		case r == ' ' && !blank:
 			blank = true
 		case (r == '-' || r == '_') && !blank:
-		case r < utf8.RuneSelf && (isASCIILetter(byte(r)) || isASCIIDigit(byte(r))),
-			r >= utf8.RuneSelf && unicode.IsLetter(r) && !isFiller(r):
+		case isDigit(r), unicode.IsLetter(r) && !isFiller(r):
 			blank = false
 		default:
 			return false
 		}
 	}
-	return !blank && (isASCII || norm.NFKC.IsNormalString(name))
+	return !blank && norm.NFKC.IsNormalString(name)
 }
 
 // maxCleanRunes is how much of a text is looked at. Whatever clean drops counts
@@ -218,7 +216,7 @@ func breakLinks(in []rune) []rune {
 		switch {
 		case isSlash(r) && isSlash(last):
 			// http:// and \\server
-		case isAt(r) && len(out) > 0:
+		case isAt(r):
 			if last != ' ' {
 				out = append(out, ' ')
 			}
@@ -285,7 +283,7 @@ func isDecimal(in []rune, i int) bool {
 	for end < len(in) && isDigit(in[end]) {
 		end++
 	}
-	return begin < i && end > i+1 && (begin == 0 || in[begin-1] == ' ') && (end == len(in) || in[end] == ' ' || in[end] == '…')
+	return begin < i && (begin == 0 || in[begin-1] == ' ') && (end == len(in) || in[end] == ' ' || in[end] == '…')
 }
 
 func isDigit(r rune) bool { return '0' <= r && r <= '9' }
@@ -325,7 +323,7 @@ func truncate(runes []rune) []rune {
 	for end > 1 && isContinuation(runes, end) {
 		end--
 	}
-	if last := lastBlank(runes[:end+1]); last > end-maxLostRunes {
+	if last := lastBlank(runes[:end+1]); last > max(0, end-maxLostRunes) {
 		end = last
 	}
 	kept := runes[:end:end]

@@ -17,6 +17,8 @@ func TestNeutralise(t *testing.T) {
 		{"Version 2.0", "Version 2.0"}, {"10:30 Club", "10:30 Club"}, {"AC/DC", "AC/DC"}, {"@alice", "@alice"}, {"euel96w4lta6", "euel96w4lta6"}, {":)", ":)"},
 		{"محمد", "محمد"}, {"می\u200cخواهم", "می\u200cخواهم"}, {"क्\u200dष", "क्\u200dष"}, {"สมชาย ใจดี", "สมชาย ใจดี"}, {"葛\U000E0100城", "葛\U000E0100城"},
 		{"👩\u200d🚀 ☺️ 1️⃣ 🏳️\u200d🌈 🇩🇪 👍🏽", "👩\u200d🚀 ☺️ 1️⃣ 🏳️\u200d🌈 🇩🇪 👍🏽"},
+		{"葛\U000E01EF城", "葛\U000E01EF城"}, {"0\ufe0f\u20e3 9\ufe0f\u20e3", "0\ufe0f\u20e3 9\ufe0f\u20e3"}, {"Ada \u00a0", "Ada"}, {"Ubuntu 22.04", "Ubuntu 22.04"},
+		{"Version 9.9", "Version 9.9"},
 		// Made legible rather than torn.
 		{"J.R.R. Tolkien", "J. R. R. Tolkien"}, {"Wait...what", "Wait... what"}, {"Team:Alpha", "Team: Alpha"}, {"你好。世界", "你好。 世界"},
 		// Web addresses: Gmail and Apple Mail link bare domains, Outlook www. and schemes.
@@ -26,6 +28,7 @@ func TestNeutralise(t *testing.T) {
 		{"1.2.3.4", "1. 2. 3. 4"}, {"http://2130706433", "http: /2130706433"}, {"http://[::1]/", "http: /[:: 1]/"}, {"2.0/evil", "2. 0/evil"},
 		{"javascript:alert(1)", "javascript: alert(1)"}, {"tel:123", "tel: 123"}, {"ftp.evil.com", "ftp. evil. com"}, {`\\server\share`, `\server\share`}, {"//evil", "/evil"},
 		{"💩.la", "💩. la"}, {"evil.-x.com", "evil. -x. com"}, {".com", ". com"},
+		{"::1", ":: 1"}, {"a .5", "a . 5"}, {"2.x", "2. x"},
 		// Dots that IDNA or NFKC read as such.
 		{"evil。com", "evil。 com"}, {"evil．com", "evil． com"}, {"evil｡com", "evil｡ com"}, {"evil․com", "evil․ com"}, {"evil﹒com", "evil﹒ com"}, {"evil⒈com", "evil⒈ com"},
 		{"evil㏂com", "evila. m. com"}, {"x㏇uk", "xCo. uk"}, {"㏘", "p. m."}, {"a‥b", "a.. b"}, {"evil︙com", "evil... com"}, {"mailto：x", "mailto： x"},
@@ -38,6 +41,7 @@ func TestNeutralise(t *testing.T) {
 		{"\u202egnirts\r\nBcc: x@example.com", "gnirts Bcc: x @ example. com"}, {"evil\u200b.\u2060com", "evil. com"}, {"ev\u00adil.c\u200com", "evil. com"},
 		{"a\u2066b\u2069\u200e\u200f\u061cc", "abc"}, {"a\ufeffb\x00c\x1b[31m\u0085d", "abc[31m d"}, {"\u3164\u2800\u115f", ""}, {" \t\n ", ""}, {"a\u2028b\u2029c", "a b c"},
 		{"a\U000E0041b", "ab"}, {"a\ue000b\ufffeb", "abb"}, {"bad\xffutf", "badutf"}, {"a\u200db", "ab"}, {"\u0301a", "a"}, {".\u0301com", ". com"},
+		{"a\ufff0b", "ab"}, {"a\U000E0000b", "ab"}, {"a\U000E0FFFb", "ab"}, {"a\ufe00b\ufe0fc\u180bd\u180fe", "abcde"},
 		{"z\u0301\u0302\u0303\u0304\u0305\u0306!", "z\u0301\u0302\u0303\u0304!"},
 		// Long ones.
 		{strings.Repeat("a", 100), strings.Repeat("a", 100)}, {strings.Repeat("a", 101), strings.Repeat("a", 99) + "…"},
@@ -50,7 +54,13 @@ func TestNeutralise(t *testing.T) {
 		{strings.Repeat("a", 60) + " " + strings.Repeat("b", 80), strings.Repeat("a", 60) + " " + strings.Repeat("b", 38) + "…"},
 		{strings.Repeat("word… ", 30), strings.TrimSuffix(strings.Repeat("word… ", 16), "… ") + "…"},
 		{strings.Repeat(".", 200), ".…"},
-		{strings.Repeat("\u200b", 900) + "evil", ""},
+		{strings.Repeat("\u200b", 800) + "evil", ""}, {strings.Repeat("\u200b", 799) + "evil", "e"},
+		{strings.Repeat("ä", 99) + "!", strings.Repeat("ä", 99) + "!"},
+		{strings.Repeat("a", 98) + "👍🏻xyz", strings.Repeat("a", 98) + "…"}, {strings.Repeat("a", 98) + "👍🏿xyz", strings.Repeat("a", 98) + "…"},
+		{strings.Repeat("a", 98) + "🇦🇿xyz", strings.Repeat("a", 98) + "…"}, {strings.Repeat("a", 98) + "🇿🇦xyz", strings.Repeat("a", 98) + "…"},
+		{strings.Repeat("👩\u200d", 60) + "👩", "👩…"}, {strings.Repeat("🇩🇪", 60), strings.Repeat("🇩🇪", 49) + "…"},
+		{strings.Repeat("a", 76) + " " + strings.Repeat("b", 80), strings.Repeat("a", 76) + "…"},
+		{strings.Repeat("a", 75) + " " + strings.Repeat("b", 80), strings.Repeat("a", 75) + " " + strings.Repeat("b", 23) + "…"},
 	} {
 		got := neutralise(test.in)
 		if got != test.want {
