@@ -234,6 +234,9 @@ func TestABusyProviderIsNotWaitedFor(t *testing.T) {
 			t.Errorf("%v after %v, %d attempts", d.Reason, d.Duration, len(d.Attempts))
 		}
 		all.Wait()
+	})
+}
+
 // A second has to be left of a mail's time after a pause.
 func TestThePausesThatAMailsTimeAllows(t *testing.T) {
 	away := &providers.Error{Kind: providers.Temporary, Momentary: true}
