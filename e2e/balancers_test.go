@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The long form: go test ./e2e -run RollingRestarts -rolls 10
@@ -268,26 +269,34 @@ func TestBalancersInTrouble(t *testing.T) {
 			}
 
 			for _, trouble := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
-				until(t, "webhooks come through", serves)
-				before := asked.Load()
 				type result struct {
 					got answer
 					err error
 				}
-				answered := make(chan result, 1)
-				go func() {
-					got, err := c.post("/logto/email", "ada@silent.example")
-					answered <- result{got, err}
-				}()
+				var before int32
+				var answered chan result
 				holder := -1
-				until(t, "a relay has the webhook", func() bool {
-					for i, relay := range r.relays {
-						if strings.Contains(metrics(t, relay), `relay_provider_in_flight{provider="silent"} 1`) {
-							holder = i
+				for attempt := 0; holder < 0; attempt++ {
+					until(t, "webhooks come through", serves)
+					before, answered = asked.Load(), make(chan result, 1)
+					begun := time.Now()
+					go func() {
+						got, err := c.post("/logto/email", "ada@silent.example")
+						answered <- result{got, err}
+					}()
+					until(t, "a relay has the webhook", func() bool {
+						for i, relay := range r.relays {
+							if strings.Contains(metrics(t, relay), `relay_provider_in_flight{provider="silent"} 1`) {
+								holder = i
+							}
 						}
+						return holder >= 0 && asked.Load() > before || time.Since(begun) > 8*time.Second
+					})
+					if time.Since(begun) > 4*time.Second && attempt < 3 { // this machine is busy, and its own deadline is near
+						<-answered
+						holder = -1
 					}
-					return holder >= 0 && asked.Load() > before
-				})
+				}
 				r.relays[holder].signal(t, trouble)
 				now := <-answered
 				isUnavailable(t, "with the webhook in its hands, "+trouble.String(), now.got, now.err)
