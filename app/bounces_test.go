@@ -66,9 +66,7 @@ func TestAMailThatComesBackToTheMailbox(t *testing.T) {
 	s.providers[0] = withMailbox("main", mails, server, "never-print-this-password-either")
 	r.write("config.json", s.json())
 	eventually(t, "it cannot be read", func() bool { return strings.Contains(state(), "configuration: login: AUTHENTICATIONFAILED") })
-	if !strings.Contains(r.log.String(), "bounces are not read") {
-		t.Error("the log does not tell")
-	}
+	eventually(t, "the log tells", func() bool { return strings.Contains(r.log.String(), "bounces are not read") })
 	s.providers[0] = smtp("main", mails)
 	r.write("config.json", s.json())
 	eventually(t, "nobody reads", func() bool { return !strings.Contains(state(), "bounces") })
