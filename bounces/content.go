@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"html"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/emersion/go-message"
@@ -38,7 +37,7 @@ func open(top *message.Entity) *content {
 		c.text = plain(c.html)
 	}
 	c.text = strings.ReplaceAll(c.text, "\r", "")
-	if len(c.status) == 0 && inText.MatchString(c.text) {
+	if len(c.status) == 0 && inText().MatchString(c.text) {
 		c.status = groups([]byte(c.text))
 	}
 	said, copied := cutCopy(c.text)
@@ -67,7 +66,7 @@ func (c *content) add(e *message.Entity, depth int) {
 		parts := split(body, parameters["boundary"])
 		for _, part := range parts {
 			header, body := new(textproto.Header), part
-			if field.Match(part) {
+			if field().Match(part) {
 				header, body = headerOf(part)
 			}
 			c.add(entity(header, body), depth+1)
@@ -102,7 +101,7 @@ func (c *content) add(e *message.Entity, depth int) {
 func split(body []byte, boundary string) (parts [][]byte) {
 	if boundary == "" || !bytes.Contains(body, []byte("--"+boundary)) {
 		boundary = ""
-		if found := anyBoundary.FindSubmatch(body); found != nil {
+		if found := anyBoundary().FindSubmatch(body); found != nil {
 			boundary = string(found[1])
 		}
 	}
@@ -121,7 +120,7 @@ func split(body []byte, boundary string) (parts [][]byte) {
 }
 
 // anyBoundary is a line that looks like one, with the header of a part below it.
-var anyBoundary = regexp.MustCompile(`(?mi)^--(\S{6,})[ \t]*\r?\nContent-`)
+var anyBoundary = expression(`(?mi)^--(\S{6,})[ \t]*\r?\nContent-`)
 
 // headerOf reads the header that a text begins with, and returns what follows. Lines that
 // are none of a header are left out; nil if there is no other.
@@ -139,7 +138,7 @@ func headerOf(text []byte) (header *textproto.Header, body []byte) {
 		isInside = isInside || !isBlank
 		switch {
 		case isBlank:
-		case field.Match(line):
+		case field().Match(line):
 			clean.WriteString("\r\n")
 			clean.Write(line)
 		case clean.Len() > 0 && (line[0] == ' ' || line[0] == '\t' || bytes.HasSuffix(clean.Bytes(), []byte(";"))):
@@ -155,16 +154,16 @@ func headerOf(text []byte) (header *textproto.Header, body []byte) {
 	return &h, text
 }
 
-var blank = regexp.MustCompile(`\n[ \t\r]*\n`)
+var blank = expression(`\n[ \t\r]*\n`)
 
 // inText marks a delivery status that stands in the text.
-var inText = regexp.MustCompile(`(?mi)^Final-Recipient:.*@`)
+var inText = expression(`(?mi)^Final-Recipient:.*@`)
 
-var field = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*:`)
+var field = expression(`^[A-Za-z][A-Za-z0-9-]*:`)
 
 // groups are the groups of fields in a delivery status: blank lines are between them.
 func groups(body []byte) (all []textproto.Header) {
-	for _, group := range blank.Split(string(body), -1) {
+	for _, group := range blank().Split(string(body), -1) {
 		if h, _ := headerOf([]byte(group)); h != nil {
 			all = append(all, *h)
 		}
@@ -173,20 +172,20 @@ func groups(body []byte) (all []textproto.Header) {
 }
 
 var (
-	invisible = regexp.MustCompile(`(?is)<(style|script|head)\b.*?</(style|script|head)>|<!--.*?-->`)
-	breaks    = regexp.MustCompile(`(?i)<(br|/?p|/?div|/?tr|/?li|/?h[1-6]|/?table|hr)\b[^>]*>`)
-	tags      = regexp.MustCompile(`<[A-Za-z/!][^>]*>`)
+	invisible = expression(`(?is)<(style|script|head)\b.*?</(style|script|head)>|<!--.*?-->`)
+	breaks    = expression(`(?i)<(br|/?p|/?div|/?tr|/?li|/?h[1-6]|/?table|hr)\b[^>]*>`)
+	tags      = expression(`<[A-Za-z/!][^>]*>`)
 )
 
 // plain is the text of an HTML part, well enough to look for words and addresses.
 func plain(text string) string {
-	text = invisible.ReplaceAllString(text, " ")
-	text = breaks.ReplaceAllString(text, "\n")
-	return html.UnescapeString(tags.ReplaceAllString(text, ""))
+	text = invisible().ReplaceAllString(text, " ")
+	text = breaks().ReplaceAllString(text, "\n")
+	return html.UnescapeString(tags().ReplaceAllString(text, ""))
 }
 
 // ofMail is a field that a server does not write when it only cites a mail.
-var ofMail = regexp.MustCompile(`(?i)^(return-path|received|message-id|dkim-signature|arc-seal|mime-version|content-type|from|delivered-to):`)
+var ofMail = expression(`(?i)^(return-path|received|message-id|dkim-signature|arc-seal|mime-version|content-type|from|delivered-to):`)
 
 // cutCopy separates what a server writes from the copy of a mail that follows in the
 // same text: it begins with a few lines of a header.
@@ -194,12 +193,12 @@ func cutCopy(text string) (said, copy string) {
 	at, begin, lines, isMail := 0, 0, 0, false
 	for line := range strings.Lines(text) {
 		switch {
-		case field.MatchString(line):
+		case field().MatchString(line):
 			if lines == 0 {
 				begin = at
 			}
 			lines++
-			isMail = isMail || ofMail.MatchString(line)
+			isMail = isMail || ofMail().MatchString(line)
 			if isMail && lines > 1 {
 				return text[:begin], text[begin:]
 			}

@@ -20,7 +20,7 @@ func (c *content) delivery() (results []Result) {
 			continue // about the mail as a whole
 		}
 		isAboutSomebody = true
-		r := Result{Address: address, Status: code.FindString(group.Get("Status")), Diagnostic: diagnostic(group.Get("Diagnostic-Code"))}
+		r := Result{Address: address, Status: code().FindString(group.Get("Status")), Diagnostic: diagnostic(group.Get("Diagnostic-Code"))}
 		switch {
 		case action == "delivered":
 			r.Outcome = Delivered
@@ -80,7 +80,7 @@ func typed(value string) string {
 	if kind, rest, found := strings.Cut(value, ";"); found && !strings.Contains(kind, "@") {
 		value = rest
 	}
-	return addressPattern.FindString(value)
+	return addressPattern().FindString(value)
 }
 
 // diagnostic is what the server said, without its type.
@@ -105,5 +105,5 @@ func firstAddress(h *textproto.Header, name string) string {
 	if h == nil {
 		return ""
 	}
-	return addressPattern.FindString(h.Get(name))
+	return addressPattern().FindString(h.Get(name))
 }

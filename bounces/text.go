@@ -14,14 +14,16 @@ const maxText, maxResults = 16 << 10, 20
 const (
 	atom  = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\\x{80}-\\x{10ffff}-]"
 	label = `[A-Za-z0-9\x{80}-\x{10ffff}-]`
+
+	anAddress = `(?:` + atom + `+|"[^"\s]{1,64}")@(?:` + label + `+\.)+` + label + `*[A-Za-z0-9\x{80}-\x{10ffff}]`
 )
 
 var (
-	addressPattern = regexp.MustCompile(`(?:` + atom + `+|"[^"\s]{1,64}")@(?:` + label + `+\.)+` + label + `*[A-Za-z0-9\x{80}-\x{10ffff}]`)
+	addressPattern = expression(anAddress)
 	// named is an address that a line begins with, mostly after a sign or two.
-	named = regexp.MustCompile(`(?m)^[ \t]*(?:>>> |[45]\d\d |[*] |-- |- |TO: |Recipient: )?["'<(]{0,2}(` + addressPattern.String() + `)["'>)]{0,2}(?:[ \t:;,(\[{<]|\.\.\.|$)`)
+	named = expression(`(?m)^[ \t]*(?:>>> |[45]\d\d |[*] |-- |- |TO: |Recipient: )?["'<(]{0,2}(` + anAddress + `)["'>)]{0,2}(?:[ \t:;,(\[{<]|\.\.\.|$)`)
 	// refused is one that a server did not take.
-	refused = regexp.MustCompile(`(?i)RCPT TO:\s*<?(` + addressPattern.String() + `)`)
+	refused = expression(`(?i)RCPT TO:\s*<?(` + anAddress + `)`)
 
 	systems = words(`mailer.?daemon`, `post.?master`, `mail.?(delivery|admin|system)`, `delivery.?(system|subsystem|status)`, `mdaemon`,
 		`undeliverable`, `system administrator|sysadmin`)
@@ -36,7 +38,7 @@ var (
 	givenUp = words(`giv(en|ing) up`, `permanent`, `returned to sender`, `could not be delivered`, `no longer`)
 )
 
-func addressesIn(text string) []string { return addressPattern.FindAllString(text, maxResults) }
+func addressesIn(text string) []string { return addressPattern().FindAllString(text, maxResults) }
 
 // isFromMailSystem tells whether nobody but a mail server writes so.
 func (c *content) isFromMailSystem() bool {
@@ -44,20 +46,20 @@ func (c *content) isFromMailSystem() bool {
 	if err != nil {
 		subject = c.header.Get("Subject")
 	}
-	if absences.MatchString(subject) {
+	if absences().MatchString(subject) {
 		return false
 	}
-	return systems.MatchString(c.header.Get("From")) || returned.MatchString(subject) || c.header.Get("X-Failed-Recipients") != ""
+	return systems().MatchString(c.header.Get("From")) || returned().MatchString(subject) || c.header.Get("X-Failed-Recipients") != ""
 }
 
 // free reads a report that is written for people.
 func (c *content) free() (results []Result) {
-	if !failure.MatchString(c.header.Get("Subject") + "\n" + c.text) {
+	if !failure().MatchString(c.header.Get("Subject") + "\n" + c.text) {
 		return nil
 	}
 	for _, address := range c.failed() {
 		r := Result{Address: address}
-		if late.MatchString(c.text) && !givenUp.MatchString(c.text) {
+		if late().MatchString(c.text) && !givenUp().MatchString(c.text) {
 			r.Outcome = Delayed
 		}
 		results = append(results, r)
@@ -75,10 +77,10 @@ func (c *content) failed() []string {
 	}
 	for _, found := range [][]string{
 		addressesIn(c.header.Get("X-Failed-Recipients")),
-		without(own, submatches(named, c.text)),
-		submatches(refused, c.text),
+		without(own, submatches(named(), c.text)),
+		submatches(refused(), c.text),
 		without(own, addressesIn(c.text)),
-		submatches(named, c.text),
+		submatches(named(), c.text),
 	} {
 		if len(found) > 0 {
 			return without(nil, found)
