@@ -123,7 +123,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.current.get().Close()) }()
 	a.metrics = handlers.NewMetrics(a.registry, g.Catalogue.Types())
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{a}, webhooksCollector{a})
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{a})
 	a.use(g, loaded)
 	if err := a.listen(ctx, g.Config); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (a *App) use(g *Graph, loaded config.Loaded) (earlier *Graph) {
 		Gallery:   g.Catalogue,
 		Branding:  c.Branding,
 		Sender:    cmp.Or(c.Sender.From.Name, c.Sender.From.Address.Address),
-		Send:      g.send(time.Duration(c.Server.Timeout)),
+		Send:      g.Send,
 		Logger:    a.logger,
 	}
 	if g.inbox != nil {
@@ -288,6 +288,13 @@ func (a *App) providerChanged(p relay.Status) {
 		return
 	}
 	a.logger.Info("a provider is in use again", "provider", p.Name)
+}
+
+// Tell has the endpoints of a configuration told of what is written to a record.
+func Tell(record interface {
+	Tell(wants map[string][]string, describe func(*mail.Delivery) any)
+}, c *config.Config) {
+	record.Tell(c.Events.Wants(), admin.DeliveryJSON)
 }
 
 // tellOfRest has the operator's endpoints told of a provider that rests.

@@ -12,7 +12,6 @@ import (
 
 	"logto-email-relay/config"
 	"logto-email-relay/handlers"
-	"logto-email-relay/handlers/admin"
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
@@ -254,11 +253,9 @@ func (g *Graph) SignIn(ctx context.Context, wanted func(*relay.Provider) bool) [
 	return found
 }
 
-// send sends a mail on the way of those from Logto, within their time.
-func (g *Graph) send(timeout time.Duration) admin.Send {
-	return func(ctx context.Context, to, messageType string, payload map[string]any) *mail.Delivery {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		return g.Relay.Deliver(ctx, relay.Request{ID: mail.NewID(), To: to, Type: messageType, Payload: payload})
-	}
+// Send sends a mail on the way of those from Logto, within their time.
+func (g *Graph) Send(ctx context.Context, to, messageType string, payload map[string]any) *mail.Delivery {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(g.Config.Server.Timeout))
+	defer cancel()
+	return g.Relay.Deliver(ctx, relay.Request{ID: mail.NewID(), To: to, Type: messageType, Payload: payload})
 }

@@ -12,8 +12,8 @@ import (
 	"logto-email-relay/relay"
 )
 
-// collector shows the state of the providers, the configuration, the record and the log
-// as metrics, read at the moment of the scrape. What belongs to a provider is gone with
+// collector shows the state of the providers, the configuration, the record, the
+// operator's endpoints and the log as metrics, read at the moment of the scrape. What belongs to a provider is gone with
 // it after a reload, while the counters of package handlers stay.
 type collector struct{ app *App }
 
@@ -22,28 +22,33 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	buildDesc       = describe("relay_build_info", "1, with the version of the relay and of Go.", "version", "goversion")
-	timeoutDesc     = describe("relay_request_timeout_seconds", "The time that a webhook may take, server.timeout.")
-	configDesc      = describe("relay_config_last_reload_successful", "0 while the last change is refused because of the configuration.")
-	templatesDesc   = describe("relay_templates_last_reload_successful", "0 while the last change is refused because of templates.")
-	degradedDesc    = describe("relay_degraded", "1 while all providers rest, the record is kept in memory or the log cannot be written.")
-	droppedDesc     = describe("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.")
-	behindDesc      = describe("relay_deliveries_behind", "1 while deliveries are kept in memory, because the database does not take them in time.")
-	lostDesc        = describe("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.")
-	queueDesc       = describe("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.")
-	uncheckedDesc   = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
-	restingDesc     = describe("relay_provider_resting", "1 while the provider is put behind all others.", "provider")
-	causeDesc       = describe("relay_provider_rest_cause", "1 for the cause of which the provider rests.", "provider", "cause")
-	untilDesc       = describe("relay_provider_rest_until_seconds", "When the rest of the provider ends or has ended, in seconds since 1970; 0 while it does not rest. A later mail has to show that it is well.", "provider")
-	inFlightDesc    = describe("relay_provider_in_flight", "Sends under way at the provider.", "provider")
-	boundDesc       = describe("relay_provider_max_concurrent", "Sends that may be under way at the provider.", "provider")
-	connectionsDesc = describe("relay_provider_connections", "Connections to an SMTP server.", "provider", "state")
+	buildDesc         = describe("relay_build_info", "1, with the version of the relay and of Go.", "version", "goversion")
+	timeoutDesc       = describe("relay_request_timeout_seconds", "The time that a webhook may take, server.timeout.")
+	configDesc        = describe("relay_config_last_reload_successful", "0 while the last change is refused because of the configuration.")
+	templatesDesc     = describe("relay_templates_last_reload_successful", "0 while the last change is refused because of templates.")
+	degradedDesc      = describe("relay_degraded", "1 while all providers rest, the record is kept in memory or the log cannot be written.")
+	droppedDesc       = describe("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.")
+	behindDesc        = describe("relay_deliveries_behind", "1 while deliveries are kept in memory, because the database does not take them in time.")
+	lostDesc          = describe("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.")
+	queueDesc         = describe("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.")
+	uncheckedDesc     = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
+	restingDesc       = describe("relay_provider_resting", "1 while the provider is put behind all others.", "provider")
+	causeDesc         = describe("relay_provider_rest_cause", "1 for the cause of which the provider rests.", "provider", "cause")
+	untilDesc         = describe("relay_provider_rest_until_seconds", "When the rest of the provider ends or has ended, in seconds since 1970; 0 while it does not rest. A later mail has to show that it is well.", "provider")
+	inFlightDesc      = describe("relay_provider_in_flight", "Sends under way at the provider.", "provider")
+	boundDesc         = describe("relay_provider_max_concurrent", "Sends that may be under way at the provider.", "provider")
+	connectionsDesc   = describe("relay_provider_connections", "Connections to an SMTP server.", "provider", "state")
+	eventsSentDesc    = describe("relay_webhooks_sent_total", "Events that an endpoint of the operator's took.", "endpoint")
+	eventsFailedDesc  = describe("relay_webhooks_failed_total", "Calls of an endpoint of the operator's that failed.", "endpoint")
+	eventsGivenUpDesc = describe("relay_webhooks_given_up_total", "Events that an endpoint of the operator's did not take within a day, or refused for good.", "endpoint")
+	eventsPendingDesc = describe("relay_webhooks_pending", "Events in the database that wait for an endpoint of the operator's.", "endpoint")
 )
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(descriptions chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{buildDesc, timeoutDesc, configDesc, templatesDesc, degradedDesc, droppedDesc, behindDesc, lostDesc,
-		queueDesc, uncheckedDesc, restingDesc, causeDesc, untilDesc, inFlightDesc, boundDesc, connectionsDesc} {
+		queueDesc, uncheckedDesc, restingDesc, causeDesc, untilDesc, inFlightDesc, boundDesc, connectionsDesc,
+		eventsSentDesc, eventsFailedDesc, eventsGivenUpDesc, eventsPendingDesc} {
 		descriptions <- d
 	}
 }
@@ -53,8 +58,8 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	counter := func(d *prometheus.Desc, value int) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value))
+	counter := func(d *prometheus.Desc, value int, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
 	}
 	g := c.app.current.get()
 	gauge(buildDesc, 1, c.app.Version, runtime.Version())
@@ -74,6 +79,14 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	gauge(queueDesc, float64(record.Waiting))
 	counter(lostDesc, record.Lost)
 	counter(uncheckedDesc, record.Unchecked)
+	if c.app.sender != nil {
+		for _, e := range c.app.sender.State() {
+			counter(eventsSentDesc, e.Sent, e.Name)
+			counter(eventsFailedDesc, e.Failed, e.Name)
+			counter(eventsGivenUpDesc, e.GivenUp, e.Name)
+			gauge(eventsPendingDesc, float64(e.Pending), e.Name)
+		}
+	}
 
 	for _, m := range g.members {
 		p := m.Status()

@@ -2,14 +2,12 @@ package commands
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"logto-email-relay/mail"
-	"logto-email-relay/relay"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
@@ -41,17 +39,13 @@ func (cmd sendCommand) Run(s *environment) error {
 	if err := knownType(cmd.Type); err != nil {
 		return err
 	}
-	loaded, g, err := s.build()
+	_, g, err := s.build()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = g.Close() }()
 
-	ctx, cancel := context.WithTimeout(s.ctx, time.Duration(loaded.Config.Server.Timeout))
-	defer cancel()
-	d := g.Relay.Deliver(ctx, relay.Request{
-		ID: mail.NewID(), To: to, Type: cmd.Type, Payload: g.Catalogue.Sample(cmd.Type, cmd.Locale),
-	})
+	d := g.Send(s.ctx, to, cmd.Type, g.Catalogue.Sample(cmd.Type, cmd.Locale))
 	for _, a := range d.Attempts {
 		if a.Kind != mail.AttemptAccepted {
 			fmt.Fprintf(s.errOut, "%s, after %v: %s\n", a.Provider, a.Duration.Round(time.Millisecond), a)
