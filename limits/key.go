@@ -40,13 +40,19 @@ func network(text string) string {
 		withPort, _ := netip.ParseAddrPort(text)
 		ip = withPort.Addr()
 	}
-	ip = ip.Unmap().WithZone("")
-	switch {
-	case !ip.IsGlobalUnicast(), ip.IsPrivate(), sharedAddresses.Contains(ip):
+	ip = ip.Unmap()
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || sharedAddresses.Contains(ip) {
 		return ""
-	case ip.Is6():
-		prefix, _ := ip.Prefix(64) // an IPv6 address has one
-		return prefix.String()
 	}
-	return ip.String()
+	return NetworkOf(ip)
+}
+
+// NetworkOf returns what one client has for itself: an IPv4 address, or a /64 network
+// of IPv6.
+func NetworkOf(ip netip.Addr) string {
+	if ip = ip.Unmap(); ip.Is4() {
+		return ip.String()
+	}
+	network, _ := ip.Prefix(64) // an IPv6 address has one, without a zone
+	return network.String()
 }

@@ -64,16 +64,12 @@ func (s *strangers) hasLine(f *Failure) (has bool, unlogged int64) {
 	return true, s.unlogged.Swap(0)
 }
 
-// NetworkOf returns what one caller has for himself: an IPv4 address, or a /64 network
-// of IPv6.
+// NetworkOf returns what one caller has for himself; the address as it is if it is
+// none.
 func NetworkOf(address string) string {
 	ip, err := netip.ParseAddr(address)
-	switch {
-	case err != nil:
+	if err != nil {
 		return address
-	case ip.Unmap().Is4():
-		return ip.Unmap().String()
 	}
-	network, _ := ip.Prefix(64) // an IPv6 address has one
-	return network.String()
+	return limits.NetworkOf(ip)
 }
