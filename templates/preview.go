@@ -62,7 +62,7 @@ const SampleLogo = "https://app.example.com/sample-logo.png"
 
 // Variant is a kind of payload that a template has to hold.
 type Variant struct {
-	// Name stands in addresses, Title is for people.
+	// Name stands in addresses and is empty for the usual one. Title is for people.
 	Name, Title string
 	change      func(payload map[string]any, link string)
 }
@@ -71,7 +71,7 @@ type Variant struct {
 // one first.
 func Variants() []Variant {
 	return []Variant{
-		{"usual", "As usual", func(map[string]any, string) {}},
+		{"", "As usual", func(map[string]any, string) {}},
 		{"bare", "The least", func(payload map[string]any, _ string) {
 			for key := range payload {
 				if key != "code" && key != "link" && key != "locale" {

@@ -213,7 +213,7 @@ func (p loginPages) login(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, next)
 	case refused.Reason == mail.RateLimited:
 		c.Response().Header().Set("Retry-After", web.Seconds(refused.RetryAfter))
-		return p.show(c, http.StatusTooManyRequests, loginForm{next, "Too many wrong tokens came from your address. Wait a minute, then try again."})
+		return p.show(c, http.StatusTooManyRequests, loginForm{next, advice(mail.RateLimited)})
 	}
 	return p.show(c, http.StatusForbidden, loginForm{next, "That is not the token."})
 }

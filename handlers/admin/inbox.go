@@ -76,12 +76,18 @@ func inboxQuery(asked string, live bool) string {
 	return "?" + query.Encode()
 }
 
-func (p inboxPages) mail(c echo.Context) error {
+// asked returns the mail that the path names, and it as it would go to a server.
+func (p inboxPages) asked(c echo.Context) (mail providers.InboxMail, raw []byte, err error) {
 	mail, found := p.inbox.Mail(c.Param("id"))
 	if !found {
-		return &web.Failure{Reason: web.NotFound}
+		return mail, nil, &web.Failure{Reason: web.NotFound}
 	}
-	raw, err := mail.Raw()
+	raw, err = mail.Raw()
+	return mail, raw, err
+}
+
+func (p inboxPages) mail(c echo.Context) error {
+	mail, raw, err := p.asked(c)
 	if err != nil {
 		return err
 	}
@@ -89,17 +95,15 @@ func (p inboxPages) mail(c echo.Context) error {
 	at := inboxPath + "/" + url.PathEscape(mail.Message.ID)
 	return p.pages.show(c, http.StatusOK, "mail", page{Title: cmp.Or(mail.Message.Subject, "(no subject)"), Path: inboxPath, Content: struct {
 		providers.InboxMail
-		Snippet  string
-		Mail     mailView
-		Links    []link
-		Findings []string
+		Snippet string
+		Mail    mailView
 	}{mail, snippet(html, mail.Message.Text), mailView{
 		HTML: html,
 		Text: mail.Message.Text,
 		Raw:  string(raw),
 		Path: at,
 		look: newLook(c, mail.Message.HTML),
-	}, linksOf(html), checkHTML(html)}})
+	}}})
 }
 
 func (p inboxPages) html(c echo.Context) error {
@@ -112,11 +116,7 @@ func (p inboxPages) html(c echo.Context) error {
 
 // download answers with a mail as a file for mail programs.
 func (p inboxPages) download(c echo.Context) error {
-	mail, found := p.inbox.Mail(c.Param("id"))
-	if !found {
-		return &web.Failure{Reason: web.NotFound}
-	}
-	raw, err := mail.Raw()
+	mail, raw, err := p.asked(c)
 	if err != nil {
 		return err
 	}

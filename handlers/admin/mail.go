@@ -25,6 +25,10 @@ func (v mailView) Frame() string {
 	return v.Path + "/html" + look{View: "html", sample: v.sample}.Query()
 }
 
+// Links are the links of the HTML, and Findings what of it mail programs do not show.
+func (v mailView) Links() []link      { return linksOf(v.HTML) }
+func (v mailView) Findings() []string { return checkHTML(v.HTML) }
+
 // Sizes tells how long the parts are.
 func (v mailView) Sizes() string {
 	text := fmt.Sprintf("%d bytes of text", len(v.Text))

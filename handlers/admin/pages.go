@@ -68,9 +68,9 @@ func newPages(o Options, access *access) *pages {
 	add(o.Providers != nil, providersPath, "Providers")
 	add(true, templatesPath, "Templates")
 	add(o.Inbox != nil, inboxPath, "Inbox")
+	shared := template.Must(template.New("").Funcs(words).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", "pages/look.html"))
 	for _, name := range []string{"overview", "deliveries", "delivery", "suppressions", "providers", "templates", "template", "inbox", "mail", "login", "failure"} {
-		p.templates[name] = template.Must(template.New(name).Funcs(words).
-			ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", "pages/look.html", "pages/"+name+".html"))
+		p.templates[name] = template.Must(template.Must(shared.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))
 	}
 	p.sheet, p.live = pageFile("style.css"), pageFile("live.js")
 	return p

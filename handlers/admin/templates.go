@@ -127,15 +127,10 @@ func (l look) variants() choice {
 	for _, v := range templates.Variants() {
 		other := l
 		other.sample = sample{Variant: v.Name}
-		if v.Name == usualVariant {
-			other.Variant = ""
-		}
 		c.Looks = append(c.Looks, option{v.Title, other.Query(), l.Data == "" && other.Variant == l.Variant})
 	}
 	return c
 }
-
-const usualVariant = "usual"
 
 // list shows one type in all languages.
 func (p templatePages) list(c echo.Context) error {
@@ -209,10 +204,8 @@ func (p templatePages) mail(c echo.Context) error {
 		// Sends tells whether a mail can be sent, and Sent what became of one.
 		Sends bool
 		Sent  string
-		Links []link
-		Found []string
 	}{s, p.gallery.Types(), p.gallery.Languages(), view, view.variants(), written, wrong,
-		p.sender, p.send != nil, c.QueryParam("sent"), linksOf(view.HTML), checkHTML(view.HTML)}})
+		p.sender, p.send != nil, c.QueryParam("sent")}})
 }
 
 func (p templatePages) html(c echo.Context) error {
