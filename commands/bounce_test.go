@@ -3,7 +3,6 @@ package commands_test
 import (
 	"bytes"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,9 +11,7 @@ import (
 
 	"logto-email-relay/bounces/dovecottest"
 	"logto-email-relay/commands"
-	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
-	"logto-email-relay/settings"
 )
 
 // A mail server hands over what came back, and keeps it for later where that fails.
@@ -53,18 +50,10 @@ func TestBounce(t *testing.T) {
 		t.Errorf("without a database: %d %s", code, said)
 	}
 
-	s := deliveries.DefaultSettings()
-	s.Database = settings.NewSecret(filepath.Join(filepath.Dir(file), "deliveries.db"))
-	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = record.Close(t.Context()) }() // it is open meanwhile
+	record := recordBeside(t, file) // it is open meanwhile
 	d := mail.Delivery{ID: "0123456789abcdefghjkmnpqrs", Time: time.Now(), To: "ada@example.org", Type: "SignIn", Status: mail.StatusAccepted, Provider: "main"}
 	record.Finish(t.Context(), &d)
-	for start := time.Now(); record.State().Waiting > 0 && time.Since(start) < 20*time.Second; {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "all is written", func() bool { return record.State().Waiting == 0 })
 	for _, c := range []struct {
 		name, provider, message string
 		code                    int

@@ -2,6 +2,7 @@ package commands_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -35,13 +36,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("without a database: %d %s", code, said)
 	}
 
-	s := deliveries.DefaultSettings()
-	s.Database = settings.NewSecret(filepath.Join(filepath.Dir(file), "deliveries.db"))
-	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = record.Close(t.Context()) }() // it is open while others search
+	record := recordBeside(t, file) // it is open meanwhile
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for i, status := range []mail.Status{mail.StatusAccepted, mail.StatusFailed} {
 		d := mail.Delivery{ID: strings.Repeat([]string{"a", "b"}[i], 26), Time: at.Add(time.Duration(i) * time.Minute), To: "Ada@example.com",
@@ -53,9 +48,7 @@ func TestFind(t *testing.T) {
 		}
 		record.Finish(t.Context(), &d)
 	}
-	for start := time.Now(); record.State().Waiting > 0 && time.Since(start) < 20*time.Second; {
-		time.Sleep(time.Millisecond)
-	}
+	eventually(t, "all is written", func() bool { return record.State().Waiting == 0 })
 
 	for _, c := range []struct {
 		args []string
@@ -97,5 +90,28 @@ aaaaaaaa, accepted:
 	file = configure(t, sendgrid("main", "https://api.example.com"))
 	if said, code := find("ada@example.com"); code != 2 || !strings.Contains(said, "deliveries.database is not set") {
 		t.Errorf("without a record: %d %s", code, said)
+	}
+}
+
+// recordBeside opens the record deliveries.db beside a configuration file, as a running
+// relay does.
+func recordBeside(t *testing.T, file string) *deliveries.Store {
+	t.Helper()
+	s := deliveries.DefaultSettings()
+	s.Database = settings.NewSecret(filepath.Join(filepath.Dir(file), "deliveries.db"))
+	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = record.Close(context.Background()) })
+	return record
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it never holds that %s", what)
+		}
 	}
 }

@@ -2,18 +2,14 @@ package commands_test
 
 import (
 	"bytes"
-	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"logto-email-relay/commands"
 	"logto-email-relay/deliveries"
-	"logto-email-relay/settings"
 )
 
 func TestSuppressions(t *testing.T) {
@@ -38,16 +34,8 @@ func TestSuppressions(t *testing.T) {
 	if said, code := run(); code != 1 || !strings.Contains(said, "read the suppressions") {
 		t.Errorf("without a database: %d %s", code, said)
 	}
-	s := deliveries.DefaultSettings()
-	s.Database = settings.NewSecret(filepath.Join(filepath.Dir(file), "deliveries.db"))
-	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = record.Close(t.Context()) }() // it is open meanwhile
-	for start := time.Now(); !record.State().Opened && time.Since(start) < 20*time.Second; {
-		time.Sleep(time.Millisecond)
-	}
+	record := recordBeside(t, file) // it is open meanwhile
+	eventually(t, "the database is ready", func() bool { return record.State().Opened })
 	for _, c := range []struct {
 		args []string
 		code int

@@ -11,82 +11,19 @@ import (
 	"testing"
 
 	"logto-email-relay/bounces/dovecottest"
+	"logto-email-relay/smtp/smtptest"
 )
 
 // startBouncer runs a Postfix that knows nobody at example.org. What comes back to
 // acme.example goes where more lines in its main.cf and master.cf say. log is what it says.
 func startBouncer(t *testing.T, port int, main, master string) (log func() string) {
 	t.Helper()
-	if _, err := exec.LookPath("/usr/sbin/postfix"); err != nil {
-		unavailable(t, "Postfix is not installed")
-	}
-	if os.Geteuid() != 0 {
-		unavailable(t, "Postfix can be started by root alone")
-	}
-	dir, err := os.MkdirTemp("/tmp", "relay-bouncer") // t.TempDir is too long for Postfix's sockets
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if out, err := exec.Command("sh", "-c", `chmod 755 "$0" && mkdir "$0/queue" "$0/data" && chown postfix "$0/data"`, dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	for name, text := range map[string]string{
-		"main.cf": fmt.Sprintf(`compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-maillog_file = %[1]s/data/log
-maillog_file_prefixes = %[1]s
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = mx.acme.example
-mydestination =
-local_recipient_maps =
-alias_maps =
+	return smtptest.Postfix(t, port, `myhostname = mx.acme.example
 recipient_delimiter = +
 virtual_mailbox_domains = example.org
 virtual_minimum_uid = 1
 smtpd_reject_unlisted_recipient = no
-default_transport = discard:
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-%[2]s
-`, dir, main),
-		"master.cf": fmt.Sprintf(`127.0.0.1:%d inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 1 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-discard unix - - n - - discard
-error unix - - n - - error
-virtual unix - n n - - virtual
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-%s
-`, port, master),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log = func() string {
-		text, _ := os.ReadFile(filepath.Join(dir, "data", "log"))
-		return string(text)
-	}
-	if out, err := exec.Command("/usr/sbin/postfix", "-c", dir, "start").CombinedOutput(); err != nil {
-		t.Fatalf("Postfix does not start: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		_ = exec.Command("/usr/sbin/postfix", "-c", dir, "stop").Run()
-		if t.Failed() {
-			t.Logf("Postfix says:\n%s", log())
-		}
-	})
-	return log
+`+main, master)
 }
 
 // newest is what the record says of the newest mail.

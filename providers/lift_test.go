@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"logto-email-relay/settings"
 )
@@ -129,41 +128,28 @@ func TestLift(t *testing.T) {
 // FuzzVerifyAndLift lets services say anything when they are asked whether a key is
 // good, or to take an address off their lists.
 func FuzzVerifyAndLift(f *testing.F) {
-	services, opened := make(map[string]*answering), make(map[string]Provider)
-	for name, makeFixture := range fixtures {
-		if fixture := makeFixture(); fixture.http != nil {
-			services[name] = startAnswering(f)
-			opened[name] = open(f, fixture.settings(services[name].URL))
-			f.Add(name, 200, `{}`)
-			f.Add(name, 403, `{"message":"not for ada+x@example.org"}`)
-			for _, verdict := range fixture.http.verdicts {
-				f.Add(name, verdict.status, verdict.body)
-			}
-		}
-	}
 	const address = "ada+x@example.org"
-	f.Fuzz(func(t *testing.T, name string, status int, body string) {
-		service, known := services[name]
-		if !known || status < 200 || status > 599 {
-			t.Skip()
+	fuzzAnswers(f, func(name string, answers *httpFixture) {
+		f.Add(name, 200, `{}`)
+		f.Add(name, 403, `{"message":"not for ada+x@example.org"}`)
+		for _, verdict := range answers.verdicts {
+			f.Add(name, verdict.status, verdict.body)
 		}
-		service.status, service.body = status, body
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // against a hang only
-		defer cancel()
+	}, func(t *testing.T, ctx context.Context, p Provider, status int) {
 		check := func(err error) {
 			var failure *Error
 			if err != nil && (!errors.As(err, &failure) || failure.Kind.String() == "" || len(err.Error()) > 1000 || strings.Contains(err.Error(), address)) {
 				t.Errorf("%v", err)
 			}
 		}
-		if verifier, ok := opened[name].(Verifier); ok {
+		if verifier, ok := p.(Verifier); ok {
 			note, err := verifier.Verify(ctx)
 			check(err)
 			if len(note) > 1000 {
 				t.Errorf("a note of %d bytes", len(note))
 			}
 		}
-		if lifter, ok := opened[name].(Lifter); ok {
+		if lifter, ok := p.(Lifter); ok {
 			err := lifter.Lift(ctx, address)
 			check(err)
 			if err == nil && status > 299 && status != http.StatusNotFound {

@@ -406,16 +406,15 @@ func startAnswering(t testing.TB) *answering {
 	return a
 }
 
-// A mail counts as accepted after a 2xx alone, and whatever a service says has a
-// verdict within bounds.
-func FuzzVerdict(f *testing.F) {
+// fuzzAnswers has every service with an API answer whatever comes to mind, beginning with
+// what add adds for it.
+func fuzzAnswers(f *testing.F, add func(name string, answers *httpFixture), check func(t *testing.T, ctx context.Context, p Provider, status int)) {
 	services, opened := make(map[string]*answering), make(map[string]Provider)
 	for name, makeFixture := range fixtures {
 		if fixture := makeFixture(); fixture.http != nil {
 			services[name] = startAnswering(f)
 			opened[name] = open(f, fixture.settings(services[name].URL))
-			f.Add(name, fixture.http.accepted.status, fixture.http.accepted.body)
-			f.Add(name, 200, `{"id":["`+quoted+`"]}`)
+			add(name, fixture.http)
 		}
 	}
 	f.Fuzz(func(t *testing.T, name string, status int, body string) {
@@ -426,7 +425,18 @@ func FuzzVerdict(f *testing.F) {
 		service.status, service.body = status, body
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // against a hang only
 		defer cancel()
-		receipt, err := opened[name].Send(ctx, plainMessage())
+		check(t, ctx, opened[name], status)
+	})
+}
+
+// A mail counts as accepted after a 2xx alone, and whatever a service says has a
+// verdict within bounds.
+func FuzzVerdict(f *testing.F) {
+	fuzzAnswers(f, func(name string, answers *httpFixture) {
+		f.Add(name, answers.accepted.status, answers.accepted.body)
+		f.Add(name, 200, `{"id":["`+quoted+`"]}`)
+	}, func(t *testing.T, ctx context.Context, p Provider, status int) {
+		receipt, err := p.Send(ctx, plainMessage())
 		var failure *Error
 		switch {
 		case err == nil && (status > 299 || receipt.ID == ""):

@@ -4,114 +4,27 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"logto-email-relay/smtp/smtptest"
 )
 
-// wantsProgram skips a test that cannot run here, or fails it where all of them
-// must run.
-func wantsProgram(t *testing.T, reason string) {
-	t.Helper()
-	if os.Getenv("RELAY_TEST_REQUIRE") == "1" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
-
-// startPostfix runs a Postfix of the test's own, which accepts everything and
-// throws it away, except for mail to unknown@example.net. More lines may be added to
-// its main.cf.
+// startPostfix runs a Postfix that also refuses mail to unknown@example.net. More lines
+// may be added to its main.cf.
 func startPostfix(t *testing.T, more ...string) (port int) {
 	t.Helper()
-	if _, err := exec.LookPath("/usr/sbin/postfix"); err != nil {
-		wantsProgram(t, "Postfix is not installed")
-	}
-	if os.Geteuid() != 0 {
-		wantsProgram(t, "Postfix can be started by root alone")
-	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	port = free.Addr().(*net.TCPAddr).Port
 	free.Close()
-	dir, err := os.MkdirTemp("/tmp", "relay-postfix") // t.TempDir is too long for Postfix's sockets
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"queue", "data"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("chown", "postfix", filepath.Join(dir, "data")).CombinedOutput(); err != nil {
-		wantsProgram(t, "there is no user postfix: "+string(out))
-	}
-	write("main.cf", fmt.Sprintf(`compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-maillog_file = %[1]s/data/log
-maillog_file_prefixes = %[1]s
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-myhostname = postfix.example
-mydestination =
-local_recipient_maps =
-alias_maps =
-default_transport = discard:
+	smtptest.Postfix(t, port, `myhostname = postfix.example
 smtpd_recipient_restrictions = check_recipient_access inline:{ {unknown@example.net = 550 5.1.1 no such user} }, permit
-mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
-`, dir)+strings.Join(more, "\n")+"\n")
-	write("master.cf", fmt.Sprintf(`127.0.0.1:%d inet n - n - - smtpd
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-discard unix - - n - - discard
-error unix - - n - - error
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-`, port))
-	if out, err := exec.Command("/usr/sbin/postfix", "-c", dir, "start").CombinedOutput(); err != nil {
-		t.Fatalf("Postfix does not start: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			logged, _ := os.ReadFile(filepath.Join(dir, "data", "log"))
-			t.Logf("Postfix says:\n%s", logged)
-		}
-		if out, err := exec.Command("/usr/sbin/postfix", "-c", dir, "stop").CombinedOutput(); err != nil {
-			t.Errorf("Postfix does not stop: %v\n%s", err, out)
-		}
-	})
-	eventually(t, "Postfix listens", func() bool {
-		conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	})
+`+strings.Join(more, "\n"), "")
 	return port
 }
 

@@ -1,5 +1,5 @@
 // Package smtptest plays the far end of SMTP for tests: a server that follows a
-// script, and a forward proxy before it.
+// script, a forward proxy before it, and a real Postfix.
 package smtptest
 
 import (
