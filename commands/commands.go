@@ -188,7 +188,7 @@ func (s *environment) runtimeDirectory() string {
 
 // unreleased is the version of a build that nothing else is known of, such as one
 // without .git beside it.
-const unreleased = "v0.1.0-unreleased"
+const unreleased = "v1.0.0-unreleased"
 
 // stamped is the version of a release, which its build writes here (-ldflags "-X …").
 var stamped string

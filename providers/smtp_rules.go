@@ -1,0 +1,220 @@
+package providers
+
+import (
+	"strings"
+
+	"logto-email-relay/smtp"
+)
+
+// verdict is what a refusal means.
+type verdict struct {
+	kind         Kind
+	quota        bool
+	suppressed   bool
+	aboutAddress bool
+	filtered     bool
+	hint         string
+}
+
+// smtpRule gives replies a meaning. A rule fits when all its conditions do; an
+// empty one always does.
+type smtpRule struct {
+	at       smtp.Stage
+	codes    string // basic codes; "4" and "5" stand for a whole class
+	enhanced string // enhanced codes; one that ends in a dot stands for all that begin with it
+	words    string // parts of the text in lower case, separated by |
+	verdict
+}
+
+const (
+	checkLogin    = "check auth.user and auth.pass; if they are right, the service may not allow this machine's IP address"
+	checkPassword = "the service does not take this password or this way to log in: create an app password, or set auth.method"
+	checkSender   = "the server does not let this account send as this sender: " +
+		"check fromEmail, envelope.from and the sender's domain at the service"
+	checkAccount = "the service does not let this account send: look at its state, its plan and its permissions there"
+	needLogin    = "the server wants a login first: set auth, or let it accept this machine's IP address"
+	needRight    = "the server does not let this login send to others: check auth, fromEmail and the account's rights"
+	needTLS      = `the server wants TLS first: set "requireTLS": true, or "secure": true with port 465`
+	needName     = "the server wants another host name in EHLO: set name to one that DNS knows, such as relay.example.com"
+	refusedIP    = "the server refuses this machine's IP address: put it on the server's allow list, or have it taken off the block list"
+	slowDown     = "the service throttles: set rateLimit and rateDelta to what it allows, and maxConcurrent lower"
+	fewer        = "set maxConnections to what the service allows"
+	lessOften    = "set maxConnections lower and maxMessages higher, so that there are fewer logins, and check auth"
+	quotaOfDay   = "the quota is spent for up to 24 hours: raise it at the service, or add another provider"
+	quotaOfHour  = "the quota is spent for up to an hour: raise it at the service, or add another provider"
+	quotaOfMonth = "the quota is spent until the next month: raise it at the service, or add another provider"
+	quotaOfPlan  = "the quota is spent until more is bought at the service; another provider helps meanwhile"
+	policy       = "the server refuses by a policy of its own, mostly for the sender, the IP address or a header: ask its operator"
+)
+
+// Stages at which a server may speak of the recipient, and of the message.
+const (
+	ofRecipient = smtp.AtRCPT | smtp.AtDATA | smtp.AtDot
+	ofMessage   = smtp.AtMAIL | smtp.AtDATA | smtp.AtDot
+)
+
+// smtpRules are read first to last, and the first that fits decides.
+//
+// Only what names the recipient blames the reader. Servers say everything at every
+// stage, under every code: that the sender is not theirs after the message, that the
+// login is missing at the recipient. So the words come first, those about the
+// operator's side before those about the recipient, and then the codes. What nobody
+// can place is the operator's, and the next provider gets the mail: nothing was
+// accepted, so nothing can arrive twice.
+//
+//   - enhanced codes: RFC 3463, RFC 5248, RFC 7372, RFC 7505
+//   - Aliyun: https://help.aliyun.com/document_detail/44499.html
+//   - Amazon SES: https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html
+//   - Exchange Online: https://learn.microsoft.com/en-us/troubleshoot/exchange/email-delivery/ndr/non-delivery-reports-in-exchange-online
+//   - Gmail: https://support.google.com/a/answer/3726730
+//   - IONOS: https://www.ionos.com/help/email/troubleshooting-mail-basicmail-business/error-messages-caused-by-undeliverable-email/
+//   - QQ, 163.com: https://blog.csdn.net/weixin_31487917/article/details/119692776
+//   - SendGrid: https://www.twilio.com/docs/sendgrid/for-developers/sending-email/smtp-errors-and-troubleshooting
+//   - what servers say to senders of many mails: https://smtpfieldmanual.com
+//
+// smtp_replies_test.go has the replies of these and of twenty more, each with its
+// source.
+var smtpRules = []smtpRule{
+	// A moment of this recipient's alone, whatever else the words are about.
+	{at: ofRecipient, words: "greylist|graylist|grey list|grey-list", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|recipient thread limit|recipient has exceeded|" +
+		"this recipient|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "account that you tried to reach", verdict: verdict{kind: Recipient}},
+
+	// Quotas of ours, with when they end, before full mailboxes and throttling.
+	{words: "emails per hour|messages per hour|failures per hour|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
+	{words: "monthly|per month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
+	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
+	{words: "messaging limits|sending quota|message quota|messages quota|sending limit|daily|per day|in 24 hours|mi:stc",
+		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
+
+	// Throttling.
+	{words: "too many concurrent|too many connections|concurrent connection|connection limit|simultaneous|sender thread limit|hl:icc",
+		verdict: verdict{kind: RateLimited, hint: fewer}},
+	{words: "too many login|too many auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
+	{words: "throttling|rate limit|ratelimit|sending rate|message rate|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
+		"per second|per minute|per time unit|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
+		"too quickly|too fast|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
+		"mi:sfq|mi:dmc|rp:drc|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
+	{enhanced: "4.5.3 5.5.3", verdict: verdict{kind: RateLimited, hint: slowDown}},
+
+	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
+	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, words: "mailbox full|mailbox is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage allocation",
+		verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "5", words: "quota exceeded", verdict: verdict{kind: Recipient}},
+
+	// Aliyun's own codes.
+	{codes: "436", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{codes: "551", words: "account unavailable", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{codes: "556", words: "too many|number of rcpts", verdict: verdict{kind: Content}},
+	{codes: "557", verdict: verdict{kind: Content}},
+	{codes: "559 563", verdict: verdict{kind: Recipient, suppressed: true}},
+	{codes: "561", verdict: verdict{kind: Recipient}},
+
+	// What an operator has to mend, at whatever stage and under whatever code the
+	// server says so.
+	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
+	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
+		"must be authenticated|need to authenticate|not authenticated|not logged in|log in first|auth first|an auth command|" +
+		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
+		verdict: verdict{kind: Configuration, hint: needLogin}},
+	{words: "helo|ehlo|need fully-qualified hostname", verdict: verdict{kind: Configuration, hint: needName}},
+	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
+		"permitted to relay|allowed to relay|as a relay|denies relay|open relay|allowed rcpthosts|i cannot deliver mail for",
+		verdict: verdict{kind: Configuration, hint: needLogin}},
+	{words: "client host|blocked using|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
+		"blocklist|block list|blacklist|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
+		"not on the allow list|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
+	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender verify|sender verification|verification failed for|" +
+		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
+		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
+		"domain of sender|sending domain|sending from|from/sender|from address|from header|header from|from: header|header address|" +
+		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
+		"authorized to send from|authorised to send from|not verified|identities failed|badmailfrom|local user only|non-local account|" +
+		"mi:imf|mi:spb|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
+		verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
+		"account suspended|account is suspended|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
+		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
+		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
+	{words: "policy restriction|policy violation|policy reason|policy rejection|local policy|security polic",
+		verdict: verdict{kind: Configuration, hint: policy}},
+	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
+	{enhanced: "5.7.9", verdict: verdict{kind: Configuration, hint: checkPassword}},
+	{codes: "534 535", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	{enhanced: "5.7.8", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{enhanced: "5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{codes: "504", verdict: verdict{kind: Configuration}},
+	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
+
+	// The message. A filter's opinion is one service's own.
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|dt:spm|virus|malware|infected|phish|unsolicited|suspicious|content|attachment",
+		verdict: verdict{kind: Content, filtered: true}},
+	{at: ofMessage, codes: "5", words: "message size|size limit|mailsize|too large|too big|message is too long",
+		verdict: verdict{kind: Content}},
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "malformed|rfc 5322|rfc5322|rfc 2822|not rfc compliant|bare lf|line too long",
+		verdict: verdict{kind: Content}},
+
+	// The recipient.
+	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "4", enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, codes: "4", words: recipientWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.4 5.1.6 5.1.10 5.2.1 5.2.3 5.6.7", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "5", words: recipientWords, verdict: verdict{kind: Recipient}},
+	{at: smtp.AtRCPT, codes: "551 556", verdict: verdict{kind: Recipient}},
+
+	// The message, by its codes.
+	{enhanced: "5.3.4", verdict: verdict{kind: Content}},
+	{at: ofMessage, codes: "552", verdict: verdict{kind: Content}},
+	{enhanced: "5.6.", verdict: verdict{kind: Content}},
+
+	// The server's own trouble, though it calls it permanent.
+	{enhanced: "5.3.1 5.3.2 5.3.5 5.4.", verdict: verdict{kind: Temporary}},
+
+	// What is left goes by the first digit.
+	{codes: "4", verdict: verdict{kind: Temporary}},
+	{at: smtp.AtMAIL, codes: "5", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{codes: "5", verdict: verdict{kind: Configuration}},
+}
+
+// recipientWords are how servers say that there is no such recipient.
+const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
+	"no such mailbox|no such address|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
+	"does not exist|doesn't exist|dosn't exist|doesn't have a|no mailbox|mailbox unavailable|mailbox disabled|mailbox is disabled|" +
+	"mailbox is inactive|mailbox has been blocked|invalid mailbox|invalid recipient|invalid rcpt|invalid address|bad recipient|" +
+	"bad address syntax|recipient address rejected|recipient addresses rejected|recipient rejected|recipient unavailable|" +
+	"recipient temporarily unavailable|address rejected|address unknown|unknown address|addressee unknown|undeliverable address|" +
+	"unrouteable|unroutable|not a valid mailbox|not a valid email|not a valid rfc-5321 address|not our customer|host unknown|host not found"
+
+// fits tells whether the rule is about this reply; text is in lower case and
+// without addresses.
+func (r *smtpRule) fits(stage smtp.Stage, code, enhanced, text string) bool {
+	if r.at != 0 && r.at&stage == 0 {
+		return false
+	}
+	return (r.codes == "" || anyOf(r.codes, " ", func(c string) bool { return strings.HasPrefix(code, c) })) &&
+		(r.enhanced == "" || anyOf(r.enhanced, " ", func(c string) bool {
+			return c == enhanced || strings.HasSuffix(c, ".") && strings.HasPrefix(enhanced, c)
+		})) &&
+		(r.words == "" || anyOf(r.words, "|", func(w string) bool { return strings.Contains(text, w) }))
+}
+
+func anyOf(list, separator string, fits func(string) bool) bool {
+	for item := range strings.SplitSeq(list, separator) {
+		if fits(item) {
+			return true
+		}
+	}
+	return false
+}
