@@ -69,10 +69,7 @@ func (a *App) readMailbox(ctx context.Context, name string, reader providers.Bou
 	take := func(ctx context.Context, reports []mail.Report) (unknown int, err error) {
 		ctx, cancel := context.WithTimeout(ctx, applyTime)
 		defer cancel()
-		for i := range reports {
-			reports[i].Provider = name
-		}
-		applied, unknown, err := a.record.Apply(ctx, reports)
+		applied, unknown, err := a.record.Apply(ctx, mail.ReportsFrom(name, reports))
 		if err != nil {
 			return 0, fmt.Errorf("the record does not take bounces: %w", err)
 		}
@@ -182,11 +179,7 @@ func ReadBounce(c *config.Config, name string, message []byte) ([]mail.Report, e
 			defer func() { _ = closer.Close() }()
 		}
 		if reader, ok := service.(providers.BounceReader); ok {
-			reports := reader.Bounce(message)
-			for i := range reports {
-				reports[i].Provider = name
-			}
-			return reports, nil
+			return mail.ReportsFrom(name, reader.Bounce(message)), nil
 		}
 	}
 	return nil, fmt.Errorf("there is no smtp provider of the name %q", name)

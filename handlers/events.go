@@ -63,11 +63,8 @@ func (p *public) takeEvents(c echo.Context) error {
 	if err != nil {
 		return eventFailure(c, name, err)
 	}
-	for i := range reports {
-		reports[i].Provider = name
-	}
 	if len(reports) > 0 {
-		applied, unknown, err := p.EventRecord.Apply(ctx, reports)
+		applied, unknown, err := p.EventRecord.Apply(ctx, mail.ReportsFrom(name, reports))
 		if err != nil {
 			return recordOfEventsFailure(name, err)
 		}

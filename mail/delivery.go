@@ -130,6 +130,14 @@ type Report struct {
 	Key string
 }
 
+// ReportsFrom makes reports those of a provider, which does not know its name.
+func ReportsFrom(provider string, reports []Report) []Report {
+	for i := range reports {
+		reports[i].Provider = provider
+	}
+	return reports
+}
+
 // Reason is the machine-readable word for a mail that no provider accepted. It
 // stands in the X-Relay-Error header, the log and the metrics.
 type Reason string
