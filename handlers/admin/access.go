@@ -144,8 +144,7 @@ func isLocalName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	return settings.IsLoopback(strings.ToLower(strings.Trim(host, "[]")))
 }
 
 // login is the value of the cookie: until when it holds, signed.
