@@ -457,11 +457,13 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		}
-		if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-		// What was being counted at that moment is counted once more.
-		eventually(t, "no totals stay", func() bool { return len(totals(noon, LastWeek)) == 1 })
+		// What was being counted at that moment is written after all, and goes the next time.
+		eventually(t, "no totals stay", func() bool {
+			if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			return len(totals(noon, LastWeek)) == 1
+		})
 	})
 
 	t.Run("what became of mails is counted", func(t *testing.T) {
