@@ -21,7 +21,7 @@ func TestRequestDetails(t *testing.T) {
 	}{
 		{"none", "SignIn", []string{"Sent to: new@example.org"}, []string{"Requested", "IP address", "Account:"}},
 		{"time", "SignIn", []string{"Sent to: new@example.org\nRequested: 26\u00a0November 2026, 03:50 (UTC)\n"}, []string{"IP address"}},
-		{"time+ip", "SignIn", []string{"Requested: 26\u00a0November 2026, 03:50 (UTC)\nLikely IP address: 203.0.113.7\n"}, nil},
+		{"time+ip", "SignIn", []string{"Requested: 26\u00a0November 2026, 03:50 (UTC)\nApproximate IP address: 203.0.113.7\n"}, nil},
 		// Nobody asked for it, or a program of the operator's did.
 		{"time+ip", invitation, []string{"Sent to: new@example.org"}, []string{"Requested", "IP address"}},
 		{"time+ip", generic, []string{"Requested: "}, []string{"IP address"}},
