@@ -24,7 +24,7 @@ func TestAMistypedAddressIsToldAtTheSignInPage(t *testing.T) {
 	server := startSink(t)
 	relay := startRelayAsking(t, startNameServer(t, "gmail.com"), fmt.Sprintf(`[{"type": "smtp", "host": "127.0.0.1", "port": %d, "ignoreTLS": true}]`, server.port()))
 	for language, want := range map[string]string{
-		"en": `^Error occurred in connector: \{"message":"This email address can't receive mail\. Did you mean gmail\.com\? \(ref [0-9a-z]{8}\)"\}$`,
+		"en": `^Error occurred in connector: \{"message":"This address can't receive email\. Did you mean gmail\.com\? \(ref [0-9a-z]{8}\)"\}$`,
 		"fr": `^Une erreur s'est produite dans le connecteur : \{"message":".*gmail\.com.* \(ref [0-9a-z]{8}\)"\}$`,
 		"ja": `^.+\{"message":".*gmail\.com.* \(ref [0-9a-z]{8}\)"\}$`,
 	} {

@@ -20,12 +20,21 @@ func (t *translation) moment(at time.Time) string {
 	hour, minute, _ := at.Clock()
 	text := t.texts["time"].text
 	for _, part := range [...]struct{ name, value string }{
-		{"{year}", strconv.Itoa(year)}, {"{month}", t.months[month-1]}, {"{day}", strconv.Itoa(day)},
+		{"{year}", strconv.Itoa(year)}, {"{month}", t.months[month-1]}, {"{day}", t.dayOfMonth(day)},
 		{"{time}", twoDigits(hour) + ":" + twoDigits(minute)}, {"{zone}", offset(at)},
 	} {
 		text = strings.Replace(text, part.name, part.value, 1)
 	}
 	return t.digits(text)
+}
+
+// dayOfMonth counts the days as readers of a language do: French has "1er", and
+// then "2" and "3".
+func (t *translation) dayOfMonth(day int) string {
+	if t.base == "fr" && day == 1 {
+		return "1er"
+	}
+	return strconv.Itoa(day)
 }
 
 func twoDigits(n int) string { return strconv.Itoa(100 + n)[1:] }

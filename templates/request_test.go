@@ -106,7 +106,8 @@ func TestMoments(t *testing.T) {
 	for _, test := range []struct{ locale, at, zone, want string }{
 		{"en", "2026-11-26T03:50:59Z", "", "26\u00a0November 2026, 03:50 (UTC)"},
 		{"de", "2026-11-26T23:50:59Z", "Europe/Berlin", "27.\u00a0November 2026, 00:50 Uhr (UTC+1)"},
-		{"fr", "2026-07-01T03:50:59Z", "America/St_Johns", "1\u00a0juillet 2026 à 01:20 (UTC-2:30)"},
+		{"fr", "2026-07-01T03:50:59Z", "America/St_Johns", "1er\u00a0juillet 2026 à 01:20 (UTC-2:30)"},
+		{"fr", "2026-07-21T03:50:59Z", "", "21\u00a0juillet 2026 à 03:50 (UTC)"},
 		{"ru", "2026-05-09T03:50:59Z", "", "9\u00a0мая 2026\u00a0г., 03:50 (UTC)"},
 		{"ja", "2026-11-26T03:50:59Z", "Asia/Tokyo", "2026年11月26日 12:50（UTC+9）"},
 		{"th", "2028-02-29T03:50:59Z", "", "29\u00a0กุมภาพันธ์ 2571 เวลา 03:50 น. (UTC)"},
