@@ -293,7 +293,7 @@ func (f *Failure) details(t *translation) string {
 		key, unit = waitHours, time.Hour
 	}
 	n := int((f.Wait + unit - 1) / unit) // rather too late than too early
-	return strings.ReplaceAll(t.texts.plural(key, t.tag, n), "{{count}}", strconv.Itoa(n))
+	return strings.ReplaceAll(t.texts.plural(key, t.tag, n), "{{count}}", t.digits(strconv.Itoa(n)))
 }
 
 // Types returns Logto's message types.
