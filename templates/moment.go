@@ -28,11 +28,14 @@ func (t *translation) moment(at time.Time) string {
 	return t.digits(text)
 }
 
-// dayOfMonth counts the days as readers of a language do: French has "1er", and
-// then "2" and "3".
+// dayOfMonth counts the days as readers of a language do: French has "1er" and
+// Brazil "1º", and then "2" and "3".
 func (t *translation) dayOfMonth(day int) string {
-	if t.base == "fr" && day == 1 {
+	switch {
+	case day == 1 && t.base == "fr":
 		return "1er"
+	case day == 1 && t.Locale == "pt-BR":
+		return "1º"
 	}
 	return strconv.Itoa(day)
 }
