@@ -160,7 +160,7 @@ func appendMailbox(b []byte, box Mailbox) []byte {
 		}
 		b = append(b, '"')
 	}
-	if column(b)+len(box.Address)+3 > foldAt && box.Name != "" {
+	if column(b)+len(box.Address)+3 > encodedLine && box.Name != "" {
 		b = append(b, "\r\n"...)
 	}
 	return append(append(append(b, " <"...), box.Address...), ">\r\n"...)

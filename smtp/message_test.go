@@ -175,6 +175,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add("Your code", "Acme", "ada@example.net", "Your code is 1.\n.\n", "<p>=</p>\r\n  \n", "x")
 	f.Add("код", `A "B"`, "foo.@docomo.ne.jp", "код \r\n", "", "значение")
 	f.Add(strings.Repeat("長", 99), "ї", "ü@example.net", strings.Repeat(". ", 200), strings.Repeat("é.", 99), "a b")
+	f.Add("0", "00\x0000000000000000\x00000TTTTTWWWW0", "0", "0", "0", "0")
 	f.Fuzz(func(t *testing.T, subject, name, to, text, html, value string) {
 		for _, s := range []string{subject, name, text, html, value} {
 			if !utf8.ValidString(s) || len(s) > 5000 {
