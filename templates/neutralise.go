@@ -235,15 +235,15 @@ func breakLinks(in []rune) []rune {
 }
 
 // opens tells whether a colon behind these characters could be that of a scheme, of a
-// port or of a network address: not in a time of day, and not before a blank or a
-// bracket that closes.
+// port or of a network address: not in a time of day, and not before a blank, an
+// ellipsis or a bracket that closes.
 func opens(before []rune, next rune) bool {
 	begin := len(before)
 	for begin > 0 && isDigit(before[begin-1]) {
 		begin--
 	}
 	switch hasDigits, inside := begin < len(before), begin > 0 && isColon(before[begin-1]); {
-	case next == ' ' || unicode.Is(unicode.Pe, next):
+	case next == ' ' || next == '…' || unicode.Is(unicode.Pe, next):
 		return false
 	case hasDigits && isDigit(next):
 		return inside // 1:2:3
