@@ -3,6 +3,8 @@ package mail_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"logto-email-relay/mail"
 )
@@ -80,4 +82,23 @@ func TestNewID(t *testing.T) {
 			t.Fatalf("reference %q of %q", ref, id)
 		}
 	}
+}
+
+// The ids of a while stand together, in the order of their time, so that a database
+// writes few pages of their index.
+func TestIDsFollowTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last string
+		for range 100 {
+			at := mail.NewID()[:5]
+			if at <= last {
+				t.Fatalf("%q came after %q", at, last)
+			}
+			if again := mail.NewID()[:5]; again != at {
+				t.Errorf("ids of one moment begin with %q and %q", at, again)
+			}
+			last = at
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
 }
