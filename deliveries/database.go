@@ -111,7 +111,7 @@ func openPostgres(name string) (*database, error) {
 	// table to find that there is no such type.
 	reading := c.Copy()
 	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	db := &database{writers: 2, rows: "json_array_elements(CAST($1 AS json)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
+	db := &database{writers: 2, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
 		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
@@ -125,7 +125,7 @@ func openPostgres(name string) (*database, error) {
 
 // prepare makes the database ready: it creates a file that nobody else may read, and
 // carries out the migrations.
-func (db *database) prepare(ctx context.Context) (insert, suppressed *sql.Stmt, err error) {
+func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed ask, err error) {
 	if db.file != "" {
 		file, err := os.OpenFile(db.file, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
@@ -151,18 +151,12 @@ func (db *database) prepare(ctx context.Context) (insert, suppressed *sql.Stmt, 
 	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows, db.key)); err != nil {
 		return nil, nil, err
 	}
-	suppressed, err = db.gate.PrepareContext(ctx, isSuppressed)
-	return insert, suppressed, err
-}
-
-// bounded bounds a question for a suppression. SQLite answers from this machine's
-// memory or disk, and busy_timeout bounds its waiting; a context that can end would
-// cost a goroutine for each mail, a third of the whole question.
-func (db *database) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if db.dialect == goose.DialectSQLite3 {
-		return context.WithoutCancel(ctx), func() {}
+	if db.dialect == goose.DialectPostgres {
+		statement, err := db.gate.PrepareContext(ctx, whichSuppressed)
+		return insert, (&gate{statement: statement}).ask, err
 	}
-	return context.WithTimeout(ctx, longestWait)
+	statement, err := db.gate.PrepareContext(ctx, isSuppressed)
+	return insert, askOne(statement), err
 }
 
 // checkpoint moves what is committed from SQLite's log into the file, while others

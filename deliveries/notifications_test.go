@@ -114,8 +114,7 @@ func contractOfNotifications(t *testing.T, empty func(*testing.T) Settings) {
 		r.Tell(map[string][]string{"uncertain": {"one"}}, described)
 		now := time.Now()
 		lost := accepted("lost@example.com", now.Add(-time.Hour))
-		r.Begin(&lost)
-		eventually(t, "it is sending", func() bool { return r.status(t, lost.ID) == mail.StatusSending })
+		r.begin(t, lost)
 		for range 2 {
 			if err := r.giveUpLate(t.Context(), now); err != nil {
 				t.Fatal(err)

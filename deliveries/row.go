@@ -56,7 +56,7 @@ type event struct {
 const (
 	write = `INSERT INTO deliveries (id, time, status, type, tenant, locale, provider, provider_id, recipient, duration, data)
 SELECT value->>0, CAST(value->>1 AS BIGINT), value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
-       CAST(value->>9 AS BIGINT), CAST(value->10 AS TEXT)
+       CAST(value->>9 AS BIGINT), value->>10
 FROM %s WHERE true
 ON CONFLICT (%s) DO UPDATE SET
     status = CASE WHEN deliveries.status IN ('sending', 'uncertain') THEN excluded.status ELSE deliveries.status END,
@@ -80,13 +80,17 @@ func (s *Settings) encode(d *mail.Delivery) []byte {
 		rest.Attempts = append(rest.Attempts, attempt{a.Provider, a.Kind, a.Stage, clean(a.Code), clean(a.Detail), clean(a.Hint),
 			a.Duration.Microseconds()})
 	}
-	var row bytes.Buffer
-	encoder := json.NewEncoder(&row)
+	// Texts, numbers and structs of them always have a JSON. That of the details is a text
+	// in the row's: databases need not take it apart.
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	// Texts, numbers and structs of them always have a JSON.
+	_ = encoder.Encode(rest)
+	data := string(bytes.TrimSuffix(text.Bytes(), []byte("\n")))
+	text.Reset()
 	_ = encoder.Encode([...]any{d.ID, d.Time.UnixMicro(), d.Status, clean(d.Type), clean(d.Tenant), d.Locale, d.Provider, clean(d.ProviderID),
-		recipient, d.Duration.Microseconds(), rest})
-	return row.Bytes()
+		recipient, d.Duration.Microseconds(), data})
+	return text.Bytes()
 }
 
 // hash returns what stands for an address in its column.

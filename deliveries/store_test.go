@@ -128,6 +128,19 @@ func (r *recorded) keep(t testing.TB, list ...mail.Delivery) {
 	eventually(t, "everything is written", func() bool { return r.State().Waiting == 0 })
 }
 
+// begin records mails that are being sent, or given up at once if they are old. A
+// database that is slow at the moment gets none of these, so they come again.
+func (r *recorded) begin(t testing.TB, list ...mail.Delivery) {
+	t.Helper()
+	for i := range list {
+		eventually(t, "it is sending", func() bool {
+			r.Begin(&list[i])
+			return r.status(t, list[i].ID) != ""
+		})
+	}
+	eventually(t, "everything is written", func() bool { return r.State().Waiting == 0 })
+}
+
 func (r *recorded) find(t testing.TB, q Query) []mail.Delivery {
 	t.Helper()
 	q.Limit = max(q.Limit, 100)
@@ -177,7 +190,9 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-var noon = time.Date(2026, 11, 26, 12, 0, 0, 123_456_000, time.UTC)
+// noon is tomorrow's, so that the relay's own maintenance neither gives up nor purges
+// the mails of then.
+var noon = time.Now().UTC().Truncate(24 * time.Hour).Add(36*time.Hour + 123_456*time.Microsecond)
 
 // sample is a delivery with a value in every field that is kept.
 func sample() mail.Delivery {
@@ -223,8 +238,10 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		d := accepted("ada@example.com", noon)
 		d.Status, d.Provider = "", ""
-		r.Begin(&d)
-		eventually(t, "it is sending", func() bool { return r.State().Waiting == 0 && r.status(t, d.ID) == mail.StatusSending })
+		r.begin(t, d)
+		if got := r.status(t, d.ID); got != mail.StatusSending {
+			t.Errorf("status %q", got)
+		}
 		d.Status, d.Provider = mail.StatusAccepted, "main"
 		r.keep(t, d)
 		if got, _ := r.Get(t.Context(), d.ID); !reflect.DeepEqual(*got, d) {
@@ -352,10 +369,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		if s := r.settings.Load(); isPostgres(s.Database.Reveal()) { // that of a relay whose clock is late
 			young.Time = now.Add(-2 * time.Minute)
 		}
-		for _, d := range []mail.Delivery{lost, late, young} {
-			r.Begin(&d)
-		}
-		eventually(t, "all are sending", func() bool { return len(r.find(t, Query{Status: mail.StatusSending})) == 3 })
+		r.begin(t, lost, late, young)
 		if err := r.giveUpLate(t.Context(), now); err != nil {
 			t.Fatal(err)
 		}
@@ -405,12 +419,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			all = append(all, d)
 		}
 		r.keepAll(t, all)
-		eventually(t, "the database is quick", func() bool { // or none is kept that is sending
-			r.keep(t, hourBefore)
-			return r.State().Behind == nil
-		})
-		r.Begin(&sending)
-		eventually(t, "it is sending", func() bool { return r.status(t, sending.ID) == mail.StatusSending })
+		r.begin(t, sending)
 		totals := func(now time.Time, span Span) map[string]string {
 			t.Helper()
 			if err := r.count(t.Context()); err != nil {

@@ -50,7 +50,6 @@ FROM %s WHERE true
 ON CONFLICT (recipient) DO UPDATE SET
     shown = excluded.shown, reason = excluded.reason, provider = excluded.provider, since = excluded.since, until = excluded.until
 WHERE excluded.until > suppressions.until`
-	isSuppressed     = "SELECT 1 FROM suppressions WHERE recipient IN ($1, $2) AND until > $3 LIMIT 1"
 	listSuppressions = "SELECT shown, reason, provider, since, until FROM suppressions WHERE until > $1 ORDER BY since DESC, recipient LIMIT $2"
 	findSuppression  = "SELECT shown, reason, provider, since, until FROM suppressions WHERE until > $1 AND recipient IN ($2, $3) LIMIT $4"
 	liftSuppression  = "DELETE FROM suppressions WHERE recipient IN ($1, $2) AND until > $3"
@@ -77,9 +76,9 @@ func writeSuppressions(ctx context.Context, to writer, rows string, all []suppre
 
 // both returns what an address may be stored as: there is always a second one, so
 // that a query is the same for all settings.
-func (s *Settings) both(address string) [2]any {
+func (s *Settings) both(address string) [2]string {
 	all := s.recipients(address)
-	return [2]any{all[0], all[len(all)-1]}
+	return [2]string{all[0], all[len(all)-1]}
 }
 
 // Suppressions returns those that hold now, newest first; only that of one address,
@@ -157,29 +156,21 @@ func travelling(to string) string {
 // a person who is locked out.
 func (s *Store) Suppressed(ctx context.Context, to string) bool {
 	now := time.Now()
-	statement := s.suppressed.Load()
-	if statement == nil || now.UnixNano() < s.askAgain.Load() {
+	ask := s.suppressed.Load()
+	if ask == nil || now.UnixNano() < s.askAgain.Load() {
 		s.unchecked.Add(1)
 		return false
 	}
-	ctx, cancel := s.db.bounded(ctx)
-	defer cancel()
-	both := s.settings.Load().both(to)
-	var one int
-	switch err := statement.QueryRowContext(ctx, both[0], both[1], now.UnixMicro()).Scan(&one); {
-	case err == nil:
+	suppressed, err := (*ask)(ctx, s.settings.Load().both(to))
+	if err == nil {
 		s.asks()
-		return true
-	case errors.Is(err, sql.ErrNoRows):
-		s.asks()
-		return false
-	default:
-		s.unchecked.Add(1)
-		if s.askAgain.Swap(now.Add(retryAfter).UnixNano()) == 0 {
-			s.logger.Error("suppressions are not looked at, the database does not answer", "error", err.Error())
-		}
-		return false
+		return suppressed
 	}
+	s.unchecked.Add(1)
+	if s.askAgain.Swap(now.Add(retryAfter).UnixNano()) == 0 {
+		s.logger.Error("suppressions are not looked at, the database does not answer", "error", err.Error())
+	}
+	return false
 }
 
 // asks notes that the database answers.

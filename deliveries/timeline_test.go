@@ -51,7 +51,7 @@ func TestTheTimelineInTheDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noon := noon.Truncate(time.Second)
+	noon := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for _, m := range Timeline(&mail.Delivery{Time: noon, Type: "SignIn", Locale: "fr", Trace: "4bf92f3577b34da6a3ce929d0e0e4736", Status: mail.StatusBounced,
 		Attempts: []mail.Attempt{{Provider: "ses", Kind: "temporary", Stage: "POST", Code: "503", Duration: 1500 * time.Millisecond},
 			{Provider: "backup", Kind: mail.AttemptAccepted, Duration: 100 * time.Millisecond}},

@@ -61,7 +61,7 @@ type Store struct {
 	// suppressed asks for a suppression, nil until the database is ready. askAgain is
 	// when it is asked again after it did not answer, and unchecked how many mails went
 	// out meanwhile.
-	suppressed atomic.Pointer[sql.Stmt]
+	suppressed atomic.Pointer[ask]
 	askAgain   atomic.Int64
 	unchecked  atomic.Int64
 
@@ -302,7 +302,7 @@ func (s *Store) prepare() (insert *sql.Stmt, ok bool) {
 		begin := time.Now()
 		insert, suppressed, err := s.db.prepare(s.ctx)
 		if err == nil {
-			s.suppressed.Store(suppressed)
+			s.suppressed.Store(&suppressed)
 			s.mu.Lock()
 			s.state.Opened = true
 			s.mu.Unlock()

@@ -1,6 +1,6 @@
 -- +goose Up
 -- A table can be partitioned by time only if the time is part of its key. Ids are
--- random and do not come twice.
+-- random in part and do not come twice.
 ALTER TABLE deliveries DROP CONSTRAINT deliveries_pkey, ADD PRIMARY KEY (id, time);
 
 -- Who has very many deliveries calls this once: the table then has a partition for
