@@ -134,11 +134,29 @@ func (r *recorded) begin(t testing.TB, list ...mail.Delivery) {
 	t.Helper()
 	for i := range list {
 		eventually(t, "it is sending", func() bool {
-			r.Begin(&list[i])
+			if r.State().Waiting == 0 {
+				r.Begin(&list[i])
+			}
 			return r.status(t, list[i].ID) != ""
 		})
 	}
 	eventually(t, "everything is written", func() bool { return r.State().Waiting == 0 })
+}
+
+// counted expects counts. The relay counts by itself, too, at any moment, and may put
+// older ones in their place.
+func (r *recorded) counted(t testing.TB, want any, count func() any, changed ...time.Time) {
+	t.Helper()
+	var got any
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		for _, at := range changed {
+			r.touch(sliceOf(at))
+		}
+		if got = count(); reflect.DeepEqual(got, want) {
+			return
+		}
+	}
+	t.Errorf("got %v, want %v", got, want)
 }
 
 func (r *recorded) find(t testing.TB, q Query) []mail.Delivery {
@@ -454,17 +472,13 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		want := map[string]string{"all": "10 accepted, half within 108ms, 1 failed", "by main": "10 accepted, half within 108ms, 0 failed",
 			"by ": "0 accepted, half within 0s, 1 failed", "in en": "10 accepted, half within 108ms, 1 failed"}
 		for _, span := range []Span{LastHour, {time.Hour, time.Hour}} {
-			if got := totals(noon.Add(time.Minute), span); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %v, want %v", got, want)
-			}
+			r.counted(t, want, func() any { return totals(noon.Add(time.Minute), span) }, noon, hourBefore.Time)
 		}
 		r.keep(t, sending)
 		want = map[string]string{"all": "12 accepted, half within 108ms, 1 failed", "by main": "12 accepted, half within 108ms, 0 failed",
 			"by ": "0 accepted, half within 0s, 1 failed", "in en": "12 accepted, half within 108ms, 1 failed"}
 		for _, span := range []Span{LastDay, LastWeek} {
-			if got := totals(noon.Add(time.Minute), span); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %v, want %v", got, want)
-			}
+			r.counted(t, want, func() any { return totals(noon.Add(time.Minute), span) }, noon, hourBefore.Time)
 		}
 		// What was being counted at that moment is written after all, and goes the next time.
 		eventually(t, "no totals stay", func() bool {
@@ -478,7 +492,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 	t.Run("what became of mails is counted", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
-		long := noon.AddDate(0, 0, -1)
+		long := noon.AddDate(0, 0, -2) // events are not of the future
 		var reports []mail.Report
 		for i, statuses := range [][]mail.Status{{mail.StatusDelivered}, {mail.StatusDelivered, mail.StatusBounced}, {mail.StatusSuppressed},
 			{mail.StatusDelivered, mail.StatusComplained}, {mail.StatusDeferred}} {
@@ -492,20 +506,19 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		if _, _, err := r.Apply(t.Context(), reports); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.count(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		found, err := r.Summarize(t.Context(), LastDay, long)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := found.All
-		if got.Accepted != 5 || got.Delivered != 2 || got.Bounced != 2 || got.Complained != 1 || got.Failed != 0 {
-			t.Errorf("got %+v", got)
-		}
-		if within := got.ToDelivered.Within(.99); within < 3*time.Second || within > 4*time.Second {
-			t.Errorf("delivered within %v", within)
-		}
+		want := "5 accepted, 2 delivered, 2 bounced, 1 complained, 0 failed, delivered within 3.444s"
+		r.counted(t, want, func() any {
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Summarize(t.Context(), LastDay, long)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := found.All
+			return fmt.Sprintf("%d accepted, %d delivered, %d bounced, %d complained, %d failed, delivered within %v", got.Accepted, got.Delivered,
+				got.Bounced, got.Complained, got.Failed, got.ToDelivered.Within(.99).Round(time.Millisecond))
+		}, long)
 	})
 
 	t.Run("mails that nobody has counted are counted", func(t *testing.T) {
