@@ -3,6 +3,7 @@ install() {
 	mkdir -p /srv/haraka/config
 	cd /srv/haraka
 	npm install --no-audit --no-fund --loglevel=error Haraka@3.3.4
+	cp -r node_modules/Haraka/config/* config/ # it fails without some of its own files
 }
 
 start() {
