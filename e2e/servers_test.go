@@ -355,11 +355,12 @@ func wasUncertain(log, id string) bool {
 	return false
 }
 
-// failedAttempts are the first lines of a log that tell of a failed mail.
+// failedAttempts are the first lines of a log that tell of a failed mail which nobody
+// took.
 func failedAttempts(log string) string {
 	var lines []string
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, `"attempts"`) && !strings.Contains(line, `"mail accepted"`) && len(lines) < 5 {
+		if strings.Contains(line, `"attempts"`) && !strings.Contains(line, `"mail accepted"`) && !strings.Contains(line, `"error":"uncertain"`) && len(lines) < 5 {
 			lines = append(lines, line)
 		}
 	}
