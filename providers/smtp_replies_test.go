@@ -38,6 +38,7 @@ func TestSMTPReplies(t *testing.T) {
 	const exim = "https://www.exim.org/exim-html-current/doc/html/spec_html/ch-access_control_lists.html"
 	const sendmail = "https://sources.debian.org/src/sendmail/8.17.1.9-2/cf/m4/proto.m4/"
 	const qmail = "https://github.com/notqmail/notqmail/blob/main/qmail-smtpd.c"
+	const courier = "https://github.com/svarshavchik/courier/blob/master/courier/courier/submit.C"
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
 	for _, row := range []struct {
 		server string
@@ -189,6 +190,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"Haraka", smtp.AtEHLO, "550 EHLO denied", operator, "set name", haraka},
 		{"Haraka", smtp.AtRCPT, "550 5.1.1 No such user", recipient, "", "https://github.com/haraka/haraka-dsn/blob/master/index.js"},
 		{"Sendmail", smtp.AtRCPT, "550 5.7.1 <ada@example.net>... Relaying denied. IP name lookup failed [192.0.2.7]", operator, "auth", "https://github.com/nodemailer/nodemailer/issues/190"},
+		{"Courier", smtp.AtMAIL, "517-Domain does not exist: acme.example.\r\n517 Invalid domain, see <URL:https://www.ietf.org/rfc/rfc1035.txt>", operator, "fromEmail", courier},
 		{"Sendmail", smtp.AtMAIL, "553 5.1.8 <no-reply@acme.exmaple>... Domain of sender address no-reply@acme.exmaple does not exist", operator, "fromEmail", sendmail},
 		{"Sendmail", smtp.AtRCPT, "550 5.1.1 <ada@example.net>... User unknown", recipient, "", sendmail},
 		{"Sendmail", smtp.AtRCPT, "550 5.1.2 <ada@acme.exmaple>... Host unknown (Name server: acme.exmaple: host not found)", recipient, "", sendmail},

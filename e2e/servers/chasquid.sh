@@ -15,6 +15,7 @@ start() {
 		monitoring_address: ""
 		mail_delivery_agent_bin: "/usr/bin/curl"
 		mail_delivery_agent_args: "-sS"
+		mail_delivery_agent_args: "--crlf"
 		mail_delivery_agent_args: "smtp://127.0.0.1:$SINK"
 		mail_delivery_agent_args: "--mail-from"
 		mail_delivery_agent_args: "no-reply@acme.example"
