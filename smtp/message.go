@@ -176,9 +176,12 @@ func appendText(b []byte, value string, encode bool) []byte {
 	if column(b)+1+len(value) <= foldAt {
 		return append(append(append(b, ' '), value...), "\r\n"...)
 	}
+	if strings.Contains(value, "  ") { // readers make one blank of those at a fold
+		return append(appendEncodedWords(b, value), "\r\n"...)
+	}
 	first := true
 	for word := range strings.SplitSeq(value, " ") {
-		if !first && word != "" && column(b)+1+len(word) > foldAt {
+		if !first && column(b)+1+len(word) > foldAt {
 			b = append(b, "\r\n"...)
 		}
 		b = append(append(b, ' '), word...)

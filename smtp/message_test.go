@@ -176,6 +176,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add("код", `A "B"`, "foo.@docomo.ne.jp", "код \r\n", "", "значение")
 	f.Add(strings.Repeat("長", 99), "ї", "ü@example.net", strings.Repeat(". ", 200), strings.Repeat("é.", 99), "a b")
 	f.Add("0", "00\x0000000000000000\x00000TTTTTWWWW0", "0", "0", "0", "0")
+	f.Add(strings.Repeat("Y", 67)+"  Y", "0", "4", "0", "", "x")
 	f.Fuzz(func(t *testing.T, subject, name, to, text, html, value string) {
 		for _, s := range []string{subject, name, text, html, value} {
 			if !utf8.ValidString(s) || len(s) > 5000 {
