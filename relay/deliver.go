@@ -36,6 +36,7 @@ type delivery struct {
 	suppressed bool
 	uncertain  int  // sends that ended so and were not repeated
 	outOfTime  bool // the last send ended with the mail's time
+	isFinal    bool // no attempt comes after this one, which waits for longer for one of the places
 	later      []later
 }
 
@@ -136,7 +137,11 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		d.note(m.Name, 0, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
 		return true
 	}
-	if !m.acquire(ctx, min(longestWait, left/4)) {
+	wait := min(longestWait, left/4)
+	if d.isFinal {
+		wait = left / 2
+	}
+	if !m.acquire(ctx, wait) {
 		m.health.abandon()
 		now := time.Now()
 		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: m.health.hasTrouble(now),

@@ -95,9 +95,11 @@ func (d *delivery) attemptLater(ctx context.Context) {
 		// time allows is made in any case.
 		m, now := next.Member, time.Now()
 		next.pause = min(2*next.pause, longestPause)
-		if next.waitAgain(deadline.Sub(now)) && !m.admitAgain(now) {
+		again := next.waitAgain(deadline.Sub(now))
+		if again && !m.admitAgain(now) {
 			continue
 		}
+		d.isFinal = !again && len(d.later) == 1
 		if ends := d.attempt(ctx, m, true, len(d.later) > 1); ends {
 			return
 		}

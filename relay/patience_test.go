@@ -310,6 +310,34 @@ func TestMailsThatWaitedLeavePlacesToOthers(t *testing.T) {
 	})
 }
 
+// The last attempt that a mail's time allows waits for a place for longer than a first
+// one does.
+func TestTheLastAttemptWaitsForAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		r := newRelay(t, nil, &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			switch calls.Add(1) {
+			case 1:
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+			case 2, 3:
+				time.Sleep(7400 * time.Millisecond)
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}})
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() {
+				time.Sleep(10 * time.Millisecond)
+				deliver(t, r)
+			})
+		}
+		if d := deliver(t, r); !d.Accepted() || d.Duration != 7410*time.Millisecond {
+			t.Errorf("%+v", d)
+		}
+		others.Wait()
+	})
+}
+
 // While new mails show that a provider is in trouble, some of those that wait come
 // again, ten a second.
 func TestMailsThatWaitedComeAgainDuringTrouble(t *testing.T) {
