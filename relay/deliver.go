@@ -139,7 +139,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	}
 	wait := min(longestWait, left/4)
 	if d.isFinal {
-		wait = left / 2
+		wait = left - timeToAnswer/2
 	}
 	if !m.acquire(ctx, wait) {
 		m.health.abandon()
