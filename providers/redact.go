@@ -24,7 +24,7 @@ var (
 // in JSON or HTML, which escape its quotes once more; an apostrophe at the start
 // does not belong to the address, because services quote with it too.
 const (
-	localPart  = `(?:` + mailQuote + `(?:[^"\\\n]|\\.)*?` + mailQuote + `|[^\s<>()\[\],;:"']+(?:'+[^\s<>()\[\],;:"']+)*'*)`
+	localPart  = `(?:` + mailQuote + `(?:[^"\\\n]|\\.)*?` + mailQuote + `|[^\s<>()\[\],;:"']+(?:'+[^\s<>()\[\],;:"']+)*'*|'+)`
 	mailQuote  = `(?:\\*"|&quot;|&#34;)`
 	mailDomain = `(?:\[[^\]\s]*\]|[^\s<>()\[\],;:"']+)`
 )

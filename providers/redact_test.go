@@ -20,6 +20,7 @@ func TestRedactTakesOutAddresses(t *testing.T) {
 		`'ada.lovelace@example.org'`,
 		`mailto:ada.lovelace@example.org`,
 		`d'ada@example.org`,
+		`<''''@example.org>`,
 		`"ada."@docomo.ne.jp`,
 		`<"ada."@docomo.ne.jp>`,
 		`\"ada.\"@docomo.ne.jp`,
