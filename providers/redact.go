@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"html"
 	"net/url"
@@ -157,6 +158,9 @@ func (p *Private) redact(text string) string {
 	switch {
 	case len(p.code) >= shortestSecret:
 		text = replaceAll(text, spelled(p.code, breaks), "[code]")
+		for _, form := range inBase64(p.code) {
+			text = strings.ReplaceAll(text, form, "[code]")
+		}
 	case len(p.code) > 2:
 		text = replaceAll(text, `\b`+spelled(p.code, breaks)+`\b`, "[code]")
 	}
@@ -180,6 +184,17 @@ func spelled(text, between string) string {
 		characters = append(characters, regexp.QuoteMeta(string(r)))
 	}
 	return strings.Join(characters, between)
+}
+
+// inBase64 returns what is the same of a text wherever in a Base64 it stands: 0, 1 or 2
+// bytes behind the beginning of a group.
+func inBase64(text string) (forms []string) {
+	for before := range 3 {
+		encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, before), text...))
+		end := (before + len(text)) * 8 / 6 // the character behind also holds bits of what follows
+		forms = append(forms, encoded[(before*8+5)/6:end])
+	}
+	return forms
 }
 
 // replaceAll replaces what an expression finds in small and capital letters.

@@ -89,6 +89,9 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 		`48a-2913`:                             "[code]",
 		"48a\u200b2913":                        "[code]",
 		`%34%38a2913`:                          "[code]",
+		`NDhhMjkxMw==`:                         "[code]w==",
+		`"YyA0OGEyOTEz"`:                       `"YyA[code]"`,   // c 48a2913
+		`a: eDQ4YTI5MTN4`:                      `a: eD[code]N4`, // x48a2913x
 		`join?token=mag1c7`:                    `join?token=[link]`,
 		`http://acme.example/join?token=x`:     "[link]",
 		`acme.example/join?token=mag1c7&x=1`:   "[link]",
