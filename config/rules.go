@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"net/url"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -118,7 +117,7 @@ func newValidator() *validator.Validate {
 	maps.Copy(rules, map[string]func(string) bool{
 		// These are for the schema. What they mean is checked with words that help more.
 		"messagetype": anyText, "usagetype": anyText, "choice": anyText,
-		"httpsurl": isHTTPS, "oneline": isOneLine, "listen": isListenAddress, "urlscheme": isLinkScheme,
+		"httpsurl": isHTTPS, "http_url": isHTTP, "oneline": isOneLine, "listen": isListenAddress, "urlscheme": isLinkScheme,
 	})
 	for name, rule := range rules {
 		// Registration fails for an empty name or a missing function only.
@@ -130,8 +129,14 @@ func newValidator() *validator.Validate {
 func anyText(string) bool { return true }
 
 func isHTTPS(text string) bool {
-	u, err := url.Parse(text)
+	u, err := settings.ParseURL(text)
 	return err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil
+}
+
+// isHTTP is the validator's own rule but for the port, which has to be one.
+func isHTTP(text string) bool {
+	u, err := settings.ParseURL(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != ""
 }
 
 func isOneLine(text string) bool {

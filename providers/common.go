@@ -78,7 +78,7 @@ func (c *Common) proxyURL() (*url.URL, error) {
 	if text == "" {
 		return nil, nil
 	}
-	proxy, err := url.Parse(text)
+	proxy, err := settings.ParseURL(text)
 	if err != nil || proxy.Hostname() == "" || !slices.Contains(proxySchemes, proxy.Scheme) {
 		return nil, errors.New("proxy: not the address of a proxy")
 	}

@@ -292,7 +292,7 @@ func FuzzSMTPRefusal(f *testing.F) {
 	f.Add(550, "5.1.1", "<ada@example.net> no such user", uint(8))
 	f.Add(421, "4.7.0", "try again\nlater", uint(11))
 	f.Fuzz(func(t *testing.T, code int, enhanced, text string, shift uint) {
-		if code < 200 || code > 599 {
+		if code < 200 || code > 599 || len(enhanced) > len("5.123.123") {
 			return
 		}
 		stage := smtp.AtConnect << (shift % 12)

@@ -24,6 +24,7 @@ import (
 	"net"
 	netmail "net/mail"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -328,6 +329,20 @@ func MatchHost(written, host string) bool {
 		return strings.HasSuffix(host, below)
 	}
 	return written == host
+}
+
+// ParseURL is url.Parse for the address of a server, whose port has to be one.
+func ParseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, errors.New("a port is a number from 1 to 65535")
+		}
+	}
+	return u, nil
 }
 
 // IsLoopback tells whether a host, in lower case, can only be this machine.

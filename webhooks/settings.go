@@ -68,7 +68,7 @@ func (s *Settings) Check() (problems []settings.Problem) {
 // that there are.
 func (e *Endpoint) Check() (problems []settings.Problem) {
 	problem := func(key, text string) { problems = append(problems, settings.Problem{Key: key, Text: text}) }
-	u, err := url.Parse(e.URL.Reveal())
+	u, err := settings.ParseURL(e.URL.Reveal())
 	switch {
 	case e.URL.Reveal() == "": // is told by a rule
 	case err != nil || u.Hostname() == "" || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":

@@ -11,6 +11,7 @@ import (
 func TestCheck(t *testing.T) {
 	for _, c := range []struct{ url, secret, status, key, says string }{
 		{"https://acme.example/hooks", secret, "bounced", "", ""},
+		{"https://acme.example:70000/hooks", secret, "bounced", "url", "https://acme.example/hooks/mail"},
 		{"https://acme.example/hooks", "any text of some length", "bounced", "secret", "at least 24 bytes"},
 		{"https://acme.example/hooks", "any text of some length.", "failover", "", ""},
 		{"https://acme.example/hooks", strings.TrimRight(secret, "="), "bounced", "", ""},
