@@ -81,19 +81,8 @@ func (b balancer) start(t testing.TB, address string, relays []string, certs *ce
 	cmd := exec.Command(need(t, b.program, "/usr/sbin/"+b.program), append(slices.Clone(b.args), file)...)
 	cmd.Env = []string{"HOME=" + dir}
 	p := start(t, cmd)
-	t.Cleanup(func() { // a killed nginx would leave its workers behind
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-p.exited
-	})
-	until(t, b.program+" listens", func() bool {
-		select {
-		case <-p.exited:
-			t.Fatalf("it ended:\n%s", p.log())
-		default:
-		}
-		conn, err := net.Dial("tcp", address)
-		return err == nil && conn.Close() == nil
-	})
+	t.Cleanup(p.terminate) // a killed nginx would leave its workers behind
+	p.listens(t, address)
 	return p
 }
 

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -152,6 +153,34 @@ func (p *process) exitCode(t testing.TB) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
+// terminate asks the program to end, and waits for that.
+func (p *process) terminate() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	<-p.exited
+}
+
+// until waits for a condition that the program has to be there for.
+func (p *process) until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	until(t, what, func() bool {
+		select {
+		case <-p.exited:
+			t.Fatalf("it ended:\n%s", p.log())
+		default:
+		}
+		return condition()
+	})
+}
+
+// listens waits until the program accepts connections.
+func (p *process) listens(t testing.TB, address string) {
+	t.Helper()
+	p.until(t, "it listens", func() bool {
+		conn, err := net.Dial("tcp", address)
+		return err == nil && conn.Close() == nil
+	})
+}
+
 // until waits for a condition.
 func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
@@ -195,13 +224,19 @@ func startRelay(t testing.TB, providers string) *relayProcess {
 // startRelayWith is startRelay with one more section.
 func startRelayWith(t testing.TB, providers, section string) *relayProcess {
 	t.Helper()
+	return startRelayIn(t, []string{}, providers, section)
+}
+
+// startRelayIn is startRelayWith with environment variables.
+func startRelayIn(t testing.TB, environment []string, providers, section string) *relayProcess {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r, file := configure(t, providers, section)
 	cmd := exec.Command(path, "--config", file)
-	cmd.Env = []string{}
+	cmd.Env = environment
 	r.process = start(t, cmd)
 	r.waitReady(t)
 	return r
@@ -234,12 +269,7 @@ func configure(t testing.TB, providers, section string) (r *relayProcess, file s
 
 func (r *relayProcess) waitReady(t testing.TB) {
 	t.Helper()
-	until(t, "the relay answers", func() bool {
-		select {
-		case <-r.exited:
-			t.Fatalf("the relay ended:\n%s", r.log())
-		default:
-		}
+	r.until(t, "the relay answers", func() bool {
 		response, err := http.Get("http://" + r.public + "/healthz")
 		if err != nil {
 			return false

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 )
 
@@ -69,21 +67,8 @@ func microsocks(t *testing.T, port int) *exec.Cmd {
 func (p *proxyServer) start(t *testing.T) {
 	t.Helper()
 	p.running = start(t, p.command(t, p.port))
-	t.Cleanup(p.stop)
-	until(t, "the proxy listens", func() bool {
-		select {
-		case <-p.running.exited:
-			t.Fatalf("it ended:\n%s", p.running.log())
-		default:
-		}
-		conn, err := net.Dial("tcp", p.address())
-		return err == nil && conn.Close() == nil
-	})
-}
-
-func (p *proxyServer) stop() {
-	_ = p.running.cmd.Process.Signal(syscall.SIGTERM)
-	<-p.running.exited
+	t.Cleanup(p.running.terminate)
+	p.running.listens(t, p.address())
 }
 
 func (p *proxyServer) address() string { return fmt.Sprint("127.0.0.1:", p.port) }
@@ -123,30 +108,18 @@ func TestRealProxies(t *testing.T) {
 	}
 }
 
-// startRelayIn is startRelay with environment variables.
-func startRelayIn(t *testing.T, environment []string, providers string) *relayProcess {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, file := configure(t, providers, `"log": {"level": "info"}`)
-	cmd := exec.Command(path, "--config", file)
-	cmd.Env = environment
-	r.process = start(t, cmd)
-	r.waitReady(t)
-	return r
-}
-
 // throughProxy sends mails to a provider through a proxy; arrived tells the numbers
 // of those that came since the last time.
 func throughProxy(t *testing.T, proxy *proxyServer, provider string, environment []string, arrived func() []int) {
 	const mails = 200
+	relayWith := func(password string) *relayProcess {
+		return startRelayIn(t, environment, fmt.Sprintf(`[{"name": "real", "proxy": %q, %s}]`, proxy.url(password), provider), `"log": {"level": "info"}`)
+	}
 	proxy.start(t)
-	relay := startRelayIn(t, environment, fmt.Sprintf(`[{"name": "real", "proxy": %q, %s}]`, proxy.url("correct-horse"), provider))
+	relay := relayWith("correct-horse")
 	bodies, counted := newWebhooks(t, []string{"example.org"}), newOutcomes()
 	counted.send(relay, bodies, 1, mails/2, 4)
-	proxy.stop()
+	proxy.running.terminate()
 	var sending sync.WaitGroup
 	sending.Go(func() { counted.send(relay, bodies, mails/2+1, mails, 4) })
 	proxy.start(t)
@@ -158,7 +131,7 @@ func throughProxy(t *testing.T, proxy *proxyServer, provider string, environment
 	checkArrived(t, counted, arrived())
 
 	// A wrong password is told, and nothing goes past the proxy.
-	wrong := startRelayIn(t, environment, fmt.Sprintf(`[{"name": "real", "proxy": %q, %s}]`, proxy.url("wrong-horse"), provider))
+	wrong := relayWith("wrong-horse")
 	got := post(t, wrong.webhook(), "application/json", authorization, strings.NewReader(webhookOfAda))
 	if log := wrong.log(); got.status == http.StatusOK || !strings.Contains(log, "proxy") || strings.Contains(log, "wrong-horse") || len(arrived()) > 0 {
 		t.Errorf("with a wrong password: %d %s\n%s", got.status, got.body, log)

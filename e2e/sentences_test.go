@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -40,11 +39,8 @@ func TestNginxSpeaksTheReadersLanguage(t *testing.T) {
 	}
 	url := fmt.Sprintf("http://127.0.0.1:%d/logto/email", port)
 	proxy := start(t, exec.Command(nginx, "-e", "stderr", "-c", file))
-	t.Cleanup(func() { // which ends its worker too
-		proxy.signal(t, syscall.SIGTERM)
-		<-proxy.exited
-	})
-	until(t, "nginx answers", func() bool {
+	t.Cleanup(proxy.terminate) // which ends its worker too
+	proxy.until(t, "nginx answers", func() bool {
 		response, err := http.Get(url)
 		if err != nil {
 			return false

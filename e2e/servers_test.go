@@ -107,12 +107,7 @@ func (s *realServer) start(t *testing.T) {
 	t.Helper()
 	s.running = start(t, s.command(". $SCRIPT; start"))
 	t.Cleanup(func() { s.stop(t) })
-	until(t, s.name+" greets", func() bool {
-		select {
-		case <-s.running.exited:
-			t.Fatalf("%s ended:\n%s", s.name, s.running.log())
-		default:
-		}
+	s.running.until(t, s.name+" greets", func() bool {
 		conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", s.port))
 		if err != nil {
 			return false

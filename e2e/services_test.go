@@ -49,12 +49,7 @@ func TestLocalSES(t *testing.T) {
 	port := freePort(t)
 	running := start(t, exec.Command(need(t, "node"), program, "--host", "127.0.0.1", "--port", fmt.Sprint(port)))
 	address := fmt.Sprint("http://127.0.0.1:", port)
-	until(t, "it answers", func() bool {
-		select {
-		case <-running.exited:
-			t.Fatalf("it ended:\n%s", running.log())
-		default:
-		}
+	running.until(t, "it answers", func() bool {
 		response, err := http.Get(address + "/health-check")
 		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	})
