@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ func (a *App) startSigningIn(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() { a.signIn(ctx, a.current.get()) })
+	group.Go(debug.FreeOSMemory)
 	return func() { cancel(); group.Wait() }
 }
 

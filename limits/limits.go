@@ -89,7 +89,7 @@ func (l *Limiter) Close(next *Limiter) error {
 	if l == nil || l.redis == nil || next != nil && next.redis == l.redis {
 		return nil
 	}
-	return l.redis.client.Close()
+	return l.redis.pool.Close()
 }
 
 // count is one limit as it concerns one mail. Equal ones have one counter, so that

@@ -1,17 +1,23 @@
 package limits
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"net"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
+	"github.com/gomodule/redigo/redis"
+
+	"logto-email-relay/settings"
 )
 
 const (
@@ -20,12 +26,17 @@ const (
 	patience = 100 * time.Millisecond
 	// askAgain is how long a Redis that did not answer is left alone.
 	askAgain = time.Second
+	// maxConnections bounds how many mails ask at a time; others wait for their turn.
+	maxConnections = 64
+	// idleTimeout is how long a connection stays open that nobody needs: less than
+	// balancers keep one.
+	idleTimeout = time.Minute
 )
 
 // script counts for all keys or for none, by the clock of Redis, in microseconds.
 // ARGV holds the interval and the period of each key. It returns which key refuses
 // for longest, counted from 1, and for how long; or 0.
-var script = redis.NewScript(`
+var script = redis.NewScript(-1, `
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local refused, wait, empty = 0, 0, {}
@@ -48,29 +59,81 @@ return {refused, wait}
 // for a while, and then by nobody's mail: see failed.
 type shared struct {
 	url    string
-	client *redis.Client
+	pool   *redis.Pool
 	logger *slog.Logger
 	failed atomic.Bool
-	// asked is when it was last seen or found to fail, in Unix nanoseconds.
-	asked atomic.Int64
+	// asked is when it was last seen or found to fail, and broken when a connection
+	// was found closed, in Unix nanoseconds.
+	asked, broken atomic.Int64
 }
 
-// The library logs by itself, in a form of its own, what take returns.
-var silence = sync.OnceFunc(logging.Disable)
-
 func newShared(url string, logger *slog.Logger) (*shared, error) {
-	silence()
-	o, err := redis.ParseURL(url)
+	server, err := parseServer(url)
 	if err != nil {
 		return nil, err
 	}
-	// Counters are nothing to ask for twice.
-	o.MaxRetries, o.DialerRetries = -1, 1
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patience, patience, patience, patience
-	o.ContextTimeoutEnabled = true
-	// What every Redis and Valkey speaks, and nothing to say before.
-	o.Protocol, o.DisableIdentity = 2, true
-	return &shared{url: url, client: redis.NewClient(o), logger: logger}, nil
+	s := &shared{url: url, logger: logger}
+	s.pool = &redis.Pool{
+		DialContext: server.dial, MaxActive: maxConnections, MaxIdle: maxConnections, Wait: true, IdleTimeout: idleTimeout,
+		// Who restarts Redis closes all connections. One that was found so speaks for
+		// the others.
+		TestOnBorrow: func(_ redis.Conn, used time.Time) error {
+			if used.UnixNano() <= s.broken.Load() {
+				return errBroken
+			}
+			return nil
+		},
+	}
+	return s, nil
+}
+
+var errBroken = errors.New("the connection is older than one that was found closed")
+
+// server is where a Redis is, and how one signs in.
+type server struct {
+	network, address string
+	options          []redis.DialOption
+}
+
+// parseServer reads redis://user:password@host:port/database, rediss:// for TLS, or
+// unix://user:password@/path?db=database. Its errors do not repeat the URL.
+func parseServer(text string) (server, error) {
+	u, err := settings.ParseURL(text)
+	if err != nil {
+		return server{}, errors.New("not an address")
+	}
+	s, dial := server{network: "tcp"}, new(net.Dialer).DialContext
+	if u.Scheme == "rediss" {
+		dial = new(tls.Dialer).DialContext // which the context bounds; it does not the library's own handshake
+	}
+	s.options = append(s.options, redis.DialContextFunc(dial))
+	database := strings.Trim(u.Path, "/")
+	switch u.Scheme {
+	case "redis", "rediss":
+		s.address = net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379"))
+	case "unix":
+		if s.network, s.address = "unix", u.Path; u.Path == "" {
+			return server{}, errors.New("a path is missing")
+		}
+		database = ""
+	default:
+		return server{}, errors.New("a scheme is missing")
+	}
+	if database = cmp.Or(database, u.Query().Get("db")); database != "" {
+		number, err := strconv.ParseUint(database, 10, 16)
+		if err != nil {
+			return server{}, errors.New("a database is a number")
+		}
+		s.options = append(s.options, redis.DialDatabase(int(number)))
+	}
+	if password, _ := u.User.Password(); password != "" {
+		s.options = append(s.options, redis.DialUsername(u.User.Username()), redis.DialPassword(password))
+	}
+	return s, nil
+}
+
+func (s server) dial(ctx context.Context) (redis.Conn, error) {
+	return redis.DialContext(ctx, s.network, s.address, s.options...)
 }
 
 // take is memory.take in Redis; known is false when Redis did not say.
@@ -93,16 +156,38 @@ func (s *shared) take(ctx context.Context, counts []count) (refused int, wait ti
 func (s *shared) run(ctx context.Context, counts []count) (refused int, wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	keys, arguments := make([]string, len(counts)), make([]any, 0, 2*len(counts))
-	for i, c := range counts {
-		keys[i] = redisKey(c)
+	arguments := make([]any, 0, 1+3*len(counts))
+	arguments = append(arguments, len(counts))
+	for _, c := range counts {
+		arguments = append(arguments, redisKey(c))
+	}
+	for _, c := range counts {
 		arguments = append(arguments, c.rate.interval().Microseconds(), c.rate.Per.Microseconds())
 	}
-	answer, err := script.Run(ctx, s.client, keys, arguments...).Int64Slice()
+	answer, err := s.ask(ctx, arguments)
+	if said := redis.Error(""); err != nil && ctx.Err() == nil && !errors.As(err, &said) {
+		// It may have closed the connection since that was used.
+		s.broken.Store(time.Now().UnixNano())
+		answer, err = s.ask(ctx, arguments)
+	}
 	if err != nil {
 		return none, 0, err
 	}
 	return int(answer[0]) - 1, time.Duration(answer[1]) * time.Microsecond, nil
+}
+
+func (s *shared) ask(ctx context.Context, arguments []any) (answer [2]int64, err error) {
+	connection, err := s.pool.GetContext(ctx)
+	if err != nil {
+		return answer, err
+	}
+	defer func() { _ = connection.Close() }() // hands it back
+	list, err := redis.Int64s(script.DoContext(ctx, connection, arguments...))
+	if err == nil && len(list) != len(answer) {
+		err = errors.New("not what the script returns")
+	}
+	copy(answer[:], list)
+	return answer, err
 }
 
 // redisKey hides addresses from those who may look into Redis. The braces keep all

@@ -51,6 +51,7 @@ func onEach(t *testing.T, test func(t *testing.T, running *server)) {
 type server struct {
 	url     string
 	process *os.Process
+	exited  chan struct{} // closed when the process has ended
 	start   func()
 }
 
@@ -68,8 +69,8 @@ func startServer(t testing.TB, program string) *server {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		s.process = cmd.Process
 		exited := make(chan struct{})
+		s.process, s.exited = cmd.Process, exited
 		go func() { _ = cmd.Wait(); close(exited) }()
 		t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
 		until(t, program+" listens", func() bool {
@@ -311,6 +312,47 @@ func testADeadOrHungRedis(t *testing.T, redis *server) {
 	}
 }
 
+// Who restarts Redis closes connections that nobody uses at the moment. No mail finds
+// them so.
+func TestARestartOfRedisIsNotNoticed(t *testing.T) {
+	onEach(t, func(t *testing.T, redis *server) {
+		var told log
+		l := replica(t, redis.url, &told, *tenAnHour(t))
+		together(t, 14, l)
+		_ = redis.process.Kill()
+		<-redis.exited
+		redis.start()
+		if n := passed(t, l, 1, to("ada@example.org")); n != 1 {
+			t.Error("the mail is refused")
+		}
+		for _, word := range []string{"EOF", "reset", "broken", "closed"} {
+			if told.count(word) > 0 {
+				t.Errorf("told:\n%s", &told.text)
+			}
+		}
+	})
+}
+
+// A Redis that takes calls and says nothing, in clear text or TLS, keeps no mail for long.
+func TestASilentRedisKeepsNoMail(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // the system accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	for _, scheme := range []string{"redis", "rediss"} {
+		var told log
+		l := replica(t, scheme+"://:password@"+listener.Addr().String(), &told, *tenAnHour(t))
+		begin := time.Now()
+		if n := passed(t, l, 1, to("ada@example.org")); n != 1 || told.count("deadline exceeded")+told.count("timeout") != 1 {
+			t.Errorf("%s: %d of 1 passed, told:\n%s", scheme, n, &told.text)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("%s: it took %v", scheme, took)
+		}
+	}
+}
+
 // A Redis that failed is left alone for a second, and then asked in the background.
 func TestAFailedRedisIsLeftAlone(t *testing.T) {
 	var calls atomic.Int64
@@ -333,11 +375,11 @@ func TestAFailedRedisIsLeftAlone(t *testing.T) {
 	l := replica(t, "redis://"+listener.Addr().String(), &told, *tenAnHour(t))
 	begin := time.Now()
 	passed(t, l, 1, to("ada@example.org"))
-	until(t, "Redis is called", func() bool { return calls.Load() > 0 })
-	first := calls.Load()
+	const atOnce = 2 // what closes a connection may take another one
+	until(t, "Redis is called", func() bool { return calls.Load() == atOnce })
 	until(t, "it is called again", func() bool {
 		passed(t, l, 1, to("eve@example.org"))
-		return calls.Load() > first
+		return calls.Load() > atOnce
 	})
 	if pause := time.Since(begin); pause < time.Second {
 		t.Errorf("called again after %v", pause)
@@ -400,6 +442,20 @@ func TestRedisHoldsNoAddresses(t *testing.T) {
 	}
 	if all := redis.Dump(); strings.Contains(all, "ada") || strings.Contains(all, "example") {
 		t.Error(all)
+	}
+}
+
+// The address says who signs in, and which database counts.
+func TestTheAddressIsObeyed(t *testing.T) {
+	redis := miniredis.RunT(t)
+	redis.RequireUserAuth("relay", "secret")
+	for path, database := range map[string]int{"": 0, "/": 0, "/3": 3, "?db=4": 4} {
+		var told log
+		l := replica(t, "redis://relay:secret@"+redis.Addr()+path, &told, *tenAnHour(t))
+		if n := passed(t, l, 1, to("ada@example.org")); n != 1 || len(redis.DB(database).Keys()) == 0 {
+			t.Errorf("%q: nothing is counted in %d, told:\n%s", path, database, &told.text)
+		}
+		redis.FlushAll()
 	}
 }
 

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"logto-email-relay/settings"
 )
 
@@ -65,7 +63,7 @@ func DefaultSettings() Settings {
 // Check wants the address of a Redis.
 func (s *Settings) Check() []settings.Problem {
 	if url := s.Redis.Reveal(); url != "" {
-		if _, err := redis.ParseURL(url); err != nil { // which may quote the password
+		if _, err := parseServer(url); err != nil {
 			return []settings.Problem{{Key: "redis", Text: `write an address such as "redis://:${REDIS_PASSWORD}@redis.example.com:6379/0"; rediss:// is for TLS`}}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,7 +32,7 @@ const (
 
 // pages renders the admin pages: one template each, within one layout.
 type pages struct {
-	templates map[string]*template.Template
+	templates map[string]func() *template.Template
 	sections  []section
 	sheet     []byte
 	live      []byte
@@ -55,9 +56,10 @@ type page struct {
 	Content  any
 }
 
-// newPages reads the embedded pages; one that does not parse is a bug.
+// newPages makes the pages. Each is read when it is first looked at, since many a relay
+// is never looked at; one that does not parse is a bug.
 func newPages(o Options, access *access) *pages {
-	p := &pages{templates: make(map[string]*template.Template), access: access, sections: []section{{"/", "Overview"}}}
+	p := &pages{templates: make(map[string]func() *template.Template), access: access, sections: []section{{"/", "Overview"}}}
 	add := func(there bool, path, title string) {
 		if there {
 			p.sections = append(p.sections, section{path, title})
@@ -68,9 +70,10 @@ func newPages(o Options, access *access) *pages {
 	add(o.Providers != nil, providersPath, "Providers")
 	add(true, templatesPath, "Templates")
 	add(o.Inbox != nil, inboxPath, "Inbox")
-	shared := template.Must(template.New("").Funcs(words).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", "pages/look.html"))
 	for _, name := range []string{"overview", "deliveries", "delivery", "suppressions", "providers", "templates", "template", "inbox", "mail", "login", "failure"} {
-		p.templates[name] = template.Must(template.Must(shared.Clone()).ParseFS(pageFiles, "pages/"+name+".html"))
+		p.templates[name] = sync.OnceValue(func() *template.Template {
+			return template.Must(template.New("").Funcs(words).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", "pages/look.html", "pages/"+name+".html"))
+		})
 	}
 	p.sheet, p.live = pageFile("style.css"), pageFile("live.js")
 	return p
@@ -125,7 +128,7 @@ func (p *pages) show(c echo.Context, code int, name string, content page) error 
 		content.Sections = p.sections
 	}
 	var rendered bytes.Buffer
-	if err := p.templates[name].ExecuteTemplate(&rendered, "layout.html", content); err != nil {
+	if err := p.templates[name]().ExecuteTemplate(&rendered, "layout.html", content); err != nil {
 		return err
 	}
 	policy := pagePolicy
