@@ -195,6 +195,9 @@ func TestMailboxThatCannotBeRead(t *testing.T) {
 		"login ": func(m *Mailbox) {
 			m.Token = func(context.Context) (string, error) { return "", errors.New("no token") }
 		},
+		"login  ": func(m *Mailbox) {
+			m.Token = func(context.Context) (string, error) { return "never-print-this-old-token", nil }
+		},
 	} {
 		t.Run(stage, func(t *testing.T) {
 			m := mailboxOf(server)
@@ -210,6 +213,21 @@ func TestMailboxThatCannotBeRead(t *testing.T) {
 	}
 	if err := mailboxOf(server).Check(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Microsoft and Google let programs in by a token alone.
+func TestMailboxIsOpenedByAToken(t *testing.T) {
+	t.Parallel()
+	server := dovecottest.Start(t)
+	m := mailboxOf(server)
+	m.Password = ""
+	m.Token = func(context.Context) (string, error) { return dovecottest.Token, nil }
+	r := watched(t, m)
+	server.Deliver([]byte("Subject: hello\r\n\r\nhello\r\n"))
+	eventually(t, "the mail", func() bool { return r.taken() == 1 })
+	if told, err := r.last(); !told || err != nil {
+		t.Error(told, err)
 	}
 }
 

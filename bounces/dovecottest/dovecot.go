@@ -11,8 +11,11 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,6 +78,7 @@ func Start(t testing.TB, more ...string) *Server {
 	}
 	s.certify()
 	s.write("users", fmt.Sprintf("%s:{PLAIN}%s::::::\n", User, Password))
+	s.write("oauth2", fmt.Sprintf("tokeninfo_url = %s/?token=\nintrospection_mode = auth\nusername_attribute = email\n", tokens(t)))
 	s.write("dovecot.conf", fmt.Sprintf(`base_dir = %[1]s/run
 state_dir = %[1]s/state
 log_path = /dev/stderr
@@ -83,7 +87,7 @@ listen = 127.0.0.1
 ssl = yes
 ssl_cert = <%[1]s/cert.pem
 ssl_key = <%[1]s/key.pem
-auth_mechanisms = plain
+auth_mechanisms = plain xoauth2
 auth_failure_delay = 0
 auth_verbose = yes
 mail_location = maildir:%[1]s/mail
@@ -93,7 +97,13 @@ first_valid_uid = 1
 maildir_very_dirty_syncs = no
 passdb {
   driver = passwd-file
+  mechanisms = plain
   args = %[1]s/users
+}
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2
+  args = %[1]s/oauth2
 }
 userdb {
   driver = static
@@ -132,6 +142,21 @@ service anvil {
 		}
 	})
 	return s
+}
+
+// tokens is a service that Dovecot asks whose a token is.
+func tokens(t testing.TB) (url string) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.FormValue("token") != Token {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, `{"error":"invalid_token"}`)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"email":%q}`, User)
+	}))
+	t.Cleanup(service.Close)
+	return service.URL
 }
 
 // Begin starts the program, at first and after Stop.
