@@ -3,6 +3,7 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -173,5 +174,36 @@ func TestMailboxOfBounces(t *testing.T) {
 				t.Error(said)
 			}
 		})
+	}
+}
+
+// The mailbox is opened by the token of the provider's login. One that the server
+// refuses is not shown to it again.
+func TestMailboxOfBouncesByAToken(t *testing.T) {
+	server, endpoint := dovecottest.Start(t), startTokenEndpoint(t)
+	endpoint.answer = func(w http.ResponseWriter, _ *http.Request, n int) bool {
+		token := "never-print-that-old-token"
+		if n > 1 {
+			token = dovecottest.Token
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":3600}`, token)
+		return true
+	}
+	p := withMailbox(t, server, func(s *SMTPSettings) {
+		s.Auth = &SMTPAuth{Type: "oauth2", User: dovecottest.User, ClientID: "relay-client", ClientSecret: settings.NewSecret("secret"), AccessURL: endpoint.url}
+		s.Bounces.Auth = nil
+	})
+	var e *Error
+	if err := p.CheckBounces(shortly(t)); !errors.As(err, &e) || e.Kind != Configuration || e.Stage != "login" || strings.Contains(e.Error(), "never-print") {
+		t.Errorf("the old token gives %v", err)
+	}
+	for range 2 {
+		if err := p.CheckBounces(shortly(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	if asked := len(endpoint.asked()); asked != 2 {
+		t.Errorf("%d tokens were asked for, want 2", asked)
 	}
 }
