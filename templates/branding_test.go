@@ -78,7 +78,7 @@ func TestTheOrganizationIsNamedBelowItsLogo(t *testing.T) {
 			t.Errorf("the HTML lacks %s", want)
 		}
 	}
-	if !strings.HasPrefix(m.Text, "Acme\nRowing Club\n\nSign in to Acme\n") {
+	if !strings.HasPrefix(m.Text, "Acme\nRowing Club\n\nSign in\u00a0to\u00a0Acme\n") {
 		t.Errorf("the text is %s", m.Text)
 	}
 }

@@ -63,7 +63,7 @@ func TestTheExamplesInTheDocumentWork(t *testing.T) {
 	for _, test := range []struct {
 		locale, messageType, file, subject, html, text string
 	}{
-		{"fr-CA", "SignIn", "fr.json", "Votre code de connexion pour Acme", "espace client", "1 rue de la Gare"},
+		{"fr-CA", "SignIn", "fr.json", "Votre code de connexion pour Acme", "espace client", "1\u00a0rue de la Gare"},
 		{"en", "SignIn", "en/SignIn.html", "Sign in to Sample App", "<strong>123456</strong>", "Your code is 123456. It is good for 10 minutes."},
 		{"en", "OrganizationInvitation", "en/OrganizationInvitation.html", "Join Riverside Rowing Club",
 			`background: #6b3fa0;`, "Alice Wonder invites you to Riverside Rowing Club."},

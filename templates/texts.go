@@ -43,7 +43,7 @@ type translation struct {
 func newTranslation(locale string, tag language.Tag, sentences texts, source string) *translation {
 	for key, s := range sentences {
 		if strings.Contains(key, ".") && !strings.HasPrefix(key, "failures.") {
-			s.text = typeset(tag, s.text)
+			s.text = typeset(tag, s.text, strings.HasSuffix(key, ".heading"))
 			sentences[key] = s
 		}
 	}

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -10,31 +11,46 @@ import (
 const noBreakSpace = "\u00a0"
 
 var (
-	// loneLetter is a preposition or a conjunction of one letter, such as the Czech
-	// "v" and the Russian "и". It must not end a line.
-	loneLetter = regexp.MustCompile(`(^|[^\pL\pN'’.-])(\pL) `)
+	// Words that must not end a line: a number always, a preposition or a conjunction
+	// of one letter in some languages, and in headings the short words of all.
+	number     = word(`\pN+`)
+	loneLetter = word(`\pN+|\pL`)
+	shortWord  = word(`\pN+|\pL{1,2}`)
 	// hyphenated are words such as "e-mail" and "sign-in", that browsers would break
-	// at the hyphen. Thai words, and Japanese ones in headings, break anywhere.
+	// at the hyphen. Thai words, and Chinese and Japanese ones in headings, break
+	// anywhere.
 	hyphenated = regexp.MustCompile(`[\pL\pN]+-\pL+|เพิกเฉย`)
-	inHeadings = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン`)
+	inHeadings = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン|電子郵件|เข้าร่วม|เข้าสู่ระบบ|ขั้นตอนเดียว`)
 )
 
+// word finds words with a blank behind them, but nothing of a tag: neither {{#if
+// nor a name that has blanks around it.
+func word(pattern string) *regexp.Regexp {
+	return regexp.MustCompile(`(^|[^\pL\pM\pN\x{200c}'’.#-])(` + pattern + `) ([^}])`)
+}
+
 // typeset puts the blanks at which no line may break into a sentence.
-func typeset(tag language.Tag, sentence string) string {
+func typeset(tag language.Tag, sentence string, isHeading bool) string {
 	sentence = strings.ReplaceAll(sentence, "{{codeLifetime}} ", "{{codeLifetime}}"+noBreakSpace)
-	switch base, _ := tag.Base(); base.String() {
-	case "cs", "pl", "ru", "uk":
-		// Twice, since of two such words in a row the first match takes the blank.
-		for range 2 {
-			sentence = loneLetter.ReplaceAllString(sentence, "$1$2"+noBreakSpace)
-		}
+	words := number
+	switch base, _ := tag.Base(); {
+	case base.String() == "ko": // in which two letters may be a noun
+		words = loneLetter
+	case isHeading:
+		words = shortWord
+	case slices.Contains([]string{"cs", "pl", "ru", "uk"}, base.String()):
+		words = loneLetter
+	}
+	// Twice, since of two such words in a row the first match takes the blank.
+	for range 2 {
+		sentence = words.ReplaceAllString(sentence, "$1$2"+noBreakSpace+"$3")
 	}
 	return sentence
 }
 
 // keepWhole marks the words of HTML text that no line may break in. It adds no
 // character, so what readers copy stays the same. Marks inside of every sentence
-// of Japanese would look to spam filters as if it hid something.
+// of Japanese or Thai would look to spam filters as if it hid something.
 func keepWhole(text string, isHeading bool) string {
 	words := hyphenated
 	if isHeading {
