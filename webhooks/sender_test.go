@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -35,6 +36,7 @@ type memory struct {
 	mu     sync.Mutex
 	queues map[string][]mail.Notification // by endpoint
 	broken error
+	counts int // how often it was counted
 }
 
 func (q *memory) add(e Endpoint, n int) {
@@ -83,6 +85,7 @@ func (q *memory) Settle(_ context.Context, done []string, again []mail.Notificat
 func (q *memory) Pending(_ context.Context, endpoint string) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.counts++
 	return len(q.queues[endpoint]), nil
 }
 
@@ -355,6 +358,33 @@ func TestOtherSettings(t *testing.T) {
 	})
 }
 
+// Who has nothing to send does not ask for that more often than need be.
+func TestAnIdleQueueIsCountedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, nil)
+		defer s.close()
+		s.Use(Settings{Send: []Endpoint{endpointAt("https://acme.example/")}})
+		time.Sleep(6 * counting)
+		synctest.Wait()
+		if s.queue.counts != 7 {
+			t.Errorf("counted %d times", s.queue.counts)
+		}
+	})
+}
+
+// What failed together does not come back together.
+func TestJitter(t *testing.T) {
+	seen := make(map[time.Duration]bool)
+	for range 1000 {
+		seen[jittered(10)] = true
+	}
+	for want := time.Duration(8); want <= 12; want++ {
+		if !seen[want] || len(seen) != 5 {
+			t.Fatalf("%v of 8 to 12", seen)
+		}
+	}
+}
+
 func TestAQueueThatCannotBeReadIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, nil)
@@ -428,9 +458,68 @@ func TestOverARealConnection(t *testing.T) {
 	s.queue.add(e, 20)
 	s.Use(Settings{Send: []Endpoint{e}})
 	eventually(t, "all are sent", func() bool { return s.queue.left() == 0 })
-	if calls.Load() != 20 {
-		t.Errorf("%d calls", calls.Load())
+	if calls.Load() != 20 || s.log.String() != "" {
+		t.Errorf("%d calls\n%s", calls.Load(), s.log)
 	}
+}
+
+// pipes is a listener without a network.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if conn, open := <-p; open {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error { return nil }
+
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// A connection serves one call after the other, and is left before most servers and
+// proxies would do so, after a minute: a call that they cut would have to be repeated.
+func TestAConnectionIsKeptForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := make(pipes)
+		var opened, closed atomic.Int32
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { verify(t, r) }),
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					opened.Add(1)
+				case http.StateClosed:
+					closed.Add(1)
+				}
+			}}
+		served := make(chan struct{})
+		go func() { defer close(served); _ = server.Serve(listener) }()
+		s := start(t, nil)
+		s.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			listener <- theirs
+			return ours, nil
+		}
+		e := endpointAt("http://acme.example/hooks")
+		s.Use(Settings{Send: []Endpoint{e}})
+		for range 2 {
+			s.queue.add(e, 1)
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+		}
+		if s.queue.left() != 0 || opened.Load() != 1 || closed.Load() != 0 {
+			t.Errorf("%d left, %d connections, %d closed", s.queue.left(), opened.Load(), closed.Load())
+		}
+		time.Sleep(time.Minute - 30*time.Second)
+		synctest.Wait()
+		if closed.Load() != 1 {
+			t.Errorf("%d connections are closed", closed.Load())
+		}
+		s.close()
+		close(listener)
+		_ = server.Close()
+		<-served
+	})
 }
 
 // What is no answer of the endpoint itself is none, and no error tells its address.
