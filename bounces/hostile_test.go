@@ -220,6 +220,41 @@ func TestMailboxGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
+// Where the numbers of mails are no longer what they were, all mails are looked at anew.
+func TestMailboxWithOtherNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}}
+		sessions, looked := 0, make(map[int]int)
+		s.answer = func(command string) string {
+			switch {
+			case strings.HasPrefix(command, "SELECT"):
+				sessions++
+				return fmt.Sprintf("* 1 EXISTS\r\n* OK [UIDVALIDITY %d] valid\r\n\x00 OK [READ-WRITE] done", (sessions+1)/2)
+			case command == "IDLE":
+				return silence
+			}
+			return ""
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.mailbox().Watch(ctx, func(context.Context, []byte) (Verdict, error) {
+				looked[sessions]++
+				return Ignored, nil
+			}, func(error) {
+				if sessions == 4 {
+					cancel()
+				}
+			})
+		}()
+		<-ended
+		if looked[1] != 1 || looked[3] != 1 || len(looked) != 2 {
+			t.Errorf("looked at in these of four sessions: %v", looked)
+		}
+	})
+}
+
 // A token takes the place of the password, and a server that refuses it is not asked again
 // at once.
 func TestMailboxWithAToken(t *testing.T) {
