@@ -37,6 +37,7 @@ type memory struct {
 	queues map[string][]mail.Notification // by endpoint
 	broken error
 	counts int // how often it was counted
+	stuck  bool
 }
 
 func (q *memory) add(e Endpoint, n int) {
@@ -51,7 +52,11 @@ func (q *memory) add(e Endpoint, n int) {
 	}
 }
 
-func (q *memory) Claim(_ context.Context, endpoint string, limit int, end time.Time) (claimed []mail.Notification, err error) {
+func (q *memory) Claim(ctx context.Context, endpoint string, limit int, end time.Time) (claimed []mail.Notification, err error) {
+	if q.stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	all := q.queues[endpoint]
@@ -401,9 +406,13 @@ func TestAQueueThatCannotBeReadIsToldOnce(t *testing.T) {
 
 // A stop waits for calls under way, and what it cuts is due at once.
 func TestStopping(t *testing.T) {
-	for patience, left := range map[time.Duration]int{5 * time.Second: 0, time.Second: 3} {
+	for patience, left := range map[time.Duration]int{5 * time.Second: 0, time.Second: 2} {
 		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int32
 			s := start(t, service(func(r *http.Request) (*http.Response, error) {
+				if calls.Add(1) == 1 {
+					return answer(200)
+				}
 				select {
 				case <-time.After(3 * time.Second):
 					return answer(200)
@@ -429,6 +438,37 @@ func TestStopping(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stop is no reason to worry about the queue.
+func TestStoppingWhileTheQueueIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, nil)
+		s.queue.stuck = true
+		s.Use(Settings{Send: []Endpoint{endpointAt("https://acme.example/")}})
+		time.Sleep(time.Second)
+		s.close()
+		if s.log.String() != "" {
+			t.Errorf("%s", s.log)
+		}
+	})
+}
+
+// The cause of a failure is told as it is.
+func TestWhyACallFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const cause = `tls: server selected unadvertised ALPN protocol "h9"`
+		s := start(t, service(func(*http.Request) (*http.Response, error) { return nil, errors.New(cause) }))
+		defer s.close()
+		e := endpointAt("https://acme.example/")
+		s.queue.add(e, 1)
+		s.Use(Settings{Send: []Endpoint{e}})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if state := s.State()[0]; state.Cause == nil || state.Cause.Error() != cause {
+			t.Errorf("%v", state)
+		}
+	})
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
