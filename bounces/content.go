@@ -135,7 +135,7 @@ func headerOf(text []byte) (header *textproto.Header, body []byte) {
 		if isBlank && isInside {
 			break
 		}
-		isInside = isInside || !isBlank
+		isInside = !isBlank
 		switch {
 		case isBlank:
 		case field().Match(line):

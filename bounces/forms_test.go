@@ -1,6 +1,7 @@
 package bounces
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 const (
 	system   = "From: MAILER-DAEMON@mx.example\nSubject: failure notice\n"
+	person   = "From: Bob <bob@example.net>\nSubject: Re: hello\n"
 	status   = system + "Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\n\n"
 	withText = system + "Content-Type: multipart/report; boundary=x\n\n--x\nContent-Type: text/plain\n\n<ada@example.org>: no such user\n--x\n" +
 		"Content-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\nFIELDS\n--x--\n"
@@ -30,7 +32,7 @@ func outcomes(raw string) (all []string) {
 	for _, r := range report.Results {
 		switch {
 		case r.Outcome != Failed:
-			all = append(all, fmt.Sprint(r.Address, " ", r.Outcome))
+			all = append(all, fmt.Sprint(r.Address, " ", r.Outcome, strings.Repeat(" hard", map[bool]int{true: 1}[r.Hard])))
 		case r.Hard:
 			all = append(all, hard(r.Address))
 		default:
@@ -43,24 +45,50 @@ func outcomes(raw string) (all []string) {
 // What is said counts for the address that it is said of.
 func TestWhoIsMeant(t *testing.T) {
 	const bob = "bob@example.org"
+	encoded := strings.NewReplacer("<ada@example.org>: no such user", "sorry", "delivery-status\n\nReporting-MTA: dns; mx.example\nFIELDS",
+		"delivery-status\nContent-Transfer-Encoding: base64\n\n"+base64.StdEncoding.EncodeToString([]byte("Final-Recipient: rfc822; ada@example.org\nStatus: 5.1.1\n"))).Replace(withText)
 	for name, c := range map[string]struct {
 		raw    string
 		wanted []string
 	}{
-		"one, above it":            {system + "\nThere is no such user:\n\n<ada@example.org>\n", []string{hard(ada)}},
-		"two, above them":          {system + "\nThere is no such user:\n\n<ada@example.org>\n\n<bob@example.org>\n", []string{soft(ada), soft(bob)}},
-		"below each":               {system + "\n<ada@example.org>: no such user\n<bob@example.org>: mailbox full\n", []string{hard(ada), soft(bob)}},
-		"the other way":            {system + "\n<ada@example.org>: mailbox full\n<bob@example.org>: no such user\n", []string{soft(ada), hard(bob)}},
-		"further below":            {system + "\n<ada@example.org>:\n\nno such user\n\n<bob@example.org>:\n\nmailbox full\n", []string{hard(ada), soft(bob)}},
-		"two groups of fields":     {failedOnes + "Status: 5.1.1\n\nFinal-Recipient: rfc822; bob@example.org\nAction: failed\nStatus: 5.2.2\n", []string{hard(ada), soft(bob)}},
-		"late and given up":        {failedOnes + "Status: 5.1.1\n\nFinal-Recipient: rfc822; bob@example.org\nAction: delayed\n", []string{hard(ada), bob + " 1"}},
-		"tried in vain for days":   {failedOnes + "Status: 4.4.1\nDiagnostic-Code: smtp; 450 4.4.1 no such user\n", []string{soft(ada)}},
-		"nobody in the fields":     {strings.Replace(withText, "FIELDS", "\nAction: failed\nStatus: 5.1.1\n", 1), []string{hard(ada)}},
-		"no fields but the first":  {strings.Replace(withText, "FIELDS", "", 1), []string{hard(ada)}},
-		"no words of a failure":    {"From: MAILER-DAEMON@mx.example\nSubject: hello\n\n<ada@example.org>: welcome\n", nil},
-		"no boundary":              {system + "Content-Type: multipart/report\n\n<ada@example.org>: no such user\n", []string{hard(ada)}},
-		"nothing":                  {"", nil},
-		"no header":                {"\n\nhello\n", nil},
+		"one, above it":           {system + "\nThere is no such user:\n\n<ada@example.org>\n", []string{hard(ada)}},
+		"two, above them":         {system + "\nThere is no such user:\n\n<ada@example.org>\n\n<bob@example.org>\n", []string{soft(ada), soft(bob)}},
+		"below each":              {system + "\n<ada@example.org>: no such user\n<bob@example.org>: mailbox full\n", []string{hard(ada), soft(bob)}},
+		"the other way":           {system + "\n<ada@example.org>: mailbox full\n<bob@example.org>: no such user\n", []string{soft(ada), hard(bob)}},
+		"further below":           {system + "\n<ada@example.org>:\n\nno such user\n\n<bob@example.org>:\n\nmailbox full\n", []string{hard(ada), soft(bob)}},
+		"two groups of fields":    {failedOnes + "Status: 5.1.1\n\nFinal-Recipient: rfc822; bob@example.org\nAction: failed\nStatus: 5.2.2\n", []string{hard(ada), soft(bob)}},
+		"late and given up":       {failedOnes + "Status: 5.1.1\n\nFinal-Recipient: rfc822; bob@example.org\nAction: delayed\n", []string{hard(ada), bob + " 1"}},
+		"tried in vain for days":  {failedOnes + "Status: 4.4.1\nDiagnostic-Code: smtp; 450 4.4.1 no such user\n", []string{soft(ada)}},
+		"nobody in the fields":    {strings.Replace(withText, "FIELDS", "\nAction: failed\nStatus: 5.1.1\n", 1), []string{hard(ada)}},
+		"no fields but the first": {strings.Replace(withText, "FIELDS", "", 1), []string{hard(ada)}},
+		"no words of a failure":   {"From: MAILER-DAEMON@mx.example\nSubject: hello\n\n<ada@example.org>: welcome\n", nil},
+		"no boundary":             {system + "Content-Type: multipart/report\n\n<ada@example.org>: no such user\n", []string{hard(ada)}},
+		"nothing":                 {"", nil},
+		"no header":               {"\n\nhello\n", nil},
+		"late, nobody there":      {failedOnes[:len(failedOnes)-len("failed\n")] + "delayed\nStatus: 4.1.1\nDiagnostic-Code: smtp; 450 4.1.1 no such user\n", []string{ada + " 1"}},
+		"late and unknown":        {failedOnes[:len(failedOnes)-len("failed\n")] + "delayed\nDiagnostic-Code: smtp; no such user\n", []string{ada + " 1"}},
+		"no action":               {status + "Final-Recipient: rfc822; ada@example.org\nStatus: 5.1.1\n", []string{hard(ada)}},
+		"after the data":          {failedOnes + "Status: 5.0.0\nDiagnostic-Code: smtp; 550 user unknown (in reply to end of DATA command)\n", []string{soft(ada)}},
+		"the same and a code":     {failedOnes + "Status: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 user unknown (in reply to end of DATA command)\n", []string{hard(ada)}},
+		"the server's word goes first": {strings.NewReplacer("no such user", "the mailbox is full", "FIELDS",
+			"\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 sorry\n").Replace(withText), []string{hard(ada)}},
+		"named twice, with another": {system + "\n<ada@example.org>: host mx.example.org said: 550 <ada@example.org>: no such user\n\n<bob@example.org>: mailbox full\n", []string{hard(ada), soft(bob)}},
+		"two of nobody":             {strings.NewReplacer("<ada@example.org>: ", "", "FIELDS", "\nAction: failed\n\nAction: failed\n").Replace(withText), []string{soft(""), soft("")}},
+		"who sent it is named too":  {system + "To: no-reply@acme.example\n\n<no-reply@acme.example>\nwrote to\n<ada@example.org>: no such user\n", []string{hard(ada)}},
+		"late, and then given up":   {system + "\nIt was delayed for a day and is now returned to sender.\n\n<ada@example.org>: the mailbox is full\n", []string{soft(ada)}},
+		"late":                      {system + "\nIt was delayed for a day.\n\n<ada@example.org>: the mailbox is full\n", []string{ada + " 1"}},
+		"named in the header":       {person + "X-Failed-Recipients: ada@example.org\n\nit failed, no such user\n", []string{hard(ada)}},
+		"fields in the text":        {person + "\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\nStatus: 5.1.1\n", []string{hard(ada)}},
+		"fields in both":            {strings.NewReplacer("<ada@example.org>: ", "Final-Recipient: bob@example.org\nAction: failed\nReason: ", "FIELDS", "\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\n").Replace(withText), []string{hard(ada)}},
+		"fields of a person":        {person + "\n<ada@example.org> failed, so:\n\nAction: failed\nStatus: 5.1.1\n", nil},
+		"no fields, of a person":    {strings.NewReplacer(system, person, "no such user", "it failed", "FIELDS", "").Replace(withText), nil},
+		"action of a person's":      {strings.NewReplacer(system, person, "FIELDS", "\nAction: failed\nStatus: 5.1.1\n").Replace(withText), []string{hard(ada)}},
+		"no such boundary":          {strings.ReplaceAll(encoded, "--x", "--yyyyyy"), []string{hard(ada)}},
+		"boundary not told":         {strings.ReplaceAll(strings.Replace(encoded, "; boundary=x", "", 1), "--x", "--yyyyyy"), []string{hard(ada)}},
+		"named again":               {system + "\n<ada@example.org>: no such user\n\n<ada@example.org>: no such user\n", []string{hard(ada)}},
+		"words of a complaint":      {"From: ada@example.org\nSubject: Complaint about message from you\n\nWhy do you write?\n", nil},
+		"an empty complaint": {strings.Replace(strings.Replace(withText, "FIELDS", "\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\n", 1),
+			"--x--", "--x\nContent-Type: message/feedback-report\n\n\n--x--", 1), []string{hard(ada)}},
 		"a code alone":             {failedOnes + "Status: 5.1.1\n", []string{hard(ada)}},
 		"a code, and vague":        {failedOnes + "Status: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 sorry\n", []string{hard(ada)}},
 		"a code, and soft words":   {failedOnes + "Status: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 mailbox full\n", []string{soft(ada)}},
@@ -104,10 +132,32 @@ func TestDamagedHeaders(t *testing.T) {
 		"line with blanks":   failedOnes + "Diagnostic-Code: smtp; 550 no such user\n   at all\n",
 		"not indented":       failedOnes + "Diagnostic-Code: smtp;\n" + wanted + "\n",
 		"line in between":    failedOnes + "Diagnostic-Code: smtp; " + wanted + "\nsays the server\nRemote-MTA: dns; mx.example\n",
+		"blank beginning":    "\n \n" + failedOnes + "Diagnostic-Code: smtp; " + wanted + "\n",
 		"no type":            strings.Replace(system, "\n", "\nContent-Type: ; charset=utf-8\n", 1) + "\n<ada@example.org>: " + wanted + "\n",
 	} {
 		report := Parse([]byte(raw))
 		if report == nil || len(report.Results) != 1 || report.Results[0].Address != ada || report.Results[0].Diagnostic != wanted {
+			t.Errorf("%s: %+v", name, report)
+		}
+	}
+}
+
+// What fields do not say is taken from the words, and nothing that they do.
+func TestCodesAndWords(t *testing.T) {
+	for name, c := range map[string]struct{ raw, status, diagnostic string }{
+		"both":               {failedOnes + "Status: 5.2.2\nDiagnostic-Code: smtp; 552 5.1.1 full\n", "5.2.2", "552 5.1.1 full"},
+		"a vague code":       {failedOnes + "Status: 5.0.0\nDiagnostic-Code: smtp; 552 5.1.1 full\n", "5.1.1", "552 5.1.1 full"},
+		"no more than that":  {failedOnes + "Status: 5.0.0\nDiagnostic-Code: smtp; 552 full\n", "5.0.0", "552 full"},
+		"no code":            {failedOnes + "Diagnostic-Code: smtp; 552 5.1.1 full\n", "5.1.1", "552 5.1.1 full"},
+		"neither":            {failedOnes, "", ""},
+		"no type":            {failedOnes + "Diagnostic-Code: unknown\n", "", "unknown"},
+		"a semicolon":        {failedOnes + "Diagnostic-Code: 550 no; such user\n", "", "550 no; such user"},
+		"words":              {system + "\n<ada@example.org>: 550-5.1.1 no such user\n", "5.1.1", "550-5.1.1 no such user"},
+		"words of no server": {system + "\n<ada@example.org>: no such user\n", "", ""},
+		"fields, then words": {strings.NewReplacer("no such user", "550 5.1.1 no such user", "FIELDS", "\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\nDiagnostic-Code: smtp; 550 no\n").Replace(withText), "5.1.1", "550 no"},
+	} {
+		report := Parse([]byte(c.raw))
+		if report == nil || len(report.Results) != 1 || report.Results[0].Status != c.status || report.Results[0].Diagnostic != c.diagnostic {
 			t.Errorf("%s: %+v", name, report)
 		}
 	}
