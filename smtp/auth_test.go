@@ -164,6 +164,8 @@ func TestAuthenticationNextMechanism(t *testing.T) {
 		{"535 Mechanism not supported", true},
 		{"534 5.7.9 Authentication mechanism is too weak", true},
 		{"535 Unsupported authentication method", true},
+		{"554 5.5.0 line too long", true},
+		{"535 5.7.8 authentication failed for mechanism PLAIN", false},
 		{"535 5.7.8 Username and Password not accepted", false},
 		{"535 authentication failed", false},
 		{"535 5.7.139 Authentication unsuccessful, basic authentication is disabled", false},

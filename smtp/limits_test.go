@@ -90,10 +90,15 @@ func TestRefusalIsNoLimit(t *testing.T) {
 
 // Exim delivers only the first ten messages of a connection at once.
 func TestExim(t *testing.T) {
-	for most, connections := range map[int]int{0: 3, 25: 1} {
+	const exim = "220 mail.example ESMTP Exim 4.96 Thu, 26 Nov 2026 04:21:07 +0000"
+	for _, test := range []struct {
+		greeting          string
+		most, connections int
+	}{{exim, 0, 3}, {exim, 25, 1}, {"220 mail.example ESMTP Postfix", 0, 1}} {
+		greeting, most, connections := test.greeting, test.most, test.connections
 		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
 			if at == AtGreeting {
-				return "220 mail.example ESMTP Exim 4.96 Thu, 26 Nov 2026 04:21:07 +0000"
+				return greeting
 			}
 			return ""
 		}}).start(t)
@@ -105,7 +110,7 @@ func TestExim(t *testing.T) {
 			eventually(t, "there is a connection", func() bool { return most == 25 || idleConnections(pool) == 1 })
 		}
 		if got, _, _ := fake.Seen(); got != connections && got != connections+1 { // the last of 25 is replaced
-			t.Errorf("MaxMessages %d: %d connections", most, got)
+			t.Errorf("%q, MaxMessages %d: %d connections", greeting, most, got)
 		}
 	}
 }
@@ -339,6 +344,9 @@ func TestPaceInTime(t *testing.T) {
 			if (err == nil) != test.inTime {
 				t.Errorf("%v after %v: %v", test.left, test.pause, err)
 			}
+		}
+		if _, err := sendWithin(t.Context(), pool, testMessage()); err != nil { // has any time
+			t.Error(err)
 		}
 		pool.Close()
 	})

@@ -108,6 +108,7 @@ func TestHeaderForms(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
+		"=?utf-8?q?x?=":    " =?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <",
 		x(longestName):     ` "` + x(longestName) + "\"\r\n <",
 		x(longestName + 1): " =?utf-8?q?" + x(58) + "?=\r\n =?utf-8?q?xxx?= <",
 		x(76 - len(`From: "" <no-reply@acme.example>`)):     ` "` + x(44) + `" <`,
@@ -142,9 +143,15 @@ func TestMessageRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Message){
 		"message id":    func(m *Message) { m.ID = "a>\r\nb" },
 		"long id":       func(m *Message) { m.ID = strings.Repeat("x", longestWord+1) },
+		"not ASCII":     func(m *Message) { m.ID = "ü" },
+		"angle in id":   func(m *Message) { m.ID = "a<b" },
+		"end of id":     func(m *Message) { m.ID = "a>b" },
+		"quote in id":   func(m *Message) { m.ID = `a"b` },
+		"blank in id":   func(m *Message) { m.ID = "a b" },
 		"no id":         func(m *Message) { m.ID = "" },
 		"boundary":      func(m *Message) { m.Boundary = "a\"b" },
 		"to":            func(m *Message) { m.To = "a\r\nBcc: eve@example.com" },
+		"delete in to":  func(m *Message) { m.To = "a\x7fb@example.com" },
 		"to at once":    func(m *Message) { m.To = "\nBcc: eve@example.com" },
 		"long to":       func(m *Message) { m.To = strings.Repeat("x", longestWord+1) },
 		"from":          func(m *Message) { m.From.Address = "a\nb@example.com" },
@@ -174,6 +181,9 @@ func TestMessageTakes(t *testing.T) {
 		header, _ := smtptest.ReadMIME(t, build(t, m))
 		if header.Get("Message-ID") != "<"+m.ID+">" || header.Get("To") != "<"+m.To+">" {
 			t.Errorf("%s: %q", name, header)
+		}
+		if !strings.Contains(string(build(t, m)), "\r\nTo: <"+m.To+">\r\n") {
+			t.Errorf("%s: To is folded", name)
 		}
 	}
 }

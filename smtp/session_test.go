@@ -138,7 +138,7 @@ func testSMTPStall(t *testing.T, stage Stage, way string) {
 	if cause != nil && !errors.Is(err, cause) {
 		t.Errorf("the cause is lost: %v", err)
 	}
-	if waited := net.Error(nil); cause == nil && (!errors.As(err, &waited) || !waited.Timeout()) {
+	if waited := net.Error(nil); cause == nil && (!errors.As(err, &waited) || !waited.Timeout() || errors.Is(err, context.DeadlineExceeded)) {
 		t.Errorf("not a time-out: %v", err)
 	}
 	if stage != AtBody { // where the server does not look
@@ -544,6 +544,39 @@ func TestClose(t *testing.T) {
 		}
 	})
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// A message that the server has no connection for does not keep the pool from closing.
+func TestCloseWhileTheServerRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, connection, _ int) string {
+			switch {
+			case at == AtDot:
+				time.Sleep(3 * time.Second)
+			case at == AtGreeting && connection == 2:
+				time.Sleep(2 * time.Second)
+				return "421 4.7.0 too many connections"
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		var group sync.WaitGroup
+		for _, works := range []bool{true, false} {
+			group.Go(func() {
+				if _, err := send(t, pool, testMessage()); (err == nil) != works || err != nil && failed(t, err).Reply.Code != 421 {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		pool.Close()
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("closed after %v", took)
+		}
+		group.Wait()
+	})
 }
 
 func fakeConnections(f *fakeServer) int { n, _, _ := f.Seen(); return n }
