@@ -149,6 +149,28 @@ func testSMTPStall(t *testing.T, stage Stage, way string) {
 	}
 }
 
+// A mail whose time is over on a connection that was idle does not try another.
+func TestStallOfAnIdleConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, _, mail int) string {
+			if at == AtMAIL && mail == 2 {
+				return smtptest.Stall
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		if _, err := send(t, pool, testMessage()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := sendWithin(ctx, pool, testMessage())
+		if e := failed(t, err); e.Stage != AtMAIL || !errors.Is(err, context.DeadlineExceeded) || fakeConnections(fake) != 1 {
+			t.Errorf("%v, %d connections", err, fakeConnections(fake))
+		}
+	})
+}
+
 // A name server that says nothing is not waited for longer than dnsTimeout.
 func TestLookupTimeout(t *testing.T) {
 	dialer := &Dialer{Network: "tcp", Address: "relay.example:587", LookupTimeout: 50 * time.Millisecond}
