@@ -42,7 +42,7 @@ func open(top *message.Entity) *content {
 	}
 	said, copied := cutCopy(c.text)
 	c.text = said[:min(len(said), maxText)]
-	if c.original == nil && copied != "" {
+	if c.original == nil {
 		c.original, _ = headerOf([]byte(copied))
 	}
 	return c
@@ -135,7 +135,7 @@ func headerOf(text []byte) (header *textproto.Header, body []byte) {
 		if isBlank && isInside {
 			break
 		}
-		isInside = isInside || !isBlank
+		isInside = !isBlank
 		switch {
 		case isBlank:
 		case field().Match(line):
@@ -202,7 +202,7 @@ func cutCopy(text string) (said, copy string) {
 			if isMail && lines > 1 {
 				return text[:begin], text[begin:]
 			}
-		case lines > 0 && (line[0] == ' ' || line[0] == '\t') && strings.TrimSpace(line) != "":
+		case (line[0] == ' ' || line[0] == '\t') && strings.TrimSpace(line) != "": // goes on
 		default:
 			lines, isMail = 0, false
 		}

@@ -3,6 +3,7 @@ package bounces
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -215,6 +216,95 @@ func TestMailboxGoesOnWhereItWas(t *testing.T) {
 		}
 		if len(seen) != 10 {
 			t.Errorf("%d mails", len(seen))
+		}
+	})
+}
+
+// Where the numbers of mails are no longer what they were, all mails are looked at anew.
+func TestMailboxWithOtherNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}}
+		sessions, looked := 0, make(map[int]int)
+		s.answer = func(command string) string {
+			switch {
+			case strings.HasPrefix(command, "SELECT"):
+				sessions++
+				return fmt.Sprintf("* 1 EXISTS\r\n* OK [UIDVALIDITY %d] valid\r\n\x00 OK [READ-WRITE] done", (sessions+1)/2)
+			case command == "IDLE":
+				return silence
+			}
+			return ""
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.mailbox().Watch(ctx, func(context.Context, []byte) (Verdict, error) {
+				looked[sessions]++
+				return Ignored, nil
+			}, func(error) {
+				if sessions == 4 {
+					cancel()
+				}
+			})
+		}()
+		<-ended
+		if looked[1] != 1 || looked[3] != 1 || len(looked) != 2 {
+			t.Errorf("looked at in these of four sessions: %v", looked)
+		}
+	})
+}
+
+// A token takes the place of the password, and a server that refuses it is not asked again
+// at once.
+func TestMailboxWithAToken(t *testing.T) {
+	login := "AUTHENTICATE XOAUTH2 " + base64.StdEncoding.EncodeToString([]byte("user=bounces\x01auth=Bearer good\x01\x01"))
+	s := &scripted{greeting: "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2] here"}
+	s.answer = func(command string) string {
+		switch {
+		case command == login:
+			return "\x00 OK done"
+		case strings.HasPrefix(command, "AUTHENTICATE"):
+			return "\x00 NO [AUTHENTICATIONFAILED] no"
+		case strings.HasPrefix(command, "LOGIN"):
+			t.Error("it logs in by password")
+		}
+		return ""
+	}
+	for token, works := range map[string]bool{"good": true, "bad": false} {
+		m := s.mailbox()
+		m.Token = func(context.Context) (string, error) { return token, nil }
+		err := m.Check(t.Context())
+		var failed *Error
+		if works && err != nil || !works && (!errors.As(err, &failed) || failed.Stage != "login" || !failed.Refused || failed.Code != "AUTHENTICATIONFAILED") {
+			t.Errorf("%s: %v", token, err)
+		}
+	}
+}
+
+// A mail that may be known soon is looked at again for ten minutes after it came.
+func TestMailboxLooksAgainForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{answer: func(string) string { return "" }, mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}} // which came when time began
+		ctx, cancel := context.WithCancel(t.Context())
+		looked := 0
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.mailbox().Watch(ctx, func(context.Context, []byte) (Verdict, error) {
+				looked++
+				return Unknown, nil
+			}, func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}()
+		time.Sleep(2 * young)
+		cancel()
+		<-ended
+		if want := int(young/retryTime) + 1; looked != want {
+			t.Errorf("looked at %d times, want %d", looked, want)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 func (c *content) delivery() (results []Result) {
 	isAboutSomebody := false
 	for _, group := range c.status {
-		address, original := typed(group.Get("Final-Recipient")), typed(group.Get("Original-Recipient"))
+		address, original := firstAddress(&group, "Final-Recipient"), firstAddress(&group, "Original-Recipient")
 		action := strings.ToLower(firstWord(group.Get("Action")))
 		if address == "" {
 			address = original
@@ -72,15 +72,6 @@ func (c *content) complaint() (results []Result) {
 		results = append(results, Result{Outcome: Complained, Address: address})
 	}
 	return results
-}
-
-// typed is the address of a field that tells its type before it, such as
-// "rfc822; ada@example.org".
-func typed(value string) string {
-	if kind, rest, found := strings.Cut(value, ";"); found && !strings.Contains(kind, "@") {
-		value = rest
-	}
-	return addressPattern().FindString(value)
 }
 
 // diagnostic is what the server said, without its type.

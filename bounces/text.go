@@ -110,10 +110,10 @@ func submatches(pattern *regexp.Regexp, text string) (all []string) {
 // about is what the text says of an address: what follows it, up to the next blank line,
 // and up to another one of the addresses.
 func (c *content) about(address string, all []Result) (near, far string) {
-	_, said, found := strings.Cut(c.text, address)
-	if address == "" || !found {
+	if address == "" {
 		return "", ""
 	}
+	_, said, _ := strings.Cut(c.text, address)
 	for _, other := range all {
 		if other.Address != "" && other.Address != address {
 			said, _, _ = strings.Cut(said, other.Address)

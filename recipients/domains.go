@@ -96,7 +96,7 @@ func (d *Domains) recall(domain string) (refusal string, ask bool) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	for _, memory := range []map[string]answer{d.known, d.earlier} {
-		if a, found := memory[domain]; found && now.Before(a.until) {
+		if a := memory[domain]; now.Before(a.until) {
 			return a.refusal, false
 		}
 	}

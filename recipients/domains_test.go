@@ -24,9 +24,14 @@ type nameServer struct {
 	fails atomic.Bool
 }
 
-// startNameServer answers with these records; names ending in .fails are SERVFAIL,
-// and others that have none do not exist.
+// startNameServer answers with these records; names ending in .fails are SERVFAIL, and
+// others that have none do not exist. Answers on truncated.test are cut.
 func startNameServer(t testing.TB, records ...string) *nameServer {
+	t.Helper()
+	return startNameServerAt(t, "127.0.0.1:0", records...)
+}
+
+func startNameServerAt(t testing.TB, address string, records ...string) *nameServer {
 	t.Helper()
 	zone := make(map[string][]dns.RR)
 	for _, text := range records {
@@ -40,7 +45,7 @@ func startNameServer(t testing.TB, records ...string) *nameServer {
 		}
 		zone[record.Header().Name] = append(zone[record.Header().Name], record)
 	}
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +56,7 @@ func startNameServer(t testing.TB, records ...string) *nameServer {
 		r := new(dns.Msg).SetReply(question)
 		name, kind := question.Question[0].Name, question.Question[0].Qtype
 		found, exists := zone[name]
+		r.Truncated = name == "truncated.test."
 		switch {
 		case s.fails.Load(), strings.HasSuffix(name, ".fails."):
 			r.Rcode = dns.RcodeServerFailure
@@ -91,7 +97,8 @@ const calm = 200 * time.Millisecond
 
 func TestDomains(t *testing.T) {
 	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.", "a.test. 300 IN A 192.0.2.1", "aaaa.test. 300 IN AAAA 2001:db8::1",
-		"null.test. 300 IN MX 0 .", "text.test. 300 IN TXT hello", "empty.test.")
+		"null.test. 300 IN MX 0 .", "text.test. 300 IN TXT hello", "empty.test.",
+		"truncated.test.", "both.test. 300 IN MX 0 .", "both.test. 300 IN MX 10 mail.mx.test.")
 	domains := recipients.NewDomains(server.address)
 	for domain, test := range map[string]struct {
 		refusal string
@@ -101,7 +108,7 @@ func TestDomains(t *testing.T) {
 		"null.test": {"the domain takes no mail (RFC 7505)", 1},
 		"nx.test":   {"the domain does not exist", 1},
 		"text.test": {"the domain has no mail server and no address", 3}, "empty.test": {"the domain has no mail server and no address", 3},
-		"any.fails": {"", 1},
+		"any.fails": {"", 1}, "both.test": {"", 1}, "truncated.test": {"", 1},
 	} {
 		before := server.queries.Load()
 		for range 3 { // what is known is not asked again
@@ -174,6 +181,44 @@ func TestDeadDNSCostsOneMailItsPatience(t *testing.T) {
 				t.Errorf("a hundred more took %v", took)
 			}
 		})
+	}
+}
+
+// DNS that is back is asked again after a while.
+func TestDNSIsAskedAgain(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := conn.LocalAddr().String()
+	_ = conn.Close()
+	back, isBack := make(chan bool), make(chan bool)
+	go func() { // aside, where time is real
+		defer close(isBack)
+		<-back
+		startNameServerAt(t, address)
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		domains := recipients.NewDomains(address)
+		refused := func() bool { return domains.Refusal(t.Context(), "nx.test") != "" }
+		if refused() {
+			t.Error("refused by nobody")
+		}
+		close(back)
+		<-isBack
+		if time.Sleep(29 * time.Second); refused() {
+			t.Error("DNS does not rest")
+		}
+		if time.Sleep(2 * time.Second); !refused() {
+			t.Error("DNS is not asked again")
+		}
+	})
+}
+
+// A system without servers for names refuses nobody.
+func TestNoDNS(t *testing.T) {
+	if got := new(recipients.Domains).Refusal(t.Context(), "nx.test"); got != "" {
+		t.Errorf("refused: %s", got)
 	}
 }
 

@@ -48,6 +48,9 @@ func TestARouteOverridesKeyByKey(t *testing.T) {
 	if s.Refuses("ada@example.org") != "" || s.Redirected() != "" || !s.ChecksDomain() {
 		t.Errorf("got %+v", s)
 	}
+	if s := new(recipients.Settings); s.ChecksDomain() || s.Redirected() != "" || s.Refuses("ada@example.org") != "" {
+		t.Error("what is not written counts")
+	}
 	general.Deny = []string{"root@acme.example"}
 	if s := general.OverriddenBy(&recipients.Settings{CheckDomain: &no}); s.Refuses("root@acme.example") != "recipients.deny" {
 		t.Errorf("got %+v", s)
@@ -62,7 +65,7 @@ func TestSuggestions(t *testing.T) {
 		"gmial.con": "gmail.com", "gmail.con": "gmail.com", "gmai.com": "gmail.com", "gnail.com": "gmail.com", "gmaill.com": "gmail.com",
 		"hotmial.com": "hotmail.com", "hotmail.cmo": "hotmail.com", "yaho.co.uk": "yahoo.co.uk", "outlok.fr": "outlook.fr",
 		"gmx.dd": "gmx.de", "gmx.dt": "gmx.de", "wbe.de": "web.de", "iclod.com": "icloud.com", "qq.con": "qq.com", "yandx.ru": "yandex.ru",
-		"aa.com": "", "acme.example": "", "gmail.example": "", "mail.gmail.con": "", "gmail": "", "": "", "gmxx.exe": "",
+		"aa.com": "", "qa.com": "", "acme.example": "", "gmail.example": "", "mail.gmail.con": "", "gmail": "", "": "", "gmxx.exe": "",
 	} {
 		if got := recipients.Suggest(domain); got != want {
 			t.Errorf("%s: got %q, want %q", domain, got, want)

@@ -125,7 +125,7 @@ func TestVerdicts(t *testing.T) {
 	for reply, want := range map[string]string{
 		"250 2.0.0 Ok": "", "250 ": "", "251 will forward": "", "252 will try": "",
 		"200 Ok": "uncertain", "214 help": "uncertain", "220 hello again": "uncertain", "221 bye": "uncertain", "235 welcome": "uncertain",
-		"253 Ok": "uncertain", "354 go ahead": "uncertain", "421 4.3.2 shutting down": "refused", "451 4.3.0 later": "refused", "550 no": "refused",
+		"253 Ok": "uncertain", "354 go ahead": "uncertain", "400 later": "refused", "421 4.3.2 shutting down": "refused", "451 4.3.0 later": "refused", "550 no": "refused",
 	} {
 		for _, warm := range []bool{false, true} {
 			fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, mail int) string {
@@ -245,7 +245,7 @@ func TestExtensionsInLowerCase(t *testing.T) {
 
 // A server from before EHLO is spoken to in HELO; one that refuses us is not.
 func TestHELO(t *testing.T) {
-	for refusal, works := range map[string]bool{"500 what?": true, "502 5.5.1 not implemented": true, "550 5.7.1 go away": false, "421 later": false} {
+	for refusal, works := range map[string]bool{"500 what?": true, "502 5.5.1 not implemented": true, "504 5.5.1 not implemented": true, "505 5.7.0 no": false, "550 5.7.1 go away": false, "421 later": false} {
 		ehlo := 0
 		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
 			if at == AtEHLO {

@@ -260,8 +260,7 @@ func (a *scram) Next(challenge []byte, more bool) ([]byte, error) {
 	case a.step == 1:
 		if fields := strings.Split(string(challenge), ","); len(fields) > 2 {
 			count, found := strings.CutPrefix(fields[2], "i=")
-			n, err := strconv.Atoi(count)
-			if found && (err != nil || n < 1 || n > maxIterations) {
+			if n, _ := strconv.Atoi(count); found && (n < 1 || n > maxIterations) {
 				return nil, fmt.Errorf("the server asks for %.12s iterations, and at most %d are done", count, maxIterations)
 			}
 		}

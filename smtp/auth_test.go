@@ -164,6 +164,8 @@ func TestAuthenticationNextMechanism(t *testing.T) {
 		{"535 Mechanism not supported", true},
 		{"534 5.7.9 Authentication mechanism is too weak", true},
 		{"535 Unsupported authentication method", true},
+		{"554 5.5.0 line too long", true},
+		{"535 5.7.8 authentication failed for mechanism PLAIN", false},
 		{"535 5.7.8 Username and Password not accepted", false},
 		{"535 authentication failed", false},
 		{"535 5.7.139 Authentication unsuccessful, basic authentication is disabled", false},
@@ -319,6 +321,21 @@ func TestSCRAMServerProvesItself(t *testing.T) {
 			ask(encode("v=" + encode(string(empty(empty(nil, "Server Key"), "")))))
 			return verdict(true)
 		},
+		"signature of an empty key after its error": func(_ string, ask func(string) string) string {
+			ask("")
+			ask(encode("e=other-error"))
+			ask(encode("v=" + encode(string(empty(empty(nil, "Server Key"), "")))))
+			return verdict(true)
+		},
+		"more after its signature": func(command string, ask func(string) string) string {
+			end := scramServer(sha256.New, signs)(command, ask)
+			ask(encode("v=more"))
+			return end
+		},
+		"no word of iterations": func(_ string, ask func(string) string) string {
+			ask(encode("r=" + nonce(ask("")) + "server,s=" + encode("salt")))
+			return verdict(true)
+		},
 		"not base64": func(_ string, ask func(string) string) string { ask("?"); return verdict(true) },
 		"without end": func(_ string, ask func(string) string) string {
 			for range 20 {
@@ -360,6 +377,21 @@ func TestSCRAMServerProvesItself(t *testing.T) {
 		})
 	}
 }
+
+// A server may ask for as many iterations as anybody recommends, and for no more.
+func TestSCRAMIterations(t *testing.T) {
+	for count, want := range map[int]bool{0: false, 1: true, 4096: true, maxIterations: true, maxIterations + 1: false} {
+		mechanism := scram{Auth: quickMechanism{}, step: 1}
+		if _, err := mechanism.Next([]byte("r=nonce,s=salt,i="+strconv.Itoa(count)), true); (err == nil) != want {
+			t.Errorf("%d iterations: %v", count, err)
+		}
+	}
+}
+
+// quickMechanism computes nothing.
+type quickMechanism struct{ sasl.Auth }
+
+func (quickMechanism) Next([]byte, bool) ([]byte, error) { return nil, nil }
 
 // The context ends the wait for a computation too.
 func TestSCRAMUnderContext(t *testing.T) {

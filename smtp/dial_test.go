@@ -47,7 +47,10 @@ func TestProxy(t *testing.T) {
 					address.User = url.UserPassword(user, password)
 				}
 				_, port, _ := net.SplitHostPort(fake.Addr().String())
-				dialer := Dialer{Network: "tcp", Address: "mail.example:" + port, Proxy: address, ProxyTLS: client, Timeout: 20 * time.Second}
+				dialer := Dialer{Network: "tcp", Address: "mail.example:" + port, Proxy: address, ProxyTLS: client}
+				if test.login != "" { // without a time-out it is as well
+					dialer.Timeout = 20 * time.Second
+				}
 				pool := testPool(t, fake, withLogin, func(c *Config) {
 					c.Dial, c.TLS, c.ClearTextLogin = dialer.Dial, client, false
 					if c.TLSMode = TLSRequired; implicit {

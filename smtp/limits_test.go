@@ -19,15 +19,18 @@ func TestLimitOfMessages(t *testing.T) {
 	for _, test := range []struct {
 		at    Stage
 		reply string
+		most  int
 	}{
-		{AtMAIL, "452 4.5.3 Too many recipients: Too many messages sent"},               // OpenSMTPD
-		{AtMAIL, "452 4.4.5 Maximum number of messages per session exceeded."},          // Stalwart
-		{AtMAIL, "421 too many messages in this connection"},                            // Exim
-		{AtMAIL, "550 5.5.0 enough"},                                                    // who knows
-		{AtDATA, "450 MI:DMC 163 smtp2,the current session has sent too many messages"}, // 163.com
+		{AtMAIL, "452 4.5.3 Too many recipients: Too many messages sent", 1000},               // OpenSMTPD
+		{AtMAIL, "452 4.5.3 Too many recipients: Too many messages sent", -1},                 // any number
+		{AtMAIL, "452 4.4.5 Maximum number of messages per session exceeded.", 1000},          // Stalwart
+		{AtMAIL, "421 too many messages in this connection", 1000},                            // Exim
+		{AtMAIL, "400 enough", 1000},                                                          // who knows
+		{AtMAIL, "550 5.5.0 enough", 1000},                                                    // who knows
+		{AtDATA, "450 MI:DMC 163 smtp2,the current session has sent too many messages", 1000}, // 163.com
 	} {
 		for _, extensions := range [][]string{{"PIPELINING"}, {}} {
-			t.Run(fmt.Sprint(test.reply, extensions), func(t *testing.T) {
+			t.Run(fmt.Sprint(test.reply, extensions, test.most), func(t *testing.T) {
 				const limit, mails = 4, 40
 				var refused atomic.Int32
 				fake := (&fakeServer{extensions: extensions, answer: func(at Stage, _, mail int) string {
@@ -37,7 +40,7 @@ func TestLimitOfMessages(t *testing.T) {
 					}
 					return ""
 				}}).start(t)
-				pool := testPool(t, fake)
+				pool := testPool(t, fake, func(c *Config) { c.MaxMessages = test.most })
 				for range mails {
 					if _, err := send(t, pool, testMessage()); err != nil {
 						t.Fatal(err)
@@ -87,10 +90,15 @@ func TestRefusalIsNoLimit(t *testing.T) {
 
 // Exim delivers only the first ten messages of a connection at once.
 func TestExim(t *testing.T) {
-	for most, connections := range map[int]int{0: 3, 25: 1} {
+	const exim = "220 mail.example ESMTP Exim 4.96 Thu, 26 Nov 2026 04:21:07 +0000"
+	for _, test := range []struct {
+		greeting          string
+		most, connections int
+	}{{exim, 0, 3}, {exim, 25, 1}, {"220 mail.example ESMTP Postfix", 0, 1}} {
+		greeting, most, connections := test.greeting, test.most, test.connections
 		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
 			if at == AtGreeting {
-				return "220 mail.example ESMTP Exim 4.96 Thu, 26 Nov 2026 04:21:07 +0000"
+				return greeting
 			}
 			return ""
 		}}).start(t)
@@ -102,7 +110,7 @@ func TestExim(t *testing.T) {
 			eventually(t, "there is a connection", func() bool { return most == 25 || idleConnections(pool) == 1 })
 		}
 		if got, _, _ := fake.Seen(); got != connections && got != connections+1 { // the last of 25 is replaced
-			t.Errorf("MaxMessages %d: %d connections", most, got)
+			t.Errorf("%q, MaxMessages %d: %d connections", greeting, most, got)
 		}
 	}
 }
@@ -141,6 +149,99 @@ func TestLimitOfConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that refuses for good is not asked again, and neither is one that has
+// taken the connection; one that refuses for now gets the message through another.
+func TestWhichRefusalsAreWaitedWith(t *testing.T) {
+	for _, test := range []struct {
+		at     Stage
+		reply  string
+		waited bool
+	}{
+		{AtGreeting, "421 4.7.0 too many connections", true},
+		{AtGreeting, "450 4.7.1 too many connections", true},
+		{AtGreeting, "500 no", false},
+		{AtGreeting, "554 5.7.1 no", false},
+		{AtEHLO, "421 4.7.0 too many connections", true},
+		{AtEHLO, "450 4.7.1 later", false},
+		{AtMAIL, "421 4.7.0 later", false},
+		{AtMAIL, "450 4.7.1 later", false},
+	} {
+		t.Run(test.at.String()+" "+test.reply, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake := (&fakeServer{answer: func(at Stage, connection, _ int) string {
+					switch {
+					case at == test.at && connection == 2:
+						return test.reply
+					case at == AtDot && connection == 1:
+						time.Sleep(time.Second)
+					}
+					return ""
+				}}).prepare(t)
+				pool := testPool(t, fake)
+				var group sync.WaitGroup
+				defer group.Wait()
+				group.Go(func() {
+					if _, err := send(t, pool, testMessage()); err != nil {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+				began := time.Now()
+				_, err := send(t, pool, testMessage())
+				if waited := time.Since(began) > 0; waited != test.waited || (err == nil) != test.waited {
+					t.Errorf("%v after %v", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
+
+// The pool becomes as small as the server wants it, not smaller, for a while.
+func TestPoolShrinksToWhatTheServerTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most, limit = 8, 3
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, connection, _ int) string {
+			switch {
+			case at == AtDot:
+				time.Sleep(time.Second)
+			case at == AtGreeting && connection > limit: // when the others are idle again
+				time.Sleep(2500 * time.Millisecond)
+				return "421 4.7.0 too many connections"
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections = most })
+		attempts := 0
+		burst := func(mails int, want time.Duration, opened int) {
+			t.Helper()
+			began := time.Now()
+			var group sync.WaitGroup
+			for range mails {
+				group.Go(func() {
+					if _, err := send(t, pool, testMessage()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			group.Wait()
+			took := time.Since(began)
+			time.Sleep(2 * time.Second) // the refused attempts have ended
+			before := attempts
+			if attempts, _, _ = fake.Seen(); attempts-before != opened || took != want {
+				t.Errorf("%d mails took %v, want %v, and opened %d connections, want %d", mails, took, want, attempts-before, opened)
+			}
+		}
+		burst(limit, time.Second, limit)
+		for _, surplus := range []int{1, 2} {
+			burst(limit+surplus, 2*time.Second, surplus)
+			burst(limit, time.Second, 0)
+			burst(limit+1, 2*time.Second, 0) // one waits
+			time.Sleep(holdTime)
+		}
+		pool.Close()
+	})
 }
 
 // A server that has no connection left for anybody refuses messages too, and once it
@@ -217,6 +318,35 @@ func TestPace(t *testing.T) {
 			if _, err := send(t, pool, testMessage()); err != nil || time.Since(began) != 3*time.Second {
 				t.Errorf("%v after %v", err, time.Since(began))
 			}
+		}
+		pool.Close()
+	})
+}
+
+// A message that may begin at once, or just in time, does.
+func TestPaceInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.RateLimit, c.RateDelta = 1, time.Second })
+		for _, test := range []struct {
+			pause, left time.Duration
+			inTime      bool
+		}{
+			{0, time.Minute, true},
+			{time.Second, handOverTime / 2, true}, // as without a limit
+			{0, time.Second + handOverTime, true},
+			{0, time.Second + handOverTime - 1, false},
+		} {
+			time.Sleep(test.pause)
+			ctx, cancel := context.WithTimeout(t.Context(), test.left)
+			_, err := sendWithin(ctx, pool, testMessage())
+			cancel()
+			if (err == nil) != test.inTime {
+				t.Errorf("%v after %v: %v", test.left, test.pause, err)
+			}
+		}
+		if _, err := sendWithin(t.Context(), pool, testMessage()); err != nil { // has any time
+			t.Error(err)
 		}
 		pool.Close()
 	})

@@ -134,9 +134,7 @@ func isASCII(address string) bool {
 // angle brackets.
 func isWord(text string) bool {
 	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9': // as most are
-		case c <= ' ' || c > '~' || c == '"' || c == '<' || c == '>':
+		if c := text[i]; c <= ' ' || c > '~' || c == '"' || c == '<' || c == '>' {
 			return false
 		}
 	}

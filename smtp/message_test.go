@@ -26,6 +26,7 @@ func TestPartEncoding(t *testing.T) {
 		strings.Repeat("Ваш код подтверждения: 482913.\n", 40):                                           "base64",
 		strings.Repeat("您的验证码是 482913。\n", 40):                                                           "base64",
 		strings.Repeat("<p class=\"lead dim\">Код</p>\n<!-- and the markup around it is long -->\n", 99): "quoted-printable",
+		"éé" + strings.Repeat("x", 12) + "\n":                                                            "quoted-printable", // as long as in Base64
 	} {
 		built := string(appendPart(nil, "plain", testText(text)))
 		if !strings.Contains(built, "Content-Transfer-Encoding: "+want+"\r\n") {
@@ -76,6 +77,51 @@ func TestHeaderFolding(t *testing.T) {
 	}
 }
 
+// What needs no encoding is to be read by people, and lines are as full as may be.
+func TestHeaderForms(t *testing.T) {
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for subject, want := range map[string]string{
+		"~ plain words ~":                      " ~ plain words ~",
+		"azAZ09 !*+-/é":                        " =?utf-8?q?azAZ09_!*+-/=C3=A9?=",
+		"abcdefghijé":                          " =?utf-8?q?abcdefghij=C3=A9?=", // as long as in Base64
+		"abcdefghé,":                           " =?utf-8?b?YWJjZGVmZ2jDqSw=?=",
+		x(34) + "  " + x(33):                   " " + x(34) + "  " + x(33), // a line of 78
+		x(34) + " " + x(34):                    " " + x(34) + " " + x(34),
+		x(34) + " " + x(35):                    " " + x(34) + "\r\n " + x(35),
+		x(99) + " y " + x(75) + " zz " + x(80): " " + x(99) + "\r\n y " + x(75) + "\r\n zz\r\n " + x(80),
+		x(longestWord):                         " " + x(longestWord),
+		x(130) + "é":                           " =?utf-8?q?" + x(55) + "?=\r\n =?utf-8?q?" + x(63) + "?=\r\n =?utf-8?q?" + x(12) + "=C3=A9?=",
+	} {
+		m := testMessage()
+		m.Subject = subject
+		_, got, _ := strings.Cut(string(build(t, m)), "\r\nSubject:")
+		if got, _, _ = strings.Cut(got, "\r\nAuto-Submitted:"); got != want {
+			t.Errorf("%q:\n%q, want\n%q", subject, got, want)
+		}
+	}
+	m := testMessage()
+	m.Subject = strings.Repeat("ї", 90)
+	_, got, _ := strings.Cut(string(build(t, m)), "\r\nSubject:")
+	for i, line := range strings.Split(got, "\r\n")[:4] {
+		if i > 0 && i < 4 && len(line) < 72 {
+			t.Errorf("line %d has only %d bytes: %q", i, len(line), line)
+		}
+	}
+	for name, want := range map[string]string{
+		"=?utf-8?q?x?=":    " =?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <",
+		x(longestName):     ` "` + x(longestName) + "\"\r\n <",
+		x(longestName + 1): " =?utf-8?q?" + x(58) + "?=\r\n =?utf-8?q?xxx?= <",
+		x(76 - len(`From: "" <no-reply@acme.example>`)):     ` "` + x(44) + `" <`,
+		x(76 - len(`From: "" <no-reply@acme.example>`) + 1): ` "` + x(45) + "\"\r\n <",
+	} {
+		m.From.Name = name
+		_, got, _ := strings.Cut(string(build(t, m)), "\r\nFrom:")
+		if !strings.HasPrefix(got, want+"no-reply@acme.example>\r\n") {
+			t.Errorf("%q:\n%.99q, want\n%q", name, got, want)
+		}
+	}
+}
+
 func TestDisplayNames(t *testing.T) {
 	for _, name := range []string{
 		"", "Acme", "Acme, Inc.", `The "Acme" \ Co.`, "Ünïcode GmbH", "アクメ株式会社", "=?utf-8?q?x?=",
@@ -97,9 +143,17 @@ func TestMessageRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Message){
 		"message id":    func(m *Message) { m.ID = "a>\r\nb" },
 		"long id":       func(m *Message) { m.ID = strings.Repeat("x", longestWord+1) },
+		"not ASCII":     func(m *Message) { m.ID = "ü" },
+		"angle in id":   func(m *Message) { m.ID = "a<b" },
+		"end of id":     func(m *Message) { m.ID = "a>b" },
+		"quote in id":   func(m *Message) { m.ID = `a"b` },
+		"blank in id":   func(m *Message) { m.ID = "a b" },
 		"no id":         func(m *Message) { m.ID = "" },
 		"boundary":      func(m *Message) { m.Boundary = "a\"b" },
 		"to":            func(m *Message) { m.To = "a\r\nBcc: eve@example.com" },
+		"delete in to":  func(m *Message) { m.To = "a\x7fb@example.com" },
+		"to at once":    func(m *Message) { m.To = "\nBcc: eve@example.com" },
+		"long to":       func(m *Message) { m.To = strings.Repeat("x", longestWord+1) },
 		"from":          func(m *Message) { m.From.Address = "a\nb@example.com" },
 		"reply address": func(m *Message) { m.ReplyTo.Address = "a\x00b@example.com" },
 		"name":          func(m *Message) { m.Headers = []Header{{"X A", "a"}} },
@@ -110,6 +164,26 @@ func TestMessageRefuses(t *testing.T) {
 		spoil(m)
 		if built, err := m.AppendTo(nil); err == nil {
 			t.Errorf("%s: built\n%s", name, built)
+		}
+	}
+}
+
+// What only looks odd is taken.
+func TestMessageTakes(t *testing.T) {
+	for name, change := range map[string]func(*Message){
+		"long id":     func(m *Message) { m.ID = strings.Repeat("x", longestWord) },
+		"sign in id":  func(m *Message) { m.ID = "!~" },
+		"long to":     func(m *Message) { m.To = strings.Repeat("x", longestWord) },
+		"blank in to": func(m *Message) { m.To = `"ada lovelace"@example.net` },
+	} {
+		m := testMessage()
+		change(m)
+		header, _ := smtptest.ReadMIME(t, build(t, m))
+		if header.Get("Message-ID") != "<"+m.ID+">" || header.Get("To") != "<"+m.To+">" {
+			t.Errorf("%s: %q", name, header)
+		}
+		if !strings.Contains(string(build(t, m)), "\r\nTo: <"+m.To+">\r\n") {
+			t.Errorf("%s: To is folded", name)
 		}
 	}
 }

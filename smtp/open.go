@@ -70,7 +70,7 @@ func (p *Pool) open(ctx context.Context, patient bool) (*session, *Error) {
 	}
 	p.connections.Add(1)
 	s, e := p.config.connect(ctx, patient)
-	if e != nil && s != nil && s.staleToken && contextEnd(ctx) == nil {
+	if s != nil && s.staleToken && contextEnd(ctx) == nil {
 		s, e = p.config.connect(ctx, patient)
 	}
 	if e != nil {
@@ -161,7 +161,7 @@ func (s *session) handshake(ctx context.Context, limit time.Duration) *Error {
 // does not know EHLO offers nothing (RFC 5321 section 3.2).
 func (s *session) hello(ctx context.Context) *Error {
 	reply, e := s.ask(ctx, AtEHLO, "EHLO "+s.config.Name)
-	if e == nil && 500 <= reply.Code && reply.Code <= 504 {
+	if 500 <= reply.Code && reply.Code <= 504 {
 		reply, e = s.ask(ctx, AtEHLO, "HELO "+s.config.Name)
 		reply.Text = ""
 	}

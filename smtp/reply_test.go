@@ -40,6 +40,7 @@ func TestReplyParsing(t *testing.T) {
 	for message, want := range map[string]Reply{
 		"5.1.1 no such user":   {550, "5.1.1", "no such user"},
 		"5.7.26 a\n5.7.26 b":   {550, "5.7.26", "a\n5.7.26 b"},
+		"5.100.999 x":          {550, "5.100.999", "x"},
 		"no such user":         {550, "", "no such user"},
 		"":                     {550, "", ""},
 		"5.1 x":                {550, "", "5.1 x"},
@@ -69,6 +70,8 @@ func TestReplies(t *testing.T) {
 	}{
 		"250 Ok\r\n":                                {250, "Ok"},
 		"250 \r\n":                                  {250, ""},
+		"299 Ok\r\n":                                {299, "Ok"},
+		"599 no\r\n":                                {599, "no"},
 		"354 go\n250 next\n":                        {354, "go"},
 		"250-a\r\n250-b\r\n250 c\r\n":               {250, "a\nb\nc"},
 		"550-a\r\nno code here\r\n550 c\r\n":        {550, "a\nno code here\nc"},
@@ -122,7 +125,8 @@ func TestQueueID(t *testing.T) {
 		"Ok well done":                                                    "",
 		"queued as ":                                                      "",
 		"queued as <a@b>":                                                 "",
-		"queued as " + strings.Repeat("x", 500):                           "",
+		"queued as " + strings.Repeat("x", 128):                           strings.Repeat("x", 128),
+		"queued as " + strings.Repeat("x", 129):                           "",
 	} {
 		if got := (Reply{Text: answer}).QueueID(); got != want {
 			t.Errorf("%q: %q, want %q", answer, got, want)

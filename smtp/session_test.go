@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -137,7 +138,7 @@ func testSMTPStall(t *testing.T, stage Stage, way string) {
 	if cause != nil && !errors.Is(err, cause) {
 		t.Errorf("the cause is lost: %v", err)
 	}
-	if waited := net.Error(nil); cause == nil && (!errors.As(err, &waited) || !waited.Timeout()) {
+	if waited := net.Error(nil); cause == nil && (!errors.As(err, &waited) || !waited.Timeout() || errors.Is(err, context.DeadlineExceeded)) {
 		t.Errorf("not a time-out: %v", err)
 	}
 	if stage != AtBody { // where the server does not look
@@ -146,6 +147,28 @@ func testSMTPStall(t *testing.T, stage Stage, way string) {
 			t.Errorf("%d connections are left", n)
 		}
 	}
+}
+
+// A mail whose time is over on a connection that was idle does not try another.
+func TestStallOfAnIdleConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, _, mail int) string {
+			if at == AtMAIL && mail == 2 {
+				return smtptest.Stall
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		if _, err := send(t, pool, testMessage()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := sendWithin(ctx, pool, testMessage())
+		if e := failed(t, err); e.Stage != AtMAIL || !errors.Is(err, context.DeadlineExceeded) || fakeConnections(fake) != 1 {
+			t.Errorf("%v, %d connections", err, fakeConnections(fake))
+		}
+	})
 }
 
 // A name server that says nothing is not waited for longer than dnsTimeout.
@@ -295,21 +318,26 @@ func TestAfterRefusal(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		extensions  []string
+		at          Stage
 		data        string // the answer to DATA after a refused RCPT
 		connections int
 		resets      int
 	}{
-		{"pipelined", []string{"PIPELINING"}, "554 5.5.1 no valid recipients", 1, 1},
-		{"in turn", nil, "", 1, 1},
-		{"unwanted 354", []string{"PIPELINING"}, "354 go ahead", 2, 0},
+		{"pipelined", []string{"PIPELINING"}, AtRCPT, "554 5.5.1 no valid recipients", 1, 1},
+		{"in turn", nil, AtRCPT, "", 1, 1},
+		{"unwanted 354", []string{"PIPELINING"}, AtRCPT, "354 go ahead", 2, 0},
+		{"sender, pipelined", []string{"PIPELINING"}, AtMAIL, "503 5.5.1 no sender", 1, 1},
+		{"sender, in turn", nil, AtMAIL, "", 1, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var friendly atomic.Bool
 			fake := (&fakeServer{extensions: test.extensions, answer: func(at Stage, _, _ int) string {
 				switch {
 				case friendly.Load():
-				case at == AtRCPT:
+				case at == test.at:
 					return "550 5.1.1 no such user"
+				case at == AtRCPT:
+					return "503 5.5.1 no sender"
 				case at == AtDATA:
 					return test.data
 				}
@@ -317,7 +345,7 @@ func TestAfterRefusal(t *testing.T) {
 			}}).start(t)
 			pool := testPool(t, fake)
 			_, err := send(t, pool, testMessage())
-			if failure := failed(t, err); failure.Stage != AtRCPT || failure.Reply.Code != 550 || failure.Reply.Enhanced != "5.1.1" {
+			if failure := failed(t, err); failure.Stage != test.at || failure.Reply.Code != 550 || failure.Reply.Enhanced != "5.1.1" {
 				t.Fatal(err)
 			}
 			if _, _, mails := fake.Seen(); len(mails) != 0 {
@@ -371,12 +399,23 @@ func TestWhatTheServerSaidBefore(t *testing.T) {
 			t.Errorf("%v %q", err, commands)
 		}
 	})
+	t.Run("just not too large", func(t *testing.T) {
+		fake := (&fakeServer{extensions: []string{fmt.Sprintf("SIZE %d", len(build(t, testMessage())))}}).start(t)
+		if _, err := send(t, testPool(t, fake), testMessage()); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("recipient needs SMTPUTF8", func(t *testing.T) {
 		message := testMessage()
 		message.To = "ünïcode@xn--exmple-cua.com"
 		fake := (&fakeServer{}).start(t)
 		_, err := send(t, testPool(t, fake), message)
 		if failed(t, err).Stage != AtRCPT || !errors.Is(err, ErrNoUTF8) || strings.Contains(err.Error(), "ünï") {
+			t.Error(err)
+		}
+		odd := testMessage()
+		odd.To = "ada\x80@example.net" // is no UTF-8 either
+		if _, err := send(t, testPool(t, fake), odd); failed(t, err).Stage != AtRCPT || !errors.Is(err, ErrNoUTF8) {
 			t.Error(err)
 		}
 		fake = (&fakeServer{extensions: []string{"SMTPUTF8", "PIPELINING"}}).start(t)
@@ -522,11 +561,44 @@ func TestClose(t *testing.T) {
 		<-closed
 		pool.Close() // a second time does no harm
 		_, commands, _ := fake.Seen()
-		if countCommands(commands, "QUIT") != fakeConnections(fake) {
-			t.Errorf("%q", commands)
+		if open, idle := pool.Connections(); countCommands(commands, "QUIT") != fakeConnections(fake) || open != 0 || idle != 0 {
+			t.Errorf("%d connections are open, %d idle, %q", open, idle, commands)
 		}
 	})
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// A message that the server has no connection for does not keep the pool from closing.
+func TestCloseWhileTheServerRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, connection, _ int) string {
+			switch {
+			case at == AtDot:
+				time.Sleep(3 * time.Second)
+			case at == AtGreeting && connection == 2:
+				time.Sleep(2 * time.Second)
+				return "421 4.7.0 too many connections"
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		var group sync.WaitGroup
+		for _, works := range []bool{true, false} {
+			group.Go(func() {
+				if _, err := send(t, pool, testMessage()); (err == nil) != works || err != nil && failed(t, err).Reply.Code != 421 {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		pool.Close()
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("closed after %v", took)
+		}
+		group.Wait()
+	})
 }
 
 func fakeConnections(f *fakeServer) int { n, _, _ := f.Seen(); return n }
@@ -588,20 +660,95 @@ func TestIdleConnectionsAreSwept(t *testing.T) {
 		if _, err := send(t, pool, testMessage()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(maxIdle - time.Second)
+		time.Sleep(maxIdle)
 		synctest.Wait()
 		if fake.OpenConnections() != 1 {
 			t.Error("closed too early")
 		}
-		time.Sleep(sweepGap + 2*time.Second)
+		time.Sleep(sweepGap + time.Second)
 		synctest.Wait()
 		if fake.OpenConnections() != 0 {
 			t.Error("not closed")
+		}
+		if pool.sweeper != nil {
+			t.Error("what is there to sweep?")
 		}
 		if _, commands, _ := fake.Seen(); countCommands(commands, "QUIT") != 1 {
 			t.Errorf("%q", commands)
 		}
 	})
+}
+
+// A connection that is in use all the time is replaced when it is old.
+func TestOldConnectionIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{extensions: []string{"PIPELINING"}}).prepare(t)
+		pool := testPool(t, fake)
+		for began := time.Now(); time.Since(began) <= maxAge; time.Sleep(maxIdle) {
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if connections := fakeConnections(fake); connections != 1 {
+				t.Errorf("%d connections after %v", connections, time.Since(began))
+			}
+		}
+		synctest.Wait()
+		if _, commands, _ := fake.Seen(); fakeConnections(fake) != 2 || countCommands(commands, "QUIT") != 1 {
+			t.Errorf("%d connections, %q", fakeConnections(fake), commands)
+		}
+		pool.Close()
+	})
+}
+
+// A connection that is spent is not replaced when a message has done so already.
+func TestReplacementsStayWithinTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+			if at == 0 { // QUIT
+				time.Sleep(quitTimeout / 2)
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections, c.MaxMessages = 1, 2 })
+		for range 3 {
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(quitTimeout)
+		if open, idle := pool.Connections(); open != 1 || idle != 1 || fakeConnections(fake) != 2 {
+			t.Errorf("%d open, %d idle, of %d", open, idle, fakeConnections(fake))
+		}
+		pool.Close()
+	})
+}
+
+// Verify finds out whether the server takes the login, and opens one connection for it.
+func TestVerify(t *testing.T) {
+	fake := (&fakeServer{extensions: []string{"AUTH PLAIN"}, converse: plainServer}).start(t)
+	pool := testPool(t, fake, withLogin)
+	for range 2 {
+		if err := pool.Verify(shortly(t)); err != nil {
+			t.Error(err)
+		}
+		if _, commands, _ := fake.Seen(); fakeConnections(fake) != 1 || countCommands(commands, "AUTH") != 1 || idleConnections(pool) != 1 {
+			t.Errorf("%d connections, %q", fakeConnections(fake), commands)
+		}
+	}
+	if _, err := send(t, pool, testMessage()); err != nil || fakeConnections(fake) != 1 {
+		t.Errorf("%v, %d connections", err, fakeConnections(fake))
+	}
+	other := testPool(t, fake, withLogin, func(c *Config) { c.Login.Password = "another" })
+	for range 2 {
+		if e := failed(t, other.Verify(shortly(t))); e.Stage != AtAUTH || e.Reply.Code != 535 {
+			t.Error(e)
+		}
+	}
+	pool.Close()
+	if e := failed(t, pool.Verify(shortly(t))); !errors.Is(e, ErrClosed) {
+		t.Error(e)
+	}
 }
 
 // A mail is not begun that could only end uncertain.
@@ -632,6 +779,13 @@ func TestHandsOverWhatItHasTimeFor(t *testing.T) {
 			t.Errorf("%d connections and %d mails", connections, len(mails))
 		}
 		pool.Close()
+		pool = testPool(t, fake)
+		enough, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond+handOverTime)
+		defer cancel()
+		if _, err := sendWithin(enough, pool, testMessage()); err != nil {
+			t.Error(err)
+		}
+		pool.Close()
 	})
 }
 
@@ -651,5 +805,57 @@ func TestUnaskedReply(t *testing.T) {
 	}
 	if _, _, mails := fake.Seen(); len(mails) > 0 {
 		t.Error("a mail went out over a connection that is out of step")
+	}
+}
+
+// One that talks without end is not listened to.
+func TestEndlessReply(t *testing.T) {
+	fake := (&fakeServer{answer: func(stage Stage, _, _ int) string {
+		if stage == AtEHLO {
+			return strings.Repeat("250-X-MORE\r\n", maxReplyBytes/10)
+		}
+		return ""
+	}}).start(t)
+	_, err := send(t, testPool(t, fake), testMessage())
+	if failed(t, err).Stage != AtEHLO || !errors.Is(err, errTooLong) {
+		t.Error(err)
+	}
+}
+
+// Replies that are owed and come with a refusal are read with it; what comes beyond them
+// is no answer to the next mail.
+func TestRefusalWithMore(t *testing.T) {
+	const first, envelope = "250-hi\r\n250 PIPELINING", "250 1\r\n250 2\r\n354 go"
+	for refusal, connections := range map[string]int{
+		"250 1\r\n550 2\r\n554 3":          1,
+		"250 1\r\n250 2\r\n554 3\r\n250 4": 2,
+	} {
+		scripts := make(chan []string, 2)
+		scripts <- []string{first, refusal, "250 0\r\n" + envelope, "250 Ok"}
+		scripts <- []string{first, envelope, "250 Ok"}
+		pool := testPool(t, new(fakeServer).prepare(t), func(c *Config) {
+			c.Dial = func(context.Context) (net.Conn, error) {
+				near, far := net.Pipe()
+				replies := <-scripts
+				go func() {
+					defer far.Close()
+					_, _ = io.WriteString(far, "220 hi\r\n")
+					for _, reply := range replies {
+						_, _ = far.Read(make([]byte, 4096))
+						_, _ = io.WriteString(far, reply+"\r\n")
+					}
+				}()
+				return near, nil
+			}
+		})
+		if _, err := send(t, pool, testMessage()); failed(t, err).Reply.Code/100 != 5 {
+			t.Error(err)
+		}
+		if _, err := send(t, pool, testMessage()); err != nil {
+			t.Errorf("%q: %v", refusal, err)
+		}
+		if got := 2 - len(scripts); got != connections {
+			t.Errorf("%q: %d connections, want %d", refusal, got, connections)
+		}
 	}
 }

@@ -65,6 +65,7 @@ func TestTLS(t *testing.T) {
 
 func TestTLSFailures(t *testing.T) {
 	server, client := testCertificate(t)
+	introduced := 0
 	stranger := client.Clone()
 	stranger.RootCAs = nil
 	for _, test := range []struct {
@@ -90,6 +91,15 @@ func TestTLSFailures(t *testing.T) {
 			}
 			return ""
 		}}, TLSOffered, client, AtSTARTTLS, errUnasked},
+		// What was offered in clear text may be somebody's else.
+		{"offered in clear text alone", &fakeServer{extensions: []string{"STARTTLS", "AUTH PLAIN"}, tls: server, answer: func(at Stage, _, _ int) string {
+			if at == AtEHLO {
+				if introduced++; introduced == 2 {
+					return "250 fake.example"
+				}
+			}
+			return ""
+		}}, TLSOffered, client, AtAUTH, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fake := test.fake.start(t)

@@ -359,7 +359,7 @@ func (s *Sender) settle(e *endpoint, claimed []mail.Notification, failures []*fa
 		s.logger.Warn("events are given up", "endpoint", e.target.Load().name, "events", givenUp, "error", last.Error())
 	}
 	e.note(s.logger, sent, failed, givenUp, last)
-	if sent == 0 && failed > 0 {
+	if sent == 0 {
 		rest = max(rest, jittered(min(time.Second<<min(e.failures, 10), longestRest)))
 	}
 	return rest

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -35,6 +36,8 @@ type memory struct {
 	mu     sync.Mutex
 	queues map[string][]mail.Notification // by endpoint
 	broken error
+	counts int // how often it was counted
+	stuck  bool
 }
 
 func (q *memory) add(e Endpoint, n int) {
@@ -49,7 +52,11 @@ func (q *memory) add(e Endpoint, n int) {
 	}
 }
 
-func (q *memory) Claim(_ context.Context, endpoint string, limit int, end time.Time) (claimed []mail.Notification, err error) {
+func (q *memory) Claim(ctx context.Context, endpoint string, limit int, end time.Time) (claimed []mail.Notification, err error) {
+	if q.stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	all := q.queues[endpoint]
@@ -83,6 +90,7 @@ func (q *memory) Settle(_ context.Context, done []string, again []mail.Notificat
 func (q *memory) Pending(_ context.Context, endpoint string) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.counts++
 	return len(q.queues[endpoint]), nil
 }
 
@@ -355,6 +363,33 @@ func TestOtherSettings(t *testing.T) {
 	})
 }
 
+// Who has nothing to send does not ask for that more often than need be.
+func TestAnIdleQueueIsCountedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, nil)
+		defer s.close()
+		s.Use(Settings{Send: []Endpoint{endpointAt("https://acme.example/")}})
+		time.Sleep(6 * counting)
+		synctest.Wait()
+		if s.queue.counts != 7 {
+			t.Errorf("counted %d times", s.queue.counts)
+		}
+	})
+}
+
+// What failed together does not come back together.
+func TestJitter(t *testing.T) {
+	seen := make(map[time.Duration]bool)
+	for range 1000 {
+		seen[jittered(10)] = true
+	}
+	for want := time.Duration(8); want <= 12; want++ {
+		if !seen[want] || len(seen) != 5 {
+			t.Fatalf("%v of 8 to 12", seen)
+		}
+	}
+}
+
 func TestAQueueThatCannotBeReadIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, nil)
@@ -371,9 +406,13 @@ func TestAQueueThatCannotBeReadIsToldOnce(t *testing.T) {
 
 // A stop waits for calls under way, and what it cuts is due at once.
 func TestStopping(t *testing.T) {
-	for patience, left := range map[time.Duration]int{5 * time.Second: 0, time.Second: 3} {
+	for patience, left := range map[time.Duration]int{5 * time.Second: 0, time.Second: 2} {
 		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int32
 			s := start(t, service(func(r *http.Request) (*http.Response, error) {
+				if calls.Add(1) == 1 {
+					return answer(200)
+				}
 				select {
 				case <-time.After(3 * time.Second):
 					return answer(200)
@@ -399,6 +438,37 @@ func TestStopping(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A stop is no reason to worry about the queue.
+func TestStoppingWhileTheQueueIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, nil)
+		s.queue.stuck = true
+		s.Use(Settings{Send: []Endpoint{endpointAt("https://acme.example/")}})
+		time.Sleep(time.Second)
+		s.close()
+		if s.log.String() != "" {
+			t.Errorf("%s", s.log)
+		}
+	})
+}
+
+// The cause of a failure is told as it is.
+func TestWhyACallFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const cause = `tls: server selected unadvertised ALPN protocol "h9"`
+		s := start(t, service(func(*http.Request) (*http.Response, error) { return nil, errors.New(cause) }))
+		defer s.close()
+		e := endpointAt("https://acme.example/")
+		s.queue.add(e, 1)
+		s.Use(Settings{Send: []Endpoint{e}})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if state := s.State()[0]; state.Cause == nil || state.Cause.Error() != cause {
+			t.Errorf("%v", state)
+		}
+	})
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -428,9 +498,68 @@ func TestOverARealConnection(t *testing.T) {
 	s.queue.add(e, 20)
 	s.Use(Settings{Send: []Endpoint{e}})
 	eventually(t, "all are sent", func() bool { return s.queue.left() == 0 })
-	if calls.Load() != 20 {
-		t.Errorf("%d calls", calls.Load())
+	if calls.Load() != 20 || s.log.String() != "" {
+		t.Errorf("%d calls\n%s", calls.Load(), s.log)
 	}
+}
+
+// pipes is a listener without a network.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if conn, open := <-p; open {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error { return nil }
+
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+// A connection serves one call after the other, and is left before most servers and
+// proxies would do so, after a minute: a call that they cut would have to be repeated.
+func TestAConnectionIsKeptForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := make(pipes)
+		var opened, closed atomic.Int32
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { verify(t, r) }),
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					opened.Add(1)
+				case http.StateClosed:
+					closed.Add(1)
+				}
+			}}
+		served := make(chan struct{})
+		go func() { defer close(served); _ = server.Serve(listener) }()
+		s := start(t, nil)
+		s.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			listener <- theirs
+			return ours, nil
+		}
+		e := endpointAt("http://acme.example/hooks")
+		s.Use(Settings{Send: []Endpoint{e}})
+		for range 2 {
+			s.queue.add(e, 1)
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+		}
+		if s.queue.left() != 0 || opened.Load() != 1 || closed.Load() != 0 {
+			t.Errorf("%d left, %d connections, %d closed", s.queue.left(), opened.Load(), closed.Load())
+		}
+		time.Sleep(time.Minute - 30*time.Second)
+		synctest.Wait()
+		if closed.Load() != 1 {
+			t.Errorf("%d connections are closed", closed.Load())
+		}
+		s.close()
+		close(listener)
+		_ = server.Close()
+		<-served
+	})
 }
 
 // What is no answer of the endpoint itself is none, and no error tells its address.
