@@ -119,6 +119,17 @@ func TestTemplatesOfAConnector(t *testing.T) {
 		"de/Generic.html": "<title>Code</title>\n<p>{{code}}</p>\n"}, "without a language; they are written as de")
 }
 
+// A type has one template in each language.
+func TestTemplatesOfOneType(t *testing.T) {
+	entry := func(locale, messageType, content string) string {
+		return `{"languageTag": "` + locale + `", "templateType": "` + messageType + `", "details": {"subject": "s", "content": "` + content + ` {{code}}", "contentType": "text/plain"}}`
+	}
+	expect(t, "["+strings.Join([]string{entry("en", "SignIn", "a"), entry("de", "SignIn", "b"), entry("en", "Register", "c"), entry("en", "SignIn", "d")}, ",")+"]",
+		"en", 1, `{"templates": {"dir": "DIR"}}`, map[string]string{"en/SignIn.txt": "Subject: s\n\na {{code}}\n",
+			"de/SignIn.txt": "Subject: s\n\nb {{code}}\n", "en/Register.txt": "Subject: s\n\nc {{code}}\n"},
+		"not carried over: en SignIn: an earlier template is of this type already")
+}
+
 // Nothing is noted where there is nothing to know.
 func TestNothingIsNoted(t *testing.T) {
 	for _, text := range []string{
@@ -168,11 +179,13 @@ func TestDataSources(t *testing.T) {
 				"auth": {"user": "me@gmail.example", "pass": "never-print-this"}},
 			{"type": "SMTP", "alias": "second one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "never-print-this"}},
 			{"type": "sendmail"}, {"type": "smtp", "service": "hotmail"}]},
-		"older": {"connector": "loopback-connector-mail", "transport": {"type": "smtp", "host": "old.example.com"}}}`, "en", 2, `{"providers": [
+		"older": {"connector": "loopback-connector-mail", "transports": [{"host": "older.example.com"}],
+			"transport": {"type": "smtp", "host": "old.example.com"}}}`, "en", 2, `{"providers": [
 		{"type": "smtp", "name": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
 			"auth": {"user": "me@gmail.example", "pass": "${SMTP_PASS}"}},
 		{"type": "smtp", "name": "second-one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "${SECOND_ONE_PASS}"}},
-		{"type": "smtp", "name": "smtp-2", "host": "old.example.com"}]}`,
+		{"type": "smtp", "name": "smtp-2", "host": "older.example.com"},
+		{"type": "smtp", "name": "smtp-3", "host": "old.example.com"}]}`,
 		map[string]string{}, "mail.transports[2]: a transport of type sendmail", "mail.transports[3]: there is no host")
 }
 
