@@ -209,5 +209,5 @@ func sendsWithoutRouteSender(routes []relay.Route, provider string) bool {
 }
 
 func matchesAll(r relay.Route) bool {
-	return len(r.Tenants)+len(r.Domains)+len(r.Types)+len(r.Applications)+len(r.Organizations)+len(r.Locales) == 0
+	return max(len(r.Tenants), len(r.Domains), len(r.Types), len(r.Applications), len(r.Organizations), len(r.Locales)) == 0
 }

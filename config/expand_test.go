@@ -21,6 +21,7 @@ func TestExpand(t *testing.T) {
 	key := write("key", []byte("SG.key\n"))
 	lines := write("lines", []byte("one\ntwo\r\n"))
 	large := write("large", bytes.Repeat([]byte("x"), maxReferenced+1))
+	full := write("full", bytes.Repeat([]byte("x"), maxReferenced))
 	binary := write("binary", []byte("\xff\x00"))
 	from := &environment{lookup: variables("A", "1", "B_2", "${A}", "EMPTY", "", "DOLLAR", "$"), folder: directory}
 
@@ -38,6 +39,7 @@ func TestExpand(t *testing.T) {
 		{"${file:" + lines + "}", "one\ntwo", ""},
 		{"${file:key}", "SG.key", ""},
 		{"${file:../" + filepath.Base(directory) + "/key}", "SG.key", ""},
+		{"${file:" + full + "}", strings.Repeat("x", maxReferenced), ""},
 		{"${file:" + large + "}", "", "larger than 64 KiB"},
 		{"${file:" + binary + "}", "", "not UTF-8"},
 		{"${file:" + directory + "}", "", "not a regular file"},
@@ -95,6 +97,7 @@ func TestSecretsStayOut(t *testing.T) {
 		"variable, type":      file("providers", `[{"type": "${SECRET}"}]`),
 		"variable, name":      file("providers", `[{"type": "smtp", "host": "h", "name": "x ${SECRET}"}]`),
 		"variable, header":    file("providers", `[{"type": "smtp", "host": "h", "customHeaders": {"From": "${SECRET}"}}]`),
+		"variable, group":     file("providers", `[{"type": "smtp", "host": "h", "name": "one"}]`, "routes", `[{"providers": [["${SHORT}", "one"]]}]`),
 		"unset beside text":   file("server", `{"authorization": ["never-print-this ${UNSET}"]}`),
 		"broken reference":    file("server", `{"authorization": ["${never-print-this"]}`),
 		"comma missing":       "{\"apiKey\": \"never-print-this\" \"x\": 1}",
@@ -126,7 +129,7 @@ func TestSecretsStayOut(t *testing.T) {
 		"no effect":           `{"providers": [{"type": "smtp", "host": 1, "logger": {"never-print-this": "never-print-this"}}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			loaded, err := Parse("config", []byte(text), variables("SECRET", secret))
+			loaded, err := Parse("config", []byte(text), variables("SECRET", secret, "SHORT", "print-it"))
 			if err == nil {
 				t.Fatal("no problem")
 			}

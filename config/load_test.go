@@ -163,6 +163,15 @@ func TestLoadWithoutFile(t *testing.T) {
 	}
 }
 
+// nested is a YAML value in many others, each on a line of its own.
+func nested(item string, levels int) string {
+	var b strings.Builder
+	for level := range levels {
+		b.WriteString(strings.Repeat(" ", level) + item + "\n")
+	}
+	return b.String()
+}
+
 // TestSyntax has files that make no tree. Each has one problem, whose place and
 // words are compared.
 func TestSyntax(t *testing.T) {
@@ -175,6 +184,7 @@ func TestSyntax(t *testing.T) {
 		{"a.json", "\ufeff", "1:1", "the file is empty"},
 		{"a.json", "{\"a\": \"\xff\"}", "1:1", "not UTF-8"},
 		{"a.json", "\xff\xfe{\x00}\x00", "1:1", "not UTF-8"},
+		{"a.json", "\x00{}", "1:1", "not UTF-8"},
 		{"a.json", "[]", "1:1", "a configuration is an object"},
 		{"a.json", "server: 1", "1:1", "no JSON value"},
 		{"a.json", "{\n\t\"a\": 1\n\t\"b\": 2\n}", "3:2", "a comma is missing"},
@@ -217,6 +227,8 @@ func TestSyntax(t *testing.T) {
 		{"a.yaml", deep("- ", "a", "", 30_000), "1:65", "nest too deep"},
 		{"a.yaml", deep("[", "", "", 30_000), "1:33", "nest too deep"},
 		{"a.yaml", deep("key: value\n", "", "", 25_000), "1:1", "too many values"},
+		{"a.yaml", nested("k:", 40), "34:35", "nest too deep"},
+		{"a.yaml", nested("-", 40), "34:34", "nest too deep"},
 		{"a.json", "[" + deep("1,", "1]", "", maxValues), "1:40000", "too many values"},
 	} {
 		_, err := Parse(test.name, []byte(test.text), variables())

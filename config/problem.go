@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"logto-email-relay/settings"
@@ -111,17 +112,8 @@ func (s *source) hide(n *node) {
 
 // hideComments masks comments too, where values that were in use yesterday live on.
 func (s *source) hideComments(comments []span) {
-	all := append(s.hidden, comments...)
-	slices.SortFunc(all, func(a, b span) int { return a.from.compare(b.from) })
-	s.hidden = s.hidden[:0:0]
-	for _, next := range all {
-		// A comment inside of a value is no span of its own.
-		if last := len(s.hidden) - 1; last < 0 || !next.from.before(s.hidden[last].to) {
-			s.hidden = append(s.hidden, next)
-		} else if s.hidden[last].to.before(next.to) {
-			s.hidden[last].to = next.to
-		}
-	}
+	s.hidden = append(s.hidden, comments...)
+	slices.SortFunc(s.hidden, func(a, b span) int { return a.from.compare(b.from) })
 }
 
 // excerptWidth is how many characters of a line are shown at most: a whole
@@ -135,14 +127,7 @@ func (s *source) show(p *Problem) {
 		return
 	}
 	line := []rune(s.lines[at.line-1])
-	// The spans that reach into this line, and of it into the column to come.
-	first, _ := slices.BinarySearchFunc(s.hidden, place{at.line, 1}, func(hidden span, at place) int {
-		if at.before(hidden.to) {
-			return 1
-		}
-		return -1
-	})
-	spans := s.hidden[first:]
+	spans := s.hidden
 	var shown []rune
 	caret := -1
 	for column := 1; column <= len(line); {
@@ -159,14 +144,14 @@ func (s *source) show(p *Problem) {
 		if hidden && until.line == at.line && strings.TrimSpace(string(line[column-1:min(until.column-1, len(line))])) == "" {
 			hidden = false
 		}
-		if caret < 0 && (here == at || hidden && at.before(until) && !at.before(here)) {
+		if here == at || hidden && at.before(until) && !at.before(here) {
 			caret = len(shown)
 		}
 		r := line[column-1]
 		switch {
 		case hidden:
 			shown = append(shown, '…')
-		case r < ' ' || r == 0x7f:
+		case !unicode.IsPrint(r):
 			shown = append(shown, ' ')
 		default:
 			shown = append(shown, r)
@@ -186,16 +171,13 @@ func (s *source) show(p *Problem) {
 
 // window cuts a line to the part around the caret and drops its indentation.
 func window(line []rune, caret int) (string, int) {
-	from, to := 0, len(line)
-	if len(line) > excerptWidth {
-		from = max(0, min(caret-excerptWidth/2, len(line)-excerptWidth))
-		to = from + excerptWidth
-	}
+	from := max(0, min(caret-excerptWidth/2, len(line)-excerptWidth))
+	to, cut := min(from+excerptWidth, len(line)), from > 0
 	for from < min(to, caret) && line[from] == ' ' {
 		from++
 	}
 	text := strings.TrimRight(string(line[from:to]), " ")
-	if from > 0 && to-from == excerptWidth {
+	if cut {
 		text, caret = "…"+text, caret+1
 	}
 	if to < len(line) {

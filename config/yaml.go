@@ -179,7 +179,7 @@ func yamlNode(from ast.Node, depth int) (*node, *syntaxError) {
 			}
 		}
 		// The token of a mapping in block style is its first colon.
-		if len(n.members) > 0 && !from.IsFlowStyle {
+		if !from.IsFlowStyle {
 			n.from = n.members[0].at
 		}
 	default:

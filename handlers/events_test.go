@@ -169,6 +169,7 @@ func TestEventsOfNobody(t *testing.T) {
 	}
 	checkFailure(t, serve(some, httptest.NewRequest(http.MethodGet, "/events/main", nil)), 405, web.MethodNotAllowed, "en")
 	checkFailure(t, serve(none, eventRequest("main", "{}")), 404, web.NotFound, "en")
+	checkFailure(t, serve(none, httptest.NewRequest(http.MethodGet, "/events/main", nil)), 404, web.NotFound, "en")
 }
 
 // So many calls are under way at a time; who comes then waits for a moment and is

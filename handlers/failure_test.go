@@ -3,12 +3,17 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"regexp"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
+	"logto-email-relay/templates"
 )
 
 func TestProblem(t *testing.T) {
@@ -35,6 +40,32 @@ func TestProblem(t *testing.T) {
 	}
 	if len(body) != len(want) {
 		t.Errorf("more members than wanted: %v", body)
+	}
+}
+
+// heard are words that keep what they were asked for.
+type heard struct {
+	words
+	last *templates.Failure
+}
+
+func (h heard) Sentence(locale string, f templates.Failure) string {
+	*h.last = f
+	return h.words.Sentence(locale, f)
+}
+
+// People read how long to wait where the limit is the relay's. For a provider nobody
+// knows that well.
+func TestTheSentenceHasTheWaitOfALimit(t *testing.T) {
+	for reason, want := range map[mail.Reason]time.Duration{mail.RateLimited: time.Minute, mail.ProviderUnavailable: 0} {
+		var told templates.Failure
+		o := testOptions()
+		o.Relay, o.Sentences = refuse(mail.Delivery{Reason: reason, RetryAfter: time.Minute}), heard{last: &told}
+		o.Metrics, o.Logger = NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler)
+		serve(NewPublic(o), webhookRequest(good))
+		if told.Reason != string(reason) || told.Wait != want {
+			t.Errorf("%s: asked for %+v", reason, told)
+		}
 	}
 }
 

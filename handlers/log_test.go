@@ -42,6 +42,11 @@ func TestLinesOfAnAcceptedMail(t *testing.T) {
 			t.Errorf("access: %s is %v, want %v", key, access[key], want)
 		}
 	}
+	for _, key := range []string{"tenant", "trace", "redirected_to"} {
+		if value, has := mail[key]; has {
+			t.Errorf("mail: %s is %v", key, value)
+		}
+	}
 	for _, line := range []map[string]any{mail, access} {
 		if ms, ok := line["ms"].(float64); !ok || ms < 0 {
 			t.Errorf("no duration in %v", line)
@@ -49,6 +54,18 @@ func TestLinesOfAnAcceptedMail(t *testing.T) {
 		if line["error"] != nil {
 			t.Errorf("an error in %v", line)
 		}
+	}
+}
+
+func TestLineOfARedirectedMail(t *testing.T) {
+	log := new(logs)
+	serve(publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		d := accept(ctx, r)
+		d.RedirectedTo = "staging@example.net"
+		return d
+	}), log), webhookRequest(good))
+	if line := log.line(t, "mail accepted"); line["to"] != "a***@example.com" || line["redirected_to"] != "s***@example.net" {
+		t.Errorf("the line is %v", line)
 	}
 }
 
@@ -76,6 +93,9 @@ func TestLineOfAFailedMail(t *testing.T) {
 		}
 		if !reflect.DeepEqual(mail["attempts"], want) {
 			t.Errorf("attempts are %v", mail["attempts"])
+		}
+		if cause, told := mail["cause"]; told != (test.delivery.Cause != "") || told && cause != test.delivery.Cause {
+			t.Errorf("the cause is %v", cause)
 		}
 		if mail["level"] != test.level || mail["error"] != string(test.delivery.Reason) || mail["locale"] != "fr" {
 			t.Errorf("the line is %v", mail)

@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"logto-email-relay/mail"
@@ -153,6 +155,28 @@ func TestSlowBody(t *testing.T) {
 			c.closed(t)
 		})
 	}
+}
+
+// reading is a connection that tells until when it is read.
+type reading struct {
+	*httptest.ResponseRecorder
+	until time.Time
+}
+
+func (r *reading) SetReadDeadline(until time.Time) error {
+	r.until = until
+	return nil
+}
+
+// A body has half of the time that a webhook has.
+func TestTheTimeOfABody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &reading{ResponseRecorder: httptest.NewRecorder()}
+		publicWith(deliver(accept), new(logs)).ServeHTTP(w, webhookRequest(good))
+		if left := time.Until(w.until); left != testOptions().Timeout/2 {
+			t.Errorf("the body has %v", left)
+		}
+	})
 }
 
 // The deadline of the body must not end the wait for the mail.

@@ -121,6 +121,9 @@ func TestStrangersDoNotFillTheLog(t *testing.T) {
 		if lines, unlogged := log.loud(t); lines != strangersLines+2 || unlogged != 2*flood-strangersLines {
 			t.Errorf("%d lines, %d missing", lines, unlogged)
 		}
+		if n := strings.Count(log.String(), `"unlogged":`); n != 1 {
+			t.Errorf("%d lines say that others are missing", n)
+		}
 	})
 }
 

@@ -79,6 +79,7 @@ func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 		`{"accessKeyId": "k", "accessKeySecret": "s", "region": "eu-west-1"}`:                               "ses",
 		`{"accessKeyId": "k", "accessKeySecret": "s", "accountName": "a@acme.example"}`:                     "aliyun",
 		`{"endpoint": "https://mail.acme.example/logto", "authorization": "Bearer t"}`:                      "http",
+		`{"endpoint": "https://mail.acme.example/logto"}`:                                                   "http",
 		`{"host": "smtp.example.com", "port": 465, "auth": {}, "fromEmail": "a@acme.example"}`:              "smtp",
 		`{"domain": "mail.acme.example", "apiKey": "k", "from": "a@acme.example"}`:                          "mailgun",
 		`{"serverToken": "k", "fromEmail": "a@acme.example", "templates": []}`:                              "postmark",
@@ -91,6 +92,68 @@ func TestKnowsEveryConnectorByItsKeys(t *testing.T) {
 			t.Errorf("%s: want a provider %s\n%s%s", text, kind, r.Snippet, r.Notes)
 		}
 	}
+}
+
+// What is none of the files is refused, however near it comes.
+func TestWhatIsNotImported(t *testing.T) {
+	for _, text := range []string{
+		"", "{}", "x", `"x"`, `{"endpoint": "https://a.example", "more": 1}`, `{"db": {"connector": "memory"}}`, `{"connectorId": "logto-email", "config": {}}`,
+		`{"connectorId": "http-email", "config": null}`, `[{"languageTag": "en"}]`, `[{"templateType": "SignIn"}]`, `[1]`,
+	} {
+		if r, err := importer.Import([]byte(text), "DIR", "en"); err == nil {
+			t.Errorf("%s became %s", text, r.Snippet)
+		}
+	}
+	expect(t, "[]", "en", 0, "{}", map[string]string{})
+}
+
+// Logto keeps a connector's templates without a language.
+func TestTemplatesOfAConnector(t *testing.T) {
+	const connector = `{"host": "smtp.example.com", "port": 465, "fromEmail": "a@acme.example", "templates": [
+		{"usageType": "SignIn", "subject": "Code", "content": "It is {{code}}", "contentType": "text/plain"},
+		{"usageType": "Register", "subject": "Code", "content": "It is {{code}}", "type": "text/plain"},
+		{"usageType": "Generic", "subject": "Code", "content": "<p>{{code}}</p>", "contentType": "text/html"}]}`
+	const provider = `"providers": [{"type": "smtp", "name": "smtp", "host": "smtp.example.com", "port": 465, "fromEmail": "a@acme.example"}]`
+	expect(t, connector, "de", 0, `{`+provider+`, "templates": {"dir": "DIR"}}`, map[string]string{
+		"de/SignIn.txt": "Subject: Code\n\nIt is {{code}}\n", "de/Register.txt": "Subject: Code\n\nIt is {{code}}\n",
+		"de/Generic.html": "<title>Code</title>\n<p>{{code}}</p>\n"}, "without a language; they are written as de")
+}
+
+// A type has one template in each language.
+func TestTemplatesOfOneType(t *testing.T) {
+	entry := func(locale, messageType, content string) string {
+		return `{"languageTag": "` + locale + `", "templateType": "` + messageType + `", "details": {"subject": "s", "content": "` + content + ` {{code}}", "contentType": "text/plain"}}`
+	}
+	expect(t, "["+strings.Join([]string{entry("en", "SignIn", "a"), entry("de", "SignIn", "b"), entry("en", "Register", "c"), entry("en", "SignIn", "d")}, ",")+"]",
+		"en", 1, `{"templates": {"dir": "DIR"}}`, map[string]string{"en/SignIn.txt": "Subject: s\n\na {{code}}\n",
+			"de/SignIn.txt": "Subject: s\n\nb {{code}}\n", "en/Register.txt": "Subject: s\n\nc {{code}}\n"},
+		"not carried over: en SignIn: an earlier template is of this type already")
+}
+
+// Nothing is noted where there is nothing to know.
+func TestNothingIsNoted(t *testing.T) {
+	for _, text := range []string{
+		`[{"type": "Email", "connectorId": "http-email", "config": {"endpoint": "https://a.example"}}]`,
+		`{"host": "smtp.example.com", "port": 465, "fromEmail": "a@acme.example"}`,
+		`[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "s", "content": "{{code}}", "contentType": "text/html"}}]`,
+	} {
+		r, err := importer.Import([]byte(text), "DIR", "en")
+		if err != nil || len(r.Notes) > 0 {
+			t.Errorf("%s: %q, %v", text, r.Notes, err)
+		}
+	}
+}
+
+// Names that Logto does not send are declared, and what has no place in a template is
+// told.
+func TestVariablesAndAddressesOfTemplates(t *testing.T) {
+	expect(t, `[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "{{team}}", "contentType": "text/html",
+		"replyTo": "help@acme.example", "sendFrom": "no-reply@acme.example",
+		"content": "{{#if code}}{{code}}{{else}}{{brand.name}}{{/if}}{{brand.url}}{{team}}"}}]`, "en", 0,
+		`{"templates": {"dir": "DIR", "variables": ["team", "brand"]}}`,
+		map[string]string{"en/SignIn.html": "<title>{{team}}</title>\n{{#if code}}{{code}}{{else}}{{brand.name}}{{/if}}{{brand.url}}{{team}}\n"},
+		"en SignIn uses {{team}}", "en SignIn uses {{brand}}", `replyTo "help@acme.example" has no place in a template; use sender.replyTo`,
+		`sendFrom "no-reply@acme.example" has no place in a template; use sender.from`)
 }
 
 // Of the answer of GET /api/connectors, those that send mail are taken.
@@ -115,21 +178,27 @@ func TestDataSources(t *testing.T) {
 			{"type": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
 				"auth": {"user": "me@gmail.example", "pass": "never-print-this"}},
 			{"type": "SMTP", "alias": "second one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "never-print-this"}},
-			{"type": "sendmail"}, {"type": "smtp", "service": "hotmail"}]}}`, "en", 2, `{"providers": [
+			{"type": "sendmail"}, {"type": "smtp", "service": "hotmail"}]},
+		"older": {"connector": "loopback-connector-mail", "transports": [{"host": "older.example.com"}],
+			"transport": {"type": "smtp", "host": "old.example.com"}}}`, "en", 2, `{"providers": [
 		{"type": "smtp", "name": "smtp", "host": "smtp.gmail.com", "secure": true, "port": 465, "tls": {"rejectUnauthorized": false},
 			"auth": {"user": "me@gmail.example", "pass": "${SMTP_PASS}"}},
-		{"type": "smtp", "name": "second-one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "${SECOND_ONE_PASS}"}}]}`,
+		{"type": "smtp", "name": "second-one", "host": "smtp.example.com", "auth": {"user": "relay", "pass": "${SECOND_ONE_PASS}"}},
+		{"type": "smtp", "name": "smtp-2", "host": "older.example.com"},
+		{"type": "smtp", "name": "smtp-3", "host": "old.example.com"}]}`,
 		map[string]string{}, "mail.transports[2]: a transport of type sendmail", "mail.transports[3]: there is no host")
 }
 
 // The subject goes where the relay looks for it.
 func TestTitles(t *testing.T) {
 	for content, want := range map[string]string{
-		"<p>{{code}}</p>":                                   "<title>A &amp; B</title>\n<p>{{code}}</p>\n",
-		"<HEAD lang=en></HEAD><p>{{code}}</p>":              "<HEAD lang=en>\n<title>A &amp; B</title></HEAD><p>{{code}}</p>\n",
-		"<html><head><title>Old</title></head>{{code}}":     "<html><head><title>A &amp; B</title></head>{{code}}\n",
-		"<!-- <title>Old</title> --><html>{{code}}":         "<!-- <title>Old</title> --><html>\n<head><title>A &amp; B</title></head>{{code}}\n",
-		"<head><title\n>Two\nlines</TITLE ></head>{{code}}": "<head><title>A &amp; B</title></head>{{code}}\n",
+		"<p>{{code}}</p>":                                         "<title>A &amp; B</title>\n<p>{{code}}</p>\n",
+		"<HEAD lang=en></HEAD><p>{{code}}</p>":                    "<HEAD lang=en>\n<title>A &amp; B</title></HEAD><p>{{code}}</p>\n",
+		"<html><head><title>Old</title></head>{{code}}":           "<html><head><title>A &amp; B</title></head>{{code}}\n",
+		"<!-- <title>Old</title> --><html>{{code}}":               "<!-- <title>Old</title> --><html>\n<head><title>A &amp; B</title></head>{{code}}\n",
+		"</title><head></head>{{code}}":                           "</title><head>\n<title>A &amp; B</title></head>{{code}}\n",
+		"<head><title>Old</title><title>B</title></head>{{code}}": "<head><title>A &amp; B</title><title>B</title></head>{{code}}\n",
+		"<head><title\n>Two\nlines</TITLE ></head>{{code}}":       "<head><title>A &amp; B</title></head>{{code}}\n",
 	} {
 		text, err := json.Marshal([]any{map[string]any{"languageTag": "en", "templateType": "SignIn", "details": map[string]any{
 			"subject": "A & B", "content": content, "contentType": "text/html"}}})

@@ -33,6 +33,9 @@ func TestPath(t *testing.T) {
 		`"a\"b"@example.com`:              `"a\"b"@example.com`,
 		`"a"b"@example.com`:               `"\"a\"b\""@example.com`,
 		`"a\"@example.com`:                `"\"a\\\""@example.com`,
+		`"ab@example.com`:                 `"\"ab"@example.com`,
+		`ab"@example.com`:                 `"ab\""@example.com`,
+		`"@example.com`:                   `"\""@example.com`,
 		`a\b@example.com`:                 `"a\\b"@example.com`,
 		"a b@example.com":                 `"a b"@example.com`,
 		"a@b@example.com":                 `"a@b"@example.com`,
@@ -96,6 +99,9 @@ func TestASCIIDomain(t *testing.T) {
 		"ada@-a.example":             "",
 		"ada@a-.example":             "",
 		"ada@a_b.example":            "",
+		"ada@ab--cd.example":         "",
+		"ada@xn--a.example":          "",
+		"ada@aℵb.example":            "", // the punycode of which is refused
 	} {
 		if got, err := mail.ASCIIDomain(address); got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q %v, want %q", address, got, err, want)

@@ -9,7 +9,7 @@ import (
 
 // A recipient is one mailbox, as people have it, and nothing around it.
 func ExampleParseRecipient() {
-	for _, text := range []string{"Ada@Exämple.com", "foo.@docomo.ne.jp", "Ada <ada@example.org>", "ada@example.org, eve@example.net"} {
+	for _, text := range []string{"Ada@Exämple.com", "foo.@docomo.ne.jp", "Ada <ada@example.org>", "ada@example.org, eve@example.net", "@example.org", "ada"} {
 		address, err := mail.ParseRecipient(text)
 		fmt.Printf("%q %v\n", address, err)
 	}
@@ -18,6 +18,8 @@ func ExampleParseRecipient() {
 	// "foo.@docomo.ne.jp" <nil>
 	// "" recipient's local part has a character that no mailbox needs
 	// "" recipient's local part has a character that no mailbox needs
+	// "" recipient's local part is empty, too long or not UTF-8
+	// "" recipient has no @
 }
 
 // In a command or a header some local parts need quotes, and some addresses a

@@ -119,21 +119,22 @@ const (
 // quoted-printable leaves them alone: visible ASCII without "=", and blanks; at
 // most the given number. It looks at eight at a time.
 func plainPrefix(text string, most int) int {
+	text = text[:min(most, len(text))]
 	n := 0
-	for ; n < most && len(text)-n >= 8; n += 8 {
+	for ; len(text)-n >= 8; n += 8 {
 		word := binary.LittleEndian.Uint64([]byte(text[n : n+8]))
 		equal := word ^ '='*ones
 		// The lowest of these bits is in the first character below a blank, above
 		// "~" or equal to "="; carries make the bits above it mean nothing.
 		other := ((word - ' '*ones) | (word + ones) | word | (equal-ones)&^equal) & high
 		if other != 0 {
-			return min(n+bits.TrailingZeros64(other)/8, most)
+			return n + bits.TrailingZeros64(other)/8
 		}
 	}
-	for n < most && n < len(text) && text[n] >= ' ' && text[n] < 0x7f && text[n] != '=' {
+	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f && text[n] != '=' {
 		n++
 	}
-	return min(n, most)
+	return n
 }
 
 // escapes counts the characters that are escaped wherever they stand.

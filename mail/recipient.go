@@ -46,11 +46,10 @@ func ParseRecipient(text string) (string, error) {
 	return address, nil
 }
 
-func unquote(local string) (string, bool) {
-	if len(local) >= 2 && local[0] == '"' && local[len(local)-1] == '"' {
-		return local[1 : len(local)-1], true
-	}
-	return local, false
+func unquote(local string) (inner string, quoted bool) {
+	inner, opened := strings.CutPrefix(local, `"`)
+	inner, closed := strings.CutSuffix(inner, `"`)
+	return inner, opened && closed
 }
 
 func checkLocalPart(local string) error {

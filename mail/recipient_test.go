@@ -38,7 +38,7 @@ func TestParseRecipient(t *testing.T) {
 		"a@example.com,b@example.com", "a@example.com;b@example.com", "a@example.com b@example.com",
 		"<x@example.com>", "X <x@example.com>", "a@example.com?bcc=v@example.com", "a@exa mple.com", " a@b.c", "a@b.c ",
 		"a\x00b@example.com", "a\r\nBcc: b@x.example@example.com", "a\nb@example.com", "a@exam\nple.com", "a@b.c\r\n",
-		`"a b"@example.com`, `"a@b"@example.com`, `"a\"b"@example.com`, `""@example.com`, `"a"b@example.com`, `a"b@example.com`,
+		`"a b"@example.com`, `"a@b"@example.com`, `"a\"b"@example.com`, `""@example.com`, `"a"b@example.com`, `a"b@example.com`, `"ab@example.com`, `ab"@example.com`,
 		"(comment)a@example.com", "a@[127.0.0.1]", "a@[IPv6:::1]", "a@b@", "a,b@example.com", "a:b@example.com", "a\\b@example.com",
 		longest + "m", "a\u0080b@example.com", "a\u202eb@example.com", "a\u200bb@example.com", "a\u00a0b@example.com", "a\xffb@example.com",
 		long + "a@example.org", "a@" + strings.Repeat(long[:60]+".", 5) + "com", "a@" + long + ".com", "a@b_c.example",
@@ -68,6 +68,19 @@ func FuzzParseRecipient(f *testing.F) {
 			t.Errorf("%q is not stable: %q, %v", address, again, err)
 		}
 	})
+}
+
+func TestIsID(t *testing.T) {
+	for text, want := range map[string]bool{
+		mail.NewID(): true, "09az09az09az09az09az09az09": true,
+		"": false, "09az09az09az09az09az09az0": false, "09az09az09az09az09az09az09a": false,
+		"/9az09az09az09az09az09az09": false, ":9az09az09az09az09az09az09": false,
+		"`9az09az09az09az09az09az09": false, "{9az09az09az09az09az09az09": false, "A9az09az09az09az09az09az09": false,
+	} {
+		if mail.IsID(text) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
 }
 
 func TestNewID(t *testing.T) {

@@ -315,3 +315,11 @@ func FuzzAnswerOfDNS(f *testing.F) {
 		}
 	})
 }
+
+// Without a server, as where there is no /etc/resolv.conf, nothing is asked and nobody
+// refused.
+func TestNothingIsAskedWithoutAServer(t *testing.T) {
+	if got := new(recipients.Domains).Refusal(t.Context(), "nx.test"); got != "" {
+		t.Errorf("refused: %s", got)
+	}
+}

@@ -311,31 +311,83 @@ func TestMailsThatWaitedLeavePlacesToOthers(t *testing.T) {
 }
 
 // The last attempt that a mail's time allows waits for a place for longer than a first
-// one does.
+// one does, and leaves time for an answer.
 func TestTheLastAttemptWaitsForAPlace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var calls atomic.Int32
-		r := newRelay(t, nil, &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
-			switch calls.Add(1) {
-			case 1:
-				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
-			case 2, 3:
-				time.Sleep(7400 * time.Millisecond)
+	for _, test := range []struct {
+		held, took time.Duration // in milliseconds
+		accepted   bool
+	}{{7400, 7410, true}, {7600, 7500, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int32
+			r := newRelay(t, nil, &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+				switch calls.Add(1) {
+				case 1:
+					return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+				case 2, 3:
+					time.Sleep(test.held * time.Millisecond)
+				}
+				return providers.Receipt{ID: "1"}, nil
+			}})
+			var others sync.WaitGroup
+			for range 2 {
+				others.Go(func() {
+					time.Sleep(10 * time.Millisecond)
+					deliver(t, r)
+				})
 			}
-			return providers.Receipt{ID: "1"}, nil
-		}})
-		var others sync.WaitGroup
-		for range 2 {
-			others.Go(func() {
-				time.Sleep(10 * time.Millisecond)
+			if d := deliver(t, r); d.Accepted() != test.accepted || d.Duration != test.took*time.Millisecond {
+				t.Errorf("%+v", d)
+			}
+			others.Wait()
+		})
+	}
+}
+
+// A mail that finds no place waits on where the provider failed in the last ten
+// seconds, or has accepted nothing for half a second; else there is only too much to
+// do, and it has its answer at once.
+func TestWhatAMailWithoutAPlaceWaitsFor(t *testing.T) {
+	failure := &providers.Error{Kind: providers.Temporary}
+	for _, test := range []struct {
+		name  string
+		first *providers.Error // what the first mail ended with
+		since time.Duration    // then, when another has looked for a place
+		waits bool
+	}{
+		{"accepted lately", nil, 499 * time.Millisecond, false},
+		{"accepted nothing for a while", nil, 500 * time.Millisecond, true},
+		{"failed lately", failure, 9999 * time.Millisecond, true},
+		{"failed long ago", failure, 10 * time.Second, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := true
+				r := newRelay(t, nil, &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+					if first {
+						first = false
+						if test.first != nil {
+							return providers.Receipt{}, test.first
+						}
+						return providers.Receipt{ID: "1"}, nil
+					}
+					time.Sleep(2 * time.Second)
+					return providers.Receipt{ID: "1"}, nil
+				}})
 				deliver(t, r)
+				const looksFor = 250 * time.Millisecond
+				time.Sleep(test.since - looksFor)
+				var others sync.WaitGroup
+				for range 2 {
+					others.Go(func() { deliver(t, r) })
+				}
+				synctest.Wait()
+				if d := deliver(t, r); d.Accepted() != test.waits || !test.waits && d.Duration != looksFor {
+					t.Errorf("%+v", d)
+				}
+				others.Wait()
 			})
-		}
-		if d := deliver(t, r); !d.Accepted() || d.Duration != 7410*time.Millisecond {
-			t.Errorf("%+v", d)
-		}
-		others.Wait()
-	})
+		})
+	}
 }
 
 // While new mails show that a provider is in trouble, some of those that wait come

@@ -752,6 +752,23 @@ func TestASignInEndsNoRestOfAMail(t *testing.T) {
 	})
 }
 
+// A service that was away, and can be signed in at, is back.
+func TestASignInEndsTheRestOfOneThatWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var a relay.Member
+		r := newRelay(t, func(o *relay.Options) { a = o.Members[0] }, fails(providers.Error{Kind: providers.Temporary}), accepts("2"))
+		for range 3 {
+			deliver(t, r)
+		}
+		if rested := a.Status().Resting; !rested || !a.Resume() || a.Status().Resting {
+			t.Errorf("rested %v, and then %+v", rested, a.Status())
+		}
+		if a.Resume() {
+			t.Error("a rest ended twice")
+		}
+	})
+}
+
 // countingRenderer counts what it writes, and writes another mail each time.
 type countingRenderer struct {
 	fakeRenderer

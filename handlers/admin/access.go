@@ -105,7 +105,7 @@ func (a *access) try(caller, token string) *web.Failure {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if now.Sub(a.since) > time.Minute || len(a.wrong) > maxCallers {
+	if now.Sub(a.since) >= time.Minute || len(a.wrong) > maxCallers {
 		clear(a.wrong)
 		a.since = now
 	}

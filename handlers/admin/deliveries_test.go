@@ -14,6 +14,7 @@ import (
 	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
+	"logto-email-relay/relay"
 )
 
 // fakeRecord answers with its functions.
@@ -101,6 +102,22 @@ func TestAddressesOfSearches(t *testing.T) {
 	}
 }
 
+// One may search for what there is; without providers and templates, for anything.
+func TestWhatASearchOffers(t *testing.T) {
+	none := fakeRecord{find: func(deliveries.Query) ([]mail.Delivery, string, error) { return nil, "", nil }}
+	o := Options{Status: ready, Metrics: prometheus.NewRegistry(), Deliveries: none, Logger: slog.New(slog.DiscardHandler)}
+	for _, offers := range []bool{false, true} {
+		if offers {
+			o.Providers = func() []relay.Status { return []relay.Status{{Name: "main"}, {Name: "backup"}} }
+		}
+		got := get(New(o), "/deliveries", browser)
+		body := bodyOf(t, got)
+		if has := strings.Contains(body, `<option value="main"></option><option value="backup"></option>`); got.StatusCode != 200 || has != offers {
+			t.Errorf("%d, it offers providers: %v, want %v", got.StatusCode, has, offers)
+		}
+	}
+}
+
 // Programs are told what of their request cannot be read, and all else is in the log.
 func TestFailuresForPrograms(t *testing.T) {
 	admin := adminOf(fakeRecord{get: func(string) (*mail.Delivery, error) { return nil, errors.New("never print this") }})
@@ -136,6 +153,8 @@ func TestARecordThatDoesNotAnswer(t *testing.T) {
 		{nil, "/deliveries?status=sent", 400},
 		{nil, "/deliveries?limit=0", 400},
 		{nil, "/deliveries?limit=501", 400},
+		{nil, "/deliveries?limit=1", 200},
+		{nil, "/deliveries?limit=500", 200},
 		{nil, "/deliveries?to=ada;x@example.com", 400}, // and not those of everybody
 		{nil, "/deliveries?to=ada%x@example.com", 400},
 		{context.DeadlineExceeded, "/deliveries", 504},

@@ -76,6 +76,10 @@ func TestSnippet(t *testing.T) {
 		{"<p>می\u200cخواهم</p>", "", "می\u200cخواهم"}, // part of a word
 		{"<p>" + strings.Repeat("é", 200), "", strings.Repeat("é", 140) + "…"},
 		{"<script>no</script>yes", "", "yes"},
+		{"<p>" + strings.Repeat("é", 140), "", strings.Repeat("é", 140)},
+		{"", strings.Repeat("\u034f", 11) + "123456", ""}, // more than 20 bytes
+		{"", strings.Repeat("\u034f", 10) + "123456", strings.Repeat("\u034f", 10) + "123456"},
+		{"<p>A<b>B</b><title>T</title><p>C", "", "A B C"},
 	} {
 		if got := snippet(test.html, test.text); got != test.want {
 			t.Errorf("%q: got %q, want %q", test.html, got, test.want)
@@ -101,7 +105,8 @@ func TestWhatMailProgramsDoNotShow(t *testing.T) {
 		`<html lang="en"><img src="https://a.example/x.png">`:                                         "without alt",
 		`<p>x`:                   "no lang",
 		`<html lang="en"><form>`: "forms",
-		`<html lang="en">` + strings.Repeat("x", gmailClips): "Gmail cuts",
+		`<html lang="en">` + strings.Repeat("x", gmailClips-16): "",
+		`<html lang="en">` + strings.Repeat("x", gmailClips-15): "102 KB: Gmail cuts",
 	} {
 		got := strings.Join(checkHTML(document), "; ")
 		if want == "" && got != "" || !strings.Contains(got, want) {

@@ -163,7 +163,8 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 	if web.WantsHTML(c.Request().Header) {
 		title := http.StatusText(code)
 		shown := page{Title: title, Content: shownFailure{Code: code, Title: title, Advice: advice(f.Reason), Reference: web.Reference(c)}}
-		if p.show(c, code, "failure", shown) == nil || c.Response().Committed {
+		_ = p.show(c, code, "failure", shown) // what cannot be shown is told below
+		if c.Response().Committed {
 			return nil
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
+	"logto-email-relay/templates"
 )
 
 // long is a word that no line can hold.
@@ -246,8 +247,9 @@ func TestFormsOfSuppressions(t *testing.T) {
 	}{
 		"add": {"/suppressions", url.Values{"to": {" Ada@EXAMPLE.com "}, "for": {"30d"}, "note": {"on her wish"}}, 200,
 			[]string{"Ada@example.com</bdi></strong> gets no mails until"}, "add Ada@example.com 720h0m0s on her wish, list "},
-		"add nobody":      {"/suppressions", url.Values{"to": {"ada"}, "for": {"24h"}}, 422, []string{"that is not one address", `value="ada"`}, "list "},
-		"add for no time": {"/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"soon"}}, 422, []string{"write the time as 24h", `value="soon"`}, "list "},
+		"add nobody":             {"/suppressions", url.Values{"to": {"ada"}, "for": {"24h"}}, 422, []string{"that is not one address", `value="ada"`}, "list "},
+		"add for no time at all": {"/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"0s"}}, 422, []string{"write the time as 24h"}, "list "},
+		"add for no time":        {"/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"soon"}}, 422, []string{"write the time as 24h", `value="soon"`}, "list "},
 		"lift": {"/suppressions/lift", url.Values{"to": {"ada@example.com"}}, 200, []string{"gets mails again", "<dt><bdi>main</bdi></dt><dd><bdi>not possible: why"},
 			"lift ada@example.com, providers ada@example.com, list "},
 		"lift nobody": {"/suppressions/lift", url.Values{"to": {""}}, 422, []string{"Nothing was lifted"}, "list "},
@@ -280,6 +282,180 @@ func TestPagesOfARecordThatIsDown(t *testing.T) {
 		got := get(h, path, browser)
 		if body := bodyOf(t, got); got.StatusCode != code || path != "/providers" && !strings.Contains(body, "The record does not answer") || strings.Contains(body, "refused") && path != "/" {
 			t.Errorf("%s: %d\n%s", path, got.StatusCode, body)
+		}
+	}
+}
+
+// The navigation has the pages that there are.
+func TestTheNavigation(t *testing.T) {
+	least := Options{Status: ready, Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)}
+	for _, test := range []struct {
+		options Options
+		want    []string
+	}{
+		{least, []string{"*Overview", "Templates"}},
+		{hostileOptions(), []string{"*Overview", "Deliveries", "Suppressions", "Providers", "Templates", "Inbox"}},
+	} {
+		if got := anchorsIn(t, get(New(test.options), "/", browser), "Pages"); !slices.Equal(got, test.want) {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+// anchorsIn returns the titles of a group of links; a star stands before the current
+// one.
+func anchorsIn(t *testing.T, answer *http.Response, group string) (titles []string) {
+	t.Helper()
+	document, err := html.Parse(strings.NewReader(bodyOf(t, answer)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range document.Descendants() {
+		if n.Data != "a" || n.Parent.Data != "nav" || !slices.ContainsFunc(n.Parent.Attr, func(a html.Attribute) bool { return a.Key == "aria-label" && a.Val == group }) {
+			continue
+		}
+		title := n.FirstChild.Data
+		if slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "aria-current" }) {
+			title = "*" + title
+		}
+		titles = append(titles, title)
+	}
+	return titles
+}
+
+// A mail can be looked at in the forms that it has.
+func TestTheFormsOfAMail(t *testing.T) {
+	inbox := adminWith("", testBox(), ready)
+	gallery := adminWithGallery(openCatalogue(t, templates.DefaultSettings()), "")
+	for _, test := range []struct {
+		h              http.Handler
+		path           string
+		forms, colours []string
+	}{
+		{inbox, "/inbox/0newest0000000000000000000", []string{"*HTML", "Text", "HTML source", "Raw"}, []string{"*Light", "Dark"}},
+		{inbox, "/inbox/0newest0000000000000000000?scheme=dark", []string{"*HTML", "Text", "HTML source", "Raw"}, []string{"Light", "*Dark"}},
+		{inbox, "/inbox/0newest0000000000000000000?view=source", []string{"HTML", "Text", "*HTML source", "Raw"}, nil},
+		{inbox, "/inbox/0newest0000000000000000000?view=raw", []string{"HTML", "Text", "HTML source", "*Raw"}, nil},
+		{inbox, "/inbox/0older00000000000000000000", []string{"*Text", "Raw"}, nil},
+		{gallery, "/templates/SignIn/en?view=text", []string{"HTML", "*Text", "HTML source"}, nil},
+	} {
+		if got := anchorsIn(t, get(test.h, test.path), "Form"); !slices.Equal(got, test.forms) {
+			t.Errorf("%s: forms %q", test.path, got)
+		}
+		if got := anchorsIn(t, get(test.h, test.path), "Colours"); !slices.Equal(got, test.colours) {
+			t.Errorf("%s: colours %q", test.path, got)
+		}
+	}
+}
+
+func TestGrouped(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 12: "12", 999: "999", 1000: "1\u202f000", 123456: "123\u202f456", 1234567: "1\u202f234\u202f567"} {
+		if got := grouped(n); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
+// overviewOf is the overview with a record that has these mails.
+func overviewOf(t *testing.T, sum deliveries.Summary) string {
+	t.Helper()
+	return bodyOf(t, get(adminOf(fakeRecord{sum: &sum}), "/", browser))
+}
+
+// The chart is drawn to scale: 1,000 wide, and 200 high for the highest bar.
+func TestTheChart(t *testing.T) {
+	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	body := overviewOf(t, deliveries.Summary{Bars: []deliveries.Bar{
+		{Time: at, Tally: deliveries.Tally{Accepted: 300, Delivered: 301}}, // some are reported of the bar before
+		{Time: at.Add(time.Hour), Tally: deliveries.Tally{Accepted: 800, Delivered: 400, Bounced: 100, Failed: 200}},
+		{Time: at.Add(2 * time.Hour), Tally: deliveries.Tally{Failed: 1}},
+		{Time: at.Add(3 * time.Hour)},
+	}})
+	for _, want := range []string{
+		`<rect class="delivered" x="25" y="139.8" width="200" height="60.2"/></g>`,
+		`<rect class="delivered" x="275" y="120" width="200" height="80"/><rect class="waiting" x="275" y="60" width="200" height="60"/>` +
+			`<rect class="bounced" x="275" y="40" width="200" height="20"/><rect class="failed" x="275" y="0" width="200" height="40"/></g>`,
+		`<rect class="failed" x="525" y="198" width="200" height="2"/></g>`, // what is rare is seen
+		"at most 1\u202f000 in",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	if n := strings.Count(body, "<rect"); n != 6 {
+		t.Errorf("%d parts", n)
+	}
+}
+
+// The figures say what is bad, and leave out what nobody knows.
+func TestTheFigures(t *testing.T) {
+	bar := []deliveries.Bar{{Time: time.Now()}}
+	good := overviewOf(t, deliveries.Summary{Bars: bar, All: deliveries.Tally{Accepted: 4, Delivered: 3}})
+	bad := overviewOf(t, deliveries.Summary{Bars: bar, All: deliveries.Tally{Accepted: 4, Bounced: 1, Complained: 1, Failed: 1, ToAccepted: deliveries.Times{1}}})
+	for _, test := range []struct {
+		page, text string
+		has        bool
+	}{
+		{good, `<dt>Delivered</dt><dd class="">3</dd><dd class="note">75.0 % of those sent</dd>`, true},
+		{good, `<dt>Bounced</dt><dd class="">0</dd>`, true}, {good, `<dt>Failed</dt><dd class="">0</dd>`, true},
+		{good, "Spam complaints", false}, {good, "<dt>Until", false},
+		{bad, `<dt>Bounced</dt><dd class="bad">1</dd>`, true}, {bad, `<dt>Failed</dt><dd class="bad">1</dd>`, true},
+		{bad, `<dt>Spam complaints</dt><dd class="bad">1</dd>`, true},
+		{bad, "<dt>Until accepted", true}, {bad, "<dt>Until delivered", false},
+	} {
+		if strings.Contains(test.page, test.text) != test.has {
+			t.Errorf("it has %s: %v\n%s", test.text, !test.has, test.page)
+		}
+	}
+}
+
+// Who has most stands first, those with the same number by their names.
+func TestTheTablesAreSorted(t *testing.T) {
+	body := overviewOf(t, deliveries.Summary{Bars: []deliveries.Bar{{Time: time.Now(), Tally: deliveries.Tally{Accepted: 1}}}, Providers: map[string]*deliveries.Tally{
+		"a": {Failed: 9}, "b": {Accepted: 3}, "c": {Accepted: 5}, "d": {Accepted: 1, Failed: 3}, "e": {Failed: 6}, "f": {Accepted: 3},
+	}})
+	var names []string
+	for row := range strings.SplitSeq(body, `<tr><th scope="row"><bdi>`) {
+		names = append(names, row[:1])
+	}
+	if got := strings.Join(names[1:], ""); got != "aecdbf" {
+		t.Errorf("the order is %s", got)
+	}
+}
+
+// A provider that rests has its cause apart from what to do about it, and every one
+// its mails of the last day.
+func TestTheProvidersPage(t *testing.T) {
+	for name, test := range map[string]struct {
+		cause *providers.Error
+		want  string // empty: no cause
+	}{
+		"a hint":        {&providers.Error{Kind: providers.Configuration, Detail: "535 no", Hint: "check auth.pass"}, "check auth.pass"},
+		"configuration": {&providers.Error{Kind: providers.Configuration, Detail: "535 no"}, "Mend the key"},
+		"quota":         {&providers.Error{Kind: providers.RateLimited, Quota: true, Detail: "535 no"}, "The quota is spent"},
+		"rate":          {&providers.Error{Kind: providers.RateLimited, Detail: "535 no"}, "fewer mails at a time"},
+		"uncertain":     {&providers.Error{Kind: providers.Uncertain, Detail: "535 no"}, "did not answer"},
+		"temporary":     {&providers.Error{Kind: providers.Temporary, Detail: "535 no"}, "The service or the way to it"},
+		"no cause":      {nil, ""},
+	} {
+		o := hostileOptions()
+		o.Providers = func() []relay.Status {
+			return []relay.Status{{Name: "main", Resting: true, Until: time.Now().Add(time.Hour), Cause: test.cause}}
+		}
+		o.Deliveries = fakeRecord{sum: &deliveries.Summary{Providers: map[string]*deliveries.Tally{"main": {Accepted: 1234, Delivered: 5}}}}
+		for _, recorded := range []bool{true, false} {
+			if !recorded {
+				o.Deliveries = nil
+			}
+			got := get(New(o), "/providers", browser)
+			body := bodyOf(t, got)
+			if got.StatusCode != 200 || strings.Contains(body, "<dt>Cause</dt>") != (test.want != "") || strings.Count(body, "535 no") != min(1, len(test.want)) ||
+				test.want != "" && !strings.Contains(body, "<dt>What to do</dt><dd><bdi>") || !strings.Contains(body, test.want) {
+				t.Errorf("%s: %d\n%s", name, got.StatusCode, body)
+			}
+			if has := strings.Contains(body, "1\u202f234 sent, 5 delivered"); has != recorded {
+				t.Errorf("%s: its mails are told: %v", name, has)
+			}
 		}
 	}
 }

@@ -205,6 +205,7 @@ func TestSamplesOfTheGallery(t *testing.T) {
 		signIn + "?data=%7Bcode":                               {"the data is no JSON object", "{code"},
 		signIn + "?data=null":                                  {"not one JSON object"},
 		signIn + "?data=" + strings.Repeat("x", longestData+1): {"longer than 4096 bytes"},
+		signIn + "?data=" + strings.Repeat("x", longestData):   {"the data is no JSON object"},
 		signIn + "?variant=nothing":                            {"123456"},
 		"/templates/SignIn?variant=hostile":                    {"/templates/SignIn/en?variant=hostile", "/templates/SignIn/en/html?variant=hostile"},
 		signIn:                                                 {"Gmail", "Apple Mail", "Acme &amp; Söhne"},

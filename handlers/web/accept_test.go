@@ -33,6 +33,8 @@ func TestWantsJSON(t *testing.T) {
 		{[]string{"application/json;q=many"}, false},
 		{[]string{"application/json;q=2"}, false},
 		{[]string{"application/json;q=NaN"}, false},
+		{[]string{"application/json;q=-1"}, false},
+		{[]string{"application/json;q=1.0, text/plain;q=-Inf"}, true},
 		{[]string{"application/xml"}, false},
 		{[]string{",;,application/json,/"}, true},
 		{[]string{"application/jsonp"}, false},
@@ -40,6 +42,23 @@ func TestWantsJSON(t *testing.T) {
 	for _, test := range tests {
 		if got := WantsJSON(http.Header{"Accept": test.accept}); got != test.want {
 			t.Errorf("%q: got %v, want %v", test.accept, got, test.want)
+		}
+	}
+}
+
+func TestWantsHTML(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "*/*": false, "application/json": false,
+		"text/html": true,
+		"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8": true,
+		"application/json, text/html":                                     true,
+		"application/json, text/html;q=0.9":                               false,
+		"application/*, text/html;q=0.9":                                  false,
+		"application/*, application/json;q=0.1, text/html;q=0.9":          true,
+		"text/html;q=0": false,
+	} {
+		if got := WantsHTML(http.Header{"Accept": {accept}}); got != want {
+			t.Errorf("%q: got %v, want %v", accept, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -54,12 +55,10 @@ func ReadBody(r *http.Request, most int64, text string) ([]byte, error) {
 // readAll reads to the end, but not more than a byte over the bound. Who announces
 // much has to send it before it takes memory.
 func readAll(r *http.Request, most int64) ([]byte, error) {
-	if r.ContentLength < 0 || r.ContentLength > MaxJSON {
-		return io.ReadAll(io.LimitReader(r.Body, most+1))
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), MaxJSON)) + bytes.MinRead)
+	_, err := body.ReadFrom(io.LimitReader(r.Body, most+1))
+	return body.Bytes(), err
 }
 
 // maxDrain is how much of an unwanted body is read, in bytes, so that its
