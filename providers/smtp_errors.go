@@ -192,6 +192,10 @@ var (
 	furtherCodes = regexp.MustCompile(`\n[245]\.\d{1,3}\.\d{1,3} `)
 	// textCodes are how qmail and others write an enhanced code.
 	textCodes = regexp.MustCompile(`#([45]\.\d{1,3}\.\d{1,3})\b`)
+	// quotedWords are single words in quotes, such as the name of a field.
+	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
+	// emptyBrackets are what is left where an address stood.
+	emptyBrackets = strings.NewReplacer("<>", "", "[]", "")
 )
 
 // smtpWords returns the words of a reply in small letters, and its enhanced code. They
@@ -203,7 +207,8 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 		enhanced = found[1]
 	}
 	text = addresses.ReplaceAllString(furtherCodes.ReplaceAllString(text, " "), "")
-	return strings.Join(strings.Fields(strings.ToLower(text)), " "), enhanced
+	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
+	return strings.Join(strings.Fields(text), " "), enhanced
 }
 
 // explain fills in what a network, TLS or protocol error means to an operator.

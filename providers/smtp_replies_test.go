@@ -39,6 +39,10 @@ func TestSMTPReplies(t *testing.T) {
 	const sendmail = "https://sources.debian.org/src/sendmail/8.17.1.9-2/cf/m4/proto.m4/"
 	const qmail = "https://github.com/notqmail/notqmail/blob/main/qmail-smtpd.c"
 	const courier = "https://github.com/svarshavchik/courier/blob/master/courier/courier/submit.C"
+	const iredapd = "https://github.com/iredmail/iRedAPD/blob/master/libs/__init__.py"
+	const coremail = "https://www.icoremail.vip/support/index.php?cate_id=84&page=8&start=225"
+	const bounces263 = "http://bbs.bitscn.com/archiver/tid-160742.html"
+	const code = "https://github.com/search?type=code&q="
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
 	for _, row := range []struct {
 		server string
@@ -202,6 +206,67 @@ func TestSMTPReplies(t *testing.T) {
 		{"OpenSMTPD", smtp.AtMAIL, "530 5.5.1 Invalid command: Must issue an AUTH command first", operator, "auth", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
 		{"OpenSMTPD", smtp.AtRCPT, "550 Invalid recipient", recipient, "", "https://github.com/OpenSMTPD/OpenSMTPD/blob/master/usr.sbin/smtpd/smtp_session.c"},
 		{"Stalwart", smtp.AtRCPT, "452 4.2.2 Greylisted", oneAddress, "", "https://stalw.art/docs/spamfilter/greylist"},
+
+		{"Exchange Online", smtp.AtAUTH, "535 5.7.139 Authentication unsuccessful, basic authentication is disabled. [BN9PR03CA0001.namprd03.prod.outlook.com]", operator, "oauth2", throttling},
+		{"Exchange Online", smtp.AtMAIL, "451 5.7.3 STARTTLS is required to send mail [BN8NAM11FT001.eop-nam11.prod.protection.outlook.com]", operator, "requireTLS", code + "%22451+5.7.3+STARTTLS+is+required+to+send+mail%22"},
+		{"Exchange Online", smtp.AtDot, "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a permanent exception with message The message can't be submitted because the sender's submission quota was exceeded.", spent, "24 hours", "https://github.com/MicrosoftDocs/OfficeDocs-Support/issues/1150"},
+		{"Exchange Online", smtp.AtDot, "550 5.7.501 Service unavailable. Access denied, spam abuse detected", operator, "account", exchange},
+		{"Exchange Online", smtp.AtDot, "550 5.7.705 Service unavailable. Access denied, tenant has exceeded threshold", operator, "account", exchange},
+		{"Exchange Online", smtp.AtRCPT, "550 5.7.511 Access denied, banned sender[192.0.2.7]. To request removal from this list please forward this message to delist@microsoft.example.", operator, "IP address", exchange},
+		{"Exchange", smtp.AtGreeting, "421 4.3.2 The maximum number of concurrent server connections has exceeded a limit, closing transmission channel", limited, "maxConnections", code + "%22maximum+number+of+concurrent+server+connections%22"},
+		{"Exchange", smtp.AtMAIL, "421 4.4.2 Message submission rate for this client has exceeded the configured limit", limited, "rateLimit", "https://learn.microsoft.com/en-us/exchange/mail-flow/message-rate-limits"},
+		{"Gmail", smtp.AtDot, "550 5.7.1 Email quota exceeded.", spent, "24 hours", gmail},
+		{"Gmail", smtp.AtDot, "421-4.7.26 This mail has been rate limited because it is unauthenticated. Gmail\r\n421-4.7.26 requires all senders to authenticate with either SPF or DKIM.", operator, "domain", gmail},
+		{"Gmail", smtp.AtDot, "421-4.7.23 Your email has been rate limited because the sending IP address doesn't have a PTR record", operator, "IP address", gmail},
+		{"Gmail", smtp.AtDot, "421-4.7.29 Your email has been rate limited because this message wasn't sent over a TLS connection.", operator, "requireTLS", gmail},
+		{"Gmail", smtp.AtDot, "550-5.7.1 The user or domain that you are sending to (or from) has a policy that\r\n550 5.7.1 prohibited the mail that you sent.", operator, "policy", gmail},
+		{"Yahoo", smtp.AtDot, "554 delivery error: dd Sorry your message to ada@example.net cannot be delivered. This account has been disabled or discontinued [#102].", recipient, "", bounces263},
+		{"Yandex", smtp.AtRCPT, "451 4.5.1 The recipient <ada@example.net> has exceeded their message rate limit", oneAddress, "", code + "%22has+exceeded+their+message+rate+limit%22+4.5.1"},
+		{"Mail.ru", smtp.AtDot, "550 not local sender over smtp", operator, "fromEmail", code + "%22not+local+sender+over+smtp%22"},
+		{"QQ", smtp.AtAUTH, "535 Login fail. Account is abnormal, service is not open, password is incorrect, login frequency limited, or system is busy. More information at https://help.mail.qq.com/detail/108/1023", operator, "app password", code + "%22password+is+incorrect%2C+login+frequency+limited%22"},
+		{"QQ", smtp.AtAUTH, "530 Login fail. A secure connection is requiered(such as ssl). More information at http://service.mail.qq.com/cgi-bin/help?id=28", operator, "requireTLS", "https://github.com/lx1169732264/zdm/issues/3"},
+		{"QQ", smtp.AtDot, `550 The "From" header is missing or invalid. Please follow RFC5322, RFC2047, RFC822 standard protocol. https://service.mail.qq.com/detail/124/995.`, operator, "fromEmail", code + "%22header+is+missing+or+invalid.+Please+follow+RFC5322%22"},
+		{"163", smtp.AtMAIL, "550 MI:NHD 163 smtp1", operator, "set name", netease},
+		{"163", smtp.AtDot, "554 DT:SUM 163 smtp1", operator, "fromEmail", netease},
+		{"163", smtp.AtRCPT, "451 RP:QRC 163 smtp1", limited, "rateLimit", netease},
+		{"163", smtp.AtRCPT, "550 RP:TRC 163 smtp1", limited, "rateLimit", netease},
+		{"163", smtp.AtRCPT, "550 Invalid User", recipient, "", netease},
+		{"163", smtp.AtDot, "550 send spam mail rejected: exceeded hour limit", spent, "an hour", "https://github.com/gophish/gophish/issues/3231"},
+		{"263", smtp.AtRCPT, "550 This target address is not our MX service client.", recipient, "", bounces263},
+		{"Coremail", smtp.AtRCPT, "550 unavailable mail user", recipient, "", coremail},
+		{"Coremail", smtp.AtRCPT, "550 recipient does not have an account", recipient, "", coremail},
+		{"Coremail", smtp.AtRCPT, "550 not user of this server", recipient, "", coremail},
+		{"Coremail", smtp.AtRCPT, "550 mailbox currently unavailable", recipient, "", coremail},
+		{"Coremail", smtp.AtMAIL, "554 Requested mail action not taken: Invalid IP", operator, "IP address", coremail},
+
+		{"Amazon SES", smtp.AtDot, "554 Message rejected: Address blacklisted.", want{kind: Recipient, suppressed: true}, "", "https://github.com/emencia/emencia-django-newsletter/issues/61"},
+		{"Amazon SES", smtp.AtDot, "554 Configuration set <logins> does not exist", operator, "account", code + "%22Configuration+set+does+not+exist%22+ses"},
+		{"Mailgun", smtp.AtDot, "550 5.7.1 Domain acme.example is not allowed to send: The domain is unverified and requires DNS configuration. Log in to your control panel to view required DNS records.", operator, "fromEmail", code + "%22domain+is+unverified+and+requires+DNS%22"},
+		{"MailerSend", smtp.AtDot, "450 The from.email domain must be verified in your account to send emails. #MS42207", operator, "fromEmail", code + "%22in+your+account+to+send+emails.+%23MS42207%22"},
+		{"Mailtrap", smtp.AtDot, "550 5.7.1 Demo domains can only be used to send emails to account owners", operator, "fromEmail", code + "%22Demo+domains+can+only+be+used%22"},
+		{"Postmark", smtp.AtDot, "550 5.7.1 The 'From' address you supplied (no-reply@acme.example) is not a Sender Signature on your account.", operator, "fromEmail", "https://postmarkapp.com/developer/api/overview"},
+		{"SendGrid", smtp.AtRCPT, "452 Too many recipients received this hour", spent, "an hour", "https://www.twilio.com/docs/sendgrid/for-developers/sending-email/smtp-errors-and-troubleshooting"},
+		{"Mimecast", smtp.AtMAIL, "550 Exceeding outbound thread limit - https://community.mimecast.com/docs/DOC-1369#550 [abc]", limited, "maxConnections", code + "%22exceeding+outbound+thread+limit%22"},
+		{"Proofpoint", smtp.AtRCPT, "550 5.7.0 Blocked - see https://ipcheck.proofpoint.com/?ip=192.0.2.7", operator, "IP address", code + "%22ipcheck.proofpoint.com%22"},
+		{"IONOS", smtp.AtMAIL, "451-Requested action aborted\r\n451 Mails per session limit", limited, "rateLimit", "https://github.com/terminal42/contao-notification_center/issues/226"},
+		{"IONOS", smtp.AtRCPT, "450-Requested mail action not taken: mailbox unavailable\r\n450 Mail send limit exceeded", spent, "24 hours", code + "%22Mail+send+limit+exceeded%22+450"},
+		{"DreamHost", smtp.AtRCPT, "450 4.7.1 <ada@example.net>: Recipient address rejected: Policy Rejection- Quota Exceeded.", spent, "24 hours", "https://help.dreamhost.com/hc/en-us/articles/215730467-SMTP-quota-overview"},
+		{"GoDaddy", smtp.AtRCPT, "550 5.2.0 <no-reply@acme.example> From: Domain is invalid. Please provide a valid From: IB506 <http://x.co/srbounce>", operator, "fromEmail", "https://github.com/postalserver/postal/issues/342"},
+
+		{"cPanel's Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-The mail server could not deliver mail to no-reply@acme.example.  The account or\r\n550-domain may not exist, they may be blacklisted, or missing the proper dns\r\n550-entries.\r\n550 Sender verify failed", operator, "fromEmail", "https://github.com/mailcow/mailcow-dockerized/issues/1644"},
+		{"cPanel's Exim", smtp.AtRCPT, "550-The mail server could not deliver mail to ada@example.net.  The account or\r\n550-domain may not exist, they may be blacklisted, or missing the proper dns\r\n550 entries.", recipient, "", "https://www.clients.paymonthlyhosting.co.uk/knowledgebase/120/I-cannot-send-or-receive-emails.html"},
+		{"cPanel's Exim", smtp.AtRCPT, `550 "JunkMail rejected - relay.acme.example [192.0.2.7]:24706 is in an RBL: Blocked - see https://www.spamcop.net/bl.shtml?192.0.2.7"`, operator, "IP address", "https://github.com/zone-eu/zone-mta/pull/251"},
+		{"a mail server", smtp.AtRCPT, "554 5.7.1 Rejected because Bad IP", operator, "IP address", "https://github.com/zone-eu/zone-mta/pull/239"},
+		{"Exim", smtp.AtRCPT, "501 ada: recipient address must contain a domain", recipient, "", exim},
+		{"Postfix with policyd", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Policy rejection; Message count quota exceeded", spent, "24 hours", code + "%22Policy+rejection%3B+Message+count+quota+exceeded%22"},
+		{"Postfix with iRedAPD", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Quota exceeded (number of mails in total)", spent, "24 hours", iredapd},
+		{"Postfix with iRedAPD", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Sender is not same as SMTP authenticate username", operator, "fromEmail", iredapd},
+		{"Postfix with iRedAPD", smtp.AtRCPT, "451 4.7.1 <ada@example.net>: Recipient address rejected: Intentional policy rejection, please try again later", oneAddress, "", iredapd},
+		{"Postfix", smtp.AtRCPT, "451 4.3.5 <ada@example.net>: Recipient address rejected: Server configuration problem", temporary, "", postfix},
+		{"Postfix", smtp.AtRCPT, "554 5.7.1 Service unavailable; Sender address [no-reply@acme.example] blocked using dbl.spamhaus.org", operator, "fromEmail", postfix},
+		{"Dovecot", smtp.AtDot, "451 4.3.0 <ada@example.net> Too many concurrent deliveries for user", oneAddress, "", "https://github.com/dovecot/core/blob/main/src/lmtp/lmtp-local.c"},
+		{"Sendmail", smtp.AtGreeting, "421 4.3.2 Too many open connections.", limited, "maxConnections", sendmail},
+		{"Sendmail", smtp.AtRCPT, "550 5.2.1 <ada@example.net>... Mailbox disabled for this recipient", recipient, "", sendmail},
 	} {
 		t.Run(row.server+" "+row.reply, func(t *testing.T) {
 			if !strings.HasPrefix(row.source, "http") {

@@ -44,6 +44,7 @@ const (
 	quotaOfHour  = "the quota is spent for up to an hour: raise it at the service, or add another provider"
 	quotaOfMonth = "the quota is spent until the next month: raise it at the service, or add another provider"
 	quotaOfPlan  = "the quota is spent until more is bought at the service; another provider helps meanwhile"
+	needOAuth2   = `the service takes no passwords any more: log in by OAuth2, with "type": "oauth2" in auth`
 	policy       = "the server refuses by a policy of its own, mostly for the sender, the IP address or a header: ask its operator"
 )
 
@@ -76,27 +77,41 @@ const (
 // source.
 var smtpRules = []smtpRule{
 	// A moment of this recipient's alone, whatever else the words are about.
-	{at: ofRecipient, words: "greylist|graylist|grey list|grey-list", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "greylist|graylist|grey list|grey-list|intentional policy rejection",
+		verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|disabled or discontinued", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|recipient thread limit|recipient has exceeded|" +
-		"this recipient|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: ofRecipient, words: "account that you tried to reach", verdict: verdict{kind: Recipient}},
+		"deliveries for user|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "suppression list|address was suppressed|marked as inactive|message rejected: address blacklisted",
+		verdict: verdict{kind: Recipient, suppressed: true}},
+
+	// A list of all that may be wrong with a login, and mails held back until the
+	// sender, the connection or the address proves itself.
+	{at: smtp.AtAUTH, words: "password is incorrect", verdict: verdict{kind: Configuration, hint: checkPassword}},
+	{enhanced: "4.7.23 4.7.25", verdict: verdict{kind: Configuration, hint: refusedIP}},
+	{enhanced: "4.7.26 4.7.27 4.7.30 4.7.32", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
 	// Quotas of ours, with when they end, before full mailboxes and throttling.
-	{words: "emails per hour|messages per hour|failures per hour|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
+	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
-	{words: "messaging limits|sending quota|message quota|messages quota|sending limit|daily|per day|in 24 hours|mi:stc",
+	{words: "messaging limits|sending quota|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
+		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|recipient limit|daily|per day|in 24 hours|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
 	// Throttling.
-	{words: "too many concurrent|too many connections|concurrent connection|connection limit|simultaneous|sender thread limit|hl:icc",
+	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|connection limit|" +
+		"simultaneous|thread limit|hl:icc",
 		verdict: verdict{kind: RateLimited, hint: fewer}},
-	{words: "too many login|too many auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
-	{words: "throttling|rate limit|ratelimit|sending rate|message rate|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
-		"per second|per minute|per time unit|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
+	{words: "too many login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
+	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
+		"per second|per minute|per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
 		"too quickly|too fast|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
-		"mi:sfq|mi:dmc|rp:drc|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
+		"mi:sfq|mi:dmc|mi:ccl|rp:drc|rp:ccl|rp:qrc|rp:rcl|rp:trc|rp:frl|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
+	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{enhanced: "4.5.3 5.5.3", verdict: verdict{kind: RateLimited, hint: slowDown}},
 
 	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
@@ -117,25 +132,34 @@ var smtpRules = []smtpRule{
 	// What an operator has to mend, at whatever stage and under whatever code the
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
-	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{words: "starttls is required|starttls command first", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|without ssl|secure connection",
+		verdict: verdict{kind: Configuration, hint: needTLS}},
+	{words: "basic authentication is disabled", verdict: verdict{kind: Configuration, hint: needOAuth2}},
 	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
 		"must be authenticated|need to authenticate|not authenticated|not logged in|log in first|auth first|an auth command|" +
 		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
-	{words: "helo|ehlo|need fully-qualified hostname", verdict: verdict{kind: Configuration, hint: needName}},
+	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
 		"permitted to relay|allowed to relay|as a relay|denies relay|open relay|allowed rcpthosts|i cannot deliver mail for",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
-	{words: "client host|blocked using|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
+	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
+	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "client host|blocked using|in an rbl|dnsbl|ipcheck|ip reputation|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
 		"blocklist|block list|blacklist|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
-	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender verify|sender verification|verification failed for|" +
+	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
+		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender mismatch|login mismatch|sender signature|sender you used|" +
+		"authorize the sender|not local sender|unregistered domain|domain is unverified|domain must be verified|demo domain|test purposes|" +
 		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
-		"domain of sender|sending domain|sending from|from/sender|from address|from header|header from|from: header|header address|" +
+		"domain of sender|sending domain|sending from|from/sender|from address|from field|from header|valid from|header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
 		"authorized to send from|authorised to send from|not verified|identities failed|badmailfrom|local user only|non-local account|" +
-		"mi:imf|mi:spb|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
+		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
@@ -145,7 +169,7 @@ var smtpRules = []smtpRule{
 		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
-	{words: "policy restriction|policy violation|policy reason|policy rejection|local policy|security polic",
+	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|rejected: not authorized|organization policy|local policy|security polic",
 		verdict: verdict{kind: Configuration, hint: policy}},
 	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{enhanced: "5.7.9", verdict: verdict{kind: Configuration, hint: checkPassword}},
@@ -160,12 +184,13 @@ var smtpRules = []smtpRule{
 	// The message. A filter's opinion is one service's own.
 	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|dt:spm|virus|malware|infected|phish|unsolicited|suspicious|content|attachment",
 		verdict: verdict{kind: Content, filtered: true}},
-	{at: ofMessage, codes: "5", words: "message size|size limit|mailsize|too large|too big|message is too long",
+	{at: ofMessage, codes: "5", words: "message size|email size|size limit|mailsize|too large|too big|message is too long",
 		verdict: verdict{kind: Content}},
 	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "malformed|rfc 5322|rfc5322|rfc 2822|not rfc compliant|bare lf|line too long",
 		verdict: verdict{kind: Content}},
 
 	// The recipient.
+	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
 	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "4", enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
@@ -190,7 +215,10 @@ var smtpRules = []smtpRule{
 
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
-	"no such mailbox|no such address|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
+	"no such mailbox|no such address|invalid user|unavailable mail user|user not known|" +
+	"exists that user|not user of this|not a known user|user disabled|user is disabled|account not found|does not have an account|" +
+	"user account is unavailable|mailbox currently unavailable|not our mx service|unbekannt|error in recipient address|" +
+	"recipient address must contain|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
 	"does not exist|doesn't exist|dosn't exist|doesn't have a|no mailbox|mailbox unavailable|mailbox disabled|mailbox is disabled|" +
 	"mailbox is inactive|mailbox has been blocked|invalid mailbox|invalid recipient|invalid rcpt|invalid address|bad recipient|" +
 	"bad address syntax|recipient address rejected|recipient addresses rejected|recipient rejected|recipient unavailable|" +
