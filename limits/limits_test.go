@@ -252,14 +252,14 @@ func TestMemoryIsBounded(t *testing.T) {
 			if n := passed(t, l, 10, to("1@example.org")); n > 9 {
 				t.Errorf("the first of a million is forgotten: %d of 10 passed", n)
 			}
-			if used := heapInUse() - before; used > 32e6 {
+			if used := heapInUse() - before; used > 26e6 {
 				t.Errorf("a million keys take %d bytes", used)
 			} else {
 				t.Logf("%d bytes a key at a million", used/million)
 			}
 		}
 	}
-	if used := heapInUse() - before; used > 32e6 {
+	if used := heapInUse() - before; used > 26e6 {
 		t.Errorf("after two million keys: %d bytes", used)
 	}
 	runtime.KeepAlive(l)

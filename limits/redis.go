@@ -93,7 +93,8 @@ func (s *shared) take(ctx context.Context, counts []count) (refused int, wait ti
 func (s *shared) run(ctx context.Context, counts []count) (refused int, wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	keys, arguments := make([]string, len(counts)), make([]any, 0, 2*len(counts))
+	keys := make([]string, len(counts))
+	var arguments []any
 	for i, c := range counts {
 		keys[i] = redisKey(c)
 		arguments = append(arguments, c.rate.interval().Microseconds(), c.rate.Per.Microseconds())
