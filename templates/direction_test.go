@@ -1,6 +1,11 @@
 package templates
 
-import "testing"
+import (
+	"testing"
+	"unicode"
+
+	"golang.org/x/text/unicode/bidi"
+)
 
 // Words of other people keep their direction to themselves, wherever they are
 // read, and nothing else gets marks: not what is copied, not what machines read.
@@ -27,6 +32,7 @@ func TestNamesAreIsolated(t *testing.T) {
 		{"ltr", "<p>From {{organization.name}}.</p>", htmlFormat, "<p>From Acme Inc.</p>"},
 		{"rtl", "{{#if code}}{{organization.name}}.{{else}}-{{/if}} {{organization.name}}. {{organization.name}}...", textFormat,
 			"\u2068Acme Inc\u2069. \u2068Acme Inc\u2069. \u2068Acme Inc.\u2069..."},
+		{"ltr", "{{organization.name}}.", textFormat, "Acme Inc."},
 		{"ltr", "{{organization.name}}.png {{code}}.", textFormat, "Acme Inc..png 123456."},
 		{"ltr", "{{organization.name}}, {{application.name}}.", textFormat, "Acme Inc., \u2068شركة\u2069."},
 	} {
@@ -40,6 +46,17 @@ func TestNamesAreIsolated(t *testing.T) {
 		v.builtins[senderName], v.builtins[companyInformation] = "Acme", "Acme Inc., 1 Main St."
 		if got := p.render(v).String(); got != test.want {
 			t.Errorf("%s %s: got %q, want %q", test.dir, test.template, got, test.want)
+		}
+	}
+}
+
+// A name is isolated if it has one letter, of whatever script, that Unicode writes from
+// right to left.
+func TestLettersFromRightToLeft(t *testing.T) {
+	for r := range rune(unicode.MaxRune) {
+		class, _ := bidi.LookupRune(r)
+		if want := class.Class() == bidi.R || class.Class() == bidi.AL; unicode.IsLetter(r) && hasRightToLeft(string(r)) != want {
+			t.Errorf("%q, U+%04X: %v", r, r, !want)
 		}
 	}
 }

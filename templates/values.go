@@ -312,7 +312,7 @@ func (v *values) truth(p *path) bool {
 		number, err := value.Float64()
 		return err != nil || number != 0
 	case string:
-		return value != "" && (isASCIILetter(value[0]) || isASCIIDigit(value[0]) || v.text(p) != "")
+		return value != "" && (isASCIILetter(value[0]) || isDigit(value[0]) || v.text(p) != "")
 	}
 	return false
 }
