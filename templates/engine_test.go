@@ -110,6 +110,7 @@ func TestValuesByPlace(t *testing.T) {
 		{"not Outlook", `<!--[if !mso]><!--><p>{{code}}</p><!--<![endif]-->`, `<!--[if !mso]><!--><p>&lt;b&gt;&#34;&#39;&amp;--</p><!--<![endif]-->`},
 		{"a link", `<a href="{{link}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;%22%3C">`},
 		{"a link that is none", `<a href="{{application.name}}">`, `<a href="">`},
+		{"a link right behind a value", `<a class="x"href="{{application.name}}">`, `<a class="x"href="">`},
 		{"a link of Outlook's", `<!--[if mso]><v:roundrect href="{{application.name}}"></v:roundrect><![endif]-->`, `<!--[if mso]><v:roundrect href=""></v:roundrect><![endif]-->`},
 		{"an image", `<img src="{{organization.logo}}">`, `<img src="https://a.example/l.png">`},
 		{"an image without TLS", `<img src="{{application.logo}}"><td background='{{application.logo}}'>`, `<img src=""><td background=''>`},

@@ -267,11 +267,11 @@ type span struct{ start, end int }
 func conditionalComment(token string) (span, bool) {
 	const begin, end = "<!--[if", "<![endif]-->"
 	lower := strings.ToLower(token)
-	condition := strings.Index(token, "]>")
-	if !strings.HasPrefix(lower, begin) || !strings.HasSuffix(lower, end) || condition < 0 {
+	_, inside, found := strings.Cut(token, "]>")
+	if !strings.HasPrefix(lower, begin) || !strings.HasSuffix(lower, end) || !found {
 		return span{}, false
 	}
-	return span{condition + len("]>"), len(token) - len(end)}, true
+	return span{len(token) - len(inside), len(token) - len(end)}, true
 }
 
 // startTag finds the attribute that each tag inside of an HTML tag belongs to.
