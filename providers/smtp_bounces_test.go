@@ -36,6 +36,13 @@ func TestSenderWithTheIDOfTheMail(t *testing.T) {
 			t.Errorf("%q: no %s in\n%s", from, want, said)
 		}
 	}
+	longest := newSMTPSettings()
+	longest.Host, longest.Auth = "smtp.example.com", &SMTPAuth{User: "relay", Pass: settings.NewSecret("x")}
+	longest.Bounces = &SMTPBounces{Host: "imap.example.com", Poll: settings.Duration(10 * time.Second)}
+	withSender(strings.Repeat("b", 38) + "{{id}}@acme.example")(longest)
+	if problems := longest.Check(); len(problems) > 0 {
+		t.Errorf("64 characters before the @, a look every 10 s, with the login of the server: %v", problems)
+	}
 	for _, from := range []string{"{{id}}{{id}}@acme.example", "{{ref}}@acme.example", strings.Repeat("b", 39) + "{{id}}@acme.example"} {
 		s := newSMTPSettings()
 		s.Host = "smtp.example.com"
