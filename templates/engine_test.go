@@ -97,7 +97,7 @@ func TestBlocks(t *testing.T) {
 }
 
 func TestValuesByPlace(t *testing.T) {
-	const hostile = `{"code":"<b>\"'&--","link":"https://a.example/?a=1&b='\"<","user":{"name":"<i>x</i>"},
+	const hostile = `{"code":"<b>\"'&--","link":"https://a.example/?a=1&b='\"<","user":{"name":"<i>x</i>","primaryEmail":"a@b.example"},
 		"application":{"name":"javascript:alert(1)","logo":"http://a.example/l.png"},"organization":{"logo":"https://a.example/l.png"}}`
 	for _, test := range []struct{ name, template, want string }{
 		{"text", `<p>{{code}}</p>`, `<p>&lt;b&gt;&#34;&#39;&amp;--</p>`},
@@ -119,6 +119,8 @@ func TestValuesByPlace(t *testing.T) {
 		{"behind a link", `<a href="{{organization.logo}}?c={{code}}">`, `<a href="https://a.example/l.png?c=%3Cb%3E%22%27%26--">`},
 		{"in one of two links", `<a href="{{#if link}}{{link}}{{else}}https://acme.example/{{/if}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;%22%3C">`},
 		{"in a mail address", `<a href="mailto:{{user.name}}@x?subject={{code}}">`, `<a href="mailto:%3Ci%3Ex%3C%2Fi%3E@x?subject=%3Cb%3E%22%27%26--">`},
+		{"the @ of a mail address", `<a href="mailto:{{user.primaryEmail}}"><a href="https://acme.example/?m={{user.primaryEmail}}">`,
+			`<a href="mailto:a@b.example"><a href="https://acme.example/?m=a%40b.example">`},
 		{"in a link of Outlook's", `<!--[if mso]><v:roundrect href="https://acme.example/?c={{code}}"></v:roundrect><![endif]-->`,
 			`<!--[if mso]><v:roundrect href="https://acme.example/?c=%3Cb%3E%22%27%26&#45;&#45;"></v:roundrect><![endif]-->`},
 		{"colours", `<style>a{color:{{branding.color}}}</style><p style="color:{{#if branding.color}}{{branding.color}}{{/if}}" bgcolor="{{branding.color}}">`,
