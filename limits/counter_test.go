@@ -34,3 +34,20 @@ func TestCounter(t *testing.T) {
 		}
 	})
 }
+
+// Of so many keys the half that was asked for last is known, and no more than all.
+func TestACounterForgetsWhatIsIdleForLongest(t *testing.T) {
+	c := limits.NewCounter(4)
+	for _, ask := range []struct {
+		key   string
+		known bool
+	}{
+		{"a", false}, {"b", false}, {"a", true}, {"b", true},
+		{"c", false}, {"a", true}, {"c", true},
+		{"d", false}, {"e", false}, {"f", false}, {"g", false}, {"a", false},
+	} {
+		if known := c.Take(ask.key, limits.Rate{Count: 1, Per: time.Hour}) > 0; known != ask.known {
+			t.Errorf("%s is known: %v", ask.key, known)
+		}
+	}
+}

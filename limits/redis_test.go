@@ -400,8 +400,11 @@ func TestCloseLetsGoOfRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := first.Close(next); err != nil || redis.CurrentConnectionCount() == 0 {
-		t.Errorf("%v, %d connections", err, redis.CurrentConnectionCount())
+	if err := first.Close(next); err != nil {
+		t.Error(err)
+	}
+	if n := passed(t, next, 14, to("ada@example.org")); n != 9 || redis.TotalConnectionCount() != 1 {
+		t.Errorf("%d of 14 passed after one before, over %d connections", n, redis.TotalConnectionCount())
 	}
 	if err := next.Close(nil); err != nil {
 		t.Error(err)
@@ -410,6 +413,29 @@ func TestCloseLetsGoOfRedis(t *testing.T) {
 	var none *limits.Limiter
 	if err := none.Close(nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A reload that names a Redis, or another one, counts there.
+func TestAReloadMayChangeTheRedis(t *testing.T) {
+	var told log
+	var last *limits.Limiter
+	for _, redis := range []*miniredis.Miniredis{nil, miniredis.RunT(t), miniredis.RunT(t), nil} {
+		s := limits.Settings{Rules: *tenAnHour(t)}
+		if redis != nil {
+			s.Redis = settings.NewSecret("redis://" + redis.Addr())
+		}
+		next, err := limits.New(s, last, told.logger())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := last.Close(next); err != nil {
+			t.Error(err)
+		}
+		if passed(t, next, 1, to("ada@example.org")); redis != nil && len(redis.Keys()) != 1 {
+			t.Errorf("%d keys are counted in the new Redis:\n%s", len(redis.Keys()), &told.text)
+		}
+		last = next
 	}
 }
 

@@ -179,6 +179,18 @@ func TestAliyunLimits(t *testing.T) {
 	if form.Has("FromAlias") {
 		t.Errorf("name %q is longer than the service takes", form.Get("FromAlias"))
 	}
+	for name, taken := range map[string]bool{"fourteen lett.": true, "fifteen letters": false} {
+		m.From.Name, m.ReplyTo = name, mail.Address{Name: name, Address: "help@acme.example"}
+		form, err := aliyunForm(m, "cn-hangzhou")
+		if err != nil || form.Has("FromAlias") != taken || form.Has("ReplyAddressAlias") != taken {
+			t.Errorf("%s: %v, %v", name, form, err)
+		}
+		s := newAliyunSettings()
+		s.FromAlias = name
+		if problems := s.Check(); (len(problems) == 0) != taken {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
 	var headers map[string]string
 	if err := json.Unmarshal([]byte(form.Get("Headers")), &headers); err != nil || len(headers) != 10 {
 		t.Errorf("%d headers, want 10; %v", len(headers), err)

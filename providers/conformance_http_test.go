@@ -232,6 +232,9 @@ func httpErrors() []errorCase {
 		{name: "too many since", answer: answer{429, map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, ""}, kind: RateLimited},
 		{name: "too many, nonsense", answer: answer{429, map[string]string{"Retry-After": "-5 minutes"}, ""}, kind: RateLimited},
 		{name: "server error", answer: answer{500, nil, "oops"}, kind: Temporary},
+		{name: "server error for a while", answer: answer{500, map[string]string{"Retry-After": "7"}, ""}, kind: Temporary, wait: 7 * time.Second},
+		{name: "many choices", answer: answer{300, nil, ""}, kind: Configuration, hint: "endpoint"},
+		{name: "too large for a while", answer: answer{413, map[string]string{"Retry-After": "7"}, proxyPage}, kind: Content},
 		{name: "bad gateway of a proxy", answer: answer{502, nil, proxyPage}, kind: Uncertain},
 		{name: "gateway timeout of a proxy", answer: answer{504, nil, proxyPage}, kind: Uncertain},
 	}
@@ -249,6 +252,9 @@ func checkErrors(t *testing.T, f fixture) {
 			}
 			if row.wait > 0 && e.RetryAfter <= 0 {
 				t.Error("no wait")
+			}
+			if e.Momentary != (row.kind == Temporary && row.status == 503) {
+				t.Errorf("over in a moment: %v", e.Momentary)
 			}
 			if row.code != "" && e.Code != row.code {
 				t.Errorf("code %q, want %q", e.Code, row.code)

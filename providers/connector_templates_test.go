@@ -55,6 +55,20 @@ func TestMailsOfAProvidersOwnSettings(t *testing.T) {
 	}
 }
 
+// Either a content with a subject, or the name of a template at the service.
+func TestATemplateHasAContentOrAName(t *testing.T) {
+	for _, test := range []struct{ subject, content, template, key string }{
+		{"s", "c", "", ""}, {"", "", "d-1", ""},
+		{"s", "", "", "templates[3]"}, {"", "c", "", "templates[3].subject"}, {"", "", "", "templates[3]"},
+		{"s", "c", "d-1", "templates[3].template"}, {"s", "", "d-1", "templates[3].template"}, {"", "c", "d-1", "templates[3].template"},
+	} {
+		template := storableTemplate{Subject: test.subject, Content: test.content, Template: test.template}
+		if problems := template.check(3); (len(problems) == 0) != (test.key == "") || len(problems) > 0 && problems[0].Key != test.key {
+			t.Errorf("%+v: %v", test, problems)
+		}
+	}
+}
+
 // The two keys of Logto's HTTP email connector hand on what Logto sent.
 func TestHTTPHandsOnWhatLogtoSent(t *testing.T) {
 	type webhook struct {

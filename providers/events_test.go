@@ -358,6 +358,10 @@ func TestTooManyEvents(t *testing.T) {
 	p := f.opened(t, f.settings())
 	header, body := f.sign("["+strings.Repeat("{},", maxEvents)+"{}]", eventNow)
 	f.refuses(t, p, header, body, http.StatusRequestEntityTooLarge)
+	header, body = f.sign("["+strings.Repeat("{},", maxEvents-1)+"{}]", eventNow)
+	if _, err := p.Events(t.Context(), header, body, eventNow); err != nil {
+		t.Errorf("as many as may be: %v", err)
+	}
 	header, body = f.sign("no JSON", eventNow)
 	f.refuses(t, p, header, body, http.StatusBadRequest)
 	header, body = f.sign("[1, 2]", eventNow)
@@ -464,6 +468,9 @@ func TestMailgunReplay(t *testing.T) {
 	memory := &p.(*mailGun).tokens
 	for i := range 3 * maxTokens {
 		memory.goesWith(strconv.Itoa(i), nil)
+		if last := max(0, i-maxTokens/2); memory.goesWith(strconv.Itoa(last), []byte("another")) {
+			t.Fatalf("of %d tokens, number %d is forgotten", i, last)
+		}
 	}
 	if known := len(memory.now) + len(memory.earlier); known > 2*maxTokens {
 		t.Errorf("%d tokens are kept", known)
@@ -776,11 +783,25 @@ func TestSNSCertificate(t *testing.T) {
 		kept := newCertificates()
 		for i := range 3 * maxCertificates {
 			kept.keep(strconv.Itoa(i), nil)
-		}
-		if len(kept.known) > maxCertificates {
-			t.Errorf("%d are kept", len(kept.known))
+			if n := len(kept.known); n > maxCertificates || i < maxCertificates && n != i+1 {
+				t.Errorf("%d of %d are kept", n, i+1)
+			}
 		}
 	})
+}
+
+// A confirmation that SNS does not take is asked for again.
+func TestSNSDoesNotTakeAConfirmation(t *testing.T) {
+	server := startSNS(t)
+	p := server.open(t, sesOf(sesTopic)).(EventReceiver)
+	body := server.sign(snsMessage{Type: "SubscriptionConfirmation", MessageID: "m1", TopicARN: sesTopic, Token: "t", Timestamp: eventNow.Format(time.RFC3339),
+		SubscribeURL: "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" + sesTopic})
+	f := sesEvents(t)
+	f.refuses(t, p, nil, body, http.StatusServiceUnavailable)
+	server.answers["/"] = "<ConfirmSubscriptionResponse/>"
+	if _, err := p.Events(t.Context(), nil, body, eventNow); err != nil {
+		t.Error(err)
+	}
 }
 
 // What is fetched leaves as mails do: through the proxy.
@@ -946,7 +967,10 @@ func TestResendsOwnEvents(t *testing.T) {
 			t.Error("taken with another body")
 		}
 	}
-	for _, secret := range []string{"whsec_", "whsec_=", "no base64!", "whsec_c2hvcnQ="} {
+	if problems := resendVerifiedBy("whsec_" + base64.StdEncoding.EncodeToString([]byte("sixteen letters."))).Check(); len(problems) > 0 {
+		t.Errorf("the shortest secret: %v", problems)
+	}
+	for _, secret := range []string{"whsec_", "whsec_=", "no base64!", "whsec_c2hvcnQ=", "whsec_" + base64.StdEncoding.EncodeToString([]byte("fifteen letters"))} {
 		if problems := resendVerifiedBy(secret).Check(); len(problems) != 1 || problems[0].Key != "eventSecret" {
 			t.Errorf("%s: %v", secret, problems)
 		}
@@ -1077,6 +1101,15 @@ func TestHTTPEventSettings(t *testing.T) {
 			t.Errorf("%s: %v", key, problems)
 		}
 	}
+	for _, lacking := range []func(*httpSettings){
+		func(s *httpSettings) { s.EventMapping.Status = nil }, func(s *httpSettings) { s.EventMapping.Statuses = nil },
+	} {
+		s := f.settings().(*httpSettings)
+		lacking(s)
+		if problems := s.Check(); len(problems) != 1 || problems[0].Key != "eventMapping" {
+			t.Errorf("half a mapping: %v", problems)
+		}
+	}
 	s := f.settings().(*httpSettings)
 	s.EventCredentials, s.EventSignature = settings.Secret{}, httpEventSignature{}
 	if problems := s.Check(); len(problems) != 1 || problems[0].Key != "eventCredentials" {
@@ -1084,11 +1117,29 @@ func TestHTTPEventSettings(t *testing.T) {
 	}
 }
 
+func TestWhatIsCurrent(t *testing.T) {
+	for age, want := range map[time.Duration]bool{0: true, time.Hour: true, time.Hour + 1: false, -ahead: true, -ahead - 1: false} {
+		if isCurrent(eventNow.Add(-age), eventNow, time.Hour) != want {
+			t.Errorf("%v: %v", age, !want)
+		}
+	}
+}
+
+func TestCredentialsThatCannotBeGuessed(t *testing.T) {
+	for text, taken := range map[string]bool{
+		"": true, "relay:twelve-chars": true, "relay:eleven-char": false, ":twelve-chars": false, "twelve-chars-and-more": false, "relay:twelve-chars\n": false,
+	} {
+		if problems := checkCredentials("x", settings.NewSecret(text)); (len(problems) == 0) != taken {
+			t.Errorf("%q: %v", text, problems)
+		}
+	}
+}
+
 func TestMoment(t *testing.T) {
 	for text, want := range map[string]time.Time{
 		"1764000000": time.Unix(1764000000, 0), "1764000000123": time.UnixMilli(1764000000123), "1764000000.25": time.UnixMilli(1764000000250),
 		"2026-11-21T08:00:00Z": time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC), "2026-11-21T08:00:00.5+02:00": time.Date(2026, 11, 21, 6, 0, 0, 5e8, time.UTC),
-		"2026-11-21 08:00:00": time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC), "": eventNow, "soon": eventNow, "-1": eventNow, "NaN": eventNow, "1e300": eventNow, "Inf": eventNow,
+		"2026-11-21 08:00:00": time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC), "": eventNow, "soon": eventNow, "-1": eventNow, "0": eventNow, "1e11": eventNow, "NaN": eventNow, "1e300": eventNow, "Inf": eventNow,
 	} {
 		if got := moment(text, eventNow); !got.Equal(want) {
 			t.Errorf("%q is %v, want %v", text, got, want)

@@ -31,7 +31,7 @@ func httpProviderFixture() fixture {
 			s := newHTTPSettings()
 			s.URL = address + "/v3/mail"
 			s.Headers = map[string]settings.Secret{"api-key": settings.NewSecret(httpKey)}
-			s.Accept, s.ID = []int{200, 201}, "data.ids.0"
+			s.Accept, s.ID = []int{200, 201, 299}, "data.ids.0"
 			setBody(s, `{
 				"key": "`+httpKey2+`",
 				"sender": {"name": "{{from.name}}", "email": "{{ from.address }}"},
@@ -48,7 +48,7 @@ func httpProviderFixture() fixture {
 			"endpoint":   func(s Settings) { s.Shared().Endpoint = "https://api.service.example/" },
 			"headers.a:": func(s Settings) { s.(*httpSettings).Headers["a:"] = settings.NewSecret("x") },
 			"headers.a":  func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
-			"accept":     func(s Settings) { s.(*httpSettings).Accept = []int{200, 302} },
+			"accept":     func(s Settings) { s.(*httpSettings).Accept = []int{200, 300} },
 			"body":       func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
 			"form":       func(s Settings) { setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":{}}`) },
 			"form.x": func(s Settings) {
@@ -335,8 +335,31 @@ func TestHTTPAcceptanceByStatus(t *testing.T) {
 	}
 }
 
+// An answer's words are looked for as deep as services have them, and no deeper.
+func TestHTTPWordsOfAnAnswer(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"Messages":[{"Errors":[{"ErrorMessage":"no"}]}]}`: "no", `{"error":{"errors":[{"detail":"no"}]}}`: "no",
+		strings.Repeat(`{"data":`, 7) + `{"message":"no"}` + strings.Repeat("}", 7): "no", strings.Repeat(`{"data":`, 8) + `{"message":"no"}` + strings.Repeat("}", 8): "",
+		strings.Repeat("[", 7) + `{"message":"no"}` + strings.Repeat("]", 7): "no", strings.Repeat("[", 8) + `{"message":"no"}` + strings.Repeat("]", 8): "",
+	} {
+		if got := httpAnswerErrors(&exchange{body: []byte(body)}).Detail; got != want {
+			t.Errorf("%s: %q", body, got)
+		}
+	}
+}
+
+// One text may hold several placeholders.
+func TestHTTPPlaceholdersOfOneText(t *testing.T) {
+	s := newHTTPSettings()
+	s.URL = "https://api.service.example/"
+	setBody(s, `{"mail":"{{subject}} {{to}} {{text}}"}`)
+	if problems := s.Check(); len(problems) > 0 {
+		t.Error(problems)
+	}
+}
+
 func TestHTTPRefused(t *testing.T) {
-	const body = `{"ok":false,"n":0,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[]}`
+	const body = `{"ok":false,"n":0,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[],"void":{}}`
 	for _, test := range []struct {
 		refused refusedAnswer
 		holds   bool
@@ -349,7 +372,7 @@ func TestHTTPRefused(t *testing.T) {
 		{refusedAnswer{Path: "list.0.type"}, true},
 		{refusedAnswer{Path: "list.7.type"}, false},
 		{refusedAnswer{Path: "ok"}, false}, {refusedAnswer{Path: "n"}, false}, {refusedAnswer{Path: "null"}, false},
-		{refusedAnswer{Path: "empty"}, false}, {refusedAnswer{Path: "some"}, true}, {refusedAnswer{Path: "nothing"}, false},
+		{refusedAnswer{Path: "empty"}, false}, {refusedAnswer{Path: "void"}, false}, {refusedAnswer{Path: "some"}, true}, {refusedAnswer{Path: "nothing"}, false},
 		{refusedAnswer{Path: "list"}, true}, {refusedAnswer{Path: "header:X-Refused"}, true}, {refusedAnswer{Path: "header:X-Other"}, false},
 	} {
 		x := &exchange{body: []byte(body), header: http.Header{"X-Refused": {"1"}}}

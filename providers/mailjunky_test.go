@@ -60,6 +60,7 @@ func mailJunkyFixture() fixture {
 				{name: "refused with 200: recipient", answer: answer{200, nil, `{"error":"Unknown recipient"}`}, kind: Recipient},
 				{name: "quota", answer: refusal(402, "plan", "upgrade"), kind: Configuration},
 				{name: "unavailable", answer: answer{503, nil, ""}, kind: Temporary},
+				{name: "unavailable, whatever it says", answer: refusal(503, "down", "Unknown recipient"), kind: Temporary},
 			},
 		},
 	}

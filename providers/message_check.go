@@ -49,9 +49,7 @@ func checkASCII(m *mail.Message) *Error {
 	return nil
 }
 
-func breaksLine(value string) bool {
-	return strings.IndexByte(value, '\n') >= 0 || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, 0) >= 0
-}
+func breaksLine(value string) bool { return strings.ContainsAny(value, "\r\n\x00") }
 
 // mailbox writes an address with its display name quoted or encoded, for the
 // services that take it as one text; empty for none.
@@ -87,7 +85,7 @@ func tag(m *mail.Message) string {
 // checkKey reports a key of a service that cannot be one, such as one with the
 // white space that copying leaves behind.
 func checkKey(name string, key settings.Secret) []settings.Problem {
-	if strings.IndexFunc(key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) < 0 {
+	if !strings.ContainsFunc(key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil
 	}
 	return []settings.Problem{{Key: name,

@@ -234,7 +234,7 @@ func (p *Private) FitID(id string) string {
 	if id == "" || p.isQuotedIn(id) {
 		return p.id
 	}
-	if runes := []rune(id); len(id) > maxID && len(runes) > maxID {
+	if runes := []rune(id); len(runes) > maxID {
 		return string(runes[:maxID])
 	}
 	return id

@@ -172,9 +172,7 @@ func newResendMail(m *mail.Message) resendMail {
 	if tag := tag(m); tag != "" {
 		mail.Tags = append(mail.Tags, resendTag{"type", tag})
 	}
-	if len(m.Headers) > 0 {
-		mail.Headers = make(map[string]string, len(m.Headers))
-	}
+	mail.Headers = make(map[string]string, len(m.Headers))
 	for _, header := range m.Headers {
 		mail.Headers[header.Name] = encodedHeader(header.Value)
 	}

@@ -131,6 +131,19 @@ func sesFixture() fixture {
 	}
 }
 
+// What is in no key is seen in either half.
+func TestSESKeys(t *testing.T) {
+	for _, test := range []struct{ id, secret, key string }{
+		{"AKIA1", "s", ""}, {"", "", ""}, {"AKIA1 ", "s", "accessKeyId"}, {" AKIA1", "s", "accessKeyId"}, {"AKIA1", "s\n", "accessKeySecret"}, {"AKIA1~", "~s", ""},
+	} {
+		s := newSESSettings()
+		s.Region, s.AccessKeyID, s.AccessKeySecret = "eu-west-1", test.id, settings.NewSecret(test.secret)
+		if problems := s.Check(); (len(problems) == 0) != (test.key == "") || len(problems) > 0 && problems[0].Key != test.key {
+			t.Errorf("%+v: %v", test, problems)
+		}
+	}
+}
+
 // TestSESHeaders leaves out what SES refuses the whole mail for.
 func TestSESHeaders(t *testing.T) {
 	got := sesHeaders([]mail.Header{
@@ -140,12 +153,14 @@ func TestSESHeaders(t *testing.T) {
 		{Name: "X-Long", Value: strings.Repeat("v", 996)},
 		{Name: "X-Both", Value: strings.Repeat("v", 991)},
 		{Name: "X-Fits", Value: strings.Repeat("v", 990)},
+		{Name: "X", Value: strings.Repeat("v", 995)},
+		{Name: strings.Repeat("n", 126), Value: "longest name"},
 	})
 	var names []string
 	for _, header := range got {
 		names = append(names, *header.Name)
 	}
-	if strings.Join(names, " ") != "X-Fine X-Fits" {
+	if strings.Join(names, " ") != "X-Fine X-Fits X "+strings.Repeat("n", 126) {
 		t.Errorf("headers %v", names)
 	}
 }

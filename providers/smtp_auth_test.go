@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 // What an operator is told when a login fails.
@@ -54,7 +55,13 @@ func TestSMTPAuthentication(t *testing.T) {
 	}
 	fake = (&fakeSMTP{extensions: []string{"AUTH PLAIN"}}).start(t)
 	_, err = openSMTP(t, fake.Port(), withLogin, func(s *SMTPSettings) { s.AuthMethod = "SCRAM-SHA-256" }).Send(shortly(t), smtpMessage())
-	if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Detail, "SCRAM-SHA-256") {
+	if failure := asSMTPError(t, err); failure.Kind != Configuration || !strings.Contains(failure.Detail, "SCRAM-SHA-256") || !strings.Contains(failure.Hint, "auth.method") {
 		t.Error(err)
+	}
+	for wanted, hint := range map[string]string{"": "", "XOAUTH2": `remove "type": "oauth2"`, "LOGIN": "remove auth.method"} {
+		failure := smtpFailure(&smtp.Error{Stage: smtp.AtAUTH, Err: &smtp.MechanismError{Wanted: wanted, Offered: []string{"PLAIN"}}})
+		if failure.Kind != Configuration || !strings.Contains(failure.Hint, hint) || (hint == "") != (failure.Hint == "") {
+			t.Errorf("%s: %v", wanted, failure)
+		}
 	}
 }

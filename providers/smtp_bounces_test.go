@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/bounces"
 	"logto-email-relay/bounces/dovecottest"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -36,6 +37,13 @@ func TestSenderWithTheIDOfTheMail(t *testing.T) {
 		if said := strings.Join(commands, "\n"); !strings.Contains(said, "MAIL FROM:<"+want+">") {
 			t.Errorf("%q: no %s in\n%s", from, want, said)
 		}
+	}
+	longest := newSMTPSettings()
+	longest.Host, longest.Auth = "smtp.example.com", &SMTPAuth{User: "relay", Pass: settings.NewSecret("x")}
+	longest.Bounces = &SMTPBounces{Host: "imap.example.com", Poll: settings.Duration(10 * time.Second)}
+	withSender(strings.Repeat("b", 38) + "{{id}}@acme.example")(longest)
+	if problems := longest.Check(); len(problems) > 0 {
+		t.Errorf("64 characters before the @, a look every 10 s, with the login of the server: %v", problems)
 	}
 	for _, from := range []string{"{{id}}{{id}}@acme.example", "{{ref}}@acme.example", strings.Repeat("b", 39) + "{{id}}@acme.example"} {
 		s := newSMTPSettings()
@@ -137,6 +145,50 @@ func withMailbox(t *testing.T, server *dovecottest.Server, change func(*SMTPSett
 		s.Bounces = &SMTPBounces{Host: "localhost", Port: server.Port, Auth: &SMTPBouncesAuth{User: dovecottest.User, Pass: settings.NewSecret(dovecottest.Password)}}
 		change(s)
 	})
+}
+
+// What becomes of the reports is the operator's word, and nothing is deleted without it.
+func TestWhatBecomesOfReports(t *testing.T) {
+	for _, test := range []struct {
+		bounces SMTPBounces
+		want    bounces.Mailbox
+	}{
+		{SMTPBounces{}, bounces.Mailbox{Name: "INBOX", Poll: time.Minute}},
+		{SMTPBounces{Processed: "seen", Port: 143}, bounces.Mailbox{Name: "INBOX", Poll: time.Minute, STARTTLS: true}},
+		{SMTPBounces{Processed: "deleted", Mailbox: "Bounces"}, bounces.Mailbox{Name: "Bounces", Poll: time.Minute, Delete: true}},
+		{SMTPBounces{Processed: "moved", MoveTo: "Done", Poll: settings.Duration(time.Hour)}, bounces.Mailbox{Name: "INBOX", Poll: time.Hour, MoveTo: "Done"}},
+	} {
+		s := newSMTPSettings()
+		test.bounces.Host = "imap.example.com"
+		s.Auth, s.Bounces = &SMTPAuth{User: "relay"}, &test.bounces
+		m, err := s.mailbox(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (bounces.Mailbox{Name: m.Name, Poll: m.Poll, STARTTLS: m.STARTTLS, Delete: m.Delete, MoveTo: m.MoveTo}); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%+v: %+v", test.bounces, got)
+		}
+	}
+}
+
+// An access token that the mailbox refuses is not shown to it again.
+func TestATokenThatTheMailboxRefuses(t *testing.T) {
+	endpoint := startTokenEndpoint(t)
+	p := openSMTP(t, 25, byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.Bounces = &SMTPBounces{Host: "localhost"} })
+	for want := 1; want <= 2; want++ {
+		for range 2 {
+			if _, err := p.mailbox.Token(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(endpoint.asked()); n != want {
+			t.Errorf("%d tokens were asked for, want %d", n, want)
+		}
+		var e *Error
+		if err := p.mailboxFailure(t.Context(), &bounces.Error{Stage: "login", Refused: true, Said: "no"}); !errors.As(err, &e) || e.Kind != Configuration {
+			t.Error(err)
+		}
+	}
 }
 
 // What is wrong with a mailbox is told, and where to mend it.

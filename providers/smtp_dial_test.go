@@ -36,6 +36,7 @@ func TestSMTPProxyFailures(t *testing.T) {
 		{"wrong password", "http", "relay:other", smtptest.Connect, Configuration, "407: the proxy refuses"},
 		{"forbidden", "http", "", answers("HTTP/1.1 403 Forbidden\r\n\r\n"), Configuration, "403: the proxy refuses"},
 		{"server not reached", "http", "", answers("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nno!"), Temporary, "502"},
+		{"failed", "http", "", answers("HTTP/1.1 500 Internal Server Error\r\n\r\n"), Temporary, "500"},
 		{"not HTTP", "http", "", answers("220 smtp.example.com ESMTP\r\n\r\n"), Configuration, "HTTP: check the scheme"},
 		{"endless header", "http", "", answers("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20)), Configuration, "HTTP"},
 		{"closes", "http", "", closes, Temporary, "closed the connection"},

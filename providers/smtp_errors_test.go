@@ -26,6 +26,7 @@ func TestSMTPRefusals(t *testing.T) {
 	}
 	recipient, content, configuration := want{kind: Recipient}, want{kind: Content}, want{kind: Configuration}
 	limited, temporary := want{kind: RateLimited}, want{kind: Temporary}
+	uncertain := want{kind: Uncertain}
 	quota := want{kind: RateLimited, quota: true}
 	suppressed := want{kind: Recipient, suppressed: true}
 	rows := []struct {
@@ -144,7 +145,12 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtDot, "452 4.3.1 no space", temporary},
 		{smtp.AtDot, "421 4.3.2 shutting down", temporary},
 		{smtp.AtDot, "554 5.3.2 system not accepting messages", temporary},
+		{smtp.AtDot, "400 not now", temporary},
 		{smtp.AtDot, "550 no", configuration},
+
+		{smtp.AtMAIL, "354 go on", temporary},
+		{smtp.AtDot, "354 go on", uncertain},
+		{smtp.AtRCPT, "550 sorry (#5.1.1)", recipient},
 	}
 	for _, extensions := range [][]string{{"PIPELINING", "AUTH PLAIN"}, {"AUTH PLAIN"}} {
 		for _, row := range rows {
@@ -337,6 +343,7 @@ func TestSMTPMomentary(t *testing.T) {
 		{smtp.AtRCPT, "550 5.1.1 no such user", false},
 		{smtp.AtMAIL, "452 daily limit", false},
 		{smtp.AtMAIL, "550 5.4.4 Unable to route", false},
+		{smtp.AtMAIL, "500 5.4.4 Unable to route", false},
 		{smtp.AtDATA, "451 4.3.0 not now", true},
 		{smtp.AtDot, "451 4.3.0 not now", false},
 		{smtp.AtDot, smtptest.EOF, false},

@@ -245,7 +245,7 @@ func tokenFailure(x *exchange, err error) *Error {
 		e.Code = code
 	}
 	switch {
-	case x.status <= 299:
+	case x.is2xx():
 		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", usual
 	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable":
 		e.Kind = Temporary

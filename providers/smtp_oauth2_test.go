@@ -367,6 +367,19 @@ func TestSMTPTokenFailures(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no TLS there", func(t *testing.T) {
+		endpoint := startTokenEndpoint(t)
+		fake := startTokenSMTP(t, endpoint.current)
+		_, err := openSMTP(t, fake.Port(), byRefreshToken(strings.Replace(endpoint.url, "http:", "https:", 1))).Send(shortly(t), smtpMessage())
+		if e := asSMTPError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "auth.accessUrl") {
+			t.Error(e)
+		}
+	})
+	t.Run("a proxy that refuses", func(t *testing.T) {
+		if e := tokenFailure(&exchange{begun: true}, &proxyError{407}); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "proxy") || strings.Contains(e.Hint, "accessUrl") {
+			t.Error(e)
+		}
+	})
 	t.Run("nobody there", func(t *testing.T) {
 		listener := listen(t)
 		_ = listener.Close()

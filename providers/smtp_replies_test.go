@@ -314,9 +314,11 @@ func TestSMTPHintsForTheLogin(t *testing.T) {
 		"550 5.7.1 Sender address rejected: not owned by user": {"fromEmail", "fromEmail"},
 	} {
 		for i, logsIn := range []bool{false, true} {
-			failure := (&smtpProvider{logsIn: logsIn}).failure(&smtp.Error{Stage: smtp.AtRCPT, Reply: parsed(reply)})
-			if failure.Kind != Configuration || !strings.Contains(failure.Hint, words[i]) {
-				t.Errorf("%s: login %v: %v", reply, logsIn, failure)
+			for _, stage := range []smtp.Stage{smtp.AtMAIL, smtp.AtRCPT} {
+				failure := (&smtpProvider{logsIn: logsIn}).failure(&smtp.Error{Stage: stage, Reply: parsed(reply)})
+				if failure.Kind != Configuration || !strings.Contains(failure.Hint, words[i]) {
+					t.Errorf("%s at %v: login %v: %v", reply, stage, logsIn, failure)
+				}
 			}
 		}
 	}

@@ -93,6 +93,8 @@ func TestSMTPCheck(t *testing.T) {
 		{"endpoint", SMTPSettings{Common: Common{Endpoint: "https://smtp.example.com"}}, "endpoint"},
 		{"DKIM key", SMTPSettings{DKIM: &SMTPDKIM{PrivateKey: settings.NewSecret("x")}}, "dkim.privateKey"},
 		{"DKIM selector", SMTPSettings{DKIM: &SMTPDKIM{Selector: "relay_2026.eu"}}, ""},
+		{"DKIM selector of 63 letters", SMTPSettings{DKIM: &SMTPDKIM{Selector: strings.Repeat("s", 63)}}, ""},
+		{"DKIM selector of 64 letters", SMTPSettings{DKIM: &SMTPDKIM{Selector: strings.Repeat("s", 64)}}, "dkim.selector"},
 		{"DKIM selector with its domain", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1._domainkey.acme.example"}}, "dkim.selector"},
 		{"DKIM selector with blanks", SMTPSettings{DKIM: &SMTPDKIM{Selector: "s1; x=1"}}, "dkim.selector"},
 		{"DKIM without From", SMTPSettings{DKIM: &SMTPDKIM{SkipFields: "date:from", PrivateKey: settings.NewSecret(testKey(t))}}, "dkim.skipFields"},
@@ -188,6 +190,11 @@ func TestSMTPDefaults(t *testing.T) {
 		if server, err := s.server(nil); err != nil || server.MaxMessages != want || server.RateDelta != time.Second {
 			t.Errorf("%d messages: %v", server.MaxMessages, err)
 		}
+	}
+	server, err := s.server(nil)
+	if err != nil || server.TLSTimeout != 4*time.Second || server.GreetingTimeout != 30*time.Second || server.ReplyTimeout != 4*time.Second ||
+		time.Duration(s.DNSTimeout) != 2*time.Second {
+		t.Errorf("%+v, %v", server, err)
 	}
 	for given, want := range map[int]int{0: 50, 7: 7} {
 		s.MaxConcurrent = given

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -194,6 +195,20 @@ func TestAnAnswerBeforeTheEndOfTheQuestion(t *testing.T) {
 	if e := judge(t.Context(), a, "http://"+listener.Addr().String(), make([]byte, 32<<20)); e == nil || e.Kind != Uncertain {
 		t.Errorf("%v, want uncertain", e)
 	}
+}
+
+// The news that a request has left may come a moment after its answer.
+func TestTheNewsOfTheEndOfTheQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late, never := new(exchange), new(exchange)
+		time.AfterFunc(writtenDelay/2, func() { late.handedOver.Store(true) })
+		if began := time.Now(); !late.hasBeenWritten() || time.Since(began) > writtenDelay {
+			t.Error("not waited for")
+		}
+		if began := time.Now(); never.hasBeenWritten() || time.Since(began) > writtenDelay+2*quietTime {
+			t.Error("waited for what does not come")
+		}
+	})
 }
 
 // A server that says goodbye on every HTTP/2 connection is given up soon, and has

@@ -286,6 +286,7 @@ func TestNetworkErrors(t *testing.T) {
 		{"deadline after", context.DeadlineExceeded, true, Uncertain, "POST"},
 		{"given up after", context.Canceled, true, Uncertain, "POST"},
 		{"proxy without an answer", &proxyError{502}, false, Temporary, "proxy"},
+		{"proxy that failed", &proxyError{500}, false, Temporary, "proxy"},
 		{"dead proxy", &net.OpError{Op: "proxyconnect", Err: dial(syscall.ECONNREFUSED)}, false, Temporary, "proxy"},
 		{"proxy that does not exist", &net.OpError{Op: "proxyconnect", Err: dial(&net.DNSError{IsNotFound: true})}, false, Configuration, "proxy"},
 		{"proxy wants a password", &proxyError{407}, false, Configuration, "proxy"},

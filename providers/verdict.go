@@ -31,7 +31,7 @@ func (x *exchange) refusal(m *mail.Message, err error, table func(*exchange) Err
 }
 
 // is2xx tells whether the status is one of success.
-func (x *exchange) is2xx() bool { return x.status >= 200 && x.status <= 299 }
+func (x *exchange) is2xx() bool { return x.status/100 == 2 }
 
 // verdict is refusal for a request of Verify, where there is no mail that could
 // be at fault or on its way.
@@ -68,7 +68,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
 	}
-	if x.status >= 300 && x.status <= 399 {
+	if x.status/100 == 3 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
 	}
 	e.Err = err

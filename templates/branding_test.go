@@ -25,6 +25,15 @@ func TestEveryBrandIsLegible(t *testing.T) {
 			}
 		}
 	}
+	// The darkest ones, for which WCAG has a formula of their own.
+	for i := range 16 {
+		for _, c := range []rgb{{byte(i), byte(i), byte(i)}, {0, byte(i), 0}} {
+			least = min(least, contrastOf(c, colors[c.text()]))
+			if c.text() != "#ffffff" {
+				t.Errorf("%v has a text in %s", c, c.text())
+			}
+		}
+	}
 	if least < textContrast || leastEdge < edgeContrast {
 		t.Errorf("a text has the contrast %.2f, a button in the dark %.2f", least, leastEdge)
 	}

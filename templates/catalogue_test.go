@@ -135,6 +135,18 @@ func TestMinutes(t *testing.T) {
 	}
 }
 
+func TestTheLifetimeOfACodeIsToldInMinutes(t *testing.T) {
+	for lifetime, taken := range map[time.Duration]bool{
+		0: false, time.Minute - 1: false, time.Minute: true, 24 * time.Hour: true, 24*time.Hour + 1: false,
+	} {
+		s := DefaultSettings()
+		s.CodeLifetime = settings.Duration(lifetime)
+		if problems := s.Check(); (len(problems) == 0) != taken {
+			t.Errorf("%v: %v", lifetime, problems)
+		}
+	}
+}
+
 func TestEffectiveBranding(t *testing.T) {
 	configured := Branding{SenderName: "Acme", AppLogo: "https://a.example/l.png", AppLogoDark: "https://a.example/d.png", Color: "#abcdef"}
 	const app, org = `"branding":{"logoUrl":"https://app.example/l.png","darkLogoUrl":"https://app.example/d.png"}`,
@@ -174,6 +186,7 @@ func TestChoiceOfLanguage(t *testing.T) {
 		{"gl", "", "es"}, {"gl", "fr", "fr"}, // a language near enough only if there is no better one
 		{"", "", "en"}, {"und", "", "en"}, {"*", "", "en"}, {"x-foo", "", "en"}, {"images", "", "en"}, {"\x00\xff", "\x00\xff \u202e", "en"},
 		{"", `fr"><script> en`, "en"}, {strings.Repeat("fr-", 1000), "", "en"}, {strings.Repeat("x", 3000), strings.Repeat("x ", 1500), "en"},
+		{"de-x" + strings.Repeat("-aaaaaaaa", 6) + "-aaaaa", "", "de"}, {"de-x" + strings.Repeat("-aaaaaaaa", 6) + "-aaaaaa", "", "en"},
 		{"", strings.Repeat("xx ", 9) + "de", "de"}, {"", strings.Repeat("xx ", 10) + "de", "en"},
 	} {
 		p := map[string]any{"locale": test.locale, "uiLocales": test.uiLocales}
@@ -223,7 +236,7 @@ func TestASentenceWithoutDetails(t *testing.T) {
 
 func TestBrokenTextsOfOurs(t *testing.T) {
 	for content, want := range map[string]string{
-		`{"a":`: "ends too early", `{"a":"b"} x`: "behind the closing brace", `{"a":1}`: "write texts in objects", `[]`: "write texts in objects",
+		`{"a":`: "ends too early", `{"a":"b"} x`: "behind the closing brace", `{"a":1}`: "write texts in objects", `[]`: "write texts in objects", `"a"`: "write texts in objects",
 		`{"a":"b","a":"c"}`: `f.json:1:12: a is written twice`, `{"a":{"b":{"c":{"d":"e"}}}}`: "write texts in objects", `{"a":"b",}`: "not JSON",
 	} {
 		if _, err := readTexts("f.json", content); err == nil || !strings.Contains(err.Error(), want) {

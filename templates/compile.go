@@ -259,7 +259,7 @@ func (c *compiler) escapingAt(t tag, p place) escaping {
 func endsInReference(text string) bool {
 	text = text[max(0, len(text)-len("&#x10ffff")):]
 	text = strings.TrimRightFunc(text, func(r rune) bool {
-		return r < 0x80 && (isASCIIDigit(byte(r)) || isASCIILetter(byte(r)))
+		return isDigit(r) || isASCIILetter(r)
 	})
 	return strings.HasSuffix(text, "&#")
 }

@@ -40,7 +40,7 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(Types(), ", "))
 		}
 		compiled, err := c.compileConnectorTemplate(written)
-		if err == nil && compiled != nil && written.Stored == "" && NeedsCode(written.Type) && compiled.lacksCode(false) {
+		if err == nil && written.Stored == "" && NeedsCode(written.Type) && compiled.lacksCode(false) {
 			err = codeMissing(written.Key, written.Type)
 		}
 		if err != nil {
@@ -48,12 +48,10 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			continue
 		}
 		o.own[written.Type] = &connectorTemplate{compiled, written}
-		if compiled != nil {
-			o.warnings = append(o.warnings, compiled.warnings(written.Type)...)
-			o.warnings = append(o.warnings, compiled.unknowns(written.Type, c.settings.Variables)...)
-		}
+		o.warnings = append(o.warnings, compiled.warnings(written.Type)...)
+		o.warnings = append(o.warnings, compiled.unknowns(written.Type, c.settings.Variables)...)
 	}
-	if stand := o.own[generic]; stand != nil && stand.template != nil && stand.written.Stored == "" && stand.lacksCode(false) {
+	if stand := o.own[generic]; stand != nil && stand.written.Stored == "" && stand.lacksCode(false) {
 		for _, messageType := range Types() {
 			if o.own[messageType] == nil && NeedsCode(messageType) {
 				faults = append(faults, codeMissing(stand.written.Key, messageType))
@@ -68,8 +66,7 @@ func (o *Overlay) warn(format string, arguments ...any) {
 	o.warnings = append(o.warnings, fmt.Sprintf(format, arguments...))
 }
 
-// compileConnectorTemplate compiles what is there of a template; nil if that is
-// nothing.
+// compileConnectorTemplate compiles what is there of a template.
 func (c *Catalogue) compileConnectorTemplate(written mail.ConnectorTemplate) (*template, error) {
 	v := c.settings.vocabulary(written.Type)
 	v.anyName = true
@@ -93,10 +90,7 @@ func (c *Catalogue) compileConnectorTemplate(written mail.ConnectorTemplate) (*t
 		t.text, err = s.compilePlainText(v, "")
 		faults = append(faults, err)
 	}
-	if err := errors.Join(faults...); err != nil || t.subject == nil && t.text == nil {
-		return nil, err
-	}
-	return t, nil
+	return t, errors.Join(faults...)
 }
 
 // Locale returns the language that the catalogue would choose.
@@ -124,9 +118,7 @@ func (o *Overlay) Render(r Request) (*Mail, error) {
 	var v values
 	o.catalogue.fill(&v, &r, translation)
 	m := &Mail{Source: own.written.Key, ReplyTo: r.replyTo(own.written.ReplyTo)}
-	if own.template != nil {
-		own.template.write(m, &v)
-	}
+	own.template.write(m, &v)
 	if own.written.Stored != "" {
 		m.Stored = &mail.StoredTemplate{Name: own.written.Stored, Data: v.data(own.written.Variables)}
 	}

@@ -161,11 +161,12 @@ func TestAProvidersOwnTemplatesSayTheCode(t *testing.T) {
 		}
 	}
 	stored := mail.ConnectorTemplate{Key: "templates[0]", Type: "SignIn", Subject: "s", Stored: "d-1"}
-	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{stored, with("Register", "{{code}} {{application.nmae}} {{application.name}}")})
+	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{stored, with("Register", "<p>{{code}} {{application.nmae}} {{application.name}}")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if told := strings.Join(overlay.Warnings(), "\n"); !strings.Contains(told, "did you mean application.name?") {
+	const want = "templates[0]:1:13: Logto sends no application.nmae; did you mean application.name?"
+	if told := strings.Join(overlay.Warnings(), "\n"); !strings.Contains(told, want) || strings.Count(told, "Logto sends no") != 1 {
 		t.Errorf("the warnings are\n%s", told)
 	}
 }

@@ -27,6 +27,7 @@ func TestNamesAreIsolated(t *testing.T) {
 		{"ltr", "<p>From {{organization.name}}.</p>", htmlFormat, "<p>From Acme Inc.</p>"},
 		{"rtl", "{{#if code}}{{organization.name}}.{{else}}-{{/if}} {{organization.name}}. {{organization.name}}...", textFormat,
 			"\u2068Acme Inc\u2069. \u2068Acme Inc\u2069. \u2068Acme Inc.\u2069..."},
+		{"ltr", "{{organization.name}}.", textFormat, "Acme Inc."},
 		{"ltr", "{{organization.name}}.png {{code}}.", textFormat, "Acme Inc..png 123456."},
 		{"ltr", "{{organization.name}}, {{application.name}}.", textFormat, "Acme Inc., \u2068شركة\u2069."},
 	} {
@@ -40,6 +41,19 @@ func TestNamesAreIsolated(t *testing.T) {
 		v.builtins[senderName], v.builtins[companyInformation] = "Acme", "Acme Inc., 1 Main St."
 		if got := p.render(v).String(); got != test.want {
 			t.Errorf("%s %s: got %q, want %q", test.dir, test.template, got, test.want)
+		}
+	}
+}
+
+// One letter or digit of any script that is written from right to left is enough.
+func TestLettersFromRightToLeft(t *testing.T) {
+	for text, want := range map[string]bool{
+		"א": true, "\u05f4": true, "ب": true, "٣": true, "ܐ": true, "ހ": true, "ߊ": true, "ࠀ": true, "ࡀ": true, "\u08a0": true, "\ufb1d": true, "ﭐ": true, "ﷺ": true, "\ufe70": true, "\ufefc": true,
+		"\U00010800": true, "\U00010a60": true, "\U00010d00": true, "\U0001e900": true, "\U0001ee00": true, "Ada ب": true, "名ب": true,
+		"": false, "Ada": false, "é": false, "ё": false, "\u0530": false, "ա": false, "名": false, "अ": false, "ก": false, "가": false, "👩": false, "\ufeff": false, "\U00010400": false, "\U0001f1e6": false,
+	} {
+		if got := hasRightToLeft(text); got != want {
+			t.Errorf("%q: %v", text, got)
 		}
 	}
 }

@@ -138,6 +138,7 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"en/SignIn.html", "<title>x</title><img src=\"https://a.example/x.png\">", "en/SignIn.html:1:1: no text can be made"},
 		{"en/SignIn.html", "<title>x</title>a{{#if code}}<div style=\"display:none\">{{/if}}b</div>", "en/SignIn.html:1:1: no text can be made"},
 		{"en/SignIn.html", "<title>x</title>" + strings.Repeat("x", 256<<10), "at most 262144"},
+		{"en/SignIn.html", "<title>x</title>{{code}}" + strings.Repeat("x", 256<<10-len("<title>x</title>{{code}}")), ""},
 		{"en/SignIn.txt", "Hello\n{{code}}", "en/SignIn.txt:1:1: begin with the subject"},
 		{"en/SignIn.txt", "Subject: x\n\n", "en/SignIn.txt:1:1: begin with the subject"},
 		{"en/SignIn.txt", "Subject: {{nothing}}\n\n\na {{nothing}}\n", "en/SignIn.txt:1:10: no message has nothing"},
@@ -167,6 +168,7 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"en.json", `{"failures":{"timeout":"{{code}}"}}`, "failures.timeout: this text is shown as it is"},
 		{"en.json", `{"failures":{"wait_minutes":{"few":"{{count}} {{domain}}"}}}`, "failures.wait_minutes.few: the only placeholder here is {{count}}"},
 		{"en.json", `{"failures":{"wait_minutes":{"one":"{{count}}"},"wait_hours":{"other":"x"}}}`, ""},
+		{"en.json", `{"shared":{"footer":"` + strings.Repeat("x", 256<<10) + `"}}`, "at most 262144"}, // the mail, not the sentence
 		{"en.json", `{"dir":"left"}`, `dir: write "ltr" or "rtl"`},
 		{"en.json", `{"shared":{"footer":"a\nb"}}`, "write it as one line"},
 		{"en.json", "{\n\"shared\":", "en.json:2:10: not JSON"},
@@ -183,9 +185,9 @@ func TestOperatorsMistakes(t *testing.T) {
 		}
 	}
 	s := DefaultSettings()
-	s.Dir = directory(t, "fa/SignIn.html", good, "fa-IR/SignIn.html", good, "de/Register.html", "<p>{{a b}}", "de/SignIn.txt", "x")
+	s.Dir = directory(t, "fa/SignIn.html", good, "fa-IR/SignIn.html", good, "de/Register.html", "<p>{{a b}}", "de/Register.txt", "{{code", "de/SignIn.txt", "x")
 	_, err := open(s, miniature("en"))
-	for _, want := range []string{"the same language", "no functions", "begin with the subject"} {
+	for _, want := range []string{"the same language", "no functions", "de/Register.txt:1:1: a placeholder is not closed", "begin with the subject"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("all at once: %v lacks %q", err, want)
 		}
@@ -194,9 +196,11 @@ func TestOperatorsMistakes(t *testing.T) {
 	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "templates.dir") {
 		t.Errorf("no directory: got %v", err)
 	}
-	s.Dir = directory(t, "en/SignIn.html", good, "en/SignIn.txt", "Subject: y\nx")
-	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "SignIn.txt:1:1: the subject is the <title>") {
-		t.Errorf("two subjects: got %v", err)
+	for _, text := range []string{"Subject: y\nx", "Subject:"} {
+		s.Dir = directory(t, "en/SignIn.html", good, "en/SignIn.txt", text)
+		if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), "SignIn.txt:1:1: the subject is the <title>") {
+			t.Errorf("two subjects: got %v", err)
+		}
 	}
 }
 
@@ -225,7 +229,8 @@ func TestACatalogueDoesNotChange(t *testing.T) {
 // The language is chosen among those that have the type, and the mail is written
 // in that one and no other.
 func TestTheLanguageIsChosenByType(t *testing.T) {
-	c := openDir(t, directory(t, "sv/SignIn.txt", "Subject: sv\n{{code}}", "nb/Generic.txt", "Subject: nb\n{{code}}"), "en", "de")
+	dir := directory(t, "sv/SignIn.txt", "Subject: sv\n{{code}}", "nb/Generic.txt", "Subject: nb\n{{code}}")
+	c := openDir(t, dir, "en", "de")
 	for _, test := range []struct{ messageType, locale, uiLocales, want string }{
 		{"SignIn", "sv", "", "sv"}, {"Register", "sv", "", "en"}, {"Register", "sv", "de", "de"},
 		{"Invention", "sv", "de", "de"}, {"Invention", "nb", "", "nb"}, {"Register", "nb", "", "nb"},
@@ -235,6 +240,10 @@ func TestTheLanguageIsChosenByType(t *testing.T) {
 		if m, err := c.Render(Request{Type: test.messageType, Locale: got, Payload: p}); got != test.want || err != nil || m.Locale != got {
 			t.Errorf("%+v: chose %s, wrote %+v, %v", test, got, m, err)
 		}
+	}
+	german := openMiniature(t, func(s *Settings) { s.Dir, s.DefaultLocale = dir, "de" }, "en", "de")
+	if got := german.Locale("Register", map[string]any{"locale": "sv"}); got != "de" {
+		t.Errorf("the default of a type that not all languages have: got %s", got)
 	}
 	if m, err := c.Render(Request{Type: "Register", Locale: "de", Payload: map[string]any{"locale": "en"}}); err != nil || m.Locale != "de" {
 		t.Errorf("the language was chosen again: %+v, %v", m, err)

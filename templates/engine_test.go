@@ -54,12 +54,12 @@ func TestPlaceholders(t *testing.T) {
 		{"an object, a list and null print nothing", "<{{foo}}{{list}}{{none}}>", `{"foo":{"bar":"x"},"list":["x"],"none":null}`, "<>"},
 		{"an element of a list", "{{list.0.name}}-{{list.1.age}}-{{list.2.age}}-{{list.x}}", `{"list":[{"name":"name1"},{"age":2}]}`, "name1-2--"},
 		{"an index of an object", "{{foo.0}}", `{"foo":{"0":"zero"}}`, "zero"},
-		{"below what is no object", "{{foo.x}}{{foo.0.x}}{{none.foo}}{{list.0.foo}}", `{"foo":"foo","none":null,"list":[1,"2",null]}`, ""},
+		{"below what is no object", "{{foo.x}}{{foo.0.x}}{{none.foo}}{{list.0.foo}}{{list.x}}", `{"foo":"foo","none":null,"list":[1,"2",null]}`, ""},
 		{"numbers as written", "{{foo}} {{bar}} {{list.0}}", `{"foo":12345678901234567890,"bar":1.50,"list":[-0.0]}`, "12345678901234567890 1.50 -0.0"},
 		{"truth values", "{{foo}} {{bar}}", `{"foo":true,"bar":false}`, "true false"},
 		{"single braces", "{ a } }} {code}", `{"code":"1"}`, "{ a } }} {code}"},
 		{"line breaks of the author", "a\n\n{{code}}\r\nb", `{"code":"1"}`, "a\n\n1\r\nb"},
-		{"line breaks and controls of a value", "{{code}}", "{\"code\":\"1\\r\\n2\\u0000\\u007f\\u0085\\u2028\\u202e3\"}", "123"},
+		{"line breaks and controls of a value", "{{code}}", "{\"code\":\"1\\r\\n2\\u0000\\u007f\\u0085\\u009f\\u2028\\u202a\\u202e\\u2066\\u20693\"}", "123"},
 		{"nothing is taken twice", "{{code}}", `{"code":"{{foo}}","foo":"x"}`, "{{foo}}"},
 		{"the mail's own", "{{locale}} {{dir}} {{codeLifetime}} {{branding.senderName}}", `{"locale":"xx"}`, "en ltr 10 Acme"},
 	} {
@@ -97,7 +97,7 @@ func TestBlocks(t *testing.T) {
 }
 
 func TestValuesByPlace(t *testing.T) {
-	const hostile = `{"code":"<b>\"'&--","link":"https://a.example/?a=1&b='\"<","user":{"name":"<i>x</i>"},
+	const hostile = `{"code":"<b>\"'&--","link":"https://a.example/?a=1&b='\"<","user":{"name":"<i>x</i>","primaryEmail":"a@b.example"},
 		"application":{"name":"javascript:alert(1)","logo":"http://a.example/l.png"},"organization":{"logo":"https://a.example/l.png"}}`
 	for _, test := range []struct{ name, template, want string }{
 		{"text", `<p>{{code}}</p>`, `<p>&lt;b&gt;&#34;&#39;&amp;--</p>`},
@@ -110,6 +110,7 @@ func TestValuesByPlace(t *testing.T) {
 		{"not Outlook", `<!--[if !mso]><!--><p>{{code}}</p><!--<![endif]-->`, `<!--[if !mso]><!--><p>&lt;b&gt;&#34;&#39;&amp;--</p><!--<![endif]-->`},
 		{"a link", `<a href="{{link}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;%22%3C">`},
 		{"a link that is none", `<a href="{{application.name}}">`, `<a href="">`},
+		{"a link right behind a value", `<a class="x"href="{{application.name}}">`, `<a class="x"href="">`},
 		{"a link of Outlook's", `<!--[if mso]><v:roundrect href="{{application.name}}"></v:roundrect><![endif]-->`, `<!--[if mso]><v:roundrect href=""></v:roundrect><![endif]-->`},
 		{"an image", `<img src="{{organization.logo}}">`, `<img src="https://a.example/l.png">`},
 		{"an image without TLS", `<img src="{{application.logo}}"><td background='{{application.logo}}'>`, `<img src=""><td background=''>`},
@@ -118,6 +119,10 @@ func TestValuesByPlace(t *testing.T) {
 		{"behind a link", `<a href="{{organization.logo}}?c={{code}}">`, `<a href="https://a.example/l.png?c=%3Cb%3E%22%27%26--">`},
 		{"in one of two links", `<a href="{{#if link}}{{link}}{{else}}https://acme.example/{{/if}}">`, `<a href="https://a.example/?a=1&amp;b=&#39;%22%3C">`},
 		{"in a mail address", `<a href="mailto:{{user.name}}@x?subject={{code}}">`, `<a href="mailto:%3Ci%3Ex%3C%2Fi%3E@x?subject=%3Cb%3E%22%27%26--">`},
+		{"the @ of a mail address", `<a href="mailto:{{user.primaryEmail}}"><a href="https://acme.example/?m={{user.primaryEmail}}">`,
+			`<a href="mailto:a@b.example"><a href="https://acme.example/?m=a%40b.example">`},
+		{"in a link of Outlook's", `<!--[if mso]><v:roundrect href="https://acme.example/?c={{code}}"></v:roundrect><![endif]-->`,
+			`<!--[if mso]><v:roundrect href="https://acme.example/?c=%3Cb%3E%22%27%26&#45;&#45;"></v:roundrect><![endif]-->`},
 		{"colours", `<style>a{color:{{branding.color}}}</style><p style="color:{{#if branding.color}}{{branding.color}}{{/if}}" bgcolor="{{branding.color}}">`,
 			`<style>a{color:#112233}</style><p style="color:#112233" bgcolor="#112233">`},
 		{"behind a comment", `<!-- x -->{{code}}`, `<!-- x -->&lt;b&gt;&#34;&#39;&amp;--`},
@@ -125,6 +130,7 @@ func TestValuesByPlace(t *testing.T) {
 		{"before what is not closed for Outlook", `{{code}}<!--[if mso]><style>a{}<![endif]-->`, `&lt;b&gt;&#34;&#39;&amp;--<!--[if mso]><style>a{}<![endif]-->`},
 		{"a description", `<meta name="description" content="{{code}}">`, `<meta name="description" content="&lt;b&gt;&#34;&#39;&amp;--">`},
 		{"blanks in a tag", "<p/ title = \"{{code}}\"\tlang='{{code}}' />", "<p/ title = \"&lt;b&gt;&#34;&#39;&amp;--\"\tlang='&lt;b&gt;&#34;&#39;&amp;--' />"},
+		{"a name that has more bytes in small letters", `<aİİİ lang="{{code}}">`, `<aİİİ lang="&lt;b&gt;&#34;&#39;&amp;--">`},
 		{"behind an empty value", `<p class="" title="{{code}} x='">`, `<p class="" title="&lt;b&gt;&#34;&#39;&amp;-- x='">`},
 		{"blocks around tags", `{{#if code}}<tr><td>{{else}}<p>{{/if}}x`, `<tr><td>x`},
 		{"blocks in a value", `<p class="a {{#if code}}b{{else}}c{{/if}}">`, `<p class="a b">`},
@@ -137,13 +143,15 @@ func TestValuesByPlace(t *testing.T) {
 		})
 	}
 	v := valuesFor(map[string]any{})
-	v.builtins[brandColor] = "red;background:url(x)"
 	p, err := compile(&source{text: `<p style="color:{{branding.color}}">`}, htmlFormat, vocabulary{messageType: generic})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := p.render(v).String(); got != `<p style="color:">` {
-		t.Errorf("what is no colour: got %s", got)
+	for _, none := range []string{"red;background:url(x)", "#12345;", "#url(x)", "1234567"} {
+		v.builtins[brandColor] = none
+		if got := p.render(v).String(); got != `<p style="color:">` {
+			t.Errorf("what is no colour: got %s", got)
+		}
 	}
 }
 
@@ -172,6 +180,8 @@ func TestMistakes(t *testing.T) {
 		{textFormat, "{{else if code}}", "1:1 write {{else}} alone"},
 		{textFormat, "{{code", "1:1 not closed"},
 		{textFormat, "{{code {{code}}", "1:1 not closed"},
+		{textFormat, "{{a{{code}}", "1:1 not closed"},
+		{textFormat, "{{{{code}}", "1:1 unescaped"},
 		{textFormat, "{{#if code}}", "1:1 write {{/if}} after it"},
 		{textFormat, "{{#unless code}}", "1:1 write {{/unless}} after it"},
 		{textFormat, "{{/if}}", "1:1 closes nothing"},
@@ -217,6 +227,7 @@ func TestMistakes(t *testing.T) {
 		{htmlFormat, `<!--[if {{code}}]>x<![endif]-->`, "1:9 condition"},
 		{htmlFormat, `<!--[if mso]>{{code}}<!-- x -->`, "1:14 cannot stand here"},
 		{htmlFormat, `<!--[if mso]><p class={{code}}><![endif]-->`, "1:23 quotes"},
+		{htmlFormat, `<!--[if İ]><p class={{code}}><![endif]-->`, "1:21 quotes"}, // İ in small letters has more bytes
 		{htmlFormat, `<!--[if mso]><style>a{}<![endif]--><p>{{code}}</p>`, "1:1 close every tag"},
 		{htmlFormat, `<p title="{{code}}`, "1:11 not closed"},
 		{htmlFormat, `<title></titl{{code}}e>{{code}}</title>`, "1:14 right after <"},
@@ -230,6 +241,8 @@ func TestMistakes(t *testing.T) {
 		{htmlFormat, `<a :href="javascript:{{code}}">`, "1:22 scheme javascript"},
 		{htmlFormat, `<a xlink:href="javascript:{{code}}">`, "1:27 scheme javascript"},
 		{htmlFormat, `&#{{code}};`, "1:3 character reference"},
+		{htmlFormat, `&#1{{code}};`, "1:4 character reference"},
+		{htmlFormat, `&#x10fff{{code}};`, "1:9 character reference"},
 		{htmlFormat, `<a href="javascript:{{code}}">`, "1:21 scheme javascript"},
 		{htmlFormat, `<a href="java&#115;cript&colon;{{code}}">`, "1:32 scheme javascript"},
 		{htmlFormat, "<a href=\" java\nscript:{{code}}\">", "2:8 scheme javascript"},
@@ -252,6 +265,26 @@ func TestMistakes(t *testing.T) {
 		where, reason, _ := strings.Cut(test.want, " ")
 		if err == nil || !strings.HasPrefix(err.Error(), "f:"+where+": ") || !strings.Contains(strings.SplitN(err.Error(), "\n", 2)[0], reason) {
 			t.Errorf("%s\n\tgot  %v\n\twant %s", shorten(test.template), err, test.want)
+		}
+	}
+}
+
+// What reaches a bound is taken, and what is beyond is not, by as little as that may be.
+func TestBounds(t *testing.T) {
+	for beyond := range 2 {
+		more := strings.Repeat("x", beyond)
+		_, errSize := compile(&source{text: strings.Repeat("x", 256<<10) + more}, textFormat, vocabulary{})
+		_, errURL := compile(&source{text: `<a href="https://acme.example/?` + strings.Repeat("x", 4096-len("https://acme.example/?")) + more + `{{code}}">`},
+			htmlFormat, vocabulary{messageType: generic, schemes: []string{"https"}})
+		_, errDepth := compile(&source{text: strings.Repeat("{{#if code}}", 32+beyond) + strings.Repeat("{{/if}}", 32+beyond)}, textFormat, vocabulary{messageType: generic})
+		for what, err := range map[string]error{"size": errSize, "URL": errURL, "depth": errDepth} {
+			if (err != nil) != (beyond > 0) {
+				t.Errorf("%s, %d beyond: %v", what, beyond, err)
+			}
+		}
+		name := strings.Repeat("é", 40) + more
+		if _, err := compile(&source{text: "{{" + name + "}}"}, textFormat, vocabulary{}); strings.Contains(err.Error(), "…") != (beyond > 0) {
+			t.Errorf("a name of %d characters: %v", 40+beyond, err)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func isInvisible(r rune) bool {
 		return true
 	}
 	return isFiller(r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Cs, unicode.Zl, unicode.Zp) ||
-		isVariationSelector(r) || 0xfff0 <= r && r <= 0xfffb || 0xe0000 <= r && r <= 0xe0fff || r&0xfffe == 0xfffe
+		isVariationSelector(r) || 0xfff0 <= r && r <= 0xfff8 || 0xe0000 <= r && r <= 0xe0fff || r&0xfffe == 0xfffe
 }
 
 // isFiller knows the letters of Hangul that stand for no sound and have no shape.
@@ -285,8 +285,6 @@ func isDecimal(in []rune, i int) bool {
 	}
 	return begin < i && (begin == 0 || in[begin-1] == ' ') && (end == len(in) || in[end] == ' ' || in[end] == '…')
 }
-
-func isDigit(r rune) bool { return '0' <= r && r <= '9' }
 
 // isDot knows the full stops that IDNA maps to a dot, those that NFKC does, and
 // the digits and letters that have one built in.

@@ -216,7 +216,7 @@ func isPath(word string) bool {
 			return false
 		}
 		for i := range len(name) {
-			if c := name[i]; c != '_' && !isASCIILetter(c) && !isASCIIDigit(c) {
+			if c := name[i]; c != '_' && !isASCIILetter(c) && !isDigit(c) {
 				return false
 			}
 		}
@@ -224,8 +224,8 @@ func isPath(word string) bool {
 	return true
 }
 
-func isASCIILetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
-func isASCIIDigit(c byte) bool  { return '0' <= c && c <= '9' }
+func isASCIILetter[T byte | rune](c T) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+func isDigit[T byte | rune](c T) bool       { return '0' <= c && c <= '9' }
 
 // shorten keeps a quotation in an error readable.
 func shorten(text string) string {

@@ -111,7 +111,8 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 		if kind == htmltokens.ErrorToken {
 			break
 		}
-		token := f.masked[from:at]
+		tagName, _ := tokens.TagName()
+		name := string(tagName)
 		text := element
 		element = ""
 		switch kind {
@@ -134,8 +135,7 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 				f.set(at, place{kind: textPlace, at: conditional, inComment: inComment})
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
-			name := tagName(token[1:])
-			if name == "svg" || name == "math" {
+			if isForeign(name) {
 				foreign++
 			}
 			if contentOf(name) != markup {
@@ -143,7 +143,7 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 			}
 			f.startTag(from, at, name, foreign > 0, inComment)
 		case htmltokens.EndTagToken:
-			if name := tagName(token[2:]); (name == "svg" || name == "math") && foreign > 0 {
+			if isForeign(name) && foreign > 0 {
 				foreign--
 			}
 			f.refuse(at, "placeholders cannot stand inside a closing tag")
@@ -153,16 +153,23 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 			f.refuse(at, "placeholders cannot stand inside the doctype")
 		}
 	}
-	if at < end || f.next < len(f.tags) && f.tags[f.next].start < end {
+	if at < end || f.hasTagBefore(end) {
 		f.refuse(end, "the HTML tag around this placeholder is not closed: write > after it")
 		return false
 	}
 	return element == ""
 }
 
+func isForeign(element string) bool { return element == "svg" || element == "math" }
+
+// hasTagBefore tells whether a tag that was not reached yet begins before the offset end.
+func (f *placeFinder) hasTagBefore(end int) bool {
+	return f.next < len(f.tags) && f.tags[f.next].start < end
+}
+
 // set gives a place to every tag before the offset end.
 func (f *placeFinder) set(end int, p place) {
-	for f.next < len(f.tags) && f.tags[f.next].start < end {
+	for f.hasTagBefore(end) {
 		f.places[f.next] = p
 		f.next++
 	}
@@ -170,7 +177,7 @@ func (f *placeFinder) set(end int, p place) {
 
 // refuse notes the mistake of every tag before the offset end.
 func (f *placeFinder) refuse(end int, reason string) {
-	for f.next < len(f.tags) && f.tags[f.next].start < end {
+	for f.hasTagBefore(end) {
 		f.fault(f.tags[f.next].start, "%s", reason)
 		f.next++
 	}
@@ -180,7 +187,7 @@ func (f *placeFinder) refuse(end int, reason string) {
 // their values are checked to be colours. Everything else could become CSS of its
 // own.
 func (f *placeFinder) colors(from, end int, where string, inComment bool) {
-	for f.next < len(f.tags) && f.tags[f.next].start < end {
+	for f.hasTagBefore(end) {
 		t := f.tags[f.next]
 		path := t.path
 		if t.kind == elseTag || t.kind == closeTag {
@@ -204,7 +211,7 @@ func isColorName(path string) bool {
 
 // escapableText is the inside of a title or a textarea.
 func (f *placeFinder) escapableText(from, end int, inComment bool) {
-	for f.next < len(f.tags) && f.tags[f.next].start < end {
+	for f.hasTagBefore(end) {
 		t := f.tags[f.next]
 		if endsInTag(f.masked[from:t.start]) {
 			f.refuse(t.end, "a placeholder cannot stand right after <")
@@ -217,7 +224,7 @@ func (f *placeFinder) escapableText(from, end int, inComment bool) {
 // endsInTag tells whether what follows could complete a closing tag.
 func endsInTag(text string) bool {
 	text = text[max(0, len(text)-len("</textarea")):]
-	text = strings.TrimRightFunc(text, func(r rune) bool { return r < 0x80 && isASCIILetter(byte(r)) })
+	text = strings.TrimRightFunc(text, isASCIILetter)
 	return strings.HasSuffix(text, "<") || strings.HasSuffix(text, "</")
 }
 
@@ -260,20 +267,19 @@ type span struct{ start, end int }
 func conditionalComment(token string) (span, bool) {
 	const begin, end = "<!--[if", "<![endif]-->"
 	lower := strings.ToLower(token)
-	condition := strings.Index(lower, "]>")
-	if !strings.HasPrefix(lower, begin) || !strings.HasSuffix(lower, end) || condition < 0 {
+	_, inside, found := strings.Cut(token, "]>")
+	if !strings.HasPrefix(lower, begin) || !strings.HasSuffix(lower, end) || !found {
 		return span{}, false
 	}
-	inside := span{condition + len("]>"), len(token) - len(end)}
-	return inside, inside.start <= inside.end
+	return span{len(token) - len(inside), len(token) - len(end)}, true
 }
 
 // startTag finds the attribute that each tag inside of an HTML tag belongs to.
 func (f *placeFinder) startTag(from, end int, element string, foreign, inComment bool) {
-	if f.next == len(f.tags) || f.tags[f.next].start >= end {
+	if !f.hasTagBefore(end) {
 		return
 	}
-	attrs, ok := attributes(f.masked[from:end])
+	attrs, ok := attributes(f.masked[from:end], 1+len(element))
 	if !ok {
 		f.refuse(end, "placeholders cannot stand inside this HTML tag, which parsers read in different ways")
 		return
@@ -338,45 +344,42 @@ type attribute struct {
 	quoted bool
 }
 
-// attributes reads the attributes of a tag that the tokenizer has delimited. It
-// fails if it does not come to the same end.
-func attributes(tag string) ([]attribute, bool) {
+// attributes reads the attributes of a tag that the tokenizer has delimited, from the
+// offset behind its name. It fails if it does not come to the same end.
+func attributes(tag string, i int) ([]attribute, bool) {
+	if !strings.HasSuffix(tag, ">") { // which nothing below reads past
+		return nil, false
+	}
 	var found []attribute
-	i := 1 + len(tagName(tag[1:]))
 	for {
-		for i < len(tag) && (isSpace(tag[i]) || tag[i] == '/') {
+		for isSpace(tag[i]) || tag[i] == '/' {
 			i++
-		}
-		if i >= len(tag) {
-			return nil, false
 		}
 		if tag[i] == '>' {
 			return found, i == len(tag)-1
 		}
 		begin := i
-		for i++; i < len(tag) && !isSpace(tag[i]) && !strings.ContainsRune("/>=", rune(tag[i])); i++ {
+		for i++; !isSpace(tag[i]) && !strings.ContainsRune("/>=", rune(tag[i])); i++ {
 		}
 		a := attribute{name: strings.ToLower(tag[begin:i]), value: span{i, i}, quoted: true}
-		for i < len(tag) && isSpace(tag[i]) {
+		for isSpace(tag[i]) {
 			i++
 		}
-		if i < len(tag) && tag[i] == '=' {
-			for i++; i < len(tag) && isSpace(tag[i]); i++ {
-			}
-			if i >= len(tag) {
-				return nil, false
+		if tag[i] == '=' {
+			for i++; isSpace(tag[i]); i++ {
 			}
 			switch quote := tag[i]; quote {
 			case '"', '\'':
-				length := strings.IndexByte(tag[i+1:], quote)
+				begin := i + 1
+				length := strings.IndexByte(tag[begin:], quote)
 				if length < 0 {
 					return nil, false
 				}
-				a.value = span{i + 1, i + 1 + length}
-				i += length + 2
+				a.value = span{begin, begin + length}
+				i = a.value.end + 1
 			default:
 				begin := i
-				for i < len(tag) && !isSpace(tag[i]) && tag[i] != '>' {
+				for !isSpace(tag[i]) && tag[i] != '>' {
 					i++
 				}
 				a.value, a.quoted = span{begin, i}, false
@@ -386,13 +389,6 @@ func attributes(tag string) ([]attribute, bool) {
 	}
 }
 
-// tagName is the name at the beginning of what follows "<" or "</".
-func tagName(text string) string {
-	end := strings.IndexAny(text, " \n\r\t\f/>")
-	if end < 0 {
-		end = len(text)
-	}
-	return strings.ToLower(text[:end])
+func isSpace[T byte | rune](c T) bool {
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f'
 }
-
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == '\f' }

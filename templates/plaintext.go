@@ -22,7 +22,8 @@ func (s *source) title() *source {
 		case inTitle && kind == htmltokens.TextToken:
 			return &source{file: s.file, text: text, linesBefore: strings.Count(s.text[:start], "\n")}
 		}
-		inTitle = kind == htmltokens.StartTagToken && tagName(text[1:]) == "title"
+		name, _ := tokens.TagName()
+		inTitle = kind == htmltokens.StartTagToken && string(name) == "title"
 	}
 }
 
@@ -109,7 +110,7 @@ func (s *source) plainText() string {
 	}
 	lines := strings.Split(b.String(), "\n")
 	for i, line := range lines {
-		words := strings.FieldsFunc(line, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) })
+		words := strings.FieldsFunc(line, isSpace)
 		lines[i] = strings.Join(words, " ")
 	}
 	if text := strings.TrimSpace(squeeze(strings.Join(lines, "\n"))); text != "" {

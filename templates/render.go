@@ -118,7 +118,7 @@ func isColor(text string) bool {
 		return false
 	}
 	for i := 1; i < len(text); i++ {
-		if c := text[i]; !isASCIIDigit(c) && !('a' <= c|0x20 && c|0x20 <= 'f') {
+		if c := text[i]; !isDigit(c) && !('a' <= c|0x20 && c|0x20 <= 'f') {
 			return false
 		}
 	}
@@ -138,7 +138,7 @@ func isBidiOverride(r rune) bool {
 }
 
 // isWordCharacter knows the characters that are harmless everywhere.
-func isWordCharacter(c byte) bool { return isASCIILetter(c) || isASCIIDigit(c) || c == ' ' }
+func isWordCharacter(c byte) bool { return isASCIILetter(c) || isDigit(c) || c == ' ' }
 
 // writeText writes a value without its controls. For HTML and for quoted
 // attribute values, what an HTML parser could take for markup becomes character
@@ -192,7 +192,7 @@ func writePercentEncoded(b *strings.Builder, value string, mailbox, inComment bo
 		switch c := value[i]; {
 		case c == '-' && inComment:
 			b.WriteString("&#45;")
-		case isASCIILetter(c) || isASCIIDigit(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '@' && mailbox:
+		case isASCIILetter(c) || isDigit(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == '@' && mailbox:
 			b.WriteByte(c)
 		default:
 			b.WriteByte('%')

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/unicode/bidi"
+
 	"logto-email-relay/settings"
 )
 
@@ -154,10 +156,14 @@ func hasRightToLeft(text string) bool {
 }
 
 // isRightToLeft knows the letters of the scripts that are written from right to
-// left, by the blocks that Unicode keeps for them.
+// left, and the digits that stand among them.
 func isRightToLeft(r rune) bool {
-	return r >= 0x590 && (r <= 0x8ff || 0xfb1d <= r && r <= 0xfdff || 0xfe70 <= r && r <= 0xfefc ||
-		0x10800 <= r && r <= 0x10fff || 0x1e800 <= r && r <= 0x1efff)
+	properties, _ := bidi.LookupRune(r)
+	switch properties.Class() {
+	case bidi.R, bidi.AL, bidi.AN:
+		return true
+	}
+	return false
 }
 
 func rootOf(name string) string {
@@ -312,7 +318,7 @@ func (v *values) truth(p *path) bool {
 		number, err := value.Float64()
 		return err != nil || number != 0
 	case string:
-		return value != "" && (isASCIILetter(value[0]) || isASCIIDigit(value[0]) || v.text(p) != "")
+		return value != "" && (isASCIILetter(value[0]) || isDigit(value[0]) || v.text(p) != "")
 	}
 	return false
 }
