@@ -19,7 +19,7 @@ var (
 	// hyphenated are words such as "e-mail" and "sign-in", that browsers would break
 	// at the hyphen. Thai words, and Chinese and Japanese ones in headings, break
 	// anywhere.
-	hyphenated = regexp.MustCompile(`[\pL\pN]+-\pL+|เพิกเฉย`)
+	hyphenated = regexp.MustCompile(`[\pL\pN]+-\pL+|เพิกเฉย|เข้าใช้งาน|ก็ต่อเมื่อ`)
 	inHeadings = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン|電子郵件|เข้าร่วม|เข้าสู่ระบบ|ขั้นตอนเดียว`)
 )
 
