@@ -97,7 +97,8 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	senders.Wait()
 	t.Logf("%d connections for %d mails, %d at a time", connections.Load(), concurrent*mails, concurrent)
-	if connections.Load() > concurrent {
+	// net/http lets go of one whose write is told too late, on a machine with much to do.
+	if connections.Load() > concurrent+concurrent/20 {
 		t.Errorf("%d connections were opened for %d senders", connections.Load(), concurrent)
 	}
 }
