@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -125,6 +126,8 @@ func TestMailboxOfAHostileServer(t *testing.T) {
 		"endless greeting":      {"* OK " + much, at("-", ""), "connect"},
 		"silent at the login":   {"", at("LOGIN", silence), "login"},
 		"refuses the login":     {"", at("LOGIN", "\x00 NO [AUTHENTICATIONFAILED] no"), "login"},
+		"busy at the login":     {"", at("LOGIN", "\x00 NO [UNAVAILABLE] later"), "login"},
+		"no such mailbox":       {"", at("SELECT", "\x00 NO there is none"), "mailbox"},
 		"silent at the mailbox": {"", at("SELECT", silence), "mailbox"},
 		"silent at NOOP":        {"", at("NOOP", silence), "read"},
 		"silent at the search":  {"", at("SEARCH", silence), "read"},
@@ -169,11 +172,85 @@ func TestMailboxOfAHostileServer(t *testing.T) {
 				if name == "refuses the login" && time.Since(begin) < longest {
 					t.Error("the login is tried again at once")
 				}
+				if name != "refuses the login" && e.Stage != "read" && time.Since(begin) > longest/2 {
+					t.Errorf("the next try is after %v", time.Since(begin))
+				}
 				cancel()
 				<-ended
 			})
 		})
 	}
+}
+
+// What was taken is marked, and nothing that somebody else has marked is deleted.
+func TestMailboxDeletesItsOwnAlone(t *testing.T) {
+	const plain, able = "IMAP4rev1 IDLE", "IMAP4rev1 IDLE UIDPLUS"
+	for name, c := range map[string]struct {
+		capabilities, stored string
+		delete               bool
+		commands             []string
+	}{
+		"seen":            {able, "OK", false, []string{`UID STORE 1 +FLAGS.SILENT (\Seen)`}},
+		"deleted":         {able, "OK", true, []string{`UID STORE 1 +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE 1"}},
+		"without UIDPLUS": {plain, "OK", true, []string{`UID STORE 1 +FLAGS.SILENT (\Deleted)`}},
+		"not marked":      {able, "NO", true, []string{`UID STORE 1 +FLAGS.SILENT (\Deleted)`}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scripted{greeting: "* OK [CAPABILITY " + c.capabilities + "] here", mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}}
+			var commands []string
+			s.answer = func(command string) string {
+				switch {
+				case command == "CAPABILITY":
+					return "* CAPABILITY " + c.capabilities + "\r\n\x00 OK done"
+				case strings.Contains(command, "STORE"):
+					commands = append(commands, command)
+					return "\x00 " + c.stored + " done"
+				case strings.Contains(command, "EXPUNGE"):
+					commands = append(commands, command)
+				}
+				return ""
+			}
+			m := s.mailbox()
+			m.Delete = c.delete
+			ctx, cancel := context.WithCancel(t.Context())
+			m.Watch(ctx, func(context.Context, []byte) (Verdict, error) { return Taken, nil }, func(err error) {
+				if (err == nil) != (c.stored == "OK") {
+					t.Errorf("%s: %v", name, err)
+				}
+				cancel()
+			})
+			if !slices.Equal(commands, c.commands) {
+				t.Errorf("%s: %q", name, commands)
+			}
+		})
+	}
+}
+
+// A server may leave out that the numbers of mails are valid, and tell of mails that
+// nobody has asked for.
+func TestMailboxOfATalkativeServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}}
+		s.answer = func(command string) string {
+			switch {
+			case strings.HasPrefix(command, "LOGIN"):
+				return "* 7 EXISTS\r\n\x00 OK done"
+			case strings.HasPrefix(command, "SELECT"):
+				return "* 1 EXISTS\r\n\x00 OK [READ-WRITE] done"
+			}
+			return ""
+		}
+		if err := s.mailbox().Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s.mailbox().Watch(ctx, func(context.Context, []byte) (Verdict, error) { return Ignored, nil }, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			cancel()
+		})
+	})
 }
 
 // A server that cuts connections again and again keeps no mail from being looked at, and

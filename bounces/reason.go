@@ -56,8 +56,8 @@ var (
 		`policy|dmarc|\bspf\b|dkim|authenticat`,
 		`recipient preferences`,
 		`reverse dns|\bptr\b|helo`,
-		`relay(ing)? (access )?(denied|not permitted|prohibited)|(unable|not permitted) to relay`,
-		`sender.{0,30}(reject|denied|invalid|unknown)|domain of sender|(after|in reply to) mail from|from: domain`,
+		`relay(ing)? (access )?(denied|not permitted|not allowed|prohibited)|(unable|not permitted) to relay`,
+		`sender.{0,30}(reject|denied|invalid|unknown|verif|not |null)|unknown sender|verification failed for|domain of sender|(after|in reply to) mail from|from: domain`,
 		`temporar|try again (later|in)|again later|, try again|gr[ea]ylist|deferred|timed? ?out|connection (refused|reset|lost)|too busy|rate limit`,
 		`mail loop|loops back|hop count|too many hops`,
 		`550:? ?: user unknown`, // KDDI, of mails that their reader filters

@@ -72,6 +72,25 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// A refusal of the sender says nothing of the address, though its words and its code are
+// those for addresses.
+func TestARefusalOfTheSenderIsNotHard(t *testing.T) {
+	raw := sample(t, "internationalized")
+	for _, reply := range []string{
+		"550 5.1.1 mailbox unavailable: Sender address has null MX",
+		"550 5.1.1 mailbox unavailable: Sender address is not allowed",
+		"550 5.1.1 Verification failed for <no-reply@acme.example>: No Such User Here",
+		"550 5.1.1 No Such User Here: Sender verify failed",
+		"550 5.1.2 Relay not allowed.",
+		"554 5.1.0 transaction failed: unknown sender address",
+	} {
+		report := Parse(bytes.ReplaceAll(raw, []byte("550 no such user"), []byte(reply)))
+		if report == nil || report.Results[0].Hard || report.Results[0].Diagnostic != reply {
+			t.Errorf("%s: %+v", reply, report)
+		}
+	}
+}
+
 // Answers of people and their programs, and what else comes to a mailbox.
 func TestNoReports(t *testing.T) {
 	files, err := filepath.Glob("testdata/reports/no-*.eml")

@@ -214,7 +214,9 @@ var (
 	variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
 	// harmlessURL has nothing but a scheme, a host and a port.
 	harmlessURL = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]*/?$`)
-	keyLike     = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
+	// bareURL is one without its scheme, which somebody forgot.
+	bareURL = regexp.MustCompile(`^(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::\d+)?[/?]\S`)
+	keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
 )
 
 // means tells whether a name after a dollar sign is that of a variable, by its
@@ -228,7 +230,7 @@ func (d *decoder) means(name string) bool {
 // the same: services have keys in their URLs, and people paste into the wrong line.
 func mayHoldKey(text string) bool {
 	return strings.Contains(text, "://") && !harmlessURL.MatchString(text) ||
-		keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
+		bareURL.MatchString(text) || keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
 }
 
 // shownKey is a key of the file as a problem tells it.
@@ -349,7 +351,7 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 	for m, key := range d.membersOf(n, path) {
 		at := slices.IndexFunc(fields, func(f field) bool { return f.key == m.key })
 		if at < 0 {
-			d.unknown(m, path, keysOf(fields))
+			d.unknown(m, path, fields)
 			continue
 		}
 		switch f := fields[at]; {
@@ -427,11 +429,24 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(member, string
 	}
 }
 
-func (d *decoder) unknown(m member, path string, known []string) {
-	d.problem(m.at, join(path, shownKey(m.key)), "unknown key"+hint(m.key, known))
-	if meant := settings.Nearest(m.key, known); meant != "" {
+func (d *decoder) unknown(m member, path string, fields []field) {
+	known := keysOf(fields)
+	text := "unknown key" + hint(m.key, known)
+	meant := settings.Nearest(m.key, known)
+	if meant != "" {
 		d.reported[join(path, meant)] = true
+	} else if at := slices.IndexFunc(fields, func(f field) bool { return isKeyInside(m.key, f.kind) }); at >= 0 {
+		text = fmt.Sprintf("unknown key; it belongs into %s: %q: {%q: …}", fields[at].key, fields[at].key, m.key)
 	}
+	d.problem(m.at, join(path, shownKey(m.key)), text)
+}
+
+// isKeyInside tells whether an object of this type, if it is one, has the key.
+func isKeyInside(key string, t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Kind() == reflect.Struct && slices.Contains(keysOf(fieldsOf(t)), key)
 }
 
 // decodeProvider makes the settings that the entry's type asks for. Of an entry

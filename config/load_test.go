@@ -221,6 +221,7 @@ func TestSyntax(t *testing.T) {
 		{"a.yaml", "%YAML 1.2\n---\na: 1\n", "1:1", "directives"},
 		{"a.yaml", "? a\n: b\n", "1:1", "?"},
 		{"a.yaml", "a: b: c\n", "1:4", "not YAML"},
+		{"a.yaml", "a: @acme\n", "1:4", "in quotes"},
 		{"a.yaml", "a: [1, 2\n", "1:4", "not YAML"},
 		{"a.yaml", "a: \"b\n", "1:4", "not YAML"},
 		{"a.yaml", "a: " + deep("[", "", "]", 40), "1:36", "nest too deep"},

@@ -122,4 +122,16 @@ func TestVariablesOfOtherTypes(t *testing.T) {
 			t.Errorf("%q: %v", value, err)
 		}
 	}
+	for provider, good := range map[string]bool{
+		`"host": "${X}"`:                            true, // a text stays one
+		`"host": "25"`:                              true,
+		`"host": "a.example", "port": "25"`:         true,
+		`"host": "a.example", "requireTLS": "true"`: false,
+		`"host": "a.example", "port": "2 5"`:        false,
+	} {
+		_, err := Parse("a.json", []byte(file("providers", `[{"type": "smtp", `+provider+`}]`)), variables("X", "25"))
+		if (err == nil) != good {
+			t.Errorf("%s: %v", provider, err)
+		}
+	}
 }

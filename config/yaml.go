@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"regexp"
+	"strings"
 
 	yaml "github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -116,6 +117,9 @@ func explainYAML(err error) *syntaxError {
 	var syntax *yaml.SyntaxError
 	if !errors.As(err, &syntax) || syntax.Token == nil {
 		return &syntaxError{place{1, 1}, "this is not YAML"}
+	}
+	if strings.HasSuffix(syntax.Message, "reserved character") {
+		return &syntaxError{placeOf(syntax.Token), "this is not YAML: put a text that begins with @ or ` in quotes"}
 	}
 	return &syntaxError{placeOf(syntax.Token), "this is not YAML: " + settings.Printable(quoted.ReplaceAllString(syntax.Message, ""), 120)}
 }

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -100,7 +101,7 @@ func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
 		}
 		return request, refused
 	}
-	if code := text(asked.Code); strings.TrimSpace(code) == "" && templates.NeedsCode(asked.Type) {
+	if code := text(asked.Code); !strings.ContainsFunc(code, isShown) && templates.NeedsCode(asked.Type) {
 		// A mail without its code locks its reader out.
 		return request, &web.Failure{Reason: web.Invalid, Detail: "payload.code: missing, and this type of mail needs one",
 			Told: addressIsFine}
@@ -116,6 +117,9 @@ func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
 	}
 	return request, nil
 }
+
+// isShown tells whether a reader sees a character.
+func isShown(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
 // text returns a text, or a number as it is written.
 func text(value any) string {

@@ -145,6 +145,7 @@ func inputs() []input {
 		{name: "a null code", body: payload(`"code":null`), code: 422, word: "invalid"},
 		{name: "an empty code", body: payload(`"code":""`), code: 422, word: "invalid"},
 		{name: "a code of blanks", body: payload(`"code":" \u00a0"`), code: 422, word: "invalid"},
+		{name: "a code that nobody sees", body: payload(`"code":"\u200b\u2060"`), code: 422, word: "invalid"},
 		{name: "no code", body: with("payload", "{}"), code: 422, word: "invalid"},
 		{name: "an invitation without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "OrganizationInvitation", 1), code: 200},
 		{name: "a type that nobody knows without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "Surprise", 1), code: 200},

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -303,6 +304,12 @@ func aliyunErrors(x *exchange) Error {
 	if e.Kind == 0 && strings.Contains(answer.Code, "Quota") {
 		e.Kind, e.Quota = RateLimited, true
 	}
+	if e.Kind == 0 && aliyunOperator.MatchString(answer.Code) {
+		e.Kind = Configuration
+	}
 	e.Code = answer.Code
 	return e
 }
+
+// aliyunOperator are the parts of a Code that no mail can be at fault for.
+var aliyunOperator = regexp.MustCompile(`Account|Domain|MailAddress|Region|AccessKey|Permission`)

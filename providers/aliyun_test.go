@@ -110,6 +110,8 @@ func aliyunFixture() fixture {
 				row("incomplete", 400, "IncompleteSignature", Configuration),
 				hinted(row("clock", 400, "InvalidTimeStamp.Expired", Configuration), "clock"),
 				row("time", 400, "InvalidTimeStamp.Format", Configuration),
+				row("state of the account", 400, "InvalidAccountStatus", Configuration),
+				row("domain", 400, "InvalidDomain.NotVerified", Configuration),
 				row("nonce", 400, "SignatureNonceUsed", Uncertain),
 				row("missing", 400, "MissingParameter", Content),
 				row("missing something", 400, "MissingSubject", Content),

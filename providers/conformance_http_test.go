@@ -237,6 +237,8 @@ func httpErrors() []errorCase {
 		{name: "too large for a while", answer: answer{413, map[string]string{"Retry-After": "7"}, proxyPage}, kind: Content},
 		{name: "bad gateway of a proxy", answer: answer{502, nil, proxyPage}, kind: Uncertain},
 		{name: "gateway timeout of a proxy", answer: answer{504, nil, proxyPage}, kind: Uncertain},
+		{name: "time-out at Cloudflare", answer: answer{524, nil, "error code: 524"}, kind: Uncertain},
+		{name: "legal reasons", answer: answer{451, nil, "{}"}, kind: Configuration},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 // EventSettings are those of a provider whose service reports what becomes of its
@@ -152,7 +153,9 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 		}
 	}
 	if len(words) > 0 {
-		said = append(said, Redact(strings.Join(words, ": ")))
+		all := strings.Join(words, ": ")
+		said = append(said, Redact(all))
+		soft = soft || status == mail.StatusBounced && isOfSender(all)
 	}
 	if !mail.IsID(id) {
 		id = ""
@@ -164,6 +167,16 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 	return mail.Report{ID: id, ProviderID: providerID, Key: key,
 		Event: mail.Event{Time: at, Status: status, Soft: soft, Detail: shortened(strings.Join(said, ": "))}}
 }
+
+// isOfSender tells whether a server's words for a bounce are about the sender, its
+// machine, its quota or the content. They say nothing of the address then, whatever a
+// service makes of them.
+func isOfSender(words string) bool {
+	e := refusal(smtp.AtDot, smtp.Reply{Code: 550, Enhanced: enhancedCode.FindString(words), Text: words})
+	return e.Kind != Recipient && (e.Hint != "" || e.Filtered || e.AboutAddress)
+}
+
+var enhancedCode = regexp.MustCompile(`\b5\.\d{1,3}\.\d{1,3}\b`)
 
 // sumOf is the key of an event that has none of its own.
 func sumOf(event []byte) string {

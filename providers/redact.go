@@ -2,6 +2,7 @@ package providers
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"html"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -59,8 +62,12 @@ func unescaped(text string) string {
 	if len(text) > maxWords {
 		text = text[:maxWords]
 	}
-	return visible(plain(addresses.ReplaceAllString(visible(text), "[address]")))
+	return folded(plain(addresses.ReplaceAllString(folded(text), "[address]")))
 }
+
+// folded is a text as a reader may type it: full-width, circled and raised characters
+// are those that they stand for.
+func folded(text string) string { return norm.NFKC.String(visible(text)) }
 
 // visible makes a blank of every character that has no shape, which could hide
 // in the middle of something.
@@ -79,13 +86,13 @@ func visible(text string) string {
 // maxWords bounds what is looked at of a service's words, in bytes.
 const maxWords = 4096
 
-var escapes = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|\\["'\\/]`)
+var escapes = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:=[0-9A-F]{2}){2,}|\\["'\\/nrt]`)
 
-// plain takes the escapes of URLs, JSON and HTML out of a text, however often it
+// plain takes the escapes of URLs, JSON, quoted-printable and HTML out of a text, however often it
 // was escaped, so that what it quotes is found whatever it came through.
 func plain(text string) string {
 	for range 8 {
-		if !strings.ContainsAny(text, `%\&`) {
+		if !strings.ContainsAny(text, `%\&=`) {
 			return text
 		}
 		next := html.UnescapeString(escapes.ReplaceAllStringFunc(text, unescape))
@@ -102,8 +109,13 @@ func unescape(escape string) string {
 	switch {
 	case escape[0] == '%':
 		text, _ = url.PathUnescape(escape)
+	case escape[0] == '=' || escape[1] == 'x':
+		bytes, _ := hex.DecodeString(strings.NewReplacer("=", "", `\x`, "").Replace(escape))
+		text = string(bytes)
 	case escape[1] == 'u':
 		_ = json.Unmarshal([]byte(`"`+escape+`"`), &text)
+	case strings.Contains("nrt", escape[1:]):
+		text = " "
 	default:
 		text = escape[1:]
 	}
@@ -150,7 +162,13 @@ func (p *Private) redact(text string) string {
 	for _, form := range []string{quotedAddress(p.to), p.to} {
 		text = replaceAll(text, spelled(form, blanks), "[address]")
 	}
-	local := spelled(p.local(), blanks)
+	for _, form := range inBase64(p.to) {
+		text = strings.ReplaceAll(text, form, "[address]")
+	}
+	local, domain := spelled(p.local(), blanks), spelled(mail.Domain(p.to), blanks)
+	if local != "" { // "anna at example.org", "example.org!anna"
+		text = replaceAll(text, local+`.{1,9}?`+domain+`|`+domain+`.{1,3}?`+local, "[address]")
+	}
 	if utf8.RuneCountInString(p.to)-len(mail.Domain(p.to)) <= shortestSecret { // may be a word of the service's own
 		local = "[<\"'`]" + local + "[>\"'`]"
 	}
@@ -158,11 +176,13 @@ func (p *Private) redact(text string) string {
 	switch {
 	case len(p.code) >= shortestSecret:
 		text = replaceAll(text, spelled(p.code, breaks), "[code]")
+	case len(p.code) > 2:
+		text = replaceAll(text, `\b`+spelled(p.code, breaks)+`\b`, "[code]")
+	}
+	if len(p.code) > 3 {
 		for _, form := range inBase64(p.code) {
 			text = strings.ReplaceAll(text, form, "[code]")
 		}
-	case len(p.code) > 2:
-		text = replaceAll(text, `\b`+spelled(p.code, breaks)+`\b`, "[code]")
 	}
 	return Redact(text)
 }
@@ -172,15 +192,15 @@ const (
 	// own words by chance.
 	shortestSecret = 6
 	// blanks and breaks are what services put between the characters of an address
-	// and of a code: "482 913".
+	// and of a code: "482 913", "<b>482</b><b>913</b>".
 	blanks = `\s{0,2}`
-	breaks = `[\s.\-\x{2010}-\x{2015}]{0,3}`
+	breaks = `(?:[^\p{L}\p{N}]|<[^<>]*>){0,4}`
 )
 
 // spelled is an expression for a text with something between its characters.
 func spelled(text, between string) string {
 	var characters []string
-	for _, r := range visible(plain(text)) {
+	for _, r := range folded(plain(text)) {
 		characters = append(characters, regexp.QuoteMeta(string(r)))
 	}
 	return strings.Join(characters, between)
@@ -205,7 +225,8 @@ func replaceAll(text, expression, by string) string {
 	return regexp.MustCompile("(?i)"+expression).ReplaceAllLiteralString(text, by)
 }
 
-// partsOfLink are a link and what makes it worth having: its values.
+// partsOfLink are a link and what makes it worth having: its values, and what has a
+// digit in its path.
 func partsOfLink(link string) []string {
 	_, rest, found := strings.Cut(link, "://")
 	if !found {
@@ -213,6 +234,11 @@ func partsOfLink(link string) []string {
 	}
 	parts := []string{link, rest}
 	if address, err := url.Parse(link); err == nil {
+		for _, part := range append(strings.Split(address.Path, "/"), address.Fragment) {
+			if len(part) >= shortestSecret && strings.ContainsAny(part, "0123456789") {
+				parts = append(parts, part)
+			}
+		}
 		for _, values := range address.Query() {
 			for _, value := range values {
 				if len(value) >= shortestSecret {
@@ -244,7 +270,7 @@ func (p *Private) FitID(id string) string {
 // link of the mail. Every accepted mail has an id to be looked at, so that this
 // does without regular expressions.
 func (p *Private) isQuotedIn(word string) bool {
-	word = strings.ToLower(visible(plain(word)))
+	word = strings.ToLower(folded(plain(word)))
 	forms := append(partsOfLink(p.link), quotedAddress(p.to), p.to)
 	if local := p.local(); len(local) >= shortestSecret {
 		forms = append(forms, local)
@@ -265,7 +291,7 @@ func isBreak(r rune) bool { return r == ' ' || r == '.' || r == '-' || 0x2010 <=
 // characters of a kind between its own; alone is for a word that no letter or digit
 // stands beside.
 func spells(text, word string, between func(rune) bool, most int, alone bool) bool {
-	word = strings.ToLower(visible(plain(word)))
+	word = strings.ToLower(folded(plain(word)))
 	if word == "" {
 		return false
 	}

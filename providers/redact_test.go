@@ -89,6 +89,20 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 		`4 8 a 2 9 1 3`:                        "[code]",
 		`48a-2913`:                             "[code]",
 		"48a\u200b2913":                        "[code]",
+		"48a&nbsp;2913":                        "[code]",
+		"48a\u202f2913":                        "[code]",
+		"48a/2913 48a_2913 48a,2913":           "[code] [code] [code]",
+		"<b>48a</b><b>2913</b>":                "<b>[code]</b>",
+		`["4","8","a","2","9","1","3"]`:        `["[code]"]`,
+		"④８a²９１３":                              "[code]",
+		"48a=\r\n2913":                         "[code]",
+		`48a\n2913`:                            "[code]",
+		`\x34\x38a2913`:                        "[code]",
+		"=34=38=61=32=39=31=33":                "[code]",
+		"anna.bell'＠example.org":               "[address]",
+		"anna.bell' at example.org":            "[address]",
+		"example.org!anna.bell'":               "[address]",
+		"YW5uYS5iZWxsJ0BleGFtcGxlLm9yZw==":     "[address]w==",
 		`%34%38a2913`:                          "[code]",
 		`NDhhMjkxMw==`:                         "[code]w==",
 		`"YyA0OGEyOTEz"`:                       `"YyA[code]"`,   // c 48a2913
@@ -97,6 +111,15 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 		`http://acme.example/join?token=x`:     "[link]",
 		`acme.example/join?token=mag1c7&x=1`:   "[link]",
 		`acme.example%2Fjoin%3Ftoken%3Dmag1c7`: "acme.example/join?token=[link]",
+	} {
+		if got := redactFor(m, form, nil); got != want {
+			t.Errorf("%s: %q, want %q", form, got, want)
+		}
+	}
+	m.To, m.Payload = "anna@example.org", map[string]any{"code": "A10b", "link": "https://acme.example/once/mag1c7#fr4gment"}
+	for form, want := range map[string]string{
+		"anna[at]example.org": "[address]", "anna=40example.org": "[address]", "x QTEwYg== x": "x [code]g== x",
+		"segment mag1c7 of /once/": "segment [link] of /once/", "fr4gment": "[link]",
 	} {
 		if got := redactFor(m, form, nil); got != want {
 			t.Errorf("%s: %q, want %q", form, got, want)

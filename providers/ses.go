@@ -382,6 +382,8 @@ func sesErrors(x *exchange, err error) Error {
 		if strings.Contains(said, "not verified") {
 			e.Kind = Configuration
 			e.Hint = "verify the sender in this region; in the sandbox the recipient has to be verified too"
+		} else if said == "Address blacklisted." {
+			e.Kind, e.Suppressed = Recipient, true
 		}
 	case "BadRequestException":
 		if sesAddress.MatchString(said) {

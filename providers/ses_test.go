@@ -91,6 +91,7 @@ func sesFixture() fixture {
 				{name: "unverified", answer: refusal(400, "MessageRejected", "Email address is not verified. The following identities failed the check in region EU-WEST-1: ada.lovelace@example.org"),
 					kind: Configuration, code: "MessageRejected", hint: "sandbox"},
 				{name: "rejected", answer: refusal(400, "MessageRejected", "Message contains a virus"), kind: Content},
+				{name: "suppressed", answer: refusal(400, "MessageRejected", "Address blacklisted."), kind: Recipient, suppressed: true},
 				{name: "mail from", answer: refusal(400, "MailFromDomainNotVerifiedException", "not verified"), kind: Configuration},
 				{name: "suspended", answer: refusal(400, "AccountSuspendedException", "suspended"), kind: Configuration},
 				{name: "paused", answer: refusal(400, "SendingPausedException", "paused"), kind: Configuration, hint: "paused"},

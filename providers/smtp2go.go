@@ -126,7 +126,7 @@ func (p *smtp2go) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	switch data := answer.Data; {
 	case data.Succeeded == 0 && data.Failed > 0, data.Error != "", data.Code != "":
 		return Receipt{}, x.failure(m, nil, smtp2goErrors(x))
-	case data.ID == "":
+	case data.ID == "", data.Succeeded == 0:
 		return Receipt{}, x.unreadable(m)
 	default:
 		return Receipt{ID: data.ID}, nil

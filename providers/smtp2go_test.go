@@ -57,6 +57,7 @@ func smtp2goFixture() fixture {
 			table: smtp2goErrors,
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{"data":{"succeeded":1}}`}, kind: Uncertain},
+				{name: "none that succeeded", answer: answer{200, nil, `{"data":{"succeeded":0,"failed":0,"email_id":"1"}}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
 				{name: "key", answer: refusal(401, "INVALID_API_KEY", "The API key is invalid"), kind: Configuration},
 				{name: "permission", answer: refusal(400, "ENDPOINT_PERMISSION_DENIED", "You do not have permission to access this API endpoint"),

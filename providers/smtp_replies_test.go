@@ -226,6 +226,8 @@ func TestSMTPReplies(t *testing.T) {
 		{"QQ", smtp.AtAUTH, "535 Login fail. Account is abnormal, service is not open, password is incorrect, login frequency limited, or system is busy. More information at https://help.mail.qq.com/detail/108/1023", operator, "app password", code + "%22password+is+incorrect%2C+login+frequency+limited%22"},
 		{"QQ", smtp.AtAUTH, "530 Login fail. A secure connection is requiered(such as ssl). More information at http://service.mail.qq.com/cgi-bin/help?id=28", operator, "requireTLS", "https://github.com/lx1169732264/zdm/issues/3"},
 		{"QQ", smtp.AtDot, `550 The "From" header is missing or invalid. Please follow RFC5322, RFC2047, RFC822 standard protocol. https://service.mail.qq.com/detail/124/995.`, operator, "fromEmail", code + "%22header+is+missing+or+invalid.+Please+follow+RFC5322%22"},
+		{"QQ", smtp.AtAUTH, "535 Login Fail. Please enter your authorization code to login. More information in https://service.mail.qq.com/detail/0/53", operator, "app password", code + "%22Please+enter+your+authorization+code+to+login%22"},
+		{"Mail.ru", smtp.AtAUTH, "535 5.7.0 NEOBHODIM parol prilozheniya https://help.mail.ru/mail/security/protection/external / Application password is REQUIRED", operator, "app password", code + "%22parol+prilozheniya%22"},
 		{"163", smtp.AtMAIL, "550 MI:NHD 163 smtp1", operator, "set name", netease},
 		{"163", smtp.AtDot, "554 DT:SUM 163 smtp1", operator, "fromEmail", netease},
 		{"163", smtp.AtRCPT, "451 RP:QRC 163 smtp1", limited, "rateLimit", netease},

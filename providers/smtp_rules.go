@@ -88,14 +88,15 @@ var smtpRules = []smtpRule{
 
 	// A list of all that may be wrong with a login, and mails held back until the
 	// sender, the connection or the address proves itself.
-	{at: smtp.AtAUTH, words: "password is incorrect", verdict: verdict{kind: Configuration, hint: checkPassword}},
+	{at: smtp.AtAUTH, words: "password is incorrect|app password|application password|application-specific|app-specific|authorization code",
+		verdict: verdict{kind: Configuration, hint: checkPassword}},
 	{enhanced: "4.7.23 4.7.25", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{enhanced: "4.7.26 4.7.27 4.7.30 4.7.32", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
 	// Quotas of ours, with when they end, before full mailboxes and throttling.
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
-	{words: "monthly|per month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
+	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
 	{words: "messaging limits|sending quota|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|recipient limit|daily|per day|in 24 hours|mi:stc",
@@ -147,7 +148,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{words: "client host|blocked using|in an rbl|dnsbl|ipcheck|ip reputation|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
+	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip reputation|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
 		"blocklist|block list|blacklist|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
@@ -216,8 +217,10 @@ var smtpRules = []smtpRule{
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
 	"no such mailbox|no such address|invalid user|unavailable mail user|user not known|" +
-	"exists that user|not user of this|not a known user|user disabled|user is disabled|account not found|does not have an account|" +
-	"user account is unavailable|mailbox currently unavailable|not our mx service|unbekannt|error in recipient address|" +
+	"exists that user|not user of this|not a known user|user disabled|user is disabled|recipient does not have an account|" +
+	"mailbox currently unavailable|not our mx service|error in recipient address|" +
+	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
+	"destinatario desconocido|utente sconosciuto|用户不存在|收件人不存在|" +
 	"recipient address must contain|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
 	"does not exist|doesn't exist|dosn't exist|doesn't have a|no mailbox|mailbox unavailable|mailbox disabled|mailbox is disabled|" +
 	"mailbox is inactive|mailbox has been blocked|invalid mailbox|invalid recipient|invalid rcpt|invalid address|bad recipient|" +

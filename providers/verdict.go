@@ -110,13 +110,13 @@ func (x *exchange) kindOfStatus() Kind {
 		return Uncertain
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
 		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusProxyAuthRequired,
-		http.StatusUnsupportedMediaType:
+		http.StatusUnsupportedMediaType, http.StatusUnavailableForLegalReasons:
 		return Configuration
 	case http.StatusRequestTimeout:
 		return Temporary
 	case http.StatusTooManyRequests:
 		return RateLimited
-	case http.StatusBadGateway, http.StatusGatewayTimeout:
+	case http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524: // the last two are Cloudflare's
 		// With the service's own words it is the service that failed; with
 		// anything else it is a proxy in front of it, which cannot know.
 		if !x.isObject() {

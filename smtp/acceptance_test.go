@@ -163,7 +163,7 @@ func TestVerdicts(t *testing.T) {
 // The verdict on a recipient does not wait for DATA's reply. The connection is used
 // again once that has come, and not before.
 func TestRefusedRecipientIsKnownAtOnce(t *testing.T) {
-	for last, kept := range map[string]bool{"554 5.5.1 no valid recipients": true, "354 go ahead": false, "421 4.7.0 too many errors": false} {
+	for last, kept := range map[string]bool{"554 5.5.1 no valid recipients": true, "354 go ahead": false, "421 4.7.0 too many errors": false, smtptest.EOF: false} {
 		t.Run(last, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, mail int) string {

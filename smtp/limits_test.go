@@ -88,6 +88,38 @@ func TestRefusalIsNoLimit(t *testing.T) {
 	}
 }
 
+// Connections that die after as many messages teach nothing either, and a refusal for
+// good at DATA is none of the connection's.
+func TestWhatIsNoLimit(t *testing.T) {
+	fake := (&fakeServer{answer: func(at Stage, _, mail int) string {
+		if at == AtMAIL && mail > 2 {
+			return smtptest.EOF
+		}
+		return ""
+	}}).start(t)
+	pool := testPool(t, fake)
+	for range 8 {
+		if _, err := send(t, pool, testMessage()); err != nil {
+			t.Error(err)
+		}
+	}
+	if pool.mostMessages != 0 {
+		t.Errorf("learned a limit of %d", pool.mostMessages)
+	}
+	fake = (&fakeServer{answer: func(at Stage, _, mail int) string {
+		if at == AtDATA && mail > 1 {
+			return "554 5.5.1 no"
+		}
+		return ""
+	}}).start(t)
+	pool = testPool(t, fake)
+	for _, works := range []bool{true, false} {
+		if _, err := send(t, pool, testMessage()); (err == nil) != works || fakeConnections(fake) != 1 {
+			t.Errorf("%v, %d connections", err, fakeConnections(fake))
+		}
+	}
+}
+
 // Exim delivers only the first ten messages of a connection at once.
 func TestExim(t *testing.T) {
 	const exim = "220 mail.example ESMTP Exim 4.96 Thu, 26 Nov 2026 04:21:07 +0000"

@@ -55,12 +55,12 @@ func parseReply(code int, text string) Reply {
 }
 
 func isEnhancedCode(word string) bool {
-	class, rest, ok := strings.Cut(word, ".")
-	subject, detail, ok2 := strings.Cut(rest, ".")
+	class, rest, _ := strings.Cut(word, ".")
+	subject, detail, _ := strings.Cut(rest, ".")
 	isNumber := func(text string) bool {
 		return text != "" && len(text) <= 3 && strings.Trim(text, "0123456789") == ""
 	}
-	return ok && ok2 && (class == "2" || class == "4" || class == "5") && isNumber(subject) && isNumber(detail)
+	return (class == "2" || class == "4" || class == "5") && isNumber(subject) && isNumber(detail)
 }
 
 // replyReader reads replies. Go's textproto does as well, but takes 2.3 times as

@@ -41,6 +41,12 @@ func TestReplyParsing(t *testing.T) {
 		"5.1.1 no such user":   {550, "5.1.1", "no such user"},
 		"5.7.26 a\n5.7.26 b":   {550, "5.7.26", "a\n5.7.26 b"},
 		"5.100.999 x":          {550, "5.100.999", "x"},
+		"4.2.2 full":           {550, "4.2.2", "full"},
+		"2.1.5 Ok":             {550, "2.1.5", "Ok"},
+		"5..1 x":               {550, "", "5..1 x"},
+		"5.1. x":               {550, "", "5.1. x"},
+		"5.1.x no":             {550, "", "5.1.x no"},
+		"5 x":                  {550, "", "5 x"},
 		"no such user":         {550, "", "no such user"},
 		"":                     {550, "", ""},
 		"5.1 x":                {550, "", "5.1 x"},
@@ -74,6 +80,7 @@ func TestReplies(t *testing.T) {
 		"599 no\r\n":                                {599, "no"},
 		"354 go\n250 next\n":                        {354, "go"},
 		"250-a\r\n250-b\r\n250 c\r\n":               {250, "a\nb\nc"},
+		"550-a\r\n550_b\r\n550 c\r\n":               {550, "a\n550_b\nc"},
 		"550-a\r\nno code here\r\n550 c\r\n":        {550, "a\nno code here\nc"},
 		"250 " + long + "\r\n":                      {250, long},
 		"550-" + long + "\r\n550 " + long + "y\r\n": {550, long + "\n" + long + "y"},
@@ -82,7 +89,7 @@ func TestReplies(t *testing.T) {
 			t.Errorf("%.40q: %d %.40q %v", sent, code, text, err)
 		}
 	}
-	for _, sent := range []string{"", "\r\n", "250\r\n", "25 Ok\r\n", "2x0 Ok\r\n", "250_Ok\r\n", "100 Ok\r\n", "650 Ok\r\n", "-50 Ok\r\n",
+	for _, sent := range []string{"", "\r\n", "250\r\n", "25 Ok\r\n", "2x0 Ok\r\n", "26/ Ok\r\n", "24: Ok\r\n", "250_Ok\r\n", "100 Ok\r\n", "650 Ok\r\n", "-50 Ok\r\n",
 		"250 broken off", "250-a\r\n250 broken off", "250-a\r\n"} {
 		if code, text, err := readReply(sent); err == nil {
 			t.Errorf("%q: %d %q", sent, code, text)

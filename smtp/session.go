@@ -224,7 +224,7 @@ func (s *session) envelope(ctx context.Context, m *outgoing) *Error {
 func (s *session) readOwed() {
 	code, _, err := s.in.read()
 	s.owed--
-	s.broken = s.broken || err != nil || code == 354 || code == 421
+	s.broken = err != nil || code == 354 || code == 421
 }
 
 // awaitOwed waits for the replies that are owed, each within its time.
@@ -322,7 +322,7 @@ func (s *session) lose(stage Stage) {
 // isQuiet tells, without a round trip, whether the server has said nothing that
 // was not read, and has not left.
 func (s *session) isQuiet() bool {
-	if s.secure && s.in.Buffered() == 0 {
+	if s.secure {
 		// What TLS has read ahead shows in a read that must not wait.
 		_ = s.conn.SetReadDeadline(past)
 		if _, err := s.in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -436,6 +436,12 @@ func TestWhatTheServerSaidBefore(t *testing.T) {
 		if failed(t, err).Stage != AtMAIL || !errors.Is(err, ErrNoUTF8) {
 			t.Error(err)
 		}
+		message = testMessage()
+		message.From.Address = "bürö@acme.example"
+		_, err = send(t, testPool(t, fake), message)
+		if failed(t, err).Stage != AtMAIL || !errors.Is(err, ErrNoUTF8) {
+			t.Error(err)
+		}
 	})
 	t.Run("quoted local part", func(t *testing.T) {
 		message := testMessage()
@@ -648,6 +654,9 @@ func TestIdleConnectionGoesFirst(t *testing.T) {
 		if connections, _, mails := fake.Seen(); connections != 2 || len(mails) != 3 {
 			t.Errorf("%d connections, %d mails", connections, len(mails))
 		}
+		if time.Sleep(2 * time.Second); !atRest(pool) { // when the other was refused
+			t.Error("a place is held for a refusal that is no limit")
+		}
 		pool.Close()
 	})
 }
@@ -694,6 +703,29 @@ func TestOldConnectionIsReplaced(t *testing.T) {
 			}
 		}
 		synctest.Wait()
+		if _, commands, _ := fake.Seen(); fakeConnections(fake) != 2 || countCommands(commands, "QUIT") != 1 {
+			t.Errorf("%d connections, %q", fakeConnections(fake), commands)
+		}
+		pool.Close()
+	})
+}
+
+// So is one that is never idle for a moment.
+func TestOldConnectionThatIsBusyIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+			if at == AtDot {
+				time.Sleep(10 * time.Second)
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		for began := time.Now(); time.Since(began) <= maxAge+20*time.Second; {
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
 		if _, commands, _ := fake.Seen(); fakeConnections(fake) != 2 || countCommands(commands, "QUIT") != 1 {
 			t.Errorf("%d connections, %q", fakeConnections(fake), commands)
 		}

@@ -406,11 +406,15 @@ func TestAQueueThatCannotBeReadIsToldOnce(t *testing.T) {
 
 // A stop waits for calls under way, and what it cuts is due at once.
 func TestStopping(t *testing.T) {
-	for patience, left := range map[time.Duration]int{5 * time.Second: 0, time.Second: 2} {
+	for _, c := range []struct {
+		patience    time.Duration
+		quick, left int // of three calls
+	}{{5 * time.Second, 0, 0}, {time.Second, 0, 3}, {time.Second, 1, 2}} {
+		patience, left := c.patience, c.left
 		synctest.Test(t, func(t *testing.T) {
 			var calls atomic.Int32
 			s := start(t, service(func(r *http.Request) (*http.Response, error) {
-				if calls.Add(1) == 1 {
+				if int(calls.Add(1)) <= c.quick {
 					return answer(200)
 				}
 				select {
