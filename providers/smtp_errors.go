@@ -21,10 +21,13 @@ import (
 // failure judges an error of the pool, with hints for these settings.
 func (p *smtpProvider) failure(err error) *Error {
 	e := smtpFailure(err)
-	e.Detail = redactFor(nil, e.Detail, p.logins)
 	e.Momentary = isMomentary(err, e)
 	var failed *smtp.Error
-	if !errors.As(err, &failed) || e.Kind != Configuration {
+	if errors.As(err, &failed) && failed.Reply.Text != "" { // whole: half a password would not be found
+		e.Detail = failed.Reply.Text
+	}
+	e.Detail = redactFor(nil, e.Detail, p.logins)
+	if failed == nil || e.Kind != Configuration {
 		return e
 	}
 	switch isLogin := failed.Stage == smtp.AtAUTH && failed.Reply.Code != 0; {

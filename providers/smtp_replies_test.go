@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
 )
 
@@ -320,6 +321,18 @@ func TestSMTPHintsForTheLogin(t *testing.T) {
 			if failure.Kind != Configuration || !strings.Contains(failure.Hint, words[i]) {
 				t.Errorf("%s: login %v: %v", reply, logsIn, failure)
 			}
+		}
+	}
+}
+
+// Servers repeat what they do not understand, and no part of a password stays, wherever
+// a long reply is cut.
+func TestSMTPRepliesHoldNoPassword(t *testing.T) {
+	p := &smtpProvider{logins: []settings.Secret{settings.NewSecret("hunter2-S3c")}}
+	for before := range 2 * maxDetail {
+		reply := smtp.Reply{Code: 535, Text: strings.Repeat("x ", before/2) + strings.Repeat(" ", before%2) + "hunter2-S3c"}
+		if e := p.failure(&smtp.Error{Stage: smtp.AtAUTH, Reply: reply}); strings.Contains(e.Error(), "hunt") {
+			t.Fatalf("%d: %v", before, e)
 		}
 	}
 }
