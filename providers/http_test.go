@@ -194,11 +194,16 @@ func TestHTTPExamples(t *testing.T) {
 			{answer{400, nil, `{"code":"invalid_parameter","message":"email is not valid in to"}`}, Recipient, false, "invalid_parameter: email is not valid"},
 			{answer{402, nil, `{"code":"not_enough_credits","message":"no"}`}, RateLimited, false, "quota"},
 			{answer{400, nil, `{"code":"invalid_parameter","message":"Sender is invalid / inactive"}`}, Configuration, false, ""},
+			{answer{400, nil, `{"code":"invalid_parameter","message":"Sending has been rejected because the sender you used no-reply@acme.example is not valid. Validate your sender or authenticate your domain"}`},
+				Configuration, false, ""},
 			{answer{201, nil, `{}`}, Uncertain, false, ""}}},
 		"mailersend": {answer{202, map[string]string{"X-Message-Id": "5e42957d51f1d94a1070a733"}, ""}, "5e42957d51f1d94a1070a733", []refusal{
 			{answer{202, nil, `{"message":"There are some warnings for your request.","warnings":[{"type":"ALL_SUPPRESSED","warning":"all","recipients":[]}]}`}, Recipient, true, "some warnings"},
 			{answer{422, nil, `{"message":"The to.0.email must be a valid email address.","errors":{"to.0.email":["x"]}}`}, Recipient, false, ""},
 			{answer{422, nil, `{"message":"The from.email domain must be verified in your account to send emails. #MS42207"}`}, Configuration, false, ""},
+			{answer{422, nil, `{"message":"Recipient domain must match the sender's domain. #MS42209","errors":{"to.0.email":["x"]}}`}, Configuration, false, ""},
+			{answer{422, nil, `{"message":"Trial accounts can only send emails to the administrator's email. #MS42225","errors":{"to":["x"]}}`}, Configuration, false, ""},
+			{answer{422, nil, `{"message":"You have reached the trial limit of unique recipients. #MS42223"}`}, Configuration, false, ""},
 			{answer{202, nil, ""}, Uncertain, false, ""}}},
 		"mailjet": {answer{200, nil, `{"Messages":[{"Status":"success","To":[{"Email":"x","MessageUUID":"1","MessageID":1152921511742440156}]}]}`}, "1152921511742440156", []refusal{
 			{answer{400, nil, `{"Messages":[{"Status":"error","Errors":[{"ErrorCode":"mj-0013","StatusCode":400,"ErrorMessage":"is an invalid email address.","ErrorRelatedTo":["To[0].Email"]}]}]}`},
@@ -212,6 +217,7 @@ func TestHTTPExamples(t *testing.T) {
 		"graph": {answer{202, map[string]string{"Request-Id": "90a7aea5-29ea-49c2-b297-695ee0f2d296"}, ""}, "90a7aea5-29ea-49c2-b297-695ee0f2d296", []refusal{
 			{answer{400, nil, `{"error":{"code":"ErrorInvalidRecipients","message":"At least one recipient isn't valid."}}`}, Recipient, false, "ErrorInvalidRecipients"},
 			{answer{403, nil, `{"error":{"code":"ErrorAccessDenied","message":"Access is denied."}}`}, Configuration, false, ""},
+			{answer{400, nil, `{"error":{"code":"ErrorInvalidUser","message":"The requested user 'no-reply@acme.example' is invalid."}}`}, Configuration, false, ""},
 			{answer{429, map[string]string{"Retry-After": "5"}, `{"error":{"code":"ApplicationThrottled","message":"x"}}`}, RateLimited, false, ""},
 			{answer{202, nil, proxyPage}, Uncertain, false, ""}}},
 		"elasticemail": {answer{200, nil, `{"success":true,"data":{"transactionid":"t","messageid":"m"}}`}, "m", []refusal{

@@ -21,10 +21,13 @@ import (
 // failure judges an error of the pool, with hints for these settings.
 func (p *smtpProvider) failure(err error) *Error {
 	e := smtpFailure(err)
-	e.Detail = redactFor(nil, e.Detail, p.logins)
 	e.Momentary = isMomentary(err, e)
 	var failed *smtp.Error
-	if !errors.As(err, &failed) || e.Kind != Configuration {
+	if errors.As(err, &failed) && failed.Reply.Text != "" { // whole: half a password would not be found
+		e.Detail = failed.Reply.Text
+	}
+	e.Detail = redactFor(nil, e.Detail, p.logins)
+	if failed == nil || e.Kind != Configuration {
 		return e
 	}
 	switch isLogin := failed.Stage == smtp.AtAUTH && failed.Reply.Code != 0; {
@@ -194,6 +197,10 @@ var (
 	textCodes = regexp.MustCompile(`#([45]\.\d{1,3}\.\d{1,3})\b`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
+	// byPolicy is what Postfix writes before the words of a policy service, whatever they
+	// are about, and byPostfix is where it speaks of the recipient itself.
+	byPolicy  = "recipient address rejected: "
+	byPostfix = regexp.MustCompile(byPolicy + `(access denied|domain|unverified|undeliverable|user |mail for|malformed|need)`)
 	// emptyBrackets are what is left where an address stood.
 	emptyBrackets = strings.NewReplacer("<>", "", "[]", "")
 )
@@ -208,7 +215,11 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 	}
 	text = addresses.ReplaceAllString(furtherCodes.ReplaceAllString(text, " "), "")
 	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
-	return strings.Join(strings.Fields(text), " "), enhanced
+	text = strings.Join(strings.Fields(text), " ")
+	if reply.Code >= 500 && !byPostfix.MatchString(text) {
+		text = strings.Replace(text, byPolicy, "", 1)
+	}
+	return text, enhanced
 }
 
 // explain fills in what a network, TLS or protocol error means to an operator.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
 )
 
@@ -263,6 +264,10 @@ func TestSMTPReplies(t *testing.T) {
 		{"Postfix with policyd", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Policy rejection; Message count quota exceeded", spent, "24 hours", code + "%22Policy+rejection%3B+Message+count+quota+exceeded%22"},
 		{"Postfix with iRedAPD", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Quota exceeded (number of mails in total)", spent, "24 hours", iredapd},
 		{"Postfix with iRedAPD", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Sender is not same as SMTP authenticate username", operator, "fromEmail", iredapd},
+		{"Postfix with iRedAPD", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Not authorized", operator, "", iredapd},
+		{"Postfix with a policy service", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: not before you have paid", operator, "", "https://www.postfix.org/SMTPD_POLICY_README.html"},
+		{"Postfix", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Access denied", recipient, "", postfix},
+		{"Postfix", smtp.AtRCPT, "550 5.7.1 <ada@example.net>: Recipient address rejected: Mailbox does not exist", recipient, "", postfix},
 		{"Postfix with iRedAPD", smtp.AtRCPT, "451 4.7.1 <ada@example.net>: Recipient address rejected: Intentional policy rejection, please try again later", oneAddress, "", iredapd},
 		{"Postfix", smtp.AtRCPT, "451 4.3.5 <ada@example.net>: Recipient address rejected: Server configuration problem", temporary, "", postfix},
 		{"Postfix", smtp.AtRCPT, "554 5.7.1 Service unavailable; Sender address [no-reply@acme.example] blocked using dbl.spamhaus.org", operator, "fromEmail", postfix},
@@ -322,6 +327,18 @@ func TestSMTPHintsForTheLogin(t *testing.T) {
 					t.Errorf("%s at %v: login %v: %v", reply, stage, logsIn, failure)
 				}
 			}
+		}
+	}
+}
+
+// Servers repeat what they do not understand, and no part of a password stays, wherever
+// a long reply is cut.
+func TestSMTPRepliesHoldNoPassword(t *testing.T) {
+	p := &smtpProvider{logins: []settings.Secret{settings.NewSecret("hunter2-S3c")}}
+	for before := range 2 * maxDetail {
+		reply := smtp.Reply{Code: 535, Text: strings.Repeat("x ", before/2) + strings.Repeat(" ", before%2) + "hunter2-S3c"}
+		if e := p.failure(&smtp.Error{Stage: smtp.AtAUTH, Reply: reply}); strings.Contains(e.Error(), "hunt") {
+			t.Fatalf("%d: %v", before, e)
 		}
 	}
 }

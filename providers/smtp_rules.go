@@ -170,7 +170,7 @@ var smtpRules = []smtpRule{
 		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
-	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|rejected: not authorized|organization policy|local policy|security polic",
+	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|organization policy|local policy|security polic",
 		verdict: verdict{kind: Configuration, hint: policy}},
 	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{enhanced: "5.7.9", verdict: verdict{kind: Configuration, hint: checkPassword}},
