@@ -410,11 +410,12 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 
 // membersOf yields the members of an object with their paths, and reports those
 // that are there twice.
-func (d *decoder) membersOf(n *node, path string) func(yield func(member, string) bool) {
-	return func(yield func(member, string) bool) {
+func (d *decoder) membersOf(n *node, path string) func(yield func(*member, string) bool) {
+	return func(yield func(*member, string) bool) {
 		seen := make(map[string]place, len(n.members))
-		for i, m := range n.members {
-			n.members[i].public = !mayHoldKey(m.key)
+		for i := range n.members {
+			m := &n.members[i]
+			m.public = !mayHoldKey(m.key)
 			key := join(path, shownKey(m.key))
 			if first, twice := seen[m.key]; twice {
 				d.problem(m.at, key, fmt.Sprintf("this key is on line %d already; keep one of the two", first.line))
@@ -429,16 +430,18 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(member, string
 	}
 }
 
-func (d *decoder) unknown(m member, path string, fields []field) {
-	known := keysOf(fields)
+func (d *decoder) unknown(m *member, path string, fields []field) {
+	known, shown := keysOf(fields), shownKey(m.key)
 	text := "unknown key" + hint(m.key, known)
 	meant := settings.Nearest(m.key, known)
 	if meant != "" {
 		d.reported[join(path, meant)] = true
 	} else if at := slices.IndexFunc(fields, func(f field) bool { return isKeyInside(m.key, f.kind) }); at >= 0 {
 		text = fmt.Sprintf("unknown key; it belongs into %s: %q: {%q: …}", fields[at].key, fields[at].key, m.key)
+	} else if strings.ContainsAny(shown, "0123456789") { // as no key does, but a part of a secret that lost its quotes or its indentation
+		shown, m.public = "…", false
 	}
-	d.problem(m.at, join(path, shownKey(m.key)), text)
+	d.problem(m.at, join(path, shown), text)
 }
 
 // isKeyInside tells whether an object of this type, if it is one, has the key.
