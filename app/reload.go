@@ -47,8 +47,10 @@ func (a *App) followChanges(ctx context.Context) {
 func (a *App) startSigningIn(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	group.Go(func() { a.signIn(ctx, a.current.get()) })
-	group.Go(debug.FreeOSMemory)
+	group.Go(func() {
+		a.signIn(ctx, a.current.get())
+		debug.FreeOSMemory() // which what was read and built left behind
+	})
 	return func() { cancel(); group.Wait() }
 }
 

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/language"
 )
@@ -11,11 +13,6 @@ import (
 const noBreakSpace = "\u00a0"
 
 var (
-	// Words that must not end a line: a number always, a preposition or a conjunction
-	// of one letter in some languages, and in headings the short words of all.
-	number     = word(`\pN+`)
-	loneLetter = word(`\pN+|\pL`)
-	shortWord  = word(`\pN+|\pL{1,2}`)
 	// hyphenated are words such as "e-mail" and "sign-in", that browsers would break
 	// at the hyphen. Thai words, and Chinese and Japanese ones in headings, break
 	// anywhere.
@@ -23,29 +20,46 @@ var (
 	inHeadings = regexp.MustCompile(`[\pL\pN]+-\pL+|サインイン|電子郵件|เข้าร่วม|เข้าสู่ระบบ|ขั้นตอนเดียว`)
 )
 
-// word finds words with a blank behind them, but nothing of a tag: neither {{#if
-// nor a name that has blanks around it.
-func word(pattern string) *regexp.Regexp {
-	return regexp.MustCompile(`(^|[^\pL\pM\pN\x{200c}'’.#-])(` + pattern + `) ([^}])`)
-}
-
-// typeset puts the blanks at which no line may break into a sentence.
+// typeset puts the blanks at which no line may break into a sentence: behind a number,
+// behind a preposition or a conjunction of one letter in some languages, and in headings
+// behind the short words of all.
 func typeset(tag language.Tag, sentence string, isHeading bool) string {
 	sentence = strings.ReplaceAll(sentence, "{{codeLifetime}} ", "{{codeLifetime}}"+noBreakSpace)
-	words := number
+	letters := 0
 	switch base, _ := tag.Base(); {
 	case base.String() == "ko": // in which two letters may be a noun
-		words = loneLetter
+		letters = 1
 	case isHeading:
-		words = shortWord
+		letters = 2
 	case slices.Contains([]string{"cs", "pl", "ru", "uk"}, base.String()):
-		words = loneLetter
+		letters = 1
 	}
-	// Twice, since of two such words in a row the first match takes the blank.
-	for range 2 {
-		sentence = words.ReplaceAllString(sentence, "$1$2"+noBreakSpace+"$3")
+	parts := strings.Split(sentence, " ")
+	var b strings.Builder
+	b.WriteString(parts[0])
+	for i, next := range parts[1:] {
+		blank := " "
+		if endsInShortWord(parts[i], letters) && next != "" && next[0] != '}' {
+			blank = noBreakSpace
+		}
+		b.WriteString(blank + next)
 	}
-	return sentence
+	return b.String()
+}
+
+// endsInShortWord tells whether a text ends in a number, or in a word of at most so many
+// letters. The end of a longer word is none, nor is a piece of a tag such as {{#if.
+func endsInShortWord(text string, letters int) bool {
+	before := strings.TrimRightFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
+	word := text[len(before):]
+	last, _ := utf8.DecodeLastRuneInString(before)
+	switch {
+	case word == "" || unicode.IsMark(last) || strings.ContainsRune("\u200c'’.#-", last):
+		return false
+	case !strings.ContainsFunc(word, unicode.IsLetter):
+		return true
+	}
+	return !strings.ContainsFunc(word, unicode.IsNumber) && utf8.RuneCountInString(word) <= letters
 }
 
 // keepWhole marks the words of HTML text that no line may break in. It adds no
