@@ -18,7 +18,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,9 +133,7 @@ service anvil {
   chroot =
 }
 `, dir, s.Port, s.StartPort)+strings.Join(more, "\n")+"\n")
-	if out, err := exec.Command("install", "-d", "-o", "mail", "-g", "mail", filepath.Join(dir, "mail")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	s.folder(".")
 	s.Begin()
 	t.Cleanup(func() {
 		s.Stop()
@@ -200,17 +200,13 @@ func (s *Server) Deliver(mail []byte) {
 	s.count++
 	name := fmt.Sprintf("%d.%d.test", time.Now().UnixNano(), s.count)
 	for _, folder := range []string{"tmp", "new", "cur"} {
-		if out, err := exec.Command("install", "-d", "-o", "mail", "-g", "mail", filepath.Join(s.dir, "mail", folder)).CombinedOutput(); err != nil {
-			s.t.Fatalf("%v: %s", err, out)
-		}
+		s.folder(folder)
 	}
 	at := filepath.Join(s.dir, "mail/tmp", name)
 	if err := os.WriteFile(at, mail, 0o666); err != nil {
 		s.t.Fatal(err)
 	}
-	if out, err := exec.Command("chown", "mail:mail", at).CombinedOutput(); err != nil {
-		s.t.Fatalf("%v: %s", err, out)
-	}
+	s.giveToMail(at)
 	if err := os.Rename(at, filepath.Join(s.dir, "mail/new", name)); err != nil {
 		s.t.Fatal(err)
 	}
@@ -250,6 +246,30 @@ func (s *Server) Owner() (id int, folder string) {
 func (s *Server) write(name, text string) {
 	s.t.Helper()
 	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// folder makes a folder of the user's mails, if it is not there.
+func (s *Server) folder(name string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "mail", name)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	s.giveToMail(path)
+}
+
+// giveToMail makes a file that of the system's user for mails, as whom Dovecot reads it.
+func (s *Server) giveToMail(path string) {
+	s.t.Helper()
+	owner, err := user.Lookup("mail")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	if err := os.Chown(path, uid, gid); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -1,11 +1,14 @@
 package smtptest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -35,8 +38,14 @@ func Postfix(t testing.TB, port int, main, master string) (log func() string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if out, err := exec.Command("sh", "-c", `chmod 755 "$0" && mkdir "$0/queue" "$0/data" && chown postfix "$0/data"`, dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	owner, err := user.Lookup("postfix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "queue"), 0o755), os.Mkdir(filepath.Join(dir, "data"), 0o755),
+		os.Chown(filepath.Join(dir, "data"), uid, -1)); err != nil {
+		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
 		"main.cf": fmt.Sprintf(`compatibility_level = 3.6
