@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -119,6 +120,20 @@ func testCertificate(t testing.TB) (server, client *tls.Config) {
 func send(t testing.TB, pool *Pool, m *Message) (Reply, error) {
 	t.Helper()
 	return sendWithin(shortly(t), pool, m)
+}
+
+// sendAtOnce hands so many messages over at the same time, which all have to be accepted.
+func sendAtOnce(t testing.TB, pool *Pool, mails int) {
+	t.Helper()
+	var group sync.WaitGroup
+	for range mails {
+		group.Go(func() {
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
 }
 
 func sendWithin(ctx context.Context, pool *Pool, m *Message) (Reply, error) {

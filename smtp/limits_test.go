@@ -161,15 +161,7 @@ func TestLimitOfConnections(t *testing.T) {
 			}}).start(t)
 			pool := testPool(t, fake)
 			for range 2 {
-				var group sync.WaitGroup
-				for range mails {
-					group.Go(func() {
-						if _, err := send(t, pool, testMessage()); err != nil {
-							t.Error(err)
-						}
-					})
-				}
-				group.Wait()
+				sendAtOnce(t, pool, mails)
 			}
 			connections, _, got := fake.Seen()
 			if len(got) != 2*mails {
@@ -249,15 +241,7 @@ func TestPoolShrinksToWhatTheServerTakes(t *testing.T) {
 		burst := func(mails int, want time.Duration, opened int) {
 			t.Helper()
 			began := time.Now()
-			var group sync.WaitGroup
-			for range mails {
-				group.Go(func() {
-					if _, err := send(t, pool, testMessage()); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			group.Wait()
+			sendAtOnce(t, pool, mails)
 			took := time.Since(began)
 			time.Sleep(2 * time.Second) // the refused attempts have ended
 			before := attempts

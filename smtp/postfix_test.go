@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -102,15 +101,7 @@ func TestPostfixLimitOfConnections(t *testing.T) {
 	port := startPostfix(t, "smtpd_client_connection_count_limit = 5", "smtpd_client_event_limit_exceptions =")
 	dialer := Dialer{Network: "tcp", Address: fmt.Sprintf("127.0.0.1:%d", port)}
 	pool := testPool(t, new(fakeServer).prepare(t), func(c *Config) { c.Dial = dialer.Dial })
-	var group sync.WaitGroup
-	for range 200 {
-		group.Go(func() {
-			if _, err := send(t, pool, testMessage()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	group.Wait()
+	sendAtOnce(t, pool, 200)
 	if open := pool.connections.Load(); open > 5 {
 		t.Errorf("%d connections", open)
 	}
