@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -101,7 +100,7 @@ func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
 		}
 		return request, refused
 	}
-	if code := text(asked.Code); !strings.ContainsFunc(code, isShown) && templates.NeedsCode(asked.Type) {
+	if code := text(asked.Code); !templates.IsShown(code) && templates.NeedsCode(asked.Type) {
 		// A mail without its code locks its reader out.
 		return request, &web.Failure{Reason: web.Invalid, Detail: "payload.code: missing, and this type of mail needs one",
 			Told: addressIsFine}
@@ -117,9 +116,6 @@ func (d *decoder) decode(body []byte) (relay.Request, *web.Failure) {
 	}
 	return request, nil
 }
-
-// isShown tells whether a reader sees a character.
-func isShown(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }
 
 // text returns a text, or a number as it is written.
 func text(value any) string {

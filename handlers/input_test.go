@@ -146,6 +146,7 @@ func inputs() []input {
 		{name: "an empty code", body: payload(`"code":""`), code: 422, word: "invalid"},
 		{name: "a code of blanks", body: payload(`"code":" \u00a0"`), code: 422, word: "invalid"},
 		{name: "a code that nobody sees", body: payload(`"code":"\u200b\u2060"`), code: 422, word: "invalid"},
+		{name: "a code of letters without a shape", body: payload(`"code":"\u3164 \u2800"`), code: 422, word: "invalid"},
 		{name: "no code", body: with("payload", "{}"), code: 422, word: "invalid"},
 		{name: "an invitation without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "OrganizationInvitation", 1), code: 200},
 		{name: "a type that nobody knows without a code", body: strings.Replace(with("payload", "{}"), "SignIn", "Surprise", 1), code: 200},

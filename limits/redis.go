@@ -104,7 +104,7 @@ func parseServer(text string) (server, error) {
 	}
 	s, dial := server{network: "tcp"}, new(net.Dialer).DialContext
 	if u.Scheme == "rediss" {
-		dial = new(tls.Dialer).DialContext // which the context bounds; it does not the library's own handshake
+		dial = new(tls.Dialer).DialContext // since the library's own handshake does not end with the context
 	}
 	s.options = append(s.options, redis.DialContextFunc(dial))
 	database := strings.Trim(u.Path, "/")

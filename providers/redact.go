@@ -285,6 +285,7 @@ func (p *Private) isQuotedIn(word string) bool {
 
 func isBlank(r rune) bool { return r == ' ' }
 
+// isBreak knows less than breaks: words joined by other marks are what many ids are.
 func isBreak(r rune) bool { return r == ' ' || r == '.' || r == '-' || 0x2010 <= r && r <= 0x2015 }
 
 // spells tells whether a text in lower case holds a word, with at most so many

@@ -151,6 +151,11 @@ func trimRight(runes []rune) []rune {
 	return runes
 }
 
+// IsShown tells whether a reader sees anything of a text.
+func IsShown(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) && !isInvisible(r) })
+}
+
 // isInvisible tells whether a character has no shape of its own: controls,
 // formatting characters, fillers, private use, and what is no character.
 func isInvisible(r rune) bool {

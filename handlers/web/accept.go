@@ -37,7 +37,7 @@ func quality(header http.Header, ranges map[string]int) float64 {
 			continue
 		}
 		q, _ := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
-		if !(q <= 1) { // nor NaN; what is no number at all is 0 already
+		if !(q >= 0 && q <= 1) { // NaN is neither; what is no number at all is 0 already
 			q = 0
 		}
 		if cmp.Or(precision-decided, cmp.Compare(q, wanted)) > 0 {
