@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"logto-email-relay/app"
 	"logto-email-relay/deliveries"
@@ -19,14 +22,30 @@ const longestBounce = 1 << 20
 var errLater = errors.New("not taken now")
 
 type bounceCommand struct {
-	Provider string   `required:"" help:"The name of the smtp provider whose mails come back to this alias."`
-	Message  *os.File `arg:"" default:"-" help:"The mail; standard input when not given."`
+	Provider string
+	// File is that of the mail; empty or "-" for standard input.
+	File string
 }
 
-// Run writes to the database itself, whether a relay is running or not. It prints nothing
+func newBounce(s *environment) *cobra.Command {
+	var cmd bounceCommand
+	c := &cobra.Command{
+		Use: "bounce --provider NAME [FILE]", Short: "Take a mail that came back, from standard input, for an alias of Postfix or Exim",
+		Args: cobra.MaximumNArgs(1),
+		RunE: s.runs(func(args []string) error {
+			cmd.File = strings.Join(args, "")
+			return cmd.run(s)
+		}),
+	}
+	c.Flags().StringVar(&cmd.Provider, "provider", "", "the `NAME` of the smtp provider whose mails come back to this alias")
+	require(c, "provider")
+	return c
+}
+
+// run writes to the database itself, whether a relay is running or not. It prints nothing
 // when all is well, because mail servers send on what a program prints. After any failure
 // they keep the mail and come again: what is wrong may be mended until then.
-func (cmd bounceCommand) Run(s *environment) error {
+func (cmd bounceCommand) run(s *environment) error {
 	if err := cmd.take(s); err != nil {
 		return fmt.Errorf("%w: %w", errLater, err)
 	}
@@ -34,11 +53,10 @@ func (cmd bounceCommand) Run(s *environment) error {
 }
 
 func (cmd bounceCommand) take(s *environment) error {
-	message, err := io.ReadAll(io.LimitReader(cmd.Message, longestBounce))
+	message, err := cmd.read()
 	if err != nil {
 		return fmt.Errorf("read the mail: %w", err)
 	}
-	_, _ = io.Copy(io.Discard, cmd.Message) // so that nobody writes into a closed pipe
 	loaded, err := s.load()
 	if err != nil {
 		return err
@@ -57,4 +75,18 @@ func (cmd bounceCommand) take(s *environment) error {
 		}
 		return nil
 	})
+}
+
+func (cmd bounceCommand) read() ([]byte, error) {
+	source := os.Stdin
+	if cmd.File != "" && cmd.File != "-" {
+		var err error
+		if source, err = os.Open(cmd.File); err != nil {
+			return nil, err
+		}
+		defer func() { _ = source.Close() }()
+	}
+	message, err := io.ReadAll(io.LimitReader(source, longestBounce))
+	_, _ = io.Copy(io.Discard, source) // so that nobody writes into a closed pipe
+	return message, err
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
@@ -27,17 +29,36 @@ import (
 const maxShown = 300
 
 type callCommand struct {
-	URL           string        `arg:"" help:"The endpoint, as it stands in Logto's connector."`
-	Authorization string        `required:"" placeholder:"VALUE" help:"The Authorization Header, as it stands there. It is never printed."`
-	TenantCheck   bool          `help:"Ask that the relay takes the value for that of a tenant, and show which."`
-	To            string        `placeholder:"ADDRESS" help:"Send a test mail to this address. Without it no mail is sent."`
-	Timeout       time.Duration `default:"8s" help:"How long to wait for the answer."`
+	URL           string
+	Authorization string
+	TenantCheck   bool
+	To            string
+	Timeout       time.Duration
 }
 
-// Run calls a relay through its public address as Logto's console does for a test
+func newCall(s *environment) *cobra.Command {
+	var cmd callCommand
+	c := &cobra.Command{
+		Use: "call URL --authorization VALUE", Short: "Call a relay through its public address as Logto does, and tell what is wrong",
+		Args: cobra.ExactArgs(1),
+		RunE: s.runs(func(args []string) error {
+			cmd.URL = args[0]
+			return cmd.run(s)
+		}),
+	}
+	flags := c.Flags()
+	flags.StringVar(&cmd.Authorization, "authorization", "", "the `VALUE` of the Authorization header, as it stands in Logto's connector; it is never printed")
+	flags.BoolVar(&cmd.TenantCheck, "tenant-check", false, "ask that the relay takes the value for that of a tenant, and show which")
+	flags.StringVar(&cmd.To, "to", "", "send a test mail to this `ADDRESS`; without it no mail is sent")
+	flags.DurationVar(&cmd.Timeout, "timeout", 8*time.Second, "how long to wait for the answer")
+	require(c, "authorization")
+	return c
+}
+
+// run calls a relay through its public address as Logto's console does for a test
 // mail. Without --to the request has no recipient: a relay that refuses it for that
 // has taken the address, the authorization, the path and the body.
-func (cmd callCommand) Run(s *environment) error {
+func (cmd callCommand) run(s *environment) error {
 	endpoint, err := cmd.check()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)

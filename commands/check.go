@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/app"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
@@ -18,22 +20,34 @@ import (
 )
 
 type checkCommand struct {
-	Connect bool `help:"Sign in at every provider too, and at the mailboxes for bounces. No mail is sent."`
+	Connect bool
 	mailFlags
 }
 
 // mailFlags describe the mails whose way check shows.
 type mailFlags struct {
-	To           string `default:"ada@example.org" placeholder:"ADDRESS" help:"Show the way of mails to this address."`
-	Tenant       string `placeholder:"NAME" help:"Of this tenant, as server.authorization names it."`
-	Type         string `help:"Of this one of Logto's message types; of all otherwise."`
-	Locale       string `help:"For readers of this language, a BCP 47 tag."`
-	Organization string `placeholder:"ID" help:"From this organization."`
-	Application  string `placeholder:"ID" help:"From this application."`
+	To, Tenant, Type, Locale, Organization, Application string
 }
 
-// Run reads everything that serve would read, and shows what it would use.
-func (command checkCommand) Run(s *environment) error {
+func newCheck(s *environment) *cobra.Command {
+	var cmd checkCommand
+	c := &cobra.Command{
+		Use: "check", Short: "Check the configuration and the templates, and show what would be used", Args: cobra.NoArgs,
+		RunE: s.runs(func([]string) error { return cmd.run(s) }),
+	}
+	flags := c.Flags()
+	flags.BoolVar(&cmd.Connect, "connect", false, "sign in at every provider too, and at the mailboxes for bounces; no mail is sent")
+	flags.StringVar(&cmd.To, "to", "ada@example.org", "show the way of mails to this `ADDRESS`")
+	flags.StringVar(&cmd.Tenant, "tenant", "", "of the tenant of this `NAME`, as server.authorization has it")
+	flags.StringVar(&cmd.Type, "type", "", "of this one of Logto's message `TYPES`; of all otherwise")
+	flags.StringVar(&cmd.Locale, "locale", "", "for readers of this language, a BCP 47 `TAG`")
+	flags.StringVar(&cmd.Organization, "organization", "", "from the organization of this `ID`")
+	flags.StringVar(&cmd.Application, "application", "", "from the application of this `ID`")
+	return c
+}
+
+// run reads everything that serve would read, and shows what it would use.
+func (command checkCommand) run(s *environment) error {
 	to, err := mail.ParseRecipient(command.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)

@@ -15,7 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/alecthomas/kong"
+	"github.com/spf13/cobra"
 
 	"logto-email-relay/app"
 	"logto-email-relay/config"
@@ -29,22 +29,8 @@ const (
 	exitLater         = 75 // EX_TEMPFAIL: mail servers call again
 )
 
-// commandLine is what a user may write behind the program's name.
-type commandLine struct {
-	Config  string           `short:"c" placeholder:"FILE" help:"The configuration: JSON or YAML. Default: $$RELAY_CONFIG, else config.json, config.yaml or config.yml here, else development mode."`
-	Version kong.VersionFlag `help:"Print the version and stop."`
-
-	Serve        serveCommand        `cmd:"" default:"withargs" help:"Take Logto's webhooks and send the mails (the default)."`
-	Check        checkCommand        `cmd:"" help:"Check the configuration and the templates, and show what would be used; with --connect, sign in at the providers."`
-	Send         sendCommand         `cmd:"" help:"Send a sample mail through the production path."`
-	Call         callCommand         `cmd:"" help:"Call a relay through its public address as Logto does, and tell what is wrong."`
-	Find         findCommand         `cmd:"" help:"Tell what was sent to an address and what became of it, from the record of deliveries."`
-	Bounce       bounceCommand       `cmd:"" help:"Take a mail that came back, from standard input, for an alias of Postfix or Exim."`
-	Suppressions suppressionsCommand `cmd:"" help:"List, add and lift addresses that get no mails for a while."`
-	Import       importCommand       `cmd:"" help:"Turn a connector of Logto's, its email templates or LoopBack's data sources into our files."`
-	Schema       schemaCommand       `cmd:"" help:"Print the JSON Schema of the configuration."`
-	Healthcheck  healthcheckCommand  `cmd:"" help:"Ask the running relay whether it is alive (for container health checks)."`
-}
+// Whoever starts the program by a double click on Windows wants it to serve, too.
+func init() { cobra.MousetrapHelpText = "" }
 
 // environment is what a command may touch of the process.
 type environment struct {
@@ -55,6 +41,66 @@ type environment struct {
 	file   string // --config
 	// hangups are the signals to reload; nil where there are none.
 	hangups <-chan os.Signal
+	// failure is that of the command that ran.
+	failure error
+}
+
+// runs is how the command line parser calls a command. What the parser itself returns is
+// then always a mistake on the command line.
+func (s *environment) runs(run func(args []string) error) func(*cobra.Command, []string) error {
+	return func(_ *cobra.Command, args []string) error {
+		s.failure = run(args)
+		return nil
+	}
+}
+
+// newRoot is the command line: the program without a command serves.
+func newRoot(s *environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "logto-email-relay",
+		Short:         "The endpoint of Logto's HTTP email connector: a webhook in, an accepted mail out.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(s.out)
+	root.SetErr(s.errOut)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().StringVarP(&s.file, "config", "c", "",
+		"the configuration, a `FILE` of JSON or YAML; else $RELAY_CONFIG,\nelse config.json, config.yaml or config.yml here, else development mode")
+	serves(root, s)
+	serve := root.RunE
+	printVersion := root.Flags().Bool("version", false, "print the version and stop")
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if *printVersion {
+			_, err := fmt.Fprintln(s.out, version())
+			return err
+		}
+		return serve(c, args)
+	}
+	// The help shows the groups in this order, and in each the commands by name.
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"run", "Running:", []*cobra.Command{newServe(s), newHealthcheck(s)}},
+		{"set up", "Setting up:", []*cobra.Command{newCheck(s), newSend(s), newCall(s), newImport(s), newSchema(s)}},
+		{"mails", "What became of mails:", []*cobra.Command{newFind(s), newSuppressions(s), newBounce(s)}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			root.AddCommand(c)
+		}
+	}
+	root.SetHelpCommandGroupID("run")
+	return root
+}
+
+// require has the parser refuse a command line without a flag.
+func require(c *cobra.Command, flag string) {
+	if err := c.MarkFlagRequired(flag); err != nil {
+		panic(err) // the command has no such flag
+	}
 }
 
 // Run carries out one command line and returns the program's exit code: 0, 1
@@ -62,43 +108,20 @@ type environment struct {
 // no global state but the working directory and the files that it is told of.
 // When ctx ends, serve stops cleanly and everything else stops; a value of hangups
 // makes serve read its configuration again.
-func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups <-chan os.Signal) (code int) {
-	var line commandLine
-	parser, err := kong.New(&line,
-		kong.Name("logto-email-relay"),
-		kong.Description("The endpoint of Logto's HTTP email connector: a webhook in, an accepted mail out."),
-		kong.Writers(out, errOut),
-		kong.Vars{"version": version()},
-		// --help and --version end the program from within the parser.
-		kong.Exit(func(code int) { panic(exit(code)) }),
-	)
+func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups <-chan os.Signal) int {
+	s := &environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, hangups: hangups}
+	root := newRoot(s)
+	root.SetArgs(append([]string{}, args...)) // without any it would read the process's own
+	chosen, err := root.ExecuteContextC(ctx)
 	if err != nil {
-		panic(err) // the struct above is wrong
-	}
-	defer func() {
-		switch ended := recover().(type) {
-		case nil:
-		case exit:
-			code = int(ended)
-		default:
-			panic(ended)
-		}
-	}()
-	parsed, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(errOut, "%v\nSee logto-email-relay --help.\n", err)
-		var wrong *kong.ParseError
-		if errors.As(err, &wrong) && strings.HasPrefix(wrong.Context.Command(), "bounce") {
+		fmt.Fprintf(errOut, "%v\nUsage: %s\nSee %s --help.\n", err, chosen.UseLine(), chosen.CommandPath())
+		if chosen.Name() == "bounce" {
 			return exitLater // a mail server would send the mail back for anything else
 		}
 		return exitConfiguration
 	}
-	err = parsed.Run(&environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, file: line.Config, hangups: hangups})
-	return report(err, errOut)
+	return report(s.failure, errOut)
 }
-
-// exit carries an exit code out of the command line parser.
-type exit int
 
 // errUsage marks an error that the user mends on the command line.
 var errUsage = errors.New("usage")

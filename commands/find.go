@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
 )
@@ -20,13 +22,29 @@ const (
 )
 
 type findCommand struct {
-	Address string `arg:"" help:"Whose mails to look for; or the reference or id of one mail."`
-	Limit   int    `default:"20" help:"How many mails to list at most."`
+	Address string
+	Limit   int
 }
 
-// Run asks the database itself, whether a relay is running or not. It lists the
+func newFind(s *environment) *cobra.Command {
+	var cmd findCommand
+	c := &cobra.Command{
+		Use: "find ADDRESS", Short: "Tell what was sent to an address and what became of it, from the record of deliveries",
+		Long: "Tell what was sent to an address and what became of it, from the record of deliveries.\n" +
+			"The reference or the id of one mail may stand for the address.",
+		Args: cobra.ExactArgs(1),
+		RunE: s.runs(func(args []string) error {
+			cmd.Address = args[0]
+			return cmd.run(s)
+		}),
+	}
+	c.Flags().IntVar(&cmd.Limit, "limit", 20, "how many mails to list at most")
+	return c
+}
+
+// run asks the database itself, whether a relay is running or not. It lists the
 // mails to an address, and tells the way of the newest.
-func (cmd findCommand) Run(s *environment) error {
+func (cmd findCommand) run(s *environment) error {
 	if cmd.Limit < 1 || cmd.Limit > mostFound {
 		return fmt.Errorf("%w: --limit: write a number from 1 to %d", errUsage, mostFound)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/app"
 	"logto-email-relay/config"
 )
@@ -17,10 +19,15 @@ import (
 // healthPatience bounds the wait for a process that should answer at once.
 const healthPatience = 2 * time.Second
 
-type healthcheckCommand struct{}
+func newHealthcheck(s *environment) *cobra.Command {
+	return &cobra.Command{
+		Use: "healthcheck", Short: "Ask the running relay whether it is alive (for container health checks)", Args: cobra.NoArgs,
+		RunE: s.runs(func([]string) error { return s.healthcheck() }),
+	}
+}
 
-// Run asks the relay of the same configuration whether it is alive.
-func (healthcheckCommand) Run(s *environment) error {
+// healthcheck asks the relay of the same configuration whether it is alive.
+func (s *environment) healthcheck() error {
 	address, err := s.publicAddress()
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/app"
 	"logto-email-relay/config"
 	"logto-email-relay/importer"
@@ -18,15 +20,31 @@ import (
 )
 
 type importCommand struct {
-	File   string `arg:"" placeholder:"FILE" help:"The JSON of a connector from Logto's console, the answer of Logto's GET /api/connectors or GET /api/email-templates, or LoopBack's datasources.json."`
-	Dir    string `default:"templates" placeholder:"DIR" help:"Where templates are written: <locale>/<Type>.html or .txt."`
-	Locale string `default:"en" help:"The language of a connector's templates, which Logto keeps without one."`
+	File, Dir, Locale string
 }
 
-// Run turns what an operator has into a part of the configuration, which is
+func newImport(s *environment) *cobra.Command {
+	var cmd importCommand
+	c := &cobra.Command{
+		Use: "import FILE", Short: "Turn a connector of Logto's, its email templates or LoopBack's data sources into our files",
+		Long: "Turn a connector of Logto's, its email templates or LoopBack's data sources into our files.\n" +
+			"FILE holds the JSON of a connector from Logto's console, the answer of Logto's GET /api/connectors\n" +
+			"or GET /api/email-templates, or LoopBack's datasources.json.",
+		Args: cobra.ExactArgs(1),
+		RunE: s.runs(func(args []string) error {
+			cmd.File = args[0]
+			return cmd.run(s)
+		}),
+	}
+	c.Flags().StringVar(&cmd.Dir, "dir", "templates", "the `FOLDER` that templates are written to: <locale>/<Type>.html or .txt")
+	c.Flags().StringVar(&cmd.Locale, "locale", "en", "the language of a connector's templates, a BCP 47 `TAG`, which Logto keeps without one")
+	return c
+}
+
+// run turns what an operator has into a part of the configuration, which is
 // printed, and into templates, which are written. What was done and what could
 // not be carried over goes to standard error.
-func (cmd importCommand) Run(s *environment) error {
+func (cmd importCommand) run(s *environment) error {
 	const largest = 16 << 20 // nine templates in twenty languages, and more
 	name := settings.Printable(cmd.File, 200)
 	text, err := config.ReadFile(cmd.File, largest)

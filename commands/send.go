@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
@@ -24,14 +26,25 @@ func knownType(written string) error {
 }
 
 type sendCommand struct {
-	To     string `required:"" placeholder:"ADDRESS" help:"Who gets the mail."`
-	Type   string `default:"Generic" help:"Logto's message type."`
-	Locale string `help:"The language to ask for, as a BCP 47 tag; the default language otherwise."`
+	To, Type, Locale string
 }
 
-// Run sends one sample mail the way that a webhook's mail goes: same templates,
+func newSend(s *environment) *cobra.Command {
+	var cmd sendCommand
+	c := &cobra.Command{
+		Use: "send --to ADDRESS", Short: "Send a sample mail through the production path", Args: cobra.NoArgs,
+		RunE: s.runs(func([]string) error { return cmd.run(s) }),
+	}
+	c.Flags().StringVar(&cmd.To, "to", "", "the `ADDRESS` that gets the mail")
+	c.Flags().StringVar(&cmd.Type, "type", "Generic", "Logto's message `TYPE`")
+	c.Flags().StringVar(&cmd.Locale, "locale", "", "the language to ask for, a BCP 47 `TAG`; the default language otherwise")
+	require(c, "to")
+	return c
+}
+
+// run sends one sample mail the way that a webhook's mail goes: same templates,
 // same routes, same providers, same deadline.
-func (cmd sendCommand) Run(s *environment) error {
+func (cmd sendCommand) run(s *environment) error {
 	to, err := mail.ParseRecipient(cmd.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)

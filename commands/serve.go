@@ -9,19 +9,35 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"logto-email-relay/app"
 	"logto-email-relay/config"
 	"logto-email-relay/settings"
 )
 
 type serveCommand struct {
-	Listen string `placeholder:"ADDRESS" help:"Development mode: where webhooks come in, 127.0.0.1:8080 by default."`
-	Admin  string `placeholder:"ADDRESS" help:"Development mode: where the pages are, 127.0.0.1:9090 by default. Loopback only."`
+	Listen string
+	Admin  string
 }
 
-// Run serves until the context ends, and then stops cleanly. Without a
+func newServe(s *environment) *cobra.Command {
+	c := &cobra.Command{Use: "serve", Short: "Take Logto's webhooks and send the mails (the default)", Args: cobra.NoArgs}
+	serves(c, s)
+	return c
+}
+
+// serves makes a command serve: that one, and the program without any.
+func serves(c *cobra.Command, s *environment) {
+	var cmd serveCommand
+	c.Flags().StringVar(&cmd.Listen, "listen", "", "development mode: the `ADDRESS` for webhooks, 127.0.0.1:8080 by default")
+	c.Flags().StringVar(&cmd.Admin, "admin", "", "development mode: the `ADDRESS` of the pages, 127.0.0.1:9090 by default; loopback only")
+	c.RunE = s.runs(func([]string) error { return cmd.run(s) })
+}
+
+// run serves until the context ends, and then stops cleanly. Without a
 // configuration that is development mode.
-func (cmd serveCommand) Run(s *environment) error {
+func (cmd serveCommand) run(s *environment) error {
 	if _, chosen := s.env("GOGC"); !chosen {
 		app.TuneGarbageCollector()
 	}

@@ -6,26 +6,54 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 )
 
-type suppressionsCommand struct {
-	List suppressionsList `cmd:"" default:"withargs" help:"List the addresses that get no mails now (the default)."`
-	Add  suppressionsAdd  `cmd:"" help:"Keep mails from an address for a while."`
-	Lift suppressionsLift `cmd:"" help:"Let an address get mails again, here and at the providers that keep a list of their own."`
+func newSuppressions(s *environment) *cobra.Command {
+	list := s.runs(func(args []string) error { return suppressionsList{Address: strings.Join(args, "")}.run(s) })
+	c := &cobra.Command{
+		Use: "suppressions [ADDRESS]", Short: "List, add and lift addresses that get no mails for a while",
+		Args: cobra.MaximumNArgs(1), RunE: list,
+	}
+	var add suppressionsAdd
+	adding := &cobra.Command{
+		Use: "add ADDRESS", Short: "Keep mails from an address for a while", Args: cobra.ExactArgs(1),
+		RunE: s.runs(func(args []string) error {
+			add.Address = args[0]
+			return add.run(s)
+		}),
+	}
+	adding.Flags().StringVar(&add.For, "for", "24h", "for how `LONG`, such as 24h or 30d")
+	adding.Flags().StringVar(&add.Note, "note", "", "why, a `TEXT` for those who see the list")
+	c.AddCommand(
+		&cobra.Command{
+			Use: "list [ADDRESS]", Short: "List the addresses that get no mails now, or one of them (the default)",
+			Args: cobra.MaximumNArgs(1), RunE: list,
+		},
+		adding,
+		&cobra.Command{
+			Use: "lift ADDRESS", Short: "Let an address get mails again, here and at the providers that keep a list of their own",
+			Args: cobra.ExactArgs(1),
+			RunE: s.runs(func(args []string) error { return suppressionsLift{Address: args[0]}.run(s) }),
+		},
+	)
+	return c
 }
 
 type suppressionsList struct {
-	Address string `arg:"" optional:"" help:"Only this one."`
+	Address string // empty for all
 }
 
-// Run asks the database itself, whether a relay is running or not.
-func (cmd suppressionsList) Run(s *environment) error {
+// run asks the database itself, whether a relay is running or not.
+func (cmd suppressionsList) run(s *environment) error {
 	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		list, err := record.Suppressions(ctx, cmd.Address)
 		if err != nil {
@@ -45,13 +73,11 @@ func (cmd suppressionsList) Run(s *environment) error {
 }
 
 type suppressionsAdd struct {
-	Address string `arg:"" help:"The address."`
-	For     string `default:"24h" help:"For how long, such as 24h or 30d."`
-	Note    string `help:"Why, for those who see the list."`
+	Address, For, Note string
 }
 
-// Run writes to the database itself. A relay that is running knows with the next mail.
-func (cmd suppressionsAdd) Run(s *environment) error {
+// run writes to the database itself. A relay that is running knows with the next mail.
+func (cmd suppressionsAdd) run(s *environment) error {
 	to, err := mail.ParseRecipient(cmd.Address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
@@ -70,11 +96,11 @@ func (cmd suppressionsAdd) Run(s *environment) error {
 }
 
 type suppressionsLift struct {
-	Address string `arg:"" help:"The address."`
+	Address string
 }
 
-// Run takes the address out of the database, and asks the providers to do the same.
-func (cmd suppressionsLift) Run(s *environment) error {
+// run takes the address out of the database, and asks the providers to do the same.
+func (cmd suppressionsLift) run(s *environment) error {
 	to, err := mail.ParseRecipient(cmd.Address)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
