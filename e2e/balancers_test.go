@@ -257,7 +257,7 @@ func TestBalancersInTrouble(t *testing.T) {
 				t.Errorf("a slow one: %v, %d, %q: %s", err, got.status, got.header, got.body)
 			}
 
-			for _, trouble := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+			for _, trouble := range []syscall.Signal{syscall.SIGKILL, hang} {
 				type result struct {
 					got answer
 					err error

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -144,7 +143,7 @@ func TestADeadOrHungRedisCostsNoWebhook(t *testing.T) {
 		strike, mend func()
 	}{
 		{"killed", func() { _ = running().Kill() }, again},
-		{"hung", func() { _ = running().Signal(syscall.SIGSTOP) }, func() { _ = running().Signal(syscall.SIGCONT) }},
+		{"hung", func() { _ = running().Signal(hang) }, func() { _ = running().Signal(goOn) }},
 	} {
 		lost, back := strings.Count(relay.log(), "Redis does not answer"), strings.Count(relay.log(), "Redis answers again")
 		slowest := measure(fault.name, func(s *steadyLoad) {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,6 +47,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(canaryVariable) != "" {
 		fmt.Fprintln(os.Stderr, sing())
 		os.Exit(1)
+	}
+	if runtime.GOOS == "windows" {
+		fmt.Println("SKIP: these tests stop, hang and reload processes by signals, which Windows does not have")
+		os.Exit(0)
 	}
 	var err error
 	if workshop, err = os.MkdirTemp("", "relay-e2e-"); err != nil {

@@ -130,11 +130,15 @@ func (s *realServer) stop(t *testing.T) {
 	if _, none := fmt.Sscan(string(main), &pid); err != nil || none != nil {
 		return // it has ended
 	}
-	_ = syscall.Kill(pid, syscall.SIGTERM)
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.running.exited:
 	case <-time.After(3 * time.Second):
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_ = process.Kill()
 		<-s.running.exited
 	}
 }

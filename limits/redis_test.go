@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -290,7 +289,7 @@ func testADeadOrHungRedis(t *testing.T, redis *server) {
 	})
 	for round, fault := range []struct{ strike, mend func() }{
 		{func() { _ = redis.process.Kill() }, redis.start},
-		{func() { _ = redis.process.Signal(syscall.SIGSTOP) }, func() { _ = redis.process.Signal(syscall.SIGCONT) }},
+		{func() { _ = redis.process.Signal(hang) }, func() { _ = redis.process.Signal(goOn) }},
 	} {
 		fault.strike()
 		until(t, "the loss is told", func() bool { return told.count(lost) == round+1 })

@@ -23,7 +23,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -235,12 +234,8 @@ func (s *Server) Count() (unseen, seen, done int) {
 // Owner is who a program has to be that writes mails into the folder, which is a Maildir.
 func (s *Server) Owner() (id int, folder string) {
 	s.t.Helper()
-	folder = filepath.Join(s.dir, "mail")
-	info, err := os.Stat(folder)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return int(info.Sys().(*syscall.Stat_t).Uid), folder
+	id, _ = s.mail()
+	return id, filepath.Join(s.dir, "mail")
 }
 
 func (s *Server) write(name, text string) {
@@ -260,15 +255,22 @@ func (s *Server) folder(name string) {
 	s.giveToMail(path)
 }
 
-// giveToMail makes a file that of the system's user for mails, as whom Dovecot reads it.
-func (s *Server) giveToMail(path string) {
+// mail returns the system's user for mails, as whom Dovecot reads them.
+func (s *Server) mail() (uid, gid int) {
 	s.t.Helper()
 	owner, err := user.Lookup("mail")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	gid, _ := strconv.Atoi(owner.Gid)
+	uid, _ = strconv.Atoi(owner.Uid)
+	gid, _ = strconv.Atoi(owner.Gid)
+	return uid, gid
+}
+
+// giveToMail makes a file that user's.
+func (s *Server) giveToMail(path string) {
+	s.t.Helper()
+	uid, gid := s.mail()
 	if err := os.Chown(path, uid, gid); err != nil {
 		s.t.Fatal(err)
 	}

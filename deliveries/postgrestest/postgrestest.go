@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package postgrestest runs a PostgreSQL server of a test's own.
 package postgrestest
 
@@ -11,14 +9,13 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 )
 
 // Server is a PostgreSQL server on the loopback interface. It ends with the test.
 type Server struct {
 	bin, dir, port string
-	account        *syscall.Credential // nil for that of the test
+	uid, gid       int // 0 for those of the test
 	databases      int
 }
 
@@ -43,10 +40,9 @@ func Start(t testing.TB) *Server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		uid, _ := strconv.Atoi(owner.Uid)
-		gid, _ := strconv.Atoi(owner.Gid)
-		s.account = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(s.dir, uid, gid); err != nil {
+		s.uid, _ = strconv.Atoi(owner.Uid)
+		s.gid, _ = strconv.Atoi(owner.Gid)
+		if err := os.Chown(s.dir, s.uid, s.gid); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,7 +97,9 @@ func (s *Server) Database(t testing.TB) string {
 func (s *Server) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, program), args...)
 	cmd.Dir = s.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.account}
+	if s.uid != 0 {
+		runAs(cmd, s.uid, s.gid)
+	}
 	return cmd
 }
 
