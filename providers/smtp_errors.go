@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
@@ -291,10 +290,10 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		default:
 			e.Hint = "socketTimeout bounds this"
 		}
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, smtp.ErrRefused):
 		e.Detail, e.Hint = "the connection was refused", "check host and port, and that the server runs"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		errors.Is(err, smtp.ErrReset), errors.Is(err, smtp.ErrAborted):
 		e.Detail = "the server closed the connection"
 	case errors.As(err, &operation):
 		e.Detail = Redact(operation.Err.Error())

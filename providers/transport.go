@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 const (
@@ -268,7 +269,7 @@ func (c *watched) isQuiet() bool {
 			missing -= time.Since(*since)
 		}
 		if missing <= 0 {
-			return !hasUnread(c.Conn)
+			return smtp.Quietness(c.Conn)()
 		}
 		time.Sleep(missing)
 	}

@@ -8,7 +8,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -74,7 +73,7 @@ func (e *Error) refusesConnection() bool {
 	}
 	isOne := func(cause error) bool { return errors.Is(e.Err, cause) }
 	return e.Stage&(AtConnect|AtTLS|AtGreeting) != 0 &&
-		slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE}, isOne)
+		slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, ErrReset, ErrAborted}, isOne)
 }
 
 var (

@@ -93,7 +93,7 @@ func (c *Config) connect(ctx context.Context, patient bool) (*session, *Error) {
 		}
 		return nil, failure(ctx, stage, err)
 	}
-	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: quietness(conn), ackAtOnce: quickAck(conn), patient: patient, opened: time.Now()}
+	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: Quietness(conn), ackAtOnce: quickAck(conn), patient: patient, opened: time.Now()}
 	s.used = s.opened
 	stop := s.bind(ctx)
 	e := s.begin(ctx)
