@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
@@ -185,19 +187,27 @@ type loginPages struct {
 	access *access
 }
 
-// loginForm is what the form shows.
-type loginForm struct{ Next, Problem string }
-
 func (p loginPages) form(c echo.Context) error {
 	next := ownPath(c.QueryParam("next"))
 	if p.access.check(c) == nil {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
-	return p.show(c, http.StatusOK, loginForm{Next: next})
+	return p.show(c, http.StatusOK, next, "")
 }
 
-func (p loginPages) show(c echo.Context, code int, form loginForm) error {
-	return p.pages.show(c, code, "login", page{Title: "Log in", Content: form})
+// show is the form, with what is wrong with the last token, if anything is.
+func (p loginPages) show(c echo.Context, code int, next, problem string) error {
+	return p.pages.show(c, code, page{title: "Log in"}, Form(Class("card login"), Method("post"), Action(loginPath),
+		H1(Text("Log in")),
+		If(problem != "", P(Class("problem"), Role("alert"), ID("problem"), Text(problem))),
+		Input(Type("hidden"), Name("next"), Value(next)),
+		Label(For("token"), Text("Token")),
+		Input(ID("token"), Name("token"), Type("password"), AutoComplete("current-password"), Required(), AutoFocus(),
+			If(problem != "", Group{Aria("invalid", "true"), Aria("describedby", "problem")})),
+		Button(Type("submit"), Text("Log in")),
+		P(Class("note"), Text("The token is "), Code(Text("admin.token")),
+			Text(" of the configuration. A login lasts twelve hours, or until the token changes.")),
+	))
 }
 
 func (p loginPages) login(c echo.Context) error {
@@ -212,9 +222,9 @@ func (p loginPages) login(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, next)
 	case refused.Reason == mail.RateLimited:
 		c.Response().Header().Set("Retry-After", web.Seconds(refused.RetryAfter))
-		return p.show(c, http.StatusTooManyRequests, loginForm{next, advice(mail.RateLimited)})
+		return p.show(c, http.StatusTooManyRequests, next, advice(mail.RateLimited))
 	}
-	return p.show(c, http.StatusForbidden, loginForm{next, "That is not the token."})
+	return p.show(c, http.StatusForbidden, next, "That is not the token.")
 }
 
 func (p loginPages) logout(c echo.Context) error {

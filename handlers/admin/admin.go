@@ -78,7 +78,7 @@ func New(o Options) http.Handler {
 	get(web.ReadyPath, readiness(o, access))
 	get(metricsPath, echo.WrapHandler(promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})))
 
-	get(stylePath, pages.style)
+	get(stylePath, style)
 	if o.Token.Reveal() != "" {
 		login := loginPages{pages, access}
 		get(loginPath, login.form)
@@ -89,7 +89,7 @@ func New(o Options) http.Handler {
 	if o.Providers != nil {
 		get(providersPath, providerPages{pages, o}.list)
 	}
-	get(livePath, pages.script)
+	get(livePath, script)
 	gallery := templatePages{pages, o.Gallery, o.Branding, o.Sender, o.Problem, o.Send}
 	get(templatesPath, gallery.list)
 	get(templatesPath+"/:type", gallery.list)

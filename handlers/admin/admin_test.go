@@ -198,7 +198,7 @@ func TestPages(t *testing.T) {
 		{"/inbox", []string{
 			`<noscript><meta http-equiv="refresh"`, `<a href="?live=off">Pause</a>`, "2 of 2 mails", "Your code is 123456", `href="/inbox/0newest0000000000000000000"`, "Code for &lt;b&gt;Acme&lt;/b&gt; &amp; &#34;friends&#34;",
 			"alice@example.com", "(no subject)", "bob@example.com"}},
-		{"/inbox?live=off&q=alice+CODE", []string{"1 of 2 mails, paused", "alice@example.com", `<a href="?q=alice&#43;CODE">`, `value="alice CODE"`}},
+		{"/inbox?live=off&q=alice+CODE", []string{"1 of 2 mails, paused", "alice@example.com", `<a href="?q=alice+CODE">`, `value="alice CODE"`}},
 		{"/inbox?q=nobody", []string{"0 of 2 mails", "No mail has these words"}},
 		{"/inbox/0newest0000000000000000000", []string{
 			fmt.Sprintf("%d bytes of HTML, 46 bytes of text", len(mailHTML)), "scripts: no program runs them", "no lang", "<dt>Links</dt><dd>none", `href="/inbox/0newest0000000000000000000/message.eml"`,

@@ -1,15 +1,19 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers/web"
@@ -43,17 +47,6 @@ type recordPages struct {
 	Options
 }
 
-// search is a search and what it found.
-type search struct {
-	deliveries.Query
-	Found []mail.Delivery
-	// Older is the query of the next page, empty if there is none.
-	Older string
-	// Statuses, Types and Names are what one can search for.
-	Statuses     []mail.Status
-	Types, Names []string
-}
-
 func (p recordPages) list(c echo.Context) error {
 	query := deliveries.Query{
 		To: addressAsked(c), Status: mail.Status(c.QueryParam("status")), Type: c.QueryParam("type"),
@@ -76,7 +69,7 @@ func (p recordPages) list(c echo.Context) error {
 		return recordFailure(err)
 	}
 	if web.WantsHTML(c.Request().Header) {
-		return p.showFound(c, query, found, next)
+		return p.show(c, query, found, next)
 	}
 	answer := struct {
 		Deliveries []deliveryJSON `json:"deliveries"`
@@ -98,36 +91,112 @@ func (p recordPages) one(c echo.Context) error {
 	if !web.WantsHTML(c.Request().Header) {
 		return answerRecord(c, jsonOf(d))
 	}
-	return p.pages.show(c, http.StatusOK, "delivery", page{Title: "Mail " + mail.Reference(d.ID), Path: deliveriesPath, Content: struct {
-		*mail.Delivery
-		Timeline []deliveries.Moment
-		// Masked tells that the address is not known in full.
-		Masked bool
-	}{d, deliveries.Timeline(d), isMasked(d.To)}})
+	return p.showOne(c, d)
 }
 
-func (p recordPages) showFound(c echo.Context, query deliveries.Query, found []mail.Delivery, next string) error {
-	shown := search{Query: query, Found: found, Statuses: mail.Statuses()}
-	if next != "" {
-		older := c.Request().URL.Query()
-		older.Set("after", next)
-		shown.Older = "?" + older.Encode()
-	}
+// show is the page of a search, of which the query may lack a part.
+func (p recordPages) show(c echo.Context, query deliveries.Query, found []mail.Delivery, next string) error {
+	var types, names []string // that one can search for
 	if p.Gallery != nil {
-		shown.Types = p.Gallery.Types()
+		types = p.Gallery.Types()
 	}
 	if p.Providers != nil {
 		for _, s := range p.Providers() {
-			shown.Names = append(shown.Names, s.Name)
+			names = append(names, s.Name)
 		}
 	}
-	return p.pages.show(c, http.StatusOK, "deliveries", page{Title: "Deliveries", Path: deliveriesPath, Content: shown})
+	content := Group{
+		H1(Text("Deliveries")),
+		Form(Class("card fields"), Method("get"), Action(deliveriesPath), Role("search"),
+			addressField("to", Value(query.To), Placeholder("ada@example.com")),
+			Div(Label(For("status"), Text("Status")), Select(ID("status"), Name("status"),
+				Option(Value(""), Text("any")),
+				Map(mail.Statuses(), func(s mail.Status) Node { return Option(If(s == query.Status, Selected()), Text(string(s))) }),
+			)),
+			Div(Label(For("type"), Text("Type")),
+				Input(ID("type"), Name("type"), Value(query.Type), List("types"), AutoComplete("off")), offered("types", types)),
+			Div(Label(For("provider"), Text("Provider")),
+				Input(ID("provider"), Name("provider"), Value(query.Provider), List("providers"), AutoComplete("off")), offered("providers", names)),
+			Div(Label(For("tenant"), Text("Tenant")), Input(ID("tenant"), Name("tenant"), Value(query.Tenant), AutoComplete("off"))),
+			Button(Type("submit"), Text("Search")),
+		),
+	}
+	if len(found) == 0 {
+		content = append(content, Div(Class("card empty"),
+			P(Strong(Text("No mail is found."))),
+			P(Text("An address has to be entered whole. Mails are kept for "), Code(Text("deliveries.retention")), Text(".")),
+		))
+	} else {
+		content = append(content, Table(Class("card mails"),
+			THead(Tr(columns("To", "Time (UTC)", "Type", "Language", "Provider", "Status"))),
+			TBody(Map(found, func(d mail.Delivery) Node {
+				return Tr(
+					Td(Class("subject"), A(Href(deliveriesPath+"/"+url.PathEscape(d.ID)), bdi(d.To))),
+					Td(moment(d.Time)),
+					Td(bdi(d.Type)),
+					Td(bdi(d.Locale)),
+					Td(bdi(cmp.Or(d.Provider, "–"))),
+					Td(mark(d.Status)),
+				)
+			})),
+		))
+	}
+	if next != "" {
+		older := c.Request().URL.Query()
+		older.Set("after", next)
+		content = append(content, Nav(Class("paging"), Aria("label", "Pages of deliveries"), A(Href("?"+older.Encode()), Rel("next"), Text("Older mails"))))
+	}
+	return p.pages.show(c, http.StatusOK, page{title: "Deliveries", path: deliveriesPath}, content)
+}
+
+// offered are values that a field suggests.
+func offered(id string, values []string) Node {
+	return DataList(ID(id), Map(values, func(value string) Node { return Option(Value(value)) }))
+}
+
+// showOne is the page of a mail.
+func (p recordPages) showOne(c echo.Context, d *mail.Delivery) error {
+	known := func(name, value string) Node { return If(value != "", fact(name, bdi(value))) }
+	route := "none matched: all providers"
+	if d.Route >= 0 {
+		route = fmt.Sprintf("routes[%d]", d.Route)
+	}
+	ofAddress := "?" + url.Values{"to": {d.To}}.Encode()
+	return p.pages.show(c, http.StatusOK, page{title: "Mail " + mail.Reference(d.ID), path: deliveriesPath},
+		P(Class("back"), A(Href(deliveriesPath), Text("Deliveries"))),
+		H1(bdi(d.To), Text(" "), mark(d.Status)),
+		Ol(Class("card timeline"), Map(deliveries.Timeline(d), func(m deliveries.Moment) Node {
+			return Li(moment(m.Time), Text(" "), Span(bdi(m.Text)))
+		})),
+		H2(Text("Facts")),
+		Div(Class("card"), Dl(Class("facts"),
+			fact("Reference", Code(Text(mail.Reference(d.ID)))),
+			fact("Id", Code(Text(d.ID))),
+			fact("Type", bdi(d.Type)),
+			fact("Language", bdi(d.Locale)),
+			known("Tenant", d.Tenant),
+			known("Application", d.Application),
+			known("Organization", d.Organization),
+			fact("Route", Text(route)),
+			known("Provider", d.Provider),
+			If(d.ProviderID != "", fact("Provider's id", Code(bdi(d.ProviderID)))),
+		)),
+		If(!isMasked(d.To), P(Class("paging"),
+			A(Href(deliveriesPath+ofAddress), Text("All mails to this address")), Text(" "),
+			A(Href(suppressionsPath+ofAddress), Text("Is it suppressed?")))),
+	)
 }
 
 // addressAsked is the address that a search is for. None has a blank: one around it
 // came with it from elsewhere, and one within was a "+" that nobody escaped.
 func addressAsked(c echo.Context) string {
 	return strings.ReplaceAll(strings.TrimSpace(c.QueryParam("to")), " ", "+")
+}
+
+// addressField is a field of a form for an address.
+func addressField(id string, attributes ...Node) Node {
+	return Div(Class("wide"), Label(For(id), Text("Address")), Input(ID(id), Name("to"), Type("text"), Attr("inputmode", "email"),
+		AutoComplete("off"), Attr("spellcheck", "false"), Group(attributes)))
 }
 
 // isMasked tells whether an address is one that stands for a hash.

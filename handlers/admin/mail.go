@@ -1,76 +1,119 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/mail"
 )
 
 // mailView is one mail as a page shows it, in the form that the query asks for.
 type mailView struct {
-	HTML, Text string
-	// Raw is the whole as it goes to a server; empty where it is not known.
-	Raw string
-	// Path is that of the mail. Its HTML alone is below it.
-	Path string
+	html, text string
+	// raw is the whole as it goes to a server; empty where it is not known.
+	raw string
+	// path is that of the mail. Its HTML alone is below it.
+	path string
 	look
 }
 
-// Frame is the address of the HTML alone.
-func (v mailView) Frame() string {
-	return v.Path + "/html" + look{View: "html", sample: v.sample}.Query()
+// frame is the address of a mail's HTML alone.
+func frame(path string, of sample) string {
+	return path + "/html" + look{view: "html", sample: of}.query()
 }
 
-// Links are the links of the HTML, and Findings what of it mail programs do not show.
-func (v mailView) Links() []link      { return linksOf(v.HTML) }
-func (v mailView) Findings() []string { return checkHTML(v.HTML) }
+// node shows the mail below the choices.
+func (v mailView) node() Node {
+	var shown Node
+	switch v.view {
+	case "html":
+		class := "mail " + v.scheme()
+		if v.phone {
+			class += " phone"
+		}
+		shown = IFrame(Class(class), Attr("sandbox"), Src(frame(v.path, v.sample)), Title("The mail as HTML"))
+	case "raw":
+		shown = Pre(Class("card"), Text(v.raw))
+	case "text":
+		shown = Pre(Class("card"), Dir("auto"), Text(v.text))
+	default:
+		shown = Pre(Class("card"), Text(v.html))
+	}
+	return Group{Div(Class("tools"), v.choices()), shown}
+}
 
-// Sizes tells how long the parts are.
-func (v mailView) Sizes() string {
-	text := fmt.Sprintf("%d bytes of text", len(v.Text))
-	if v.HTML != "" {
-		text = fmt.Sprintf("%d bytes of HTML, ", len(v.HTML)) + text
+// facts are what is in the HTML.
+func (v mailView) facts() Node {
+	inside := Text("nothing that mail programs are known not to show")
+	if v.html == "" {
+		inside = Text("none")
+	} else if findings := checkHTML(v.html); len(findings) > 0 {
+		inside = Ul(Class("plain"), Map(findings, func(finding string) Node { return Li(Text(finding)) }))
+	}
+	listed := Text("none")
+	if links := linksOf(v.html); len(links) > 0 {
+		listed = Ul(Class("plain"), Map(links, func(l link) Node {
+			return Li(bdi(cmp.Or(l.Text, "(no text)")), Text(": "), Code(Text(l.Target)))
+		}))
+	}
+	return Group{fact("HTML", inside), fact("Links", listed)}
+}
+
+// sizes tells how long the parts are.
+func (v mailView) sizes() string {
+	text := fmt.Sprintf("%d bytes of text", len(v.text))
+	if v.html != "" {
+		text = fmt.Sprintf("%d bytes of HTML, ", len(v.html)) + text
 	}
 	return text
 }
 
 // look is how a mail is looked at.
 type look struct {
-	// View is "html", "text", "source" for the HTML as it is sent, or "raw" for the
+	// view is "html", "text", "source" for the HTML as it is sent, or "raw" for the
 	// whole mail.
-	View string
-	// Phone narrows the frame to the width of a telephone.
-	Phone bool
-	// Dark is for readers whose device is set to dark colours. It is set as the
+	view string
+	// phone narrows the frame to the width of a telephone.
+	phone bool
+	// dark is for readers whose device is set to dark colours. It is set as the
 	// frame's colour scheme, which browsers pass on to the document within, so
 	// that the mail is shown as it is sent.
-	Dark bool
+	dark bool
 	// sample is what a sample is made of, which stays the same.
 	sample
 }
 
 // newLook reads the query. A mail without HTML has its text only.
 func newLook(c echo.Context, html mail.Body) look {
-	l := look{View: c.QueryParam("view"), Phone: c.QueryParam("width") == "phone", Dark: isDark(c)}
+	l := look{view: c.QueryParam("view"), phone: c.QueryParam("width") == "phone", dark: isDark(c)}
 	switch {
-	case l.View == "raw":
+	case l.view == "raw":
 	case html.IsEmpty():
-		l.View = "text"
-	case l.View != "text" && l.View != "source":
-		l.View = "html"
+		l.view = "text"
+	case l.view != "text" && l.view != "source":
+		l.view = "html"
 	}
 	return l
 }
 
 func isDark(c echo.Context) bool { return c.QueryParam("scheme") == "dark" }
 
-// Query is the look as a page's address has it, from the question mark on. What
+func (l look) scheme() string {
+	if l.dark {
+		return "dark"
+	}
+	return "light"
+}
+
+// query is the look as a page's address has it, from the question mark on. What
 // goes without saying is left out.
-func (l look) Query() string {
+func (l look) query() string {
 	if query := l.values(); len(query) > 0 {
 		return "?" + query.Encode()
 	}
@@ -79,72 +122,73 @@ func (l look) Query() string {
 
 func (l look) values() url.Values {
 	query := make(url.Values)
-	if l.View != "html" {
-		query.Set("view", l.View)
+	if l.view != "html" {
+		query.Set("view", l.view)
 	}
-	if l.Phone {
+	if l.phone {
 		query.Set("width", "phone")
 	}
-	if l.Dark {
+	if l.dark {
 		query.Set("scheme", "dark")
 	}
-	if l.Variant != "" {
-		query.Set("variant", l.Variant)
+	if l.variant != "" {
+		query.Set("variant", l.variant)
 	}
-	if l.Data != "" {
-		query.Set("data", l.Data)
+	if l.data != "" {
+		query.Set("data", l.data)
 	}
 	return query
 }
 
-// choice is a group of looks that a page offers side by side.
-type choice struct {
-	Title string
-	Looks []option
-}
-
 // option is one look of a group.
 type option struct {
-	Title, Query string
-	Current      bool
+	title, query string
+	current      bool
 }
 
-// Choices are the looks to choose from.
-func (v mailView) Choices() []choice {
+// choice is a group of looks that a page offers side by side.
+func choice(title string, options ...option) Node {
+	return Nav(Class("choice"), Aria("label", title), Map(options, func(o option) Node {
+		return Group{Text(" "), A(Href(cmp.Or(o.query, "?")), If(o.current, Aria("current", "true")), Text(o.title))}
+	}))
+}
+
+// choices are the looks to choose from.
+func (v mailView) choices() Node {
 	view := func(title, name string) option {
 		other := v.look
-		other.View = name
-		return option{title, other.Query(), v.View == name}
+		other.view = name
+		return option{title, other.query(), v.view == name}
 	}
 	var forms []option
-	if v.HTML != "" {
+	if v.html != "" {
 		forms = append(forms, view("HTML", "html"))
 	}
 	forms = append(forms, view("Text", "text"))
-	if v.HTML != "" {
+	if v.html != "" {
 		forms = append(forms, view("HTML source", "source"))
 	}
-	if v.Raw != "" {
+	if v.raw != "" {
 		forms = append(forms, view("Raw", "raw"))
 	}
-	choices := []choice{{"Form", forms}}
-	if v.View == "html" {
-		choices = append(choices, v.widths(), v.Colours())
+	choices := Group{choice("Form", forms...)}
+	if v.view == "html" {
+		choices = append(choices, v.widths(), v.colours())
 	}
 	return choices
 }
 
-func (l look) widths() choice {
+func (l look) widths() Node {
 	desktop, phone := l, l
-	desktop.Phone, phone.Phone = false, true
-	return choice{"Width", []option{{"Desktop", desktop.Query(), !l.Phone}, {"Phone", phone.Query(), l.Phone}}}
+	desktop.phone, phone.phone = false, true
+	return choice("Width", option{"Desktop", desktop.query(), !l.phone}, option{"Phone", phone.query(), l.phone})
 }
 
-// Colours offers light and dark ones.
-func (l look) Colours() choice {
+// colours offers light and dark ones.
+func (l look) colours() Node {
 	light, dark := l, l
-	light.Dark, dark.Dark = false, true
-	return choice{"Colours", []option{{"Light", light.Query(), !l.Dark}, {"Dark", dark.Query(), l.Dark}}}
+	light.dark, dark.dark = false, true
+	return choice("Colours", option{"Light", light.query(), !l.dark}, option{"Dark", dark.query(), l.dark})
 }
 
 // mailPolicy shuts a mail's HTML in, also for those who open it without the

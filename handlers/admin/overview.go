@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -10,8 +11,11 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/deliveries"
+	"logto-email-relay/handlers/web"
 )
 
 // overview is the first page: how the relay is, what became of the last mails, and where
@@ -34,92 +38,96 @@ var periods = []period{
 	{"week", "Week", deliveries.LastWeek, "Jan 2 15:04"},
 }
 
-// mails are what the overview shows of the record.
-type mails struct {
-	Choice               choice
-	Unavailable          bool
-	All                  deliveries.Tally
-	Figures              []figure
-	Chart                chart
-	Providers, Languages table
-}
-
-// figure is a number that is shown large.
-type figure struct{ Title, Number, Note, Class string }
-
-// table shows tallies by their names.
-type table struct {
-	Title, Name string
-	Rows        []tableRow
-}
-
-type tableRow struct {
-	Name string
-	*deliveries.Tally
-}
-
 func (o overview) show(c echo.Context) error {
-	content := struct {
-		Status
-		Mails *mails
-	}{o.Status(), nil}
-	if o.Deliveries != nil {
-		content.Mails = o.mails(c)
+	status := o.Status()
+	class, state := "good", "Ready"
+	switch {
+	case !status.Ready:
+		class, state = "bad", "Not ready"
+	case status.Degraded:
+		class, state = "bad", "Degraded"
 	}
-	return o.pages.show(c, http.StatusOK, "overview", page{Title: "Overview", Path: "/", Content: content})
+	return o.pages.show(c, http.StatusOK, page{title: "Overview", path: "/"},
+		H1(Text("Overview")),
+		P(Class("state "+class), Text(state)),
+		If(len(status.Details) > 0, Div(Class("card"), Dl(Class("facts"), Map(slices.Sorted(maps.Keys(status.Details)), func(name string) Node {
+			return fact(name, Text(status.Details[name]))
+		})))),
+		Iff(o.Deliveries != nil, func() Node { return o.mails(c) }),
+		H2(Text("For machines")),
+		Div(Class("card"), Dl(Class("facts"),
+			endpoint(metricsPath, "Prometheus metrics: requests, mails, attempts at each provider"),
+			endpoint(web.ReadyPath, "200 while the relay takes webhooks, 503 while it stops"),
+			endpoint(web.HealthPath, "200 as long as the process is alive"),
+		)),
+	)
 }
 
-func (o overview) mails(c echo.Context) *mails {
+func endpoint(path, text string) Node {
+	return Div(Dt(A(Href(path), Text(path))), Dd(Text(text)))
+}
+
+// mails shows what became of the mails of the period that the query asks for.
+func (o overview) mails(c echo.Context) Node {
 	chosen := periods[1]
-	shown := &mails{Choice: choice{Title: "Period"}}
 	for _, p := range periods {
 		if c.QueryParam("last") == p.name {
 			chosen = p
 		}
 	}
+	var options []option
 	for _, p := range periods {
-		shown.Choice.Looks = append(shown.Choice.Looks, option{p.title, "?last=" + p.name, p.name == chosen.name})
+		options = append(options, option{p.title, "?last=" + p.name, p.name == chosen.name})
 	}
+	heading := Div(Class("tools heading"), H2(ID("mails"), Text("Mails")), choice("Period", options...))
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
 	sum, err := o.Deliveries.Summarize(ctx, chosen.span, time.Now())
 	if err != nil { // which the state of the record tells as well
-		shown.Unavailable = true
-		return shown
+		return Group{heading, Div(Class("card notice bad"),
+			P(Text("The record does not answer, so that nothing can be counted. Mails are sent all the same.")))}
 	}
-	shown.All = sum.All
-	shown.Figures = figures(&sum.All)
-	shown.Chart = newChart(sum.Bars, chosen)
-	shown.Providers = newTable("By provider", "Provider", sum.Providers)
-	shown.Languages = newTable("By language", "Language", sum.Languages)
-	return shown
+	all, most := &sum.All, 0
+	for _, b := range sum.Bars {
+		most = max(most, b.Accepted+b.Failed)
+	}
+	content := Group{heading, figures(all)}
+	if most > 0 {
+		content = append(content, chart(sum.Bars, most, chosen),
+			tallies("By provider", "Provider", sum.Providers), tallies("By language", "Language", sum.Languages))
+		if all.Accepted > 0 && all.Delivered == 0 && all.Bounced == 0 {
+			content = append(content, P(Class("note"), Text("No service has reported what became of these mails. docs/monitoring.md tells how to let them.")))
+		}
+	}
+	return append(content, P(Class("note"), Text("What has just happened is counted within a minute.")))
 }
 
-func figures(all *deliveries.Tally) []figure {
+// figures are the numbers that are shown large.
+func figures(all *deliveries.Tally) Node {
+	var list Group
+	add := func(title, number, note, class string) {
+		list = append(list, Div(Class("card"), Dt(Text(title)), Dd(Class(class), Text(number)), If(note != "", Dd(Class("note"), Text(note)))))
+	}
 	bad := func(n int) string {
 		if n > 0 {
 			return "bad"
 		}
 		return ""
 	}
-	list := []figure{
-		{"Sent", grouped(all.Accepted), "accepted by a provider", ""},
-		{"Delivered", grouped(all.Delivered), share(all.Delivered, all.Accepted), ""},
-		{"Bounced", grouped(all.Bounced), share(all.Bounced, all.Accepted), bad(all.Bounced)},
-		{"Failed", grouped(all.Failed), "no provider took them", bad(all.Failed)},
-	}
+	add("Sent", grouped(all.Accepted), "accepted by a provider", "")
+	add("Delivered", grouped(all.Delivered), share(all.Delivered, all.Accepted), "")
+	add("Bounced", grouped(all.Bounced), share(all.Bounced, all.Accepted), bad(all.Bounced))
+	add("Failed", grouped(all.Failed), "no provider took them", bad(all.Failed))
 	if all.Complained > 0 {
-		list = append(list, figure{"Spam complaints", grouped(all.Complained), share(all.Complained, all.Accepted), "bad"})
+		add("Spam complaints", grouped(all.Complained), share(all.Complained, all.Accepted), "bad")
 	}
-	for _, times := range []struct {
-		title string
-		of    deliveries.Times
-	}{{"Until accepted", all.ToAccepted}, {"Until delivered", all.ToDelivered}} {
-		if len(times.of) > 0 {
-			list = append(list, figure{times.title, deliveries.Spoken(times.of.Within(.5)), "99 % within " + deliveries.Spoken(times.of.Within(.99)), ""})
-		}
+	if len(all.ToAccepted) > 0 {
+		add("Until accepted", quantile(all.ToAccepted, .5), "99 % within "+quantile(all.ToAccepted, .99), "")
 	}
-	return list
+	if len(all.ToDelivered) > 0 {
+		add("Until delivered", quantile(all.ToDelivered, .5), "99 % within "+quantile(all.ToDelivered, .99), "")
+	}
+	return Dl(Class("figures"), list)
 }
 
 // share is a part in percent of what was sent; empty if nothing was.
@@ -130,14 +138,36 @@ func share(part, all int) string {
 	return strconv.FormatFloat(100*float64(part)/float64(all), 'f', 1, 64) + " % of those sent"
 }
 
-// newTable has the largest number in front.
-func newTable(title, name string, tallies map[string]*deliveries.Tally) table {
-	t := table{Title: title, Name: name}
-	for _, key := range slices.Sorted(maps.Keys(tallies)) {
-		t.Rows = append(t.Rows, tableRow{key, tallies[key]})
+// quantile is the time in which a share of mails was through, if that is known of any.
+func quantile(times deliveries.Times, share float64) string {
+	if len(times) == 0 {
+		return "–"
 	}
-	slices.SortStableFunc(t.Rows, func(a, b tableRow) int { return cmp.Compare(b.Accepted+b.Failed, a.Accepted+a.Failed) })
-	return t
+	return deliveries.Spoken(times.Within(share))
+}
+
+// tallies shows numbers by a name, with the largest in front.
+func tallies(title, name string, by map[string]*deliveries.Tally) Node {
+	names := slices.SortedFunc(maps.Keys(by), func(a, b string) int {
+		return cmp.Or(cmp.Compare(by[b].Accepted+by[b].Failed, by[a].Accepted+by[a].Failed), cmp.Compare(a, b))
+	})
+	return Group{
+		H3(Text(title)),
+		Div(Class("card scroll"), TabIndex("0"), Role("region"), Aria("label", title), Table(Class("numbers"),
+			THead(Tr(columns(name, "Sent", "Delivered", "Bounced", "Failed", "Until accepted", "99 % within", "Until delivered", "99 % within"))),
+			TBody(Map(names, func(name string) Node {
+				t := by[name]
+				return Tr(Th(Scope("row"), bdi(cmp.Or(name, "none"))), counts(t),
+					Td(Text(quantile(t.ToAccepted, .5))), Td(Text(quantile(t.ToAccepted, .99))),
+					Td(Text(quantile(t.ToDelivered, .5))), Td(Text(quantile(t.ToDelivered, .99))))
+			})),
+		)),
+	}
+}
+
+// counts are the cells of a table with what became of mails.
+func counts(t *deliveries.Tally) Node {
+	return Map([]int{t.Accepted, t.Delivered, t.Bounced, t.Failed}, func(n int) Node { return Td(Text(grouped(n))) })
 }
 
 // Measures of a chart. It is stretched to the width of the page.
@@ -146,53 +176,55 @@ const (
 	chartHeight = 200
 )
 
-// chart shows what became of mails over time.
-type chart struct {
-	Width, Height int
-	// Most is the height in mails.
-	Most int
-	Bars []chartBar
-	// First and Last are when the outer bars begin, and Text says what is to be seen.
-	First, Last, Text string
-}
-
-// chartBar is one while, from the bottom to the top.
-type chartBar struct {
-	Label string
-	deliveries.Tally
-	Parts []chartPart
-}
-
-type chartPart struct {
-	Class               string
-	X, Y, Width, Height float64
-}
-
-// Waiting are the mails of which nothing is known but that they were accepted.
-func (b chartBar) Waiting() int { return max(0, b.Accepted-b.Delivered-b.Bounced) }
-
-func newChart(bars []deliveries.Bar, p period) chart {
-	c := chart{Width: chartWidth, Height: chartHeight, First: bars[0].Time.Format(p.format), Last: bars[len(bars)-1].Time.Format(p.format)}
-	for _, b := range bars {
-		c.Most = max(c.Most, b.Accepted+b.Failed)
-	}
-	c.Text = "Mails sent, from " + c.First + " to " + c.Last + " UTC; at most " + grouped(c.Most) + " in " + deliveries.Spoken(p.span.Bar) + ". The table below has the numbers."
+// chart shows what became of mails over time: a bar for each while, the highest of
+// which is of most mails, and the same as a table.
+func chart(bars []deliveries.Bar, most int, p period) Node {
+	first, last := bars[0].Time.Format(p.format), bars[len(bars)-1].Time.Format(p.format)
+	text := "Mails sent, from " + first + " to " + last + " UTC; at most " + grouped(most) + " in " + deliveries.Spoken(p.span.Bar) + ". The table below has the numbers."
+	var drawn, rows Group
 	each := float64(chartWidth) / float64(len(bars))
 	for i, b := range bars {
-		shown := chartBar{Label: b.Time.Format(p.format), Tally: b.Tally}
-		y := float64(chartHeight)
-		for _, part := range []struct {
-			class string
-			mails int
-		}{{"delivered", b.Delivered}, {"waiting", shown.Waiting()}, {"bounced", b.Bounced}, {"failed", b.Failed}} {
-			if part.mails == 0 {
-				continue
-			}
-			height := max(2, float64(chartHeight)*float64(part.mails)/float64(c.Most)) // what is rare is seen
-			y = max(0, y-height)
-			shown.Parts = append(shown.Parts, chartPart{part.class, float64(i)*each + each*.1, y, each * .8, height})
+		label := b.Time.Format(p.format)
+		if parts := barParts(&b.Tally, most, float64(i)*each+each*.1, each*.8); len(parts) > 0 {
+			drawn = append(drawn, El("g", TitleEl(Textf("%s: %d sent, %d delivered, %d bounced, %d failed", label, b.Accepted, b.Delivered, b.Bounced, b.Failed)), parts))
 		}
-		c.Bars = append(c.Bars, shown)
+		rows = append(rows, Tr(Th(Scope("row"), Text(label)), counts(&b.Tally)))
 	}
-	return c
+	key := func(class, text string) Node { return Span(Class("key "+class), Text(text)) }
+	return Figure(Class("card chart"),
+		P(Class("scale"), Aria("hidden", "true"), Text(grouped(most))),
+		SVG(Role("img"), Aria("label", text), Attr("viewBox", fmt.Sprintf("0 0 %d %d", chartWidth, chartHeight)), Attr("preserveAspectRatio", "none"), drawn),
+		P(Class("scale ends"), Aria("hidden", "true"), Span(Text(first)), Span(Text(last+" UTC"))),
+		FigCaption(key("delivered", "delivered"), Text(" "), key("waiting", "accepted, nothing else reported"), Text(" "),
+			key("bounced", "bounced"), Text(" "), key("failed", "failed")),
+		Details(
+			Summary(Text("The numbers as a table")),
+			Div(Class("scroll"), TabIndex("0"), Role("region"), Aria("label", "Mails over time"), Table(Class("numbers"),
+				THead(Tr(columns("From (UTC)", "Sent", "Delivered", "Bounced", "Failed"))),
+				TBody(rows),
+			)),
+		),
+	)
+}
+
+// barParts are the parts of a bar, from the bottom to the top.
+func barParts(t *deliveries.Tally, most int, x, width float64) (parts Group) {
+	y := float64(chartHeight)
+	for _, part := range []struct {
+		class string
+		mails int
+	}{
+		{"delivered", t.Delivered},
+		{"waiting", max(0, t.Accepted-t.Delivered-t.Bounced)}, // of which nothing is known but that they were accepted
+		{"bounced", t.Bounced}, {"failed", t.Failed},
+	} {
+		if part.mails == 0 {
+			continue
+		}
+		height := max(2, float64(chartHeight)*float64(part.mails)/float64(most)) // what is rare is seen
+		y = max(0, y-height)
+		parts = append(parts, El("rect", Class(part.class), Attr("x", fmt.Sprint(x)), Attr("y", fmt.Sprint(y)),
+			Width(fmt.Sprint(width)), Height(fmt.Sprint(height))))
+	}
+	return parts
 }

@@ -3,24 +3,30 @@ package admin
 import (
 	"bytes"
 	"cmp"
-	"embed"
-	"html/template"
+	_ "embed"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
-	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 )
 
-//go:embed pages
-var pageFiles embed.FS
+var (
+	//go:embed style.css
+	styleSheet []byte
+	//go:embed live.js
+	liveScript []byte
+)
 
-const stylePath = "/style.css"
+const (
+	stylePath = "/style.css"
+	livePath  = "/live.js"
+)
 
 // pagePolicy lets a page have its stylesheet, pictures, frames and forms of its own,
 // and nothing that runs. livePolicy adds the script that looks for new mails.
@@ -30,36 +36,26 @@ const (
 	livePolicy = pagePolicy + "; script-src 'self'; connect-src 'self'"
 )
 
-// pages renders the admin pages: one template each, within one layout.
+// pages writes the admin pages within one layout.
 type pages struct {
-	templates map[string]func() *template.Template
-	sections  []section
-	sheet     []byte
-	live      []byte
-	access    *access
+	sections []section
+	access   *access
 }
 
 // section is an entry of the navigation.
-type section struct{ Path, Title string }
+type section struct{ path, title string }
 
 // page is what the layout needs of a page.
 type page struct {
-	Title string
-	// Path is that of the section that the page belongs to; empty for none.
-	Path string
-	// Live has the page show what is new; without scripts it loads itself again.
-	Live bool
-	// Sections are those that the reader may go to.
-	Sections []section
-	// LoggedIn tells whether the reader may log out.
-	LoggedIn bool
-	Content  any
+	title string
+	// path is that of the section that the page belongs to; empty for none.
+	path string
+	// live has the page show what is new; without scripts it loads itself again.
+	live bool
 }
 
-// newPages makes the pages. Each is read when it is first looked at, since many a relay
-// is never looked at; one that does not parse is a bug.
 func newPages(o Options, access *access) *pages {
-	p := &pages{templates: make(map[string]func() *template.Template), access: access, sections: []section{{"/", "Overview"}}}
+	p := &pages{access: access, sections: []section{{"/", "Overview"}}}
 	add := func(there bool, path, title string) {
 		if there {
 			p.sections = append(p.sections, section{path, title})
@@ -70,32 +66,80 @@ func newPages(o Options, access *access) *pages {
 	add(o.Providers != nil, providersPath, "Providers")
 	add(true, templatesPath, "Templates")
 	add(o.Inbox != nil, inboxPath, "Inbox")
-	for _, name := range []string{"overview", "deliveries", "delivery", "suppressions", "providers", "templates", "template", "inbox", "mail", "login", "failure"} {
-		p.templates[name] = sync.OnceValue(func() *template.Template {
-			return template.Must(template.New("").Funcs(words).ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", "pages/look.html", "pages/"+name+".html"))
-		})
-	}
-	p.sheet, p.live = pageFile("style.css"), pageFile("live.js")
 	return p
 }
 
-// pageFile returns an embedded file.
-func pageFile(name string) []byte {
-	content, err := pageFiles.ReadFile("pages/" + name)
-	if err != nil {
-		panic(err)
+// show renders a page whole before the answer begins, so that an error can
+// still become one.
+func (p *pages) show(c echo.Context, code int, shown page, content ...Node) error {
+	var rendered bytes.Buffer
+	if err := p.layout(c, shown, content).Render(&rendered); err != nil {
+		return err
 	}
-	return content
+	policy := pagePolicy
+	if shown.live {
+		policy = livePolicy
+	}
+	protect(c, policy)
+	// The forms of a page have to say where they come from.
+	c.Response().Header().Set("Referrer-Policy", "same-origin")
+	return c.HTMLBlob(code, rendered.Bytes())
 }
 
-// words are how pages write values.
-var words = template.FuncMap{
-	"span":    deliveries.Spoken,
-	"count":   grouped,
-	"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"when":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
-	"ref":     mail.Reference,
-	"outcome": outcome,
+// layout is what all pages have around their content. Who may not see the others is not
+// led there.
+func (p *pages) layout(c echo.Context, shown page, content Group) Node {
+	return Doctype(HTML(Lang("en"),
+		Head(
+			Meta(Charset("utf-8")),
+			Meta(Name("viewport"), Content("width=device-width, initial-scale=1")),
+			Meta(Name("color-scheme"), Content("light dark")),
+			If(shown.live, Group{
+				Script(Src(livePath), Type("module")),
+				NoScript(Meta(Attr("http-equiv", "refresh"), Content("3"))),
+			}),
+			TitleEl(Text(shown.title+" · logto-email-relay")),
+			Link(Rel("stylesheet"), Href(stylePath)),
+		),
+		Body(
+			A(Class("skip"), Href("#content"), Text("Skip to the content")),
+			Header(Class("bar"), Div(Class("width"),
+				A(Class("name"), Href("/"), Text("logto-email-relay")),
+				If(p.access.check(c) == nil, Nav(Aria("label", "Pages"), Map(p.sections, func(s section) Node {
+					return Group{Text(" "), A(Href(s.path), If(s.path == shown.path, Aria("current", "page")), Text(s.title))}
+				}))),
+				If(p.access.isLoggedIn(c.Request(), time.Now()), Form(Class("logout"), Method("post"), Action(logoutPath),
+					Button(Class("small"), Type("submit"), Text("Log out")))),
+			)),
+			Main(Class("width"), ID("content"), content),
+		),
+	))
+}
+
+// bdi is a text of others, whose direction of writing changes nothing around it.
+func bdi(text string, attributes ...Node) Node {
+	return El("bdi", Group(attributes), Text(text))
+}
+
+// fact is a row of a list of facts.
+func fact(name string, value ...Node) Node {
+	return Div(Dt(Text(name)), Dd(value...))
+}
+
+// columns are the cells in the head of a table.
+func columns(names ...string) Node {
+	return Map(names, func(name string) Node { return Th(Scope("col"), Text(name)) })
+}
+
+// moment is a time in UTC.
+func moment(t time.Time) Node {
+	t = t.UTC()
+	return Time(DateTime(t.Format(time.RFC3339)), Text(t.Format("2006-01-02 15:04:05")))
+}
+
+// mark is a status in its colour.
+func mark(s mail.Status) Node {
+	return Span(Class("mark "+outcome(s)), Text(string(s)))
 }
 
 // grouped writes a number with a thin gap between thousands.
@@ -120,33 +164,6 @@ func outcome(s mail.Status) string {
 	return "bad"
 }
 
-// show renders a page whole before the answer begins, so that an error can
-// still become one.
-func (p *pages) show(c echo.Context, code int, name string, content page) error {
-	content.LoggedIn = p.access.isLoggedIn(c.Request(), time.Now())
-	if p.access.check(c) == nil {
-		content.Sections = p.sections
-	}
-	var rendered bytes.Buffer
-	if err := p.templates[name]().ExecuteTemplate(&rendered, "layout.html", content); err != nil {
-		return err
-	}
-	policy := pagePolicy
-	if content.Live {
-		policy = livePolicy
-	}
-	protect(c, policy)
-	// The forms of a page have to say where they come from.
-	c.Response().Header().Set("Referrer-Policy", "same-origin")
-	return c.HTMLBlob(code, rendered.Bytes())
-}
-
-// shownFailure is what the page of a failure says.
-type shownFailure struct {
-	Code                     int
-	Title, Advice, Reference string
-}
-
 // answer answers operators, who need the status, the reference and what of their request
 // cannot be read; browsers get a page.
 func (p *pages) answer(c echo.Context, f *web.Failure) error {
@@ -161,9 +178,7 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 		c.Response().Header().Set("Connection", "close")
 	}
 	if web.WantsHTML(c.Request().Header) {
-		title := http.StatusText(code)
-		shown := page{Title: title, Content: shownFailure{Code: code, Title: title, Advice: advice(f.Reason), Reference: web.Reference(c)}}
-		_ = p.show(c, code, "failure", shown) // what cannot be shown is told below
+		_ = p.show(c, code, page{title: http.StatusText(code)}, failurePage(code, advice(f.Reason), web.Reference(c))) // what cannot be shown is told below
 		if c.Response().Committed {
 			return nil
 		}
@@ -179,6 +194,15 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 		why = ": " + why
 	}
 	return c.String(code, http.StatusText(code)+why+" (ref "+web.Reference(c)+")\n")
+}
+
+func failurePage(code int, advice, reference string) Node {
+	return Group{
+		H1(Text(http.StatusText(code))),
+		P(Text(advice)),
+		P(Class("note"), Textf("Status %d, reference ", code), Code(Text(reference))),
+		P(A(Href("/"), Text("Overview"))),
+	}
 }
 
 // advice is what a failure's reader can do.
@@ -208,12 +232,12 @@ func protect(c echo.Context, policy string) {
 	header.Set("Cache-Control", "no-store")
 }
 
-func (p *pages) style(c echo.Context) error {
+func style(c echo.Context) error {
 	c.Response().Header().Set("X-Content-Type-Options", "nosniff")
-	return c.Blob(http.StatusOK, "text/css; charset=utf-8", p.sheet)
+	return c.Blob(http.StatusOK, "text/css; charset=utf-8", styleSheet)
 }
 
-func (p *pages) script(c echo.Context) error {
+func script(c echo.Context) error {
 	c.Response().Header().Set("X-Content-Type-Options", "nosniff")
-	return c.Blob(http.StatusOK, "text/javascript; charset=utf-8", p.live)
+	return c.Blob(http.StatusOK, "text/javascript; charset=utf-8", liveScript)
 }

@@ -372,10 +372,10 @@ func TestTheChart(t *testing.T) {
 		{Time: at.Add(3 * time.Hour)},
 	}})
 	for _, want := range []string{
-		`<rect class="delivered" x="25" y="139.8" width="200" height="60.2"/></g>`,
-		`<rect class="delivered" x="275" y="120" width="200" height="80"/><rect class="waiting" x="275" y="60" width="200" height="60"/>` +
-			`<rect class="bounced" x="275" y="40" width="200" height="20"/><rect class="failed" x="275" y="0" width="200" height="40"/></g>`,
-		`<rect class="failed" x="525" y="198" width="200" height="2"/></g>`, // what is rare is seen
+		`<rect class="delivered" x="25" y="139.8" width="200" height="60.2"></rect></g>`,
+		`<rect class="delivered" x="275" y="120" width="200" height="80"></rect><rect class="waiting" x="275" y="60" width="200" height="60"></rect>` +
+			`<rect class="bounced" x="275" y="40" width="200" height="20"></rect><rect class="failed" x="275" y="0" width="200" height="40"></rect></g>`,
+		`<rect class="failed" x="525" y="198" width="200" height="2"></rect></g>`, // what is rare is seen
 		"at most 1\u202f000 in",
 	} {
 		if !strings.Contains(body, want) {

@@ -2,10 +2,13 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/deliveries"
 	"logto-email-relay/providers"
@@ -20,16 +23,6 @@ type providerPages struct {
 	Options
 }
 
-// shownProvider is a provider with its mails of the last day.
-type shownProvider struct {
-	relay.Status
-	// Over tells that the rest is over, and the next mail tries the provider.
-	Over bool
-	// Why is the cause without what to do about it, which is Advice.
-	Why, Advice string
-	Day         *deliveries.Tally
-}
-
 func (p providerPages) list(c echo.Context) error {
 	now := time.Now()
 	day := new(deliveries.Summary)
@@ -40,17 +33,46 @@ func (p providerPages) list(c echo.Context) error {
 			day = sum
 		}
 	}
-	var list []shownProvider
-	for _, s := range p.Providers() {
-		shown := shownProvider{Status: s, Over: s.Resting && !now.Before(s.Until), Day: day.Providers[s.Name]}
-		if s.Resting && s.Cause != nil {
-			cause := *s.Cause
-			cause.Hint = ""
-			shown.Why, shown.Advice = cause.Error(), adviceFor(s.Cause)
-		}
-		list = append(list, shown)
+	content := Group{
+		H1(Text("Providers")),
+		P(Class("note"), Text("In the order of the configuration. A provider in trouble rests behind the others; the first mail after its rest tries it again.")),
 	}
-	return p.pages.show(c, http.StatusOK, "providers", page{Title: "Providers", Path: providersPath, Content: list})
+	for i, s := range p.Providers() {
+		content = append(content, providerCard(fmt.Sprint("provider-", i), s, day.Providers[s.Name], now))
+	}
+	return p.pages.show(c, http.StatusOK, page{title: "Providers", path: providersPath}, content)
+}
+
+// providerCard shows a provider and its mails of the last day, nil if there are none.
+func providerCard(id string, s relay.Status, day *deliveries.Tally, now time.Time) Node {
+	class, state, until := "good", "healthy", "Rests until"
+	switch {
+	case s.Resting && !now.Before(s.Until): // the next mail tries it
+		class, state, until = "fair", "to be tried again", "Rested until"
+	case s.Resting:
+		class, state = "bad", "resting"
+	}
+	var facts Group
+	if s.Resting {
+		facts = append(facts, fact(until, moment(s.Until), Text(" UTC")))
+	}
+	if s.Resting && s.Cause != nil {
+		cause := *s.Cause
+		cause.Hint = "" // which is part of what to do
+		facts = append(facts, fact("Cause", bdi(cause.Error())), fact("What to do", bdi(adviceFor(s.Cause))))
+	}
+	facts = append(facts, fact("Under way", Textf("%d of %d at a time", s.InFlight, s.MaxConcurrent)))
+	if day != nil {
+		text := grouped(day.Accepted) + " sent, " + grouped(day.Delivered) + " delivered, " + grouped(day.Bounced) + " bounced"
+		if len(day.ToAccepted) > 0 {
+			text += "; half were accepted within " + quantile(day.ToAccepted, .5) + ", 99 % within " + quantile(day.ToAccepted, .99)
+		}
+		facts = append(facts, fact("Last day", Text(text)))
+	}
+	return Section(Class("card provider"), Aria("labelledby", id),
+		H2(ID(id), bdi(s.Name), Text(" "), Span(Class("mark "+class), Text(state))),
+		Dl(Class("facts"), facts),
+	)
 }
 
 // adviceFor says what an operator can do about a provider that rests.

@@ -1,14 +1,19 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers/web"
@@ -44,30 +49,23 @@ type suppressionPages struct {
 	lift  func(ctx context.Context, address string) map[string]string
 }
 
-// suppressionList is what the page shows.
-type suppressionList struct {
-	Found []suppressionRow
-	// Search is whose suppression is asked for; empty for all.
-	Search string
-	// Done is what has just been done, and Problem why nothing was.
-	Done    *suppressionDone
-	Problem string
-	// To, For and Note are what was entered in vain.
-	To, For, Note string
+// suppressionView is what the page shows above the list and in its forms.
+type suppressionView struct {
+	// search is whose suppression is asked for; empty for all.
+	search string
+	// done is what has just been done, nil if nothing was, and problem why nothing was.
+	done    Node
+	problem string
+	// to, length and note are what was entered in vain.
+	to, length, note string
 }
 
-type suppressionRow struct {
-	deliveries.Suppression
-	// Masked tells that the address is not known in full, so that it has to be entered.
-	Masked bool
-}
-
-// suppressionDone is an address that was added, or lifted with what each provider said.
-type suppressionDone struct {
-	To            string
-	Added, Lifted bool
-	Until         time.Time
-	Providers     map[string]string
+// lifted is what became of an address that was to be lifted, with what each provider
+// said.
+type lifted struct {
+	to        string
+	was       bool
+	providers map[string]string
 }
 
 type suppressionJSON struct {
@@ -80,7 +78,7 @@ type suppressionJSON struct {
 
 func (p suppressionPages) show(c echo.Context) error {
 	if web.WantsHTML(c.Request().Header) {
-		return p.page(c, http.StatusOK, suppressionList{Search: addressAsked(c)})
+		return p.page(c, http.StatusOK, suppressionView{search: addressAsked(c)})
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
@@ -98,17 +96,78 @@ func (p suppressionPages) show(c echo.Context) error {
 }
 
 // page shows the list as it is now.
-func (p suppressionPages) page(c echo.Context, code int, shown suppressionList) error {
+func (p suppressionPages) page(c echo.Context, code int, shown suppressionView) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
-	found, err := p.list.Suppressions(ctx, shown.Search)
+	found, err := p.list.Suppressions(ctx, shown.search)
 	if err != nil {
 		return recordFailure(err)
 	}
-	for _, s := range found {
-		shown.Found = append(shown.Found, suppressionRow{s, isMasked(s.To)})
+	return p.pages.show(c, code, page{title: "Suppressions", path: suppressionsPath},
+		H1(Text("Suppressions")),
+		P(Class("note"), Text("Addresses that get no mails for a while, because mails to them came back, their readers complained, or somebody said so.")),
+		If(shown.problem != "", Div(Class("card notice bad"), Role("alert"), P(Text(shown.problem)))),
+		If(shown.done != nil, Div(Class("card notice"), Role("status"), shown.done)),
+		Form(Class("card fields"), Method("get"), Action(suppressionsPath), Role("search"),
+			addressField("search", Value(shown.search), Placeholder("ada@example.com")),
+			Button(Type("submit"), Text("Search")),
+		),
+		suppressionTable(found, shown.search),
+		H2(Text("Suppress an address")),
+		Form(Class("card fields"), Method("post"), Action(suppressionsPath),
+			addressField("add", Required(), Value(shown.to)),
+			Div(Label(For("for"), Text("For")), Input(ID("for"), Name("for"), Required(), Value(cmp.Or(shown.length, "24h")))),
+			Div(Class("wide"), Label(For("note"), Text("Note, for those who see the list")),
+				Input(ID("note"), Name("note"), MaxLength("200"), Value(shown.note))),
+			Button(Type("submit"), Text("Suppress")),
+		),
+		H2(Text("Lift an address")),
+		Form(Class("card fields"), Method("post"), Action(liftPath),
+			addressField("lift", Required()),
+			Button(Type("submit"), Text("Lift")),
+			P(Class("note"), Text("Takes it off this list and off that of each service that has one, whether or not it is on this list.")),
+		),
+	)
+}
+
+// suppressionTable shows what was found. An address that is not known in full has to be
+// entered to be lifted.
+func suppressionTable(found []deliveries.Suppression, search string) Node {
+	if len(found) == 0 {
+		text := "No address is suppressed."
+		if search != "" {
+			text = "This address is not suppressed here."
+		}
+		return Div(Class("card empty"), P(Strong(Text(text))))
 	}
-	return p.pages.show(c, code, "suppressions", page{Title: "Suppressions", Path: suppressionsPath, Content: shown})
+	head := THead(Tr(columns("Address", "Reason", "Provider", "Since (UTC)", "Until (UTC)"), Th(Scope("col"), Span(Class("hidden"), Text("Action")))))
+	return Table(Class("card mails"), head, TBody(Map(found, func(s deliveries.Suppression) Node {
+		return Tr(
+			Td(Class("subject"), bdi(s.To)),
+			Td(Class("to"), bdi(s.Reason)),
+			Td(bdi(cmp.Or(s.Provider, "–"))),
+			Td(Data("label", "since"), moment(s.Since)),
+			Td(Data("label", "until"), moment(s.Until)),
+			Td(Class("action"), If(!isMasked(s.To), Form(Method("post"), Action(liftPath),
+				Input(Type("hidden"), Name("to"), Value(s.To)),
+				Button(Class("small"), Type("submit"), Aria("label", "Lift "+s.To), Text("Lift")),
+			))),
+		)
+	})))
+}
+
+func (l lifted) node() Node {
+	text := " was not suppressed here."
+	if l.was {
+		text = " gets mails again."
+	}
+	said := P(Text("No provider has a list of its own that can be asked."))
+	if len(l.providers) > 0 {
+		said = Dl(Class("facts"), Map(slices.Sorted(maps.Keys(l.providers)), func(name string) Node {
+			return Div(Dt(bdi(name)), Dd(bdi(l.providers[name])))
+		}))
+	}
+	return Group{P(Strong(bdi(l.to)), Text(text)), said}
 }
 
 // wanted is an address that somebody wants to be suppressed.
@@ -155,21 +214,22 @@ func (p suppressionPages) addForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	again := suppressionList{To: values.Get("to"), For: values.Get("for"), Note: values.Get("note")}
-	asked := wanted{To: strings.TrimSpace(again.To), Note: again.Note}
-	if asked.For.UnmarshalText([]byte(strings.TrimSpace(again.For))) != nil || asked.For <= 0 {
-		again.Problem = "Nothing was added: write the time as 24h or 30d."
+	again := suppressionView{to: values.Get("to"), length: values.Get("for"), note: values.Get("note")}
+	asked := wanted{To: strings.TrimSpace(again.to), Note: again.note}
+	if asked.For.UnmarshalText([]byte(strings.TrimSpace(again.length))) != nil || asked.For <= 0 {
+		again.problem = "Nothing was added: write the time as 24h or 30d."
 		return p.page(c, http.StatusUnprocessableEntity, again)
 	}
 	to, err := p.suppress(c, asked)
 	if err != nil && web.AsFailure(err).Reason == web.Invalid {
-		again.Problem = "Nothing was added: that is not one address."
+		again.problem = "Nothing was added: that is not one address."
 		return p.page(c, http.StatusUnprocessableEntity, again)
 	}
 	if err != nil {
 		return err
 	}
-	return p.page(c, http.StatusOK, suppressionList{Done: &suppressionDone{To: to, Added: true, Until: time.Now().Add(time.Duration(asked.For))}})
+	until := time.Now().Add(time.Duration(asked.For))
+	return p.page(c, http.StatusOK, suppressionView{done: P(Strong(bdi(to)), Text(" gets no mails until "), moment(until), Text(" UTC."))})
 }
 
 // remove lifts an address for a program.
@@ -185,7 +245,7 @@ func (p suppressionPages) remove(c echo.Context) error {
 	return answerRecord(c, struct {
 		Lifted    bool              `json:"lifted"`
 		Providers map[string]string `json:"providers"`
-	}{done.Lifted, done.Providers})
+	}{done.was, done.providers})
 }
 
 // liftForm lifts an address for a person.
@@ -196,26 +256,26 @@ func (p suppressionPages) liftForm(c echo.Context) error {
 	}
 	done, err := p.liftAddress(c, strings.TrimSpace(values.Get("to")))
 	if err != nil && web.AsFailure(err).Reason == web.Invalid {
-		return p.page(c, http.StatusUnprocessableEntity, suppressionList{Problem: "Nothing was lifted: that is not one address."})
+		return p.page(c, http.StatusUnprocessableEntity, suppressionView{problem: "Nothing was lifted: that is not one address."})
 	}
 	if err != nil {
 		return err
 	}
-	return p.page(c, http.StatusOK, suppressionList{Done: done})
+	return p.page(c, http.StatusOK, suppressionView{done: done.node()})
 }
 
 // liftAddress lifts an address here and at the services: as long as one of theirs has it on
 // its list, it takes the mail and does not send it.
-func (p suppressionPages) liftAddress(c echo.Context, address string) (*suppressionDone, error) {
+func (p suppressionPages) liftAddress(c echo.Context, address string) (*lifted, error) {
 	to, err := mail.ParseRecipient(address)
 	if err != nil {
 		return nil, &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), liftTimeout)
 	defer cancel()
-	lifted, err := p.list.Lift(ctx, to)
+	was, err := p.list.Lift(ctx, to)
 	if err != nil {
 		return nil, recordFailure(err)
 	}
-	return &suppressionDone{To: to, Lifted: lifted, Providers: p.lift(ctx, to)}, nil
+	return &lifted{to, was, p.lift(ctx, to)}, nil
 }

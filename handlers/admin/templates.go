@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	. "maragu.dev/gomponents"
+	. "maragu.dev/gomponents/html"
 
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
@@ -45,10 +48,10 @@ type Send func(ctx context.Context, to, messageType string, payload map[string]a
 
 // sample is what a mail of the gallery is made of.
 type sample struct {
-	// Variant is a name of templates.Variants, empty for the usual one.
-	Variant string
-	// Data is a payload of the reader's own, in JSON; it goes before the variant.
-	Data string
+	// variant is a name of templates.Variants, empty for the usual one.
+	variant string
+	// data is a payload of the reader's own, in JSON; it goes before the variant.
+	data string
 }
 
 // longestData bounds a payload of the reader's own, in bytes. It travels in the
@@ -62,14 +65,14 @@ func newSample(c echo.Context) sample {
 
 // payload makes the payload.
 func (p templatePages) payload(s sample, messageType, locale string) (map[string]any, error) {
-	if s.Data == "" {
-		return p.gallery.SampleVariant(messageType, locale, s.Variant), nil
+	if s.data == "" {
+		return p.gallery.SampleVariant(messageType, locale, s.variant), nil
 	}
-	if len(s.Data) > longestData {
+	if len(s.data) > longestData {
 		return nil, fmt.Errorf("the data is longer than %d bytes", longestData)
 	}
 	var payload map[string]any
-	decoder := json.NewDecoder(strings.NewReader(s.Data))
+	decoder := json.NewDecoder(strings.NewReader(s.data))
 	decoder.UseNumber()
 	if err := decoder.Decode(&payload); err != nil {
 		return nil, fmt.Errorf("the data is no JSON object: %w", err)
@@ -82,7 +85,7 @@ func (p templatePages) payload(s sample, messageType, locale string) (map[string
 
 // failure is the reader's where the data are.
 func (s sample) failure(err error) error {
-	if s.Data == "" {
+	if s.data == "" {
 		return err
 	}
 	return &web.Failure{Reason: web.Malformed, Detail: err.Error(), Err: err}
@@ -92,24 +95,21 @@ func (s sample) failure(err error) error {
 type shown struct {
 	templates.Language
 	*templates.Mail
-	Type string
-	// Path is that of its own page.
-	Path string
-	sample
+	messageType string
+	// path is that of its own page.
+	path string
 }
 
-// Own tells whether the mail comes from a file of the operator's.
-func (s shown) Own() bool { return s.Source != templates.Embedded }
+// isOwn tells whether the mail comes from a file of the operator's.
+func (s shown) isOwn() bool { return s.Source != templates.Embedded }
 
-// Elsewhere tells whether the language lacks the type, so that its readers get
+// isElsewhere tells whether the language lacks the type, so that its readers get
 // the mail in another one.
-func (s shown) Elsewhere() bool { return s.Mail.Locale != s.Language.Locale }
+func (s shown) isElsewhere() bool { return s.Mail.Locale != s.Language.Locale }
 
-// Snippet is how lists of mails show the beginning of the text.
-func (s shown) Snippet() string { return snippet(s.HTML.String(), s.Text) }
-
-// Frame is the address of the HTML alone.
-func (s shown) Frame() string { return mailView{Path: s.Path, look: look{sample: s.sample}}.Frame() }
+// subject and snippet are how lists of mails show it.
+func (s shown) subject() Node { return bdi(s.Subject, Lang(s.Mail.Locale)) }
+func (s shown) snippet() Node { return bdi(snippet(s.HTML.String(), s.Text), Lang(s.Mail.Locale)) }
 
 func (p templatePages) write(messageType string, language templates.Language, of sample) (shown, error) {
 	payload, err := p.payload(of, messageType, language.Locale)
@@ -117,19 +117,32 @@ func (p templatePages) write(messageType string, language templates.Language, of
 		return shown{}, err
 	}
 	mail, err := p.gallery.Preview(messageType, language.Locale, payload, p.branding)
-	return shown{Language: language, Mail: mail, Type: messageType,
-		Path: templatesPath + "/" + messageType + "/" + language.Locale, sample: of}, err
+	return shown{language, mail, messageType, templatePath(messageType, language.Locale)}, err
+}
+
+// templatePath is the path of a type, or with a language that of one mail.
+func templatePath(names ...string) string {
+	path := templatesPath
+	for _, name := range names {
+		path += "/" + url.PathEscape(name)
+	}
+	return path
 }
 
 // variants offers a look at the variants.
-func (l look) variants() choice {
-	c := choice{Title: "Sample"}
+func (l look) variants() Node {
+	var options []option
 	for _, v := range templates.Variants() {
 		other := l
-		other.sample = sample{Variant: v.Name}
-		c.Looks = append(c.Looks, option{v.Title, other.Query(), l.Data == "" && other.Variant == l.Variant})
+		other.sample = sample{variant: v.Name}
+		options = append(options, option{v.Title, other.query(), l.data == "" && v.Name == l.variant})
 	}
-	return c
+	return choice("Sample", options...)
+}
+
+// languageName is a language by its own name.
+func languageName(l templates.Language) Node {
+	return Group{bdi(l.Name, Lang(l.Locale)), If(l.Name != l.Locale, Group{Text(" "), Span(Class("tag"), Text(l.Locale))})}
 }
 
 // list shows one type in all languages.
@@ -142,24 +155,66 @@ func (p templatePages) list(c echo.Context) error {
 	if !slices.Contains(types, messageType) {
 		return &web.Failure{Reason: web.NotFound}
 	}
-	l := look{View: "html", Dark: isDark(c), sample: sample{Variant: c.QueryParam("variant")}}
-	var all []shown
+	l := look{view: "html", dark: isDark(c), sample: sample{variant: c.QueryParam("variant")}}
+	var samples Group
 	for _, language := range p.gallery.Languages() {
 		s, err := p.write(messageType, language, l.sample)
 		if err != nil {
 			return err
 		}
-		all = append(all, s)
+		samples = append(samples, s.card(l))
 	}
-	return p.pages.show(c, http.StatusOK, "templates", page{Title: messageType + " templates", Path: templatesPath, Content: struct {
-		Types    []string
-		Type     string
-		Look     look
-		Variants choice
-		Samples  []shown
-		Problem  error
-		Warnings []string
-	}{types, messageType, l, l.variants(), all, p.problem(), p.gallery.Warnings()}})
+	return p.pages.show(c, http.StatusOK, page{title: messageType + " templates", path: templatesPath},
+		H1(Text("Templates")),
+		p.problems(),
+		Div(Class("tools"),
+			P(Class("note"), Text("Every mail in every language, on sample data and in your branding.")),
+			l.colours(),
+		),
+		Div(Class("tools variants"), l.variants()),
+		Nav(Class("tabs"), Aria("label", "Message type"), Map(types, func(name string) Node {
+			return Group{Text(" "), A(Href(templatePath(name)+l.query()), If(name == messageType, Aria("current", "page")), Text(name))}
+		})),
+		Ul(Class("gallery"), samples),
+	)
+}
+
+// problems tells what is wrong with the operator's templates, or will be.
+func (p templatePages) problems() Node {
+	var content Group
+	if problem := p.problem(); problem != nil {
+		content = append(content, Div(Class("card notice bad"),
+			P(Strong(Text("The last change of your templates was refused.")), Text(" The mails below are the last good ones, and they are what is sent.")),
+			Pre(Text(problem.Error())),
+		))
+	}
+	if warnings := p.gallery.Warnings(); len(warnings) > 0 {
+		content = append(content, Div(Class("card notice"),
+			P(Strong(Text("Your templates rely on what Logto often leaves out."))),
+			Ul(Map(warnings, func(warning string) Node { return Li(Text(warning)) })),
+		))
+	}
+	return content
+}
+
+// card is a mail in the gallery.
+func (s shown) card(l look) Node {
+	thumb := Pre(Dir("auto"), Text(s.Text))
+	if !s.HTML.IsEmpty() {
+		thumb = IFrame(Class("mail "+l.scheme()), Attr("sandbox"), Loading("lazy"), TabIndex("-1"), Src(frame(s.path, l.sample)),
+			Title(s.messageType+" in "+s.Language.Locale))
+	}
+	var note Node
+	if s.isElsewhere() {
+		note = Span(Class("mark"), Text("sent in "+s.Mail.Locale))
+	} else if s.isOwn() {
+		note = Span(Class("mark good"), Text("yours"))
+	}
+	return Li(Class("card"),
+		Div(Class("thumb"), thumb),
+		A(Href(s.path+l.query()), languageName(s.Language)), Text(" "), note,
+		P(s.subject()),
+	)
 }
 
 // mail shows one type in one language.
@@ -171,18 +226,18 @@ func (p templatePages) mail(c echo.Context) error {
 	of := newSample(c)
 	s, err := p.write(c.Param("type"), language, of)
 	wrong := ""
-	if err != nil && of.Data != "" { // what the reader wrote does not fit
+	if err != nil && of.data != "" { // what the reader wrote does not fit
 		wrong, of = err.Error(), sample{}
 		s, err = p.write(c.Param("type"), language, of)
 	}
 	if err != nil {
 		return err
 	}
-	view := mailView{HTML: s.HTML.String(), Text: s.Text, Path: s.Path, look: newLook(c, s.HTML)}
+	view := mailView{html: s.HTML.String(), text: s.Text, path: s.path, look: newLook(c, s.HTML)}
 	view.sample = of
 	written := c.QueryParam("data")
 	if written == "" {
-		payload, err := p.payload(of, s.Type, language.Locale)
+		payload, err := p.payload(of, s.messageType, language.Locale)
 		if err != nil {
 			return err
 		}
@@ -192,20 +247,65 @@ func (p templatePages) mail(c echo.Context) error {
 		}
 		written = string(indented)
 	}
-	return p.pages.show(c, http.StatusOK, "template", page{Title: s.Type + " " + s.Language.Locale, Path: templatesPath, Content: struct {
-		shown
-		Types     []string
-		Languages []templates.Language
-		View      mailView
-		Variants  choice
-		// Written is the data to begin from, and Wrong why it was not taken.
-		Written, Wrong string
-		Sender         string
-		// Sends tells whether a mail can be sent, and Sent what became of one.
-		Sends bool
-		Sent  string
-	}{s, p.gallery.Types(), p.gallery.Languages(), view, view.variants(), written, wrong,
-		p.sender, p.send != nil, c.QueryParam("sent")}})
+	source := Group{Text("built in")}
+	if s.isOwn() {
+		source = Group{Span(Class("mark good"), Text("yours")), Text(" " + s.Source)}
+	}
+	return p.pages.show(c, http.StatusOK, page{title: s.messageType + " " + language.Locale, path: templatesPath},
+		P(Class("back"), A(Href(templatePath(s.messageType)), Text("Templates"))),
+		H1(s.subject()),
+		Div(Class("card"),
+			Dl(Class("facts"),
+				fact("Type", menu(Text(s.messageType), p.gallery.Types(), func(other string) Node {
+					return A(Href(templatePath(other, language.Locale)+view.query()), If(other == s.messageType, Aria("current", "true")), Text(other))
+				})),
+				fact("Language", menu(languageName(language), p.gallery.Languages(), func(other templates.Language) Node {
+					return A(Href(templatePath(s.messageType, other.Locale)+view.query()), If(other.Locale == language.Locale, Aria("current", "true")), languageName(other))
+				}), If(s.isElsewhere(), Group{Text(" "), Span(Class("mark"), Text("not written in this language; readers get "+s.Mail.Locale))})),
+				fact("Template", source),
+				fact("Size", Text(view.sizes())),
+				view.facts(),
+			),
+			Details(If(wrong != "" || of.data != "", Attr("open")),
+				Summary(Text("Your own data")),
+				Form(Class("data"), Method("get"),
+					If(wrong != "", P(Class("problem"), Role("alert"), Text(wrong))),
+					Label(For("data"), Text("The payload, as Logto sends it")),
+					Textarea(ID("data"), Name("data"), Rows("10"), MaxLength("4096"), Attr("spellcheck", "false"), Text(written)),
+					Button(Text("Show")),
+				),
+			),
+			If(p.send != nil, sendForm(s.path, of, c.QueryParam("sent"))),
+		),
+		H2(Text("In a list of mails")),
+		Div(Class("lines"),
+			Div(Class("card line wide"), Span(Text("Gmail")), P(B(bdi(p.sender)), Text(" "),
+				Span(Class("what"), s.subject(), Text(" "), Span(Class("snippet"), Text("- "), s.snippet())))),
+			Div(Class("card line phone"), Span(Text("Apple Mail")), P(B(bdi(p.sender))), P(Class("what"), s.subject()), P(Class("snippet"), s.snippet())),
+		),
+		H2(Text("The mail")),
+		Div(Class("tools variants"), view.variants()),
+		view.node(),
+	)
+}
+
+// menu shows what is chosen, and leads to the others when it is opened.
+func menu[T any](chosen Node, all []T, anchor func(T) Node) Node {
+	return Details(Class("menu"), Summary(chosen), Ul(Map(all, func(one T) Node { return Li(anchor(one)) })))
+}
+
+// sendForm asks whom to send the mail to, and tells what became of the last one.
+func sendForm(path string, of sample, sent string) Node {
+	return Details(If(sent != "", Attr("open")),
+		Summary(Text("Send this mail")),
+		Form(Class("data"), Method("post"), Action(path+"/send"),
+			If(sent != "", P(Class("note"), Role("status"), Text(sent))),
+			Label(For("to"), Text("To, through the provider that mails of this kind take")),
+			Input(ID("to"), Type("email"), Name("to"), Required(), AutoComplete("email")),
+			Input(Type("hidden"), Name("variant"), Value(of.variant)), Input(Type("hidden"), Name("data"), Value(of.data)),
+			Button(Text("Send")),
+		),
+	)
 }
 
 func (p templatePages) html(c echo.Context) error {
@@ -235,7 +335,7 @@ func (p templatePages) sendSample(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	l := look{View: "html", sample: sample{c.FormValue("variant"), strings.TrimSpace(c.FormValue("data"))}}
+	l := look{view: "html", sample: sample{c.FormValue("variant"), strings.TrimSpace(c.FormValue("data"))}}
 	to, err := mail.ParseRecipient(c.FormValue("to"))
 	told := ""
 	if err != nil {
@@ -254,7 +354,7 @@ func (p templatePages) sendSample(c echo.Context) error {
 	}
 	query := l.values()
 	query.Set("sent", told)
-	return c.Redirect(http.StatusSeeOther, templatesPath+"/"+c.Param("type")+"/"+language.Locale+"?"+query.Encode())
+	return c.Redirect(http.StatusSeeOther, templatePath(c.Param("type"), language.Locale)+"?"+query.Encode())
 }
 
 // asked returns the language of the mail that the path names.
