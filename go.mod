@@ -17,7 +17,7 @@ require (
 	github.com/emersion/go-smtp v0.25.1
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
-	// Later ones call methods by name, which has the linker keep every method of every package, 8 MB.
+	// Not later: docs/decisions/0009-no-methods-by-name.md.
 	github.com/go-playground/validator/v10 v10.26.0
 	github.com/goccy/go-yaml v1.19.2
 	github.com/gomodule/redigo v1.9.3
