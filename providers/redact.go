@@ -157,7 +157,7 @@ func (p *Private) Redact(text string) string { return p.redact(unescaped(text)) 
 
 func (p *Private) redact(text string) string {
 	for _, part := range partsOfLink(p.link) {
-		text = replaceAll(text, spelled(part, ""), "[link]")
+		text = replaceAll(text, spelled(part, blanks), "[link]")
 	}
 	for _, form := range []string{quotedAddress(p.to), p.to} {
 		text = replaceAll(text, spelled(form, blanks), "[address]")
@@ -191,10 +191,10 @@ const (
 	// shortestSecret is the length from which on a text is none of a service's
 	// own words by chance.
 	shortestSecret = 6
-	// blanks and breaks are what services put between the characters of an address
-	// and of a code: "482 913", "<b>482</b><b>913</b>".
-	blanks = `\s{0,2}`
-	breaks = `(?:[^\p{L}\p{N}]|<[^<>]*>){0,4}`
+	// blanks and breaks are what services put between the characters of an address or
+	// a link, where quoted-printable folds them, and of a code: "482 913", "<b>482</b><b>913</b>".
+	blanks = `=?\s{0,3}`
+	breaks = `(?:[^\p{L}\p{N}]|<[^<>]*>){0,6}`
 )
 
 // spelled is an expression for a text with something between its characters.
