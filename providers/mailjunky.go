@@ -139,6 +139,7 @@ func mailJunkyErrors(x *exchange) Error {
 	x.read(&answer)
 	e := Error{Code: answer.Code, Detail: cmp.Or(answer.Message, complaint(map[string]any{"error": answer.Error}, 3))}
 	switch {
+	case x.status == http.StatusTooManyRequests:
 	case x.status == http.StatusUnauthorized:
 		e.Hint = "check apiKey"
 	case x.status == http.StatusForbidden:

@@ -68,6 +68,7 @@ func smtp2goFixture() fixture {
 				{name: "sender's form", answer: field("sender", "was expecting a valid RFC-822 formatted email field"), kind: Configuration, hint: "sender"},
 				{name: "recipient's form", answer: field("to", "was expecting a valid RFC-822 formatted email field"), kind: Recipient},
 				{name: "subject", answer: field("subject", "is too long"), kind: Content},
+				{name: "limit of an hour", answer: refusal(429, "API_EXCEPTION", "Your account has reached its hourly limit"), kind: RateLimited},
 				{name: "refused with 200: sender", answer: failed("Sender domain is not verified"), kind: Configuration, code: "200"},
 				{name: "refused with 200: recipient", answer: failed("Invalid recipient ada.lovelace@example.org"), kind: Recipient},
 				{name: "refused with 200: suppressed", answer: failed("ada.lovelace@example.org is on the block list"), kind: Recipient, suppressed: true},
