@@ -304,6 +304,9 @@ func aliyunErrors(x *exchange) Error {
 	if e.Kind == 0 && strings.Contains(answer.Code, "Quota") {
 		e.Kind, e.Quota = RateLimited, true
 	}
+	if e.Kind == 0 && strings.HasPrefix(answer.Code, "Throttling") {
+		e.Kind = RateLimited
+	}
 	if e.Kind == 0 && aliyunOperator.MatchString(answer.Code) {
 		e.Kind = Configuration
 	}
@@ -312,4 +315,4 @@ func aliyunErrors(x *exchange) Error {
 }
 
 // aliyunOperator are the parts of a Code that no mail can be at fault for.
-var aliyunOperator = regexp.MustCompile(`Account|Domain|MailAddress|Region|AccessKey|Permission`)
+var aliyunOperator = regexp.MustCompile(`Account|Domain|MailAddress|Region|AccessKey|Permission|SecurityToken|Balance`)
