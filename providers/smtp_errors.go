@@ -265,7 +265,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		configuration("there is no suitable address", familyHint)
 	case errors.As(err, &notTLS):
 		configuration("the server does not speak TLS on this port",
-			`remove "secure": true, or use the port for implicit TLS, usually 465`)
+			`remove "secure": true, or use the port for implicit TLS, usually 465; where it is not set, something on the way breaks STARTTLS`)
 	case errors.As(err, &hostname) && len(hostname.Certificate.DNSNames)+len(hostname.Certificate.IPAddresses) == 0:
 		configuration("the server's certificate has a common name alone, which does not count any more",
 			"renew it with its host name as a subject alternative name (SAN)")

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -282,6 +283,12 @@ func TestSMTPUnreachable(t *testing.T) {
 	t.Run("look-up fails", func(t *testing.T) {
 		failure := smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: &net.OpError{Op: "dial", Err: &net.DNSError{IsTemporary: true}}})
 		if failure.Kind != Temporary {
+			t.Error(failure)
+		}
+	})
+	t.Run("no TLS after STARTTLS", func(t *testing.T) {
+		failure := smtpFailure(&smtp.Error{Stage: smtp.AtTLS, Err: tls.RecordHeaderError{Msg: "x"}})
+		if failure.Kind != Configuration || !strings.Contains(failure.Hint, "breaks STARTTLS") {
 			t.Error(failure)
 		}
 	})
