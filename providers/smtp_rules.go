@@ -227,7 +227,7 @@ var smtpRules = []smtpRule{
 }
 
 // senderWords are how servers call the operator's side of a mail.
-const senderWords = "sender|originator|return address|from: |user or password|absender|expéditeur|remitente|mittente|发件"
+const senderWords = "sender|originator|return address|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
 
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
