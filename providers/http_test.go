@@ -360,6 +360,27 @@ func TestHTTPWordsOfAnAnswer(t *testing.T) {
 	}
 }
 
+// What a status alone says of the mail does not keep the next provider from being asked.
+func TestHTTPGuessesOfAStatus(t *testing.T) {
+	f := httpProviderFixture()
+	for text, want := range map[string]struct {
+		kind     Kind
+		filtered bool
+	}{
+		`{"message":"Bad request"}`: {Content, true}, `{}`: {Content, true}, `{"message":"refused"}`: {Content, false},
+		`{"message":"Recipient limit exceeded"}`: {Configuration, false}, `{"message":"Sending IP is blocked"}`: {Configuration, false},
+		`{"message":"Too many of your mails bounced"}`: {Configuration, false}, `{"message":"You can only send to verified recipients"}`: {Configuration, false},
+	} {
+		server, _ := startServer(t, always(answer{400, nil, text}))
+		s := f.settings(server.URL).(*httpSettings)
+		s.Refused = []refusedAnswer{{Path: "message", Values: []any{"refused"}, Kind: "message"}}
+		_, err := open(t, s).Send(t.Context(), plainMessage())
+		if e := AsError(err); e.Kind != want.kind || e.Filtered != want.filtered {
+			t.Errorf("%s: %v, filtered %v", text, e, e.Filtered)
+		}
+	}
+}
+
 // One text may hold several placeholders.
 func TestHTTPPlaceholdersOfOneText(t *testing.T) {
 	s := newHTTPSettings()

@@ -57,6 +57,7 @@ func mailJunkyFixture() fixture {
 				{name: "suppressed", answer: refusal(422, "suppressed", "The address is suppressed"), kind: Recipient, suppressed: true},
 				{name: "subject", answer: answer{400, nil, `{"error":{"message":"subject is too long"}}`}, kind: Content},
 				{name: "rate of the account", answer: refusal(429, "rate_limited", "Your account sends too fast"), kind: RateLimited},
+				{name: "sandbox", answer: answer{400, nil, `{"error":"Recipients outside the sandbox are not allowed"}`}, kind: Configuration},
 				{name: "limit of the plan", answer: answer{400, nil, `{"error":"Recipient limit reached for your plan"}`}, kind: Configuration},
 				{name: "refused with 200", answer: answer{200, nil, `{"error":"The queue is closed"}`}, kind: Configuration},
 				{name: "refused with 200: recipient", answer: answer{200, nil, `{"error":"Unknown recipient"}`}, kind: Recipient},

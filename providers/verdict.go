@@ -67,6 +67,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 			e.Kind = Configuration
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
+		e.Filtered = e.Kind == Content // what a status says of the mail may be about anything else
 	}
 	if x.status/100 == 3 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
