@@ -97,7 +97,13 @@ var smtpRules = []smtpRule{
 	{enhanced: "4.7.26 4.7.27 4.7.30 4.7.32", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
-	// Quotas of ours, with when they end, before full mailboxes and throttling.
+	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
+	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending|sender|submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
+
+	// Quotas of ours, with when they end, before throttling.
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
@@ -118,9 +124,7 @@ var smtpRules = []smtpRule{
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{enhanced: "4.5.3 5.5.3", verdict: verdict{kind: RateLimited, hint: slowDown}},
 
-	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
-	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
+	// Full mailboxes that have no code of their own.
 	{at: ofRecipient, words: "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage allocation|" +
 		"over its storage|postfach voll|boîte pleine|buzón lleno|casella piena",
 		verdict: verdict{kind: Recipient}},
