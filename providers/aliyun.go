@@ -127,7 +127,7 @@ func (p *aliyun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if answer.EnvID == "" {
 		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: answer.EnvID}, nil
+	return x.receipt(answer.EnvID), nil
 }
 
 // call signs and posts a request.

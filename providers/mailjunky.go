@@ -92,7 +92,7 @@ func (p *mailJunky) Send(ctx context.Context, m *mail.Message) (Receipt, error) 
 	id := cmp.Or(answer.ID, answer.MessageID)
 	switch {
 	case id != "":
-		return Receipt{ID: id}, nil
+		return x.receipt(id), nil
 	case mailJunkyErrors(x).Detail != "":
 		return Receipt{}, x.failure(m, nil, mailJunkyErrors(x))
 	}

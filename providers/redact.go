@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -139,17 +140,39 @@ func (p *Private) local() string { return p.to[:max(strings.LastIndexByte(p.to, 
 // in with. m is nil where no mail was sent.
 func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	text = unescaped(text)
-	for _, login := range logins {
-		for _, part := range strings.Fields(login.Reveal()) { // "Bearer" and the key
-			if len(part) >= shortestSecret {
-				text = replaceAll(text, spelled(part, ""), "[key]")
-			}
-		}
+	for _, part := range partsOfLogins(logins) {
+		text = replaceAll(text, spelled(part, blanks), "[key]")
 	}
 	if m == nil {
 		return Redact(text)
 	}
 	return PrivateOf(m).redact(text)
+}
+
+// partsOfLogins are what is secret in them: "Bearer" is not, and the key is.
+func partsOfLogins(logins []settings.Secret) (parts []string) {
+	for _, login := range logins {
+		for _, part := range strings.Fields(login.Reveal()) {
+			if len(part) >= shortestSecret {
+				parts = append(parts, part)
+			}
+		}
+	}
+	return parts
+}
+
+// quotesLogin tells whether a machine's word, an id or a code, holds what we sign in with.
+func (x *exchange) quotesLogin(word string) bool {
+	word = strings.ToLower(folded(plain(word)))
+	return slices.ContainsFunc(partsOfLogins(x.logins), func(part string) bool { return spells(word, part, isBlank, 3, false) })
+}
+
+// receipt is that of an accepted mail, without an id that quotes what we sign in with.
+func (x *exchange) receipt(id string) Receipt {
+	if x.quotesLogin(id) {
+		id = ""
+	}
+	return Receipt{ID: id}
 }
 
 // Redact is redactFor for a mail of which nothing else is known.

@@ -132,7 +132,7 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	id := x.header.Get("X-Message-Id")
 	switch {
 	case id != "":
-		return Receipt{ID: id}, nil
+		return x.receipt(id), nil
 	case len(x.body) > 0 && x.body[0] != '{', sendGridErrors(x).Detail != "": // of something else that answers 202
 		return Receipt{}, x.unreadable(m)
 	}

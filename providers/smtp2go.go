@@ -129,7 +129,7 @@ func (p *smtp2go) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	case data.ID == "", data.Succeeded == 0:
 		return Receipt{}, x.unreadable(m)
 	default:
-		return Receipt{ID: data.ID}, nil
+		return x.receipt(data.ID), nil
 	}
 }
 

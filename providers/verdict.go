@@ -80,7 +80,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 // what a log must not hold.
 func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
-	if e.Code == "" || !machineWord.MatchString(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
+	if e.Code == "" || !machineWord.MatchString(e.Code) || x.quotesLogin(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
 	if e.Detail == "" && isStatus(e.Code) {
