@@ -149,7 +149,7 @@ func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	return PrivateOf(m).redact(text)
 }
 
-// partsOfLogins are what is secret in them: "Bearer" is not, and the key is.
+// partsOfLogins are the words that they consist of, such as "Bearer" and the key.
 func partsOfLogins(logins []settings.Secret) (parts []string) {
 	for _, login := range logins {
 		for _, part := range strings.Fields(login.Reveal()) {
