@@ -164,7 +164,9 @@ func partsOfLogins(logins []settings.Secret) (parts []string) {
 // quotesLogin tells whether a machine's word, an id or a code, holds what we sign in with.
 func (x *exchange) quotesLogin(word string) bool {
 	word = strings.ToLower(folded(plain(word)))
-	return slices.ContainsFunc(partsOfLogins(x.logins), func(part string) bool { return spells(word, part, isBlank, 3, false) })
+	return slices.ContainsFunc(partsOfLogins(x.logins), func(part string) bool {
+		return !strings.EqualFold(part, "Bearer") && spells(word, part, isBlank, 3, false)
+	})
 }
 
 // receipt is that of an accepted mail, without an id that quotes what we sign in with.

@@ -206,7 +206,7 @@ func TestAnIDThatQuotesTheMail(t *testing.T) {
 // Neither a code nor an id is what we sign in with, and words are without it in every spelling.
 func TestWhatAServiceSaysHoldsNoKey(t *testing.T) {
 	x := &exchange{status: 400, logins: []settings.Secret{settings.NewSecret("Bearer k3y-Of-0urs")}}
-	for said, holds := range map[string]bool{"k3y-Of-0urs": true, "K3Y-OF-0URS": true, "id-k3y-Of-0urs-1": true, "k3y%2DOf-0urs": true, "k3y-Of": false, "err1": false} {
+	for said, holds := range map[string]bool{"k3y-Of-0urs": true, "K3Y-OF-0URS": true, "id-k3y-Of-0urs-1": true, "k3y%2DOf-0urs": true, "k3y-Of": false, "invalid_bearer": false} {
 		e := x.finish(nil, Error{Kind: Configuration, Code: said})
 		if code, id := e.Code, x.receipt(said).ID; holds && (code != "400" || id != "") || !holds && (code != said || id != said) {
 			t.Errorf("%s: code %q, id %q", said, code, id)
