@@ -162,10 +162,12 @@ func partsOfLogins(logins []settings.Secret) (parts []string) {
 }
 
 // quotesLogin tells whether a machine's word, an id or a code, holds what we sign in with.
+// A region and the like, which stand in headers too, are shorter than keys.
 func (x *exchange) quotesLogin(word string) bool {
+	const shortestKey = 16
 	word = strings.ToLower(folded(plain(word)))
 	return slices.ContainsFunc(partsOfLogins(x.logins), func(part string) bool {
-		return !strings.EqualFold(part, "Bearer") && spells(word, part, isBlank, 3, false)
+		return len(part) >= shortestKey && spells(word, part, isBlank, 3, false)
 	})
 }
 
