@@ -127,7 +127,7 @@ func (p *aliyun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if answer.EnvID == "" {
 		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: answer.EnvID}, nil
+	return x.receipt(answer.EnvID), nil
 }
 
 // call signs and posts a request.
@@ -304,6 +304,9 @@ func aliyunErrors(x *exchange) Error {
 	if e.Kind == 0 && strings.Contains(answer.Code, "Quota") {
 		e.Kind, e.Quota = RateLimited, true
 	}
+	if e.Kind == 0 && strings.HasPrefix(answer.Code, "Throttling") {
+		e.Kind = RateLimited
+	}
 	if e.Kind == 0 && aliyunOperator.MatchString(answer.Code) {
 		e.Kind = Configuration
 	}
@@ -312,4 +315,4 @@ func aliyunErrors(x *exchange) Error {
 }
 
 // aliyunOperator are the parts of a Code that no mail can be at fault for.
-var aliyunOperator = regexp.MustCompile(`Account|Domain|MailAddress|Region|AccessKey|Permission`)
+var aliyunOperator = regexp.MustCompile(`Account|Domain|MailAddress|Region|AccessKey|Permission|SecurityToken|Balance`)

@@ -239,6 +239,12 @@ func httpErrors() []errorCase {
 		{name: "gateway timeout of a proxy", answer: answer{504, nil, proxyPage}, kind: Uncertain},
 		{name: "time-out at Cloudflare", answer: answer{524, nil, "error code: 524"}, kind: Uncertain},
 		{name: "legal reasons", answer: answer{451, nil, "{}"}, kind: Configuration},
+		{name: "bad request of a proxy", answer: answer{400, nil, proxyPage}, kind: Configuration},
+		{name: "bad request without a word", answer: answer{400, nil, ""}, kind: Configuration},
+		{name: "an answer in a coding", answer: answer{422, map[string]string{"Content-Encoding": "br"}, "\x0b\x02\x80{}\x03"}, kind: Configuration},
+		{name: "gone", answer: answer{410, nil, `{"message":"This version is gone"}`}, kind: Configuration},
+		{name: "teapot of a firewall", answer: answer{418, nil, proxyPage}, kind: Configuration},
+		{name: "headers too large", answer: answer{431, nil, ""}, kind: Configuration},
 	}
 }
 

@@ -65,8 +65,8 @@ type Error struct {
 	// Momentary marks a Temporary or a RateLimited that may be over in a moment, such
 	// as a restart. The service had nothing of the mail yet.
 	Momentary bool
-	// Filtered marks a Content that a filter of the service took offence at; the
-	// next provider's may not.
+	// Filtered marks a Content of which the next provider may think otherwise: a filter
+	// took offence at it, or nothing but a status tells that it is one.
 	Filtered bool
 	// Err is the cause for errors.Is and errors.As. Its text is never printed.
 	Err error

@@ -298,6 +298,8 @@ func sendGridEvents(t testing.TB) eventFixture {
 			{"blocked", event(`"event":"bounce","type":"blocked","status":5.2,"reason":"mailbox full"`), softly(ided(told(mail.StatusBounced, "5.2: mailbox full"), "", "ev1"))},
 			{"dropped for the recipient", event(`"event":"dropped","reason":"Bounced Address"`), ided(told(mail.StatusSuppressed, "Bounced Address"), "", "ev1")},
 			{"dropped", event(`"event":"dropped","reason":"Spam Content"`), ided(told(mail.StatusFailed, "Spam Content"), "", "ev1")},
+			{"dropped for its header", event(`"event":"dropped","reason":"Invalid SMTPAPI header"`), ided(told(mail.StatusFailed, "Invalid SMTPAPI header"), "", "ev1")},
+			{"dropped as invalid", event(`"event":"dropped","reason":"Invalid"`), ided(told(mail.StatusSuppressed, "Invalid"), "", "ev1")},
 			{"complaint", event(`"event":"spamreport"`), ided(told(mail.StatusComplained, ""), "", "ev1")},
 			{"odd types", event(`"event":"delivered","response":{"a":1},"status":null,"tls":[]`), ided(told(mail.StatusDelivered, ""), "", "ev1")},
 			{"one that cannot be read beside others", `[1,{"event":"delivered","timestamp":` + seconds(eventNow.Add(-time.Second)) + `,"sg_event_id":"ev1","relay_id":"` + eventMail + `"}]`,

@@ -204,7 +204,7 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		if id == "" {
 			return Receipt{}, x.unreadable(m)
 		}
-		return Receipt{ID: id}, nil
+		return x.receipt(id), nil
 	case !x.isJSONOrEmpty():
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer is neither JSON nor empty",
 			Hint: "something in front of the service may have answered; name the place of the message's id in id"})

@@ -79,6 +79,12 @@ func httpProviderFixture() fixture {
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},
 				{name: "bad request", answer: answer{400, nil, `{"code":"invalid_parameter","message":"email is not valid"}`}, kind: Content},
 				{name: "unauthorized", answer: answer{401, nil, `{"message":"Key not found"}`}, kind: Configuration},
+				{name: "limit of a day", answer: answer{400, nil, `{"message":"Daily limit exceeded"}`}, kind: Configuration},
+				{name: "IP address", answer: answer{400, nil, `{"message":"Your IP 192.0.2.7 is not whitelisted"}`}, kind: Configuration},
+				{name: "blocked domain", answer: answer{400, nil, `{"message":"Domain acme.example is blocked"}`}, kind: Configuration},
+				{name: "token", answer: answer{400, nil, `{"message":"Invalid token"}`}, kind: Configuration},
+				{name: "no object", answer: answer{400, nil, `["sender not verified"]`}, kind: Configuration},
+				{name: "a text", answer: answer{422, nil, `Unknown API`}, kind: Configuration},
 				{name: "payment", answer: answer{402, nil, `{"message":"no credits"}`}, kind: Configuration},
 				{name: "forbidden", answer: answer{403, nil, `{"message":"not allowed"}`}, kind: Configuration},
 				{name: "unprocessable", answer: answer{422, nil, `{"message":"The subject is required"}`}, kind: Content},
@@ -350,6 +356,27 @@ func TestHTTPWordsOfAnAnswer(t *testing.T) {
 	} {
 		if got := httpAnswerErrors(&exchange{body: []byte(body)}).Detail; got != want {
 			t.Errorf("%s: %q", body, got)
+		}
+	}
+}
+
+// What a status alone says of the mail does not keep the next provider from being asked.
+func TestHTTPGuessesOfAStatus(t *testing.T) {
+	f := httpProviderFixture()
+	for text, want := range map[string]struct {
+		kind     Kind
+		filtered bool
+	}{
+		`{"message":"Bad request"}`: {Content, true}, `{}`: {Content, true}, `{"message":"refused"}`: {Content, false},
+		`{"message":"Recipient limit exceeded"}`: {Configuration, false}, `{"message":"Sending IP is blocked"}`: {Configuration, false},
+		`{"message":"Too many of your mails bounced"}`: {Configuration, false}, `{"message":"You can only send to verified recipients"}`: {Configuration, false},
+	} {
+		server, _ := startServer(t, always(answer{400, nil, text}))
+		s := f.settings(server.URL).(*httpSettings)
+		s.Refused = []refusedAnswer{{Path: "message", Values: []any{"refused"}, Kind: "message"}}
+		_, err := open(t, s).Send(t.Context(), plainMessage())
+		if e := AsError(err); e.Kind != want.kind || e.Filtered != want.filtered {
+			t.Errorf("%s: %v, filtered %v", text, e, e.Filtered)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (p *mailGun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	var answer struct{ ID string }
 	x.read(&answer)
 	if answer.ID != "" {
-		return Receipt{ID: answer.ID}, nil
+		return x.receipt(answer.ID), nil
 	}
 	if strings.HasPrefix(string(x.body), "Mailgun") {
 		return Receipt{}, x.finish(m, Error{Kind: Configuration, Detail: "the answer is not the API's",

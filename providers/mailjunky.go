@@ -92,7 +92,7 @@ func (p *mailJunky) Send(ctx context.Context, m *mail.Message) (Receipt, error) 
 	id := cmp.Or(answer.ID, answer.MessageID)
 	switch {
 	case id != "":
-		return Receipt{ID: id}, nil
+		return x.receipt(id), nil
 	case mailJunkyErrors(x).Detail != "":
 		return Receipt{}, x.failure(m, nil, mailJunkyErrors(x))
 	}
@@ -139,6 +139,7 @@ func mailJunkyErrors(x *exchange) Error {
 	x.read(&answer)
 	e := Error{Code: answer.Code, Detail: cmp.Or(answer.Message, complaint(map[string]any{"error": answer.Error}, 3))}
 	switch {
+	case x.status == http.StatusTooManyRequests:
 	case x.status == http.StatusUnauthorized:
 		e.Hint = "check apiKey"
 	case x.status == http.StatusForbidden:

@@ -118,7 +118,10 @@ var aboutOperator = regexp.MustCompile(`(?i)\bnot (yet )?(been )?(verified|authe
 	`\bunverified\b|\bunauthori[sz]ed\b|\bsuspended\b|` +
 	"\\b(from|sender|reply[-_ ]?to|reply address)[`'\"]? (field|address|e-?mail|parameter|domain|name|header|identity|signature|is|was|must)\\b|" +
 	"\\b(invalid|missing|unknown|illegal|bad|malformed|unrecognized)[a-z ]{0,12}[`'\"]?(from|sender|reply[-_ ]?to)\\b|" +
-	`\b(api|access) key\b|\baccounts?\b|\bsender you used\b|\bsender's\b|\btrial\b|\brequested user\b|\bsubscription\b|\bcredits?\b|\bquota\b|\bpermissions?\b|configuration set|\bdomain\b.*\bverif`)
+	`\b(api|access) key\b|\baccounts?\b|\bsender you used\b|\bsender's\b|\btrial\b|\brequested user\b|\bsubscription\b|\bcredits?\b|\bquota\b|\bpermissions?\b|configuration set|` +
+	`\b(hourly|daily|monthly)\b|\brate limit|\bthrottl|\btokens?\b|\bbalance\b|\byour plan\b|message stream|\bfrom object\b|\bdomain\b.*\bblocked\b|` +
+	`\bips?\b.*\bblock|\bsandbox\b|\bverified recipients?\b|\bbounce rate|\bmails bounced|\btoo many (of your|recipients|requests|e-?mails)\b|\brecipient limit\b|\bper (second|minute|hour|day|month)\b|` +
+	`\b(from|sender) mailbox\b|\bdomain\b.*\bverif`)
 
 var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|restrict|can't be used)|(allow|white)-?list`)
 

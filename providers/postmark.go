@@ -135,7 +135,7 @@ func (p *postmark) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	case answer.MessageID == "":
 		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: answer.MessageID}, nil
+	return x.receipt(answer.MessageID), nil
 }
 
 func (p *postmark) header() http.Header {

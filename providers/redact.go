@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -139,12 +140,8 @@ func (p *Private) local() string { return p.to[:max(strings.LastIndexByte(p.to, 
 // in with. m is nil where no mail was sent.
 func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	text = unescaped(text)
-	for _, login := range logins {
-		for _, part := range strings.Fields(login.Reveal()) { // "Bearer" and the key
-			if len(part) >= shortestSecret {
-				text = replaceAll(text, spelled(part, ""), "[key]")
-			}
-		}
+	for _, part := range partsOfLogins(logins) {
+		text = replaceAll(text, spelled(part, blanks), "[key]")
 	}
 	if m == nil {
 		return Redact(text)
@@ -152,12 +149,42 @@ func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 	return PrivateOf(m).redact(text)
 }
 
+// partsOfLogins are the words that they consist of, such as "Bearer" and the key.
+func partsOfLogins(logins []settings.Secret) (parts []string) {
+	for _, login := range logins {
+		for _, part := range strings.Fields(login.Reveal()) {
+			if len(part) >= shortestSecret {
+				parts = append(parts, part)
+			}
+		}
+	}
+	return parts
+}
+
+// quotesLogin tells whether a machine's word, an id or a code, holds what we sign in with.
+// A region and the like, which stand in headers too, are shorter than keys.
+func (x *exchange) quotesLogin(word string) bool {
+	const shortestKey = 16
+	word = strings.ToLower(folded(plain(word)))
+	return slices.ContainsFunc(partsOfLogins(x.logins), func(part string) bool {
+		return len(part) >= shortestKey && spells(word, part, isBlank, 3, false)
+	})
+}
+
+// receipt is that of an accepted mail, without an id that quotes what we sign in with.
+func (x *exchange) receipt(id string) Receipt {
+	if x.quotesLogin(id) {
+		id = ""
+	}
+	return Receipt{ID: id}
+}
+
 // Redact is redactFor for a mail of which nothing else is known.
 func (p *Private) Redact(text string) string { return p.redact(unescaped(text)) }
 
 func (p *Private) redact(text string) string {
 	for _, part := range partsOfLink(p.link) {
-		text = replaceAll(text, spelled(part, ""), "[link]")
+		text = replaceAll(text, spelled(part, blanks), "[link]")
 	}
 	for _, form := range []string{quotedAddress(p.to), p.to} {
 		text = replaceAll(text, spelled(form, blanks), "[address]")
@@ -191,10 +218,10 @@ const (
 	// shortestSecret is the length from which on a text is none of a service's
 	// own words by chance.
 	shortestSecret = 6
-	// blanks and breaks are what services put between the characters of an address
-	// and of a code: "482 913", "<b>482</b><b>913</b>".
-	blanks = `\s{0,2}`
-	breaks = `(?:[^\p{L}\p{N}]|<[^<>]*>){0,4}`
+	// blanks and breaks are what services put between the characters of an address or
+	// a link, where quoted-printable folds them, and of a code: "482 913", "<b>482</b><b>913</b>".
+	blanks = `=?\s{0,3}`
+	breaks = `(?:[^\p{L}\p{N}]|<[^<>]*>){0,6}`
 )
 
 // spelled is an expression for a text with something between its characters.

@@ -74,43 +74,47 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 	m.To = `anna.bell'@example.org`
 	m.Payload = map[string]any{"code": "48a2913", "link": "https://acme.example/join?token=mag1c7&x=1"}
 	for form, want := range map[string]string{
-		`<anna.bell'@example.org>`:             "<[address]>",
-		`ANNA.BELL'@EXAMPLE.ORG`:               "[address]",
-		`anna.bell%27%40example.org`:           "[address]",
-		`anna.bell%2527%2540example.org`:       "[address]",
-		`anna.bell\u0027\u0040example.org`:     "[address]",
-		`anna.bell&#39;&commat;example.org`:    "[address]",
-		`anna . bell' @ example . org`:         "[address]",
-		"anna.bell'\u200b@example.org":         "[address]",
-		`the mailbox anna.bell' is full`:       "the mailbox [address] is full",
-		`%61nna.bell'`:                         "[address]",
-		`48a2913`:                              "[code]",
-		`48A 2913`:                             "[code]",
-		`4 8 a 2 9 1 3`:                        "[code]",
-		`48a-2913`:                             "[code]",
-		"48a\u200b2913":                        "[code]",
-		"48a&nbsp;2913":                        "[code]",
-		"48a\u202f2913":                        "[code]",
-		"48a/2913 48a_2913 48a,2913":           "[code] [code] [code]",
-		"<b>48a</b><b>2913</b>":                "<b>[code]</b>",
-		`["4","8","a","2","9","1","3"]`:        `["[code]"]`,
-		"④８a²９１３":                              "[code]",
-		"48a=\r\n2913":                         "[code]",
-		`48a\n2913`:                            "[code]",
-		`\x34\x38a2913`:                        "[code]",
-		"=34=38=61=32=39=31=33":                "[code]",
-		"anna.bell'＠example.org":               "[address]",
-		"anna.bell' at example.org":            "[address]",
-		"example.org!anna.bell'":               "[address]",
-		"YW5uYS5iZWxsJ0BleGFtcGxlLm9yZw==":     "[address]w==",
-		`%34%38a2913`:                          "[code]",
-		`NDhhMjkxMw==`:                         "[code]w==",
-		`"YyA0OGEyOTEz"`:                       `"YyA[code]"`,   // c 48a2913
-		`a: eDQ4YTI5MTN4`:                      `a: eD[code]N4`, // x48a2913x
-		`join?token=mag1c7`:                    `join?token=[link]`,
-		`http://acme.example/join?token=x`:     "[link]",
-		`acme.example/join?token=mag1c7&x=1`:   "[link]",
-		`acme.example%2Fjoin%3Ftoken%3Dmag1c7`: "acme.example/join?token=[link]",
+		`<anna.bell'@example.org>`:              "<[address]>",
+		`ANNA.BELL'@EXAMPLE.ORG`:                "[address]",
+		`anna.bell%27%40example.org`:            "[address]",
+		`anna.bell%2527%2540example.org`:        "[address]",
+		`anna.bell\u0027\u0040example.org`:      "[address]",
+		`anna.bell&#39;&commat;example.org`:     "[address]",
+		`anna . bell' @ example . org`:          "[address]",
+		"anna.bell'\u200b@example.org":          "[address]",
+		`the mailbox anna.bell' is full`:        "the mailbox [address] is full",
+		`%61nna.bell'`:                          "[address]",
+		`48a2913`:                               "[code]",
+		`48A 2913`:                              "[code]",
+		`4 8 a 2 9 1 3`:                         "[code]",
+		`48a-2913`:                              "[code]",
+		"48a\u200b2913":                         "[code]",
+		"48a&nbsp;2913":                         "[code]",
+		"48a\u202f2913":                         "[code]",
+		"48a/2913 48a_2913 48a,2913":            "[code] [code] [code]",
+		"<b>48a</b><b>2913</b>":                 "<b>[code]</b>",
+		`["4","8","a","2","9","1","3"]`:         `["[code]"]`,
+		"④８a²９１３":                               "[code]",
+		"48a=\r\n2913":                          "[code]",
+		"**48a** **2913**":                      "**[code]**",
+		"<td>48a</td>\n   <td>2913</td>":        "<td>[code]</td>",
+		"acme.example/join?token=3Dma=\r\ng1c7": "acme.example/join?token=3D[link]",
+		"anna.bell'=\r\n@example.org":           "[address]",
+		`48a\n2913`:                             "[code]",
+		`\x34\x38a2913`:                         "[code]",
+		"=34=38=61=32=39=31=33":                 "[code]",
+		"anna.bell'＠example.org":                "[address]",
+		"anna.bell' at example.org":             "[address]",
+		"example.org!anna.bell'":                "[address]",
+		"YW5uYS5iZWxsJ0BleGFtcGxlLm9yZw==":      "[address]w==",
+		`%34%38a2913`:                           "[code]",
+		`NDhhMjkxMw==`:                          "[code]w==",
+		`"YyA0OGEyOTEz"`:                        `"YyA[code]"`,   // c 48a2913
+		`a: eDQ4YTI5MTN4`:                       `a: eD[code]N4`, // x48a2913x
+		`join?token=mag1c7`:                     `join?token=[link]`,
+		`http://acme.example/join?token=x`:      "[link]",
+		`acme.example/join?token=mag1c7&x=1`:    "[link]",
+		`acme.example%2Fjoin%3Ftoken%3Dmag1c7`:  "acme.example/join?token=[link]",
 	} {
 		if got := redactFor(m, form, nil); got != want {
 			t.Errorf("%s: %q, want %q", form, got, want)
@@ -196,6 +200,22 @@ func TestAnIDThatQuotesTheMail(t *testing.T) {
 	m.Payload["code"] = "az0"
 	if got := PrivateOf(m).FitID("az0"); got != m.ID {
 		t.Errorf("the code is the id %q", got)
+	}
+}
+
+// Neither a code nor an id is what we sign in with, and words are without it in every spelling.
+func TestWhatAServiceSaysHoldsNoKey(t *testing.T) {
+	x := &exchange{status: 400, logins: []settings.Secret{settings.NewSecret("Bearer k3y-Of-0urs-2026"), settings.NewSecret("eu-west")}}
+	for said, holds := range map[string]bool{"k3y-Of-0urs-2026": true, "K3Y-OF-0URS-2026": true, "id-k3y-Of-0urs-2026-1": true, "k3y%2DOf-0urs-2026": true, "k3y-Of": false, "invalid_bearer": false, "eu-west-1c4f": false} {
+		e := x.finish(nil, Error{Kind: Configuration, Code: said})
+		if code, id := e.Code, x.receipt(said).ID; holds && (code != "400" || id != "") || !holds && (code != said || id != said) {
+			t.Errorf("%s: code %q, id %q", said, code, id)
+		}
+	}
+	for _, said := range []string{"k3y-Of-0urs-2026", "k 3 y - O f - 0 u r s - 2 0 2 6", "k3y-Of=\r\n-0urs-2026", "k3y\u200b-Of-0urs-2026"} {
+		if e := x.finish(nil, Error{Kind: Configuration, Detail: said}); e.Detail != "[key]" {
+			t.Errorf("%q: %s", said, e.Detail)
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func (p *resend) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if answer.ID == "" {
 		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: answer.ID}, nil
+	return x.receipt(answer.ID), nil
 }
 
 // Verify lists the domains. A key with sending access may not, and is told so in

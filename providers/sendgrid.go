@@ -1,7 +1,6 @@
 package providers
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"net/http"
@@ -133,8 +132,8 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	id := x.header.Get("X-Message-Id")
 	switch {
 	case id != "":
-		return Receipt{ID: id}, nil
-	case bytes.HasPrefix(bytes.TrimSpace(x.body), []byte("<")): // a page, of something else that answers 202
+		return x.receipt(id), nil
+	case len(x.body) > 0 && x.body[0] != '{', sendGridErrors(x).Detail != "": // of something else that answers 202
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: m.ID}, nil

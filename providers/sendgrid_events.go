@@ -94,7 +94,7 @@ func (p *sendGrid) Events(_ context.Context, header http.Header, body []byte, no
 }
 
 // sendGridListed are the reasons of mails that were dropped for their recipient.
-var sendGridListed = regexp.MustCompile(`(?i)bounced|unsubscribed|spam report|invalid`)
+var sendGridListed = regexp.MustCompile(`(?i)bounced|unsubscribed|spam report|^invalid( address)?$`)
 
 // sendGridStatus is what an event means; empty for those that are of no interest.
 func sendGridStatus(e *sendGridEvent) (status mail.Status, soft bool) {

@@ -59,6 +59,9 @@ func sendGridFixture() fixture {
 			errors: []errorCase{
 				{name: "sandbox", answer: answer{200, nil, ""}, kind: Configuration, hint: "sandbox"},
 				{name: "a page with the status", answer: answer{202, nil, proxyPage}, kind: Uncertain},
+				{name: "a text with the status", answer: answer{202, nil, "please sign in"}, kind: Uncertain},
+				{name: "errors with the status", answer: answer{202, nil, `{"errors":[{"message":"no"}]}`}, kind: Uncertain},
+				{name: "no sender", answer: answer{400, nil, `{"errors":[{"message":"The from object must be provided for every email send.","field":null}]}`}, kind: Configuration},
 				{name: "sender without a field", answer: refusal(400, "", "The from email does not contain a valid address."), kind: Configuration, hint: "sender"},
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},
 				{name: "recipient", answer: refusal(400, "personalizations.0.to.0.email", "Does not contain a valid address."), kind: Recipient},

@@ -170,7 +170,7 @@ func (p *ses) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if answer == nil || aws.ToString(answer.MessageId) == "" {
 		return Receipt{}, x.unreadable(m)
 	}
-	return Receipt{ID: *answer.MessageId}, nil
+	return x.receipt(*answer.MessageId), nil
 }
 
 func sesUnsigned(err error) *Error {

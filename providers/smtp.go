@@ -365,7 +365,11 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 	envelope.Written = func() { m = nil }
 	reply, err := p.pool.Send(ctx, envelope, func(b []byte) ([]byte, error) { return p.build(b, m) })
 	if err != nil {
-		return Receipt{}, p.failure(err)
+		failure := p.failure(err)
+		if failure.Kind == Recipient && namesSenderAlone(err, envelope) {
+			failure.Kind, failure.Suppressed, failure.Hint = Configuration, false, checkSender
+		}
+		return Receipt{}, failure
 	}
 	if id := reply.QueueID(); id != "" {
 		return Receipt{ID: id}, nil

@@ -129,7 +129,7 @@ func (p *smtp2go) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	case data.ID == "", data.Succeeded == 0:
 		return Receipt{}, x.unreadable(m)
 	default:
-		return Receipt{ID: data.ID}, nil
+		return x.receipt(data.ID), nil
 	}
 }
 
@@ -174,6 +174,7 @@ func smtp2goErrors(x *exchange) Error {
 	}
 	field := smtp2goField.FindSubmatch(data.Fields)
 	switch {
+	case x.status == http.StatusTooManyRequests:
 	case e.Code == "ENDPOINT_PERMISSION_DENIED":
 		e.Kind, e.Hint = Configuration, "give the key the permission /email/send; or "+addressHint
 	case refusesAddress(data.Error):

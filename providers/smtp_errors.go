@@ -163,6 +163,18 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 	return true
 }
 
+// namesSenderAlone tells whether the server says of the sender's address what it would say
+// of the recipient's, such as that there is no such user.
+func namesSenderAlone(err error, envelope smtp.Envelope) bool {
+	var failed *smtp.Error
+	if !errors.As(err, &failed) {
+		return false
+	}
+	text := strings.ToLower(failed.Reply.Text)
+	names := func(address string) bool { return strings.Contains(text, strings.ToLower(address)) }
+	return envelope.From != "" && names(envelope.From) && !names(envelope.To)
+}
+
 // refusal makes the error for a reply that was not the one asked for.
 func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 	code := strconv.Itoa(reply.Code)
@@ -193,13 +205,13 @@ var (
 	// furtherCodes stand in front of the lines after the first.
 	furtherCodes = regexp.MustCompile(`\n[245]\.\d{1,3}\.\d{1,3} `)
 	// textCodes are how qmail and others write an enhanced code.
-	textCodes = regexp.MustCompile(`#([45]\.\d{1,3}\.\d{1,3})\b`)
+	textCodes = regexp.MustCompile(`(?m)(?:^|[#(\[<])([45]\.\d{1,3}\.\d{1,3})(?:[^.\d]|$)`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they
 	// are about, and byPostfix is where it speaks of the recipient itself.
 	byPolicy  = "recipient address rejected: "
-	byPostfix = regexp.MustCompile(byPolicy + `(access denied|domain|unverified|undeliverable|user |mail for|malformed|need)`)
+	byPostfix = regexp.MustCompile(byPolicy + `(access denied|domain not found|domain .* does not accept|unverified|undeliverable|user unknown|malformed|need fully)`)
 	// emptyBrackets are what is left where an address stood.
 	emptyBrackets = strings.NewReplacer("<>", "", "[]", "")
 )
@@ -252,7 +264,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		configuration("there is no suitable address", familyHint)
 	case errors.As(err, &notTLS):
 		configuration("the server does not speak TLS on this port",
-			`remove "secure": true, or use the port for implicit TLS, usually 465`)
+			`remove "secure": true, or use the port for implicit TLS, usually 465; where it is not set, something on the way breaks STARTTLS`)
 	case errors.As(err, &hostname) && len(hostname.Certificate.DNSNames)+len(hostname.Certificate.IPAddresses) == 0:
 		configuration("the server's certificate has a common name alone, which does not count any more",
 			"renew it with its host name as a subject alternative name (SAN)")

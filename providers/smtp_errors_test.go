@@ -2,6 +2,7 @@ package providers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -111,6 +112,41 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "559 Invalid rcptto", suppressed},
 		{smtp.AtRCPT, "561 honeypot", recipient},
 		{smtp.AtRCPT, "550 5.6.7 non-ASCII addresses not permitted", recipient},
+
+		{smtp.AtRCPT, "550 5.1.0 <no-reply@acme.example>: user unknown", configuration},
+		{smtp.AtRCPT, "550 Invalid address: NO-REPLY@acme.example", configuration},
+		{smtp.AtRCPT, "550 user unknown: ada@example.net, from no-reply@acme.example", recipient},
+		{smtp.AtRCPT, "550 5.7.1 The sender does not exist", configuration},
+		{smtp.AtRCPT, "550 5.1.1 <x@acme.example>: sender unknown", configuration},
+		{smtp.AtRCPT, "550 Return address rejected: no such user", configuration},
+		{smtp.AtRCPT, "550 your domain does not exist", configuration},
+		{smtp.AtRCPT, "550 Sending server does not exist in DNS", configuration},
+		{smtp.AtRCPT, "550 API key does not exist", configuration},
+		{smtp.AtDot, "550 The stream provided does not exist on this server", configuration},
+		{smtp.AtRCPT, "550 Account does not exist or is not allowed to send", configuration},
+		{smtp.AtRCPT, "550 5.1.1 Unknown user or password", configuration},
+		{smtp.AtRCPT, "550 Absender existiert nicht", configuration},
+		{smtp.AtRCPT, "550 发件用户不存在", configuration},
+		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: user relay exceeded what it may send", configuration},
+		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: domain acme.example is not allowed here", configuration},
+		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: mail for other domains is not permitted", configuration},
+		{smtp.AtRCPT, "556 5.1.10 <ada@example.net>: Recipient address rejected: Domain example.net does not accept mail (nullMX)", recipient},
+		{smtp.AtRCPT, "550 5.1.1 No such user; your IP address was logged", recipient},
+		{smtp.AtRCPT, "550 5.1.1 dailyplanet: user unknown", recipient},
+		{smtp.AtRCPT, "550 5.1.1 unknown user, message from your account not delivered", recipient},
+		{smtp.AtRCPT, "550 (5.1.1) nobody", recipient},
+		{smtp.AtRCPT, "550-Hello\r\n550-5.1.1 nobody\r\n550 bye", recipient},
+		{smtp.AtRCPT, "550 5.1.1: nobody", recipient},
+		{smtp.AtRCPT, "550 4.2.1 mailbox temporarily disabled", temporary},
+		{smtp.AtRCPT, "550 4.4.4 no route", temporary},
+		{smtp.AtRCPT, "550 Mailbox for user is full", recipient},
+		{smtp.AtRCPT, "552 5.2.2 <ada@example.net>: mailbox has too many messages", recipient},
+		{smtp.AtRCPT, "452 4.2.2 mailbox size quota exceeded", recipient},
+		{smtp.AtRCPT, "552 5.2.2 user relay is over its sending quota", quota},
+		{smtp.AtRCPT, "450 4.2.1 Recipient receives too many messages per minute", temporary},
+		{smtp.AtRCPT, "550 Postfach existiert nicht", recipient},
+		{smtp.AtRCPT, "550 The recipient cannot be found", recipient},
+		{smtp.AtRCPT, "422 The recipient's mailbox is over its storage limit", recipient},
 
 		{smtp.AtDATA, "451 4.3.0 try again", temporary},
 		{smtp.AtDATA, "554 5.7.1 no", configuration},
@@ -251,6 +287,12 @@ func TestSMTPUnreachable(t *testing.T) {
 	t.Run("look-up fails", func(t *testing.T) {
 		failure := smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: &net.OpError{Op: "dial", Err: &net.DNSError{IsTemporary: true}}})
 		if failure.Kind != Temporary {
+			t.Error(failure)
+		}
+	})
+	t.Run("no TLS after STARTTLS", func(t *testing.T) {
+		failure := smtpFailure(&smtp.Error{Stage: smtp.AtTLS, Err: tls.RecordHeaderError{Msg: "x"}})
+		if failure.Kind != Configuration || !strings.Contains(failure.Hint, "breaks STARTTLS") {
 			t.Error(failure)
 		}
 	})

@@ -274,6 +274,12 @@ func TestSMTPReplies(t *testing.T) {
 		{"Dovecot", smtp.AtDot, "451 4.3.0 <ada@example.net> Too many concurrent deliveries for user", oneAddress, "", "https://github.com/dovecot/core/blob/main/src/lmtp/lmtp-local.c"},
 		{"Sendmail", smtp.AtGreeting, "421 4.3.2 Too many open connections.", limited, "maxConnections", sendmail},
 		{"Sendmail", smtp.AtRCPT, "550 5.2.1 <ada@example.net>... Mailbox disabled for this recipient", recipient, "", sendmail},
+		{"Sendmail", smtp.AtEHLO, "501 5.0.0 Invalid domain name", operator, "set name", code + "%22501+5.0.0+Invalid+domain+name%22"},
+		{"a mail server", smtp.AtMAIL, "530 5.7.0 TLS is required", operator, "requireTLS", code + "%22530+5.7.0+TLS+is+required%22"},
+		{"a mail server", smtp.AtMAIL, "550 5.7.10 Encryption needed", operator, "requireTLS", "https://www.rfc-editor.org/rfc/rfc5248"},
+		{"a mail server", smtp.AtAUTH, "525 5.7.13 User Account Disabled", operator, "account", "https://www.rfc-editor.org/rfc/rfc5248"},
+		{"Verizon", smtp.AtRCPT, "550 4.2.1 mailbox temporarily disabled: ada@example.net", oneAddress, "", code + "%22mailbox+temporarily+disabled%22+4.2.1"},
+		{"a mail server", smtp.AtDot, "550 there is no valid sender in any header line", operator, "fromEmail", exim},
 	} {
 		t.Run(row.server+" "+row.reply, func(t *testing.T) {
 			if !strings.HasPrefix(row.source, "http") {

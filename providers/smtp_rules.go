@@ -85,6 +85,9 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "suppression list|address was suppressed|marked as inactive|message rejected: address blacklisted",
 		verdict: verdict{kind: Recipient, suppressed: true}},
+	// A code and words that agree, whatever names and links stand around them.
+	{at: ofRecipient, enhanced: "5.1.", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.6 5.1.10", words: recipientWords, verdict: verdict{kind: Recipient}},
 
 	// A list of all that may be wrong with a login, and mails held back until the
 	// sender, the connection or the address proves itself.
@@ -94,7 +97,13 @@ var smtpRules = []smtpRule{
 	{enhanced: "4.7.26 4.7.27 4.7.30 4.7.32", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
-	// Quotas of ours, with when they end, before full mailboxes and throttling.
+	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
+	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending|sender|submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
+
+	// Quotas of ours, with when they end, before throttling.
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
@@ -115,10 +124,9 @@ var smtpRules = []smtpRule{
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{enhanced: "4.5.3 5.5.3", verdict: verdict{kind: RateLimited, hint: slowDown}},
 
-	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
-	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, words: "mailbox full|mailbox is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage allocation",
+	// Full mailboxes that have no code of their own.
+	{at: ofRecipient, words: "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage allocation|" +
+		"over its storage|postfach voll|boîte pleine|buzón lleno|casella piena",
 		verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "5", words: "quota exceeded", verdict: verdict{kind: Recipient}},
 
@@ -133,8 +141,8 @@ var smtpRules = []smtpRule{
 	// What an operator has to mend, at whatever stage and under whatever code the
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
-	{words: "starttls is required|starttls command first", verdict: verdict{kind: Configuration, hint: needTLS}},
-	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|without ssl|secure connection",
+	{words: "starttls is required|starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
 	{words: "basic authentication is disabled", verdict: verdict{kind: Configuration, hint: needOAuth2}},
 	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
@@ -143,6 +151,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
+	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
 		"permitted to relay|allowed to relay|as a relay|denies relay|open relay|allowed rcpthosts|i cannot deliver mail for",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
@@ -177,7 +186,8 @@ var smtpRules = []smtpRule{
 	{codes: "534 535", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{enhanced: "5.7.8", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
-	{enhanced: "5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{enhanced: "5.7.10 5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{enhanced: "5.7.13", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "504", verdict: verdict{kind: Configuration}},
 	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
@@ -190,11 +200,17 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "malformed|rfc 5322|rfc5322|rfc 2822|not rfc compliant|bare lf|line too long",
 		verdict: verdict{kind: Content}},
 
+	// What is unknown or does not exist may also be something of the operator's.
+	{at: ofRecipient, words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: ofRecipient, words: "your domain|your server|sending server|reverse lookup|your ptr", verdict: verdict{kind: Configuration}},
+	{at: ofRecipient, words: "api key|token|password|subaccount|allowed to send|ip pool|stream|template|tracking domain",
+		verdict: verdict{kind: Configuration, hint: checkAccount}},
+
 	// The recipient.
 	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
 	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, codes: "4", enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: recipientWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.4 5.1.6 5.1.10 5.2.1 5.2.3 5.6.7", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "5", words: recipientWords, verdict: verdict{kind: Recipient}},
@@ -206,7 +222,7 @@ var smtpRules = []smtpRule{
 	{enhanced: "5.6.", verdict: verdict{kind: Content}},
 
 	// The server's own trouble, though it calls it permanent.
-	{enhanced: "5.3.1 5.3.2 5.3.5 5.4.", verdict: verdict{kind: Temporary}},
+	{enhanced: "4.3. 4.4. 5.3.1 5.3.2 5.3.5 5.4.", verdict: verdict{kind: Temporary}},
 
 	// What is left goes by the first digit.
 	{codes: "4", verdict: verdict{kind: Temporary}},
@@ -214,11 +230,16 @@ var smtpRules = []smtpRule{
 	{codes: "5", verdict: verdict{kind: Configuration}},
 }
 
+// senderWords are how servers call the operator's side of a mail.
+const senderWords = "sender|originator|return address|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
+
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
 	"no such mailbox|no such address|invalid user|unavailable mail user|user not known|" +
 	"exists that user|not user of this|not a known user|user disabled|user is disabled|recipient does not have an account|" +
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
+	"account inactive|account is inactive|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
+	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
 	"destinatario desconocido|utente sconosciuto|用户不存在|收件人不存在|" +
 	"recipient address must contain|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +

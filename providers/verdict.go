@@ -63,10 +63,11 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
-		if e.Kind == Content && aboutOperator.MatchString(e.Detail) {
+		if e.Kind == Content && (aboutOperator.MatchString(e.Detail) || refusesAddress(e.Detail)) {
 			e.Kind = Configuration
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
+		e.Filtered = e.Kind == Content // what a status says of the mail may be about anything else
 	}
 	if x.status/100 == 3 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
@@ -79,7 +80,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 // what a log must not hold.
 func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
-	if e.Code == "" || !machineWord.MatchString(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
+	if e.Code == "" || !machineWord.MatchString(e.Code) || x.quotesLogin(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
 	if e.Detail == "" && isStatus(e.Code) {
@@ -108,12 +109,14 @@ func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
 	case http.StatusSwitchingProtocols: // whatever it is that answers
 		return Uncertain
-	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusNotFound,
-		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusProxyAuthRequired,
-		http.StatusUnsupportedMediaType, http.StatusUnavailableForLegalReasons:
-		return Configuration
 	case http.StatusRequestTimeout:
 		return Temporary
+	case http.StatusRequestEntityTooLarge:
+		return Content
+	case http.StatusOK, http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity:
+		if x.isObject() { // the service itself, and nothing in front of it
+			return Content
+		}
 	case http.StatusTooManyRequests:
 		return RateLimited
 	case http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524: // the last two are Cloudflare's
@@ -126,7 +129,7 @@ func (x *exchange) kindOfStatus() Kind {
 	if x.status >= 500 {
 		return Temporary
 	}
-	return Content
+	return Configuration
 }
 
 // isObject tells whether the answer is a JSON object.

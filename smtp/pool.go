@@ -460,8 +460,8 @@ func (p *Pool) Close() {
 	idle := p.idle
 	p.idle = nil
 	p.mutex.Unlock()
-	for _, s := range idle {
-		s.quit()
+	for _, s := range idle { // all at once: a server may be slow to say goodbye
+		p.background.Go(s.quit)
 	}
 	p.background.Wait()
 	p.places.Release(int64(p.config.MaxConnections))

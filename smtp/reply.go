@@ -73,7 +73,8 @@ type replyReader struct {
 
 // read reads one reply: lines of a code and a text, with a dash between them if
 // another line follows (RFC 5321 section 4.2.1). A line in between may do without
-// the code. The text, lines with \n between them, is good until the next reply.
+// the code, and what ends a refusal in several lines may be another code of refusal.
+// The text, lines with \n between them, is good until the next reply.
 func (r *replyReader) read() (code int, text []byte, err error) {
 	r.text = r.text[:0]
 	for {
@@ -82,15 +83,17 @@ func (r *replyReader) read() (code int, text []byte, err error) {
 			return 0, nil, err
 		}
 		said, rest, last := parseReplyLine(line)
+		isCode := said >= 200 && said <= 599
 		switch {
-		case code == 0 && (said < 200 || said > 599):
+		case code == 0 && !isCode, code != 0 && isCode && last && said != code && min(said, code) < 400:
 			return 0, nil, errMalformed
 		case code == 0 && last:
 			return said, rest, nil
 		case code == 0:
 			code = said
 			r.text = append(r.text, rest...)
-		case said == code:
+		case said == code, isCode && last:
+			code = said
 			r.text = append(append(r.text, '\n'), rest...)
 		default:
 			r.text, last = append(append(r.text, '\n'), line...), false
@@ -113,9 +116,10 @@ func (r *replyReader) line() ([]byte, error) {
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), err
 }
 
-// parseReplyLine takes a line of a reply apart. The code is 0 if there is none.
+// parseReplyLine takes a line of a reply apart, whose text may be missing. The code is
+// 0 if there is none.
 func parseReplyLine(line []byte) (code int, text []byte, last bool) {
-	if len(line) < 4 || line[3] != ' ' && line[3] != '-' {
+	if len(line) < 3 || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
 		return 0, nil, true
 	}
 	for _, digit := range line[:3] {
@@ -123,6 +127,9 @@ func parseReplyLine(line []byte) (code int, text []byte, last bool) {
 			return 0, nil, true
 		}
 		code = 10*code + int(digit-'0')
+	}
+	if len(line) == 3 {
+		return code, nil, true
 	}
 	return code, line[4:], line[3] == ' '
 }

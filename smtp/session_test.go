@@ -574,6 +574,31 @@ func TestClose(t *testing.T) {
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
 }
 
+// A server that does not say goodbye is waited for once, however many connections there are.
+func TestCloseOfManyConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+			switch at {
+			case AtDot:
+				time.Sleep(time.Second) // so that each mail has a connection of its own
+			case 0: // QUIT
+				return smtptest.Stall
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		sendAtOnce(t, pool, 20)
+		if open, idle := pool.Connections(); open != 20 || idle != 20 {
+			t.Fatalf("%d connections, %d idle", open, idle)
+		}
+		began := time.Now()
+		pool.Close()
+		if took := time.Since(began); took != quitTimeout {
+			t.Errorf("closed after %v", took)
+		}
+	})
+}
+
 // A message that the server has no connection for does not keep the pool from closing.
 func TestCloseWhileTheServerRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

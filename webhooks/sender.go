@@ -280,7 +280,11 @@ func (s *Sender) call(to *target, n *mail.Notification) *failure {
 		}
 		return &failure{cause: err}
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer)) // the status is the answer
+	// The status is the answer. What follows a switch of protocols is none, and net/http
+	// lets it go on after the deadline.
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, maxAnswer))
+	}
 	_ = answer.Body.Close()
 	if answer.StatusCode/100 == 2 {
 		return nil

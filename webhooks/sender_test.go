@@ -587,6 +587,10 @@ func TestWhatIsNoSuccess(t *testing.T) {
 				return
 			}
 			_, _ = io.WriteString(conn, strings.ReplaceAll(text, "PATH", r.URL.Path))
+			if strings.Contains(text, " 101 ") { // and stays
+				t.Cleanup(func() { _ = conn.Close() })
+				return
+			}
 			_ = conn.Close()
 		}))
 		t.Cleanup(server.Close)
@@ -595,8 +599,9 @@ func TestWhatIsNoSuccess(t *testing.T) {
 	const notHTTP = "the answer is not HTTP"
 	for url, says := range map[string]string{redirecting.URL: "redirects are not followed", untrusted.URL: "certificate", cutting.URL: "EOF", closed.URL: "refused",
 		saying("POST PATH HTTP/1.1\r\n\r\n"): notHTTP, saying("HTTP/1.1 PATH\r\n\r\n"): notHTTP, saying("HTTP/1.1 200 OK\r\nPATH\r\n\r\n"): notHTTP,
-		saying("HTTP/1.1 200 OK\r\nContent-Length: PATH\r\n\r\n"):                        notHTTP,
-		saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxAnswer) + "\r\n\r\n"): "exceeded"} {
+		saying("HTTP/1.1 200 OK\r\nContent-Length: PATH\r\n\r\n"):                               notHTTP,
+		saying("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"): "the answer is 101",
+		saying("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 2*maxAnswer) + "\r\n\r\n"):        "exceeded"} {
 		s := start(t, nil)
 		e := endpointAt(url + "/never-print-this")
 		s.queue.add(e, 1)
