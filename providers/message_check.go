@@ -70,13 +70,13 @@ func quotedMailbox(a mail.Address) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.Name) + `" <` + address + ">"
 }
 
-// word is what every service takes as a tag.
-var word = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+// word is what every service takes as a tag, up to 64 characters.
+var word = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // tag returns the message type if it is fit to be a tag at any service, and an
 // empty text otherwise: a tag is for statistics, no reason to refuse a mail.
 func tag(m *mail.Message) string {
-	if word.MatchString(m.Type) {
+	if len(m.Type) <= 64 && word.MatchString(m.Type) {
 		return m.Type
 	}
 	return ""

@@ -42,7 +42,7 @@ const (
 )
 
 var (
-	snsTopic = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$`)
+	snsTopic = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$`)
 	// snsHost covers the regions, China and the European Sovereign Cloud.
 	snsHost = regexp.MustCompile(`^sns\.[a-z0-9-]+\.amazonaws\.(com|com\.cn|eu)$`)
 	snsPath = regexp.MustCompile(`^/SimpleNotificationService-[0-9A-Za-z]+\.pem$`)

@@ -80,7 +80,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 // what a log must not hold.
 func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	e.Stage = x.method
-	if e.Code == "" || !machineWord.MatchString(e.Code) || x.quotesLogin(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
+	if !isMachineWord(e.Code) || x.quotesLogin(e.Code) || m != nil && PrivateOf(m).isQuotedIn(e.Code) {
 		e.Code = strconv.Itoa(x.status)
 	}
 	if e.Detail == "" && isStatus(e.Code) {
@@ -95,8 +95,11 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	return &e
 }
 
-// machineWord is a code that may stand in a log as it is.
-var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]{0,63}|\d{3}( [A-Za-z0-9._-]{1,64})?)$`)
+// isMachineWord tells whether a code may stand in a log as it is. Its length is no part
+// of the expression, which would take 50 KB.
+func isMachineWord(code string) bool { return len(code) <= 64 && machineWord.MatchString(code) }
+
+var machineWord = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9._-]*|\d{3}( [A-Za-z0-9._-]+)?)$`)
 
 // unreadable is a 2xx without what the service documents to come with it. The
 // mail may be on its way.
