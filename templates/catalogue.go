@@ -193,7 +193,7 @@ func (c *Catalogue) fill(v *values, r *Request, t *translation) {
 	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
 	v.builtins[lifetimeBuiltin] = t.digits(strconv.Itoa(c.settings.minutes()))
 	v.builtins[toBuiltin] = r.To
-	if r.To != "" && !isPlainMailbox(r.To) {
+	if r.To != "" && !isShownMailbox(r.To) {
 		v.builtins[toBuiltin] = neutralise(r.To)
 	}
 	if r.IP != "" {

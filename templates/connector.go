@@ -172,7 +172,7 @@ func harmless(name string, value any) any {
 		if isAddress(name) {
 			return httpsURL(value)
 		}
-		if name == "primaryEmail" && isPlainMailbox(value) {
+		if name == "primaryEmail" && isShownMailbox(value) {
 			return value
 		}
 		return neutralise(value)

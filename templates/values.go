@@ -138,7 +138,7 @@ const (
 // take dots and brackets beside it along. Mail addresses, which are copied, stay
 // as they are.
 func (v *values) turns(p *path, value string) bool {
-	if value == "" || p.mailbox && isPlainMailbox(value) {
+	if value == "" || p.mailbox && isShownMailbox(value) {
 		return false
 	}
 	return v.builtins[dirBuiltin] == "rtl" || hasRightToLeft(value)
@@ -293,7 +293,7 @@ func (v *values) text(p *path) string {
 	if _, typed := value.(string); !typed && len(written) <= maxNameRunes {
 		return written // numbers and truth values are harmless
 	}
-	if p.mailbox && isPlainMailbox(written) {
+	if p.mailbox && isShownMailbox(written) {
 		return written
 	}
 	return v.shown(written)
