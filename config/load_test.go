@@ -185,6 +185,8 @@ func TestSyntax(t *testing.T) {
 		{"a.json", "{\"a\": \"\xff\"}", "1:1", "not UTF-8"},
 		{"a.json", "\xff\xfe{\x00}\x00", "1:1", "not UTF-8"},
 		{"a.json", "\x00{}", "1:1", "not UTF-8"},
+		{"a.yaml", "a: {b: c d: e}\n", "1:8", "a comma is missing"},
+		{"a.yaml", "a: {b: 5 d: \"e f\", g: h}\n", "1:8", "a comma is missing"},
 		{"a.json", "[]", "1:1", "a configuration is an object"},
 		{"a.json", "server: 1", "1:1", "no JSON value"},
 		{"a.json", "{\n\t\"a\": 1\n\t\"b\": 2\n}", "3:2", "a comma is missing"},
