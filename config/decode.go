@@ -407,6 +407,7 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 		if err != nil {
 			d.complain(path, "write PEM, or the name of a file with it: "+err.Error())
 			d.reported[path] = true
+			content = "" // it is no name of a file either
 		}
 		v.SetString(content)
 	}

@@ -376,6 +376,10 @@ func TestPipesAreNotRead(t *testing.T) {
 	if _, err := Load(pipe, variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("got %v", err)
 	}
+	// Nobody can read this one to its end.
+	if _, err := Load("/proc/kmsg", variables()); err == nil {
+		t.Error("/proc/kmsg is read")
+	}
 	for _, provider := range []string{`"pass": "${file:` + pipe + `}"`, `"pass": "x"}, "tls": {"ca": "` + pipe + `"`} {
 		text := file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "relay", `+provider+`}}]`)
 		if _, err := Parse("config.json", []byte(text), variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {

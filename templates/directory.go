@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
@@ -111,6 +112,7 @@ func readFile(name string, limit int) (*source, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: this is not a regular file", printable(name))
 	}
+	_ = f.SetReadDeadline(time.Now().Add(time.Second)) // some files of the kernel's, such as /proc/kmsg, are regular and wait
 	content, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	switch {
 	case err != nil:
