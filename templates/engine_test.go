@@ -91,6 +91,12 @@ func TestBlocks(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", data, got, want)
 		}
 	}
+	// A reader without the code is locked out.
+	for _, code := range []string{"0", "-0", "0.0", `"0"`} {
+		if got := write(t, textFormat, "{{#if code}}{{code}}{{else}}none{{/if}}", `{"code":`+code+`}`); got != strings.Trim(code, `"`) {
+			t.Errorf("the code %s: got %q", code, got)
+		}
+	}
 	if got := write(t, textFormat, "{{#if link}}{{link}}{{else}}none{{/if}}", `{"link":"javascript:alert(1)"}`); got != "none" {
 		t.Errorf("a link that may not become one: got %q", got)
 	}

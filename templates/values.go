@@ -316,7 +316,7 @@ func (v *values) truth(p *path) bool {
 		return value != 0
 	case json.Number:
 		number, err := value.Float64()
-		return err != nil || number != 0
+		return err != nil || number != 0 || !p.typed // a code of 0 is one
 	case string:
 		return value != "" && (isASCIILetter(value[0]) || isDigit(value[0]) || v.text(p) != "")
 	}
