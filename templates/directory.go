@@ -37,6 +37,17 @@ type dirReader struct {
 	written map[string]string
 }
 
+// maxShown bounds how many mistakes of a directory are told, and of a file of sentences.
+const maxShown = 50
+
+// joined makes one error of mistakes, which has room in a line of the log.
+func joined(faults []error) error {
+	if n := len(faults); n > maxShown {
+		faults = append(slices.Clip(faults[:maxShown]), fmt.Errorf("%d mistakes, of which the first %d are shown", n, maxShown))
+	}
+	return errors.Join(faults...)
+}
+
 func (r *dirReader) fault(err error) {
 	if err != nil {
 		r.faults = append(r.faults, err)
