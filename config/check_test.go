@@ -207,7 +207,9 @@ func TestWarnings(t *testing.T) {
 	for key, text := range map[string]string{
 		"routes[0].branding.appLogoDark is an SVG":   file("routes", `[{"domains": ["a.example"], "branding": {"appLogoDark": "https://acme.example/dark.svg"}}]`),
 		"branding.appLogo is an SVG":                 file("branding", `{"appLogo": "https://acme.example/Logo.SVG?v=2"}`),
-		"admin.token begins or ends with a blank":    file("admin", `{"token": "0123456789 "}`),
+		"admin.token begins or ends with a blank":    file("admin", `{"token": "4f0c9b7e21d3a586 "}`),
+		"admin.token can be guessed":                 file("admin", `{"token": "4f0c9b7e21d3a58"}`),
+		"admin.token can be guessed; write":          file("admin", `{"token": "secretsecretsecret"}`),
 		"providers[0].auth.pass begins or ends with": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),
 	} {
 		loaded, err := Parse("config.json", []byte(text), variables("PASS", "never-print-this\n"))
