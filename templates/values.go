@@ -57,6 +57,8 @@ type path struct {
 	typed bool
 	// mailbox tells that a plain mail address may be shown as it is.
 	mailbox bool
+	// leaf tells that Logto has a text here, so that anything else is as good as none.
+	leaf bool
 }
 
 // key is one step down: a name in an object or an index in a list.
@@ -198,6 +200,8 @@ func (v vocabulary) path(name string) (p path, reason string) {
 	}
 	p.typed = parts[0] != "code"
 	p.mailbox = len(parts) == 2 && parts[1] == "primaryEmail"
+	below := fields(parts[0])
+	p.leaf = slices.Contains(below, name) && !slices.ContainsFunc(below, func(other string) bool { return strings.HasPrefix(other, name+".") })
 	return p, ""
 }
 
@@ -307,9 +311,9 @@ func (v *values) truth(p *path) bool {
 	}
 	switch value := v.lookUp(p.keys).(type) {
 	case map[string]any:
-		return len(value) > 0
+		return len(value) > 0 && !p.leaf
 	case []any:
-		return len(value) > 0
+		return len(value) > 0 && !p.leaf
 	case bool:
 		return value
 	case float64:
