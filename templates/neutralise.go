@@ -383,3 +383,11 @@ func isShownMailbox(text string) bool {
 	local, _, _ := strings.Cut(text, "@")
 	return isPlainMailbox(text) && !hostInMailbox.MatchString(local)
 }
+
+// Mailbox returns an address that somebody typed as a mail may show it.
+func Mailbox(address string) string {
+	if isShownMailbox(address) {
+		return address
+	}
+	return neutralise(address)
+}
