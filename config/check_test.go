@@ -47,6 +47,8 @@ func TestRulesBetweenSections(t *testing.T) {
 			"routes", `[{"tenants": ["eu"]}]`), "server.authorization[1]", `write a text, or an object`},
 		{"two tenants with one token", file("server", `{"authorization": [{"tenant": "a", "value": "Bearer 0123456789abcdef"},
 			{"tenant": "b", "value": "Bearer 0123456789abcdef"}]}`), "server.authorization[1]", "give each a value of its own"},
+		{"two tenants with one token and a blank", file("server", `{"authorization": [{"tenant": "a", "value": "Bearer 0123456789abcdef"},
+			{"tenant": "b", "value": "Bearer 0123456789abcdef "}]}`), "server.authorization[1]", "give each a value of its own"},
 		{"a broken provider keeps its name", file("providers", `[{"type": "smpt", "name": "main"}]`, "routes", `[{"providers": ["main"]}]`),
 			"providers[0].type", "did you mean"},
 		{"no sender", file("sender", ""), "providers[0]", "set sender.from"},

@@ -58,7 +58,8 @@ func (s *Server) Check() []settings.Problem {
 	}
 	for i, value := range s.Authorization {
 		for _, earlier := range s.Authorization[:i] {
-			if value.Reveal() == earlier.Reveal() && value.Tenant != earlier.Tenant {
+			// HTTP drops blanks around a value.
+			if strings.TrimSpace(value.Reveal()) == strings.TrimSpace(earlier.Reveal()) && value.Tenant != earlier.Tenant {
 				problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i),
 					Text: "another tenant has the same value; give each a value of its own"})
 			}
