@@ -63,22 +63,19 @@ func (a *App) server(ctx context.Context, socket net.Listener, limit int, key, a
 // activatedSockets returns the sockets that systemd passed to this process, by
 // name.
 func activatedSockets() (map[string]net.Listener, error) {
-	passed, err := activation.ListenersWithNames()
-	if err != nil {
-		return nil, fmt.Errorf("sockets of systemd: %w", err)
-	}
 	sockets := make(map[string]net.Listener)
-	for name, listeners := range passed {
-		if name != adminSocket {
-			name = publicSocket
+	for _, file := range activation.Files(true) {
+		name := publicSocket
+		if file.Name() == adminSocket {
+			name = adminSocket
 		}
-		for _, l := range listeners {
-			if l == nil || sockets[name] != nil {
-				return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket, for %s: "+
-					"name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
-			}
-			sockets[name] = l
+		socket, err := net.FileListener(file)
+		if err != nil || sockets[name] != nil {
+			return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket, for %s: "+
+				"name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
 		}
+		_ = file.Close() // the listener has a copy
+		sockets[name] = socket
 	}
 	return sockets, nil
 }

@@ -47,6 +47,8 @@ func TestRulesBetweenSections(t *testing.T) {
 			"routes", `[{"tenants": ["eu"]}]`), "server.authorization[1]", `write a text, or an object`},
 		{"two tenants with one token", file("server", `{"authorization": [{"tenant": "a", "value": "Bearer 0123456789abcdef"},
 			{"tenant": "b", "value": "Bearer 0123456789abcdef"}]}`), "server.authorization[1]", "give each a value of its own"},
+		{"two tenants with one token and a blank", file("server", `{"authorization": [{"tenant": "a", "value": "Bearer 0123456789abcdef"},
+			{"tenant": "b", "value": "Bearer 0123456789abcdef "}]}`), "server.authorization[1]", "give each a value of its own"},
 		{"a broken provider keeps its name", file("providers", `[{"type": "smpt", "name": "main"}]`, "routes", `[{"providers": ["main"]}]`),
 			"providers[0].type", "did you mean"},
 		{"no sender", file("sender", ""), "providers[0]", "set sender.from"},
@@ -207,7 +209,9 @@ func TestWarnings(t *testing.T) {
 	for key, text := range map[string]string{
 		"routes[0].branding.appLogoDark is an SVG":   file("routes", `[{"domains": ["a.example"], "branding": {"appLogoDark": "https://acme.example/dark.svg"}}]`),
 		"branding.appLogo is an SVG":                 file("branding", `{"appLogo": "https://acme.example/Logo.SVG?v=2"}`),
-		"admin.token begins or ends with a blank":    file("admin", `{"token": "0123456789 "}`),
+		"admin.token begins or ends with a blank":    file("admin", `{"token": "4f0c9b7e21d3a586 "}`),
+		"admin.token can be guessed":                 file("admin", `{"token": "4f0c9b7e21d3a58"}`),
+		"admin.token can be guessed; write":          file("admin", `{"token": "secretsecretsecret"}`),
 		"providers[0].auth.pass begins or ends with": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),
 	} {
 		loaded, err := Parse("config.json", []byte(text), variables("PASS", "never-print-this\n"))

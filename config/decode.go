@@ -212,8 +212,8 @@ var (
 	// variable is a text that a shell would replace. The values of variables and
 	// files are not looked at, so that a password may look like this there.
 	variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
-	// harmlessURL has nothing but a scheme, a host and a port.
-	harmlessURL = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s]*/?$`)
+	// harmlessURL has nothing but a scheme, which may have been forgotten, a host and a port.
+	harmlessURL = regexp.MustCompile(`^(?:[A-Za-z][A-Za-z0-9+.-]*://)?[^/?#@\s]*/?$`)
 	// bareURL is one without its scheme, which somebody forgot.
 	bareURL = regexp.MustCompile(`^(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::\d+)?[/?]\S`)
 	keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
@@ -361,7 +361,11 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 			d.problem(m.at, key, f.future+": not available in this version; remove it or leave it empty")
 		case f.future != "":
 		default:
+			written, _ := m.value.scalar.(string)
 			d.decode(m.value, v.FieldByIndex(f.index), key)
+			if strings.Contains(f.validate, "http") && !harmlessURL.MatchString(written) && !bare.MatchString(written) {
+				m.value.public = false // services have keys in their URLs, whatever is wrong with them
+			}
 			if f.file != "" && !d.reported[key] {
 				d.resolve(m.value, v.FieldByIndex(f.index), f.file, key)
 			}
@@ -403,6 +407,7 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 		if err != nil {
 			d.complain(path, "write PEM, or the name of a file with it: "+err.Error())
 			d.reported[path] = true
+			content = "" // it is no name of a file either
 		}
 		v.SetString(content)
 	}
@@ -478,6 +483,8 @@ func (d *decoder) decodeProvider(n *node, v reflect.Value, path string) {
 	}
 	var name string
 	d.decode(written, reflect.ValueOf(&name).Elem(), key)
+	// What is no word may have a comment in it that lost its sign.
+	written.public = written.public && (patterns["providername"].MatchString(name) || written.reference != "")
 	at := slices.Index(names, name)
 	if at < 0 && !d.reported[key] {
 		text := "no provider of this type is known"

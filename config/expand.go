@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"logto-email-relay/settings"
@@ -117,6 +118,7 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, cmp.Or(err, errors.New("it is not a regular file"))
 	}
+	_ = file.SetReadDeadline(time.Now().Add(time.Second)) // some files of the kernel's, such as /proc/kmsg, are regular and wait
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err == nil && int64(len(content)) > limit {
 		err = fmt.Errorf("it is larger than %d KiB", limit>>10)

@@ -185,6 +185,8 @@ func TestSyntax(t *testing.T) {
 		{"a.json", "{\"a\": \"\xff\"}", "1:1", "not UTF-8"},
 		{"a.json", "\xff\xfe{\x00}\x00", "1:1", "not UTF-8"},
 		{"a.json", "\x00{}", "1:1", "not UTF-8"},
+		{"a.yaml", "a: {b: c d: e}\n", "1:8", "a comma is missing"},
+		{"a.yaml", "a: {b: 5 d: \"e f\", g: h}\n", "1:8", "a comma is missing"},
 		{"a.json", "[]", "1:1", "a configuration is an object"},
 		{"a.json", "server: 1", "1:1", "no JSON value"},
 		{"a.json", "{\n\t\"a\": 1\n\t\"b\": 2\n}", "3:2", "a comma is missing"},
@@ -373,6 +375,10 @@ func TestPipesAreNotRead(t *testing.T) {
 	}
 	if _, err := Load(pipe, variables()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("got %v", err)
+	}
+	// Nobody can read this one to its end.
+	if _, err := Load("/proc/kmsg", variables()); err == nil {
+		t.Error("/proc/kmsg is read")
 	}
 	for _, provider := range []string{`"pass": "${file:` + pipe + `}"`, `"pass": "x"}, "tls": {"ca": "` + pipe + `"`} {
 		text := file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "relay", `+provider+`}}]`)

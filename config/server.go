@@ -58,7 +58,8 @@ func (s *Server) Check() []settings.Problem {
 	}
 	for i, value := range s.Authorization {
 		for _, earlier := range s.Authorization[:i] {
-			if value.Reveal() == earlier.Reveal() && value.Tenant != earlier.Tenant {
+			// HTTP drops blanks around a value.
+			if strings.TrimSpace(value.Reveal()) == strings.TrimSpace(earlier.Reveal()) && value.Tenant != earlier.Tenant {
 				problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i),
 					Text: "another tenant has the same value; give each a value of its own"})
 			}
@@ -70,6 +71,9 @@ func (s *Server) Check() []settings.Problem {
 	}
 	return problems
 }
+
+// shortestToken is too long to be tried out.
+const shortestToken = 16
 
 // weakness says what is wrong with a value of the Authorization header, if anything
 // is. The token in it is all that keeps strangers from sending mail.
@@ -83,9 +87,8 @@ func weakness(value string) string {
 	if !hasScheme {
 		token = value
 	}
-	const shortest = 16
-	if len(token) < shortest {
-		return fmt.Sprintf("the token is shorter than %d characters%s", shortest, write)
+	if len(token) < shortestToken {
+		return fmt.Sprintf("the token is shorter than %d characters%s", shortestToken, write)
 	}
 	if isGuessable(token) {
 		return "this token can be guessed" + write
@@ -124,13 +127,20 @@ type Admin struct {
 // defaultAdmin listens on the loopback interface only.
 func defaultAdmin() Admin { return Admin{Address: "127.0.0.1:9090"} }
 
-// Check wants a token as soon as others than this machine can connect.
+// Check wants a token as soon as others than this machine can connect, and warns of one
+// that can be guessed: callers may try as often as their addresses suffice.
 func (s *Admin) Check() []settings.Problem {
-	if s.Address == "" || s.Token.Reveal() != "" || isLoopback(s.Address) {
-		return nil
+	token := s.Token.Reveal()
+	switch {
+	case s.Address == "":
+	case token == "" && !isLoopback(s.Address):
+		return []settings.Problem{{Key: "token",
+			Text: `set a token, or listen on "127.0.0.1:9090": the admin pages show who gets mail`}}
+	case token != "" && (len(token) < shortestToken || isGuessable(token)):
+		return []settings.Problem{{Key: "token", Warning: true,
+			Text: "can be guessed; write a long random text, made by: openssl rand -hex 32"}}
 	}
-	return []settings.Problem{{Key: "token",
-		Text: `set a token, or listen on "127.0.0.1:9090": the admin pages show who gets mail`}}
+	return nil
 }
 
 func isLoopback(address string) bool {

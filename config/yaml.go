@@ -132,6 +132,9 @@ func placeOf(t *token.Token) place {
 	return place{max(t.Position.Line, 1), max(t.Position.Column, 1)}
 }
 
+// keyWithin finds the colon of a key in a text without quotes, which no such text has.
+var keyWithin = regexp.MustCompile(`:\s`)
+
 func yamlNode(from ast.Node, depth int) (*node, *syntaxError) {
 	if from == nil || from.GetToken() == nil {
 		return nil, &syntaxError{place{1, 1}, "this is not YAML that can be read"}
@@ -158,6 +161,10 @@ func yamlNode(from ast.Node, depth int) (*node, *syntaxError) {
 	case *ast.FloatNode:
 		n.scalar = from.Value
 	case *ast.StringNode:
+		// The parser is lenient here, and what comes behind may be a secret.
+		if t.Type == token.StringType && keyWithin.MatchString(from.Value) {
+			return nil, &syntaxError{n.from, "a comma is missing between this and the next key, or quotes around a text with a colon and a blank in it"}
+		}
 		n.scalar = from.Value
 	case *ast.LiteralNode:
 		n.scalar, end = from.Value.Value, from.Value.GetToken()

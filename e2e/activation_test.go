@@ -95,6 +95,29 @@ func TestSocketsOfSystemd(t *testing.T) {
 	}
 }
 
+// A socket that cannot be listened on is no reason to listen somewhere else.
+func TestASocketOfAnotherKind(t *testing.T) {
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	file, err := udp.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	path, err := plainBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, path, "--config", configureActivated(t, inbox))
+	cmd.Env, cmd.ExtraFiles = []string{"LISTEN_FDS=1"}, []*os.File{file}
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no stream socket") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 // Behind a socket that stays open, one process follows another and no webhook is
 // lost: whether the next one starts while the last one still serves, or only when
 // it is gone and callers wait for a moment.

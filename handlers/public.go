@@ -81,7 +81,7 @@ func NewPublic(o Public) http.Handler {
 	o.Metrics.expect(p.accepted.callers, o.Providers)
 	server := middleware.NewEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
-	server.Use(expectPath)
+	server.Use(expectPath, refuseOptions)
 	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
 	server.POST(webhookPath, webhook)
 	server.POST(webhookPath+"/", webhook)
@@ -120,6 +120,16 @@ func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
 				strconv.QuoteToASCII(path[:min(len(path), maxShownPath)]) + "; Logto's endpoint is " + webhookPath}
 		}
 		return err
+	}
+}
+
+// refuseOptions refuses what Echo would answer itself, to anybody and with a success.
+func refuseOptions(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().Method == http.MethodOptions && c.Path() != "" {
+			return echo.MethodNotAllowedHandler(c)
+		}
+		return next(c)
 	}
 }
 

@@ -22,7 +22,8 @@ const (
 	// no answer, and a machine that stands still for a second looks like a caller
 	// who does.
 	readHeaderTimeout = 10 * time.Second
-	maxHeaderBytes    = 16 << 10
+	// maxHeaderBytes makes 16 KiB together with the 4 that net/http lets pass.
+	maxHeaderBytes = 12 << 10
 	// callerIdleWindow is a little more than the 5 s after which Logto closes
 	// an idle connection.
 	callerIdleWindow = 6 * time.Second

@@ -306,6 +306,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/healthz", 200, "", ""},
 		{"HEAD", "/healthz", 200, "", ""},
 		{"POST", "/healthz", 405, "method_not_allowed", "OPTIONS, GET, HEAD"},
+		{"OPTIONS", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
+		{"OPTIONS", "/nothing", 404, "not_found", ""},
 		{"GET", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
 		{"PUT", "/logto/email", 405, "method_not_allowed", "OPTIONS, POST"},
 		{"GET", "/logto/email/", 405, "method_not_allowed", "OPTIONS, POST"},

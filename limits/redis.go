@@ -41,7 +41,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local refused, wait, empty = 0, 0, {}
 for i, key in ipairs(KEYS) do
-	empty[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + ARGV[2 * i - 1]
+	local counted = tonumber(redis.call('GET', key) or 0)
+	if counted > now + 2 * ARGV[2 * i] then -- a clock was set back, far
+		counted = 0
+	end
+	empty[i] = math.max(counted, now) + ARGV[2 * i - 1]
 	local over = empty[i] - now - ARGV[2 * i]
 	if over > wait then
 		refused, wait = i, over
@@ -173,8 +177,14 @@ func (s *shared) run(ctx context.Context, counts []count) (refused int, wait tim
 	if err != nil {
 		return none, 0, err
 	}
-	return int(answer[0]) - 1, time.Duration(answer[1]) * time.Microsecond, nil
+	refused, wait = int(answer[0])-1, time.Duration(answer[1])*time.Microsecond
+	if refused < none || refused >= len(counts) || refused != none && (answer[1] < 0 || answer[1] > 2*counts[refused].rate.Per.Microseconds()) {
+		return none, 0, errAnswer
+	}
+	return refused, wait, nil
 }
+
+var errAnswer = errors.New("not what the script returns")
 
 func (s *shared) ask(ctx context.Context, arguments []any) (answer [2]int64, err error) {
 	connection, err := s.pool.GetContext(ctx)
@@ -184,7 +194,7 @@ func (s *shared) ask(ctx context.Context, arguments []any) (answer [2]int64, err
 	defer func() { _ = connection.Close() }() // hands it back
 	list, err := redis.Int64s(script.DoContext(ctx, connection, arguments...))
 	if err == nil && len(list) != len(answer) {
-		err = errors.New("not what the script returns")
+		err = errAnswer
 	}
 	copy(answer[:], list)
 	return answer, err

@@ -352,6 +352,53 @@ func TestASilentRedisKeepsNoMail(t *testing.T) {
 	}
 }
 
+// What cannot be true is as good as no answer: mails are counted in memory.
+func TestARedisThatLies(t *testing.T) {
+	for _, answer := range []string{"*2\r\n:2\r\n:0\r\n", "*2\r\n:-1\r\n:0\r\n", "*2\r\n:9223372036854775807\r\n:0\r\n",
+		"*2\r\n:1\r\n:9223372036854775807\r\n", "*2\r\n:1\r\n:-1\r\n", "*1\r\n:0\r\n", "+OK\r\n"} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				buffer := make([]byte, 64<<10)
+				for _, err := conn.Read(buffer); err == nil; _, err = conn.Read(buffer) {
+					_, _ = conn.Write([]byte(answer))
+				}
+			}
+		}()
+		var told log
+		l := replica(t, "redis://"+listener.Addr().String(), &told, *tenAnHour(t))
+		if n := passed(t, l, 14, to("ada@example.org")); n != 10 || told.count("counted in memory") != 1 {
+			t.Errorf("%q: %d of 14 passed, told:\n%s", answer, n, &told.text)
+		}
+		_ = listener.Close()
+	}
+}
+
+// A clock that is set back makes nobody wait for longer than the limit is.
+func TestRedisClockIsSetBack(t *testing.T) {
+	redis := miniredis.RunT(t)
+	var told log
+	l := replica(t, "redis://"+redis.Addr(), &told, *tenAnHour(t))
+	now := time.Now()
+	redis.SetTime(now.Add(24 * time.Hour))
+	passed(t, l, 14, to("ada@example.org"))
+	redis.SetTime(now)
+	if n := passed(t, l, 14, to("ada@example.org")); n != 10 || told.text.Len() != 0 {
+		t.Errorf("%d of 14 passed, told:\n%s", n, &told.text)
+	}
+	redis.SetTime(now.Add(-time.Second)) // a step is no reason to begin anew
+	if n := passed(t, l, 14, to("ada@example.org")); n != 0 || told.text.Len() != 0 {
+		t.Errorf("%d of 14 passed, told:\n%s", n, &told.text)
+	}
+}
+
 // A Redis that failed is left alone for a second, and then asked in the background.
 func TestAFailedRedisIsLeftAlone(t *testing.T) {
 	var calls atomic.Int64

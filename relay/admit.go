@@ -9,6 +9,7 @@ import (
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
 	"logto-email-relay/recipients"
+	"logto-email-relay/templates"
 )
 
 // invitation is the one type that is not asked for by its reader.
@@ -66,7 +67,7 @@ func (d *delivery) redirect(m *mail.Message) {
 	}
 	m.Headers = append(m.Headers, mail.Header{Name: "X-Original-To", Value: d.To})
 	m.To = d.RedirectedTo
-	line := "To: " + d.To
+	line := "To: " + templates.Mailbox(d.To)
 	if m.Text != "" {
 		m.Text = line + "\n\n" + m.Text
 	}

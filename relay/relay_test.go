@@ -926,10 +926,12 @@ func TestWhoMayNotBeSentMail(t *testing.T) {
 // a mail was for.
 func TestAllMailsGoToOneAddress(t *testing.T) {
 	staging := mailbox(t, "Staging <staging@acme.example>")
-	for name, test := range map[string]struct{ html, want string }{
-		"a page":     {"<html><BODY class=x>\n<p>Hi</p></BODY></html>", "<html><BODY class=x><p>To: o&#39;neil@gmial.con</p>\n<p>Hi</p></BODY></html>"},
-		"a fragment": {"<p>Hi</p>", "<p>To: o&#39;neil@gmial.con</p><p>Hi</p>"},
-		"no HTML":    {"", ""},
+	const neil, linked = "o'neil@gmial.con", "evil.example/x@gmial.con"
+	for name, test := range map[string]struct{ to, shown, html, want string }{
+		"a page":     {neil, neil, "<html><BODY class=x>\n<p>Hi</p></BODY></html>", "<html><BODY class=x><p>To: o&#39;neil@gmial.con</p>\n<p>Hi</p></BODY></html>"},
+		"a fragment": {neil, neil, "<p>Hi</p>", "<p>To: o&#39;neil@gmial.con</p><p>Hi</p>"},
+		"no HTML":    {neil, neil, "", ""},
+		"a host":     {linked, "evil. example/x @ gmial. con", "<p>Hi</p>", "<p>To: evil. example/x @ gmial. con</p><p>Hi</p>"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got *mail.Message
@@ -945,12 +947,12 @@ func TestAllMailsGoToOneAddress(t *testing.T) {
 			}, fails(providers.Error{Kind: providers.Temporary}), main)
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 			defer cancel()
-			d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "o'neil@gmial.con", Type: "SignIn", Payload: map[string]any{}})
-			if !d.Accepted() || d.To != "o'neil@gmial.con" || d.RedirectedTo != "staging@acme.example" {
+			d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: test.to, Type: "SignIn", Payload: map[string]any{}})
+			if !d.Accepted() || d.To != test.to || d.RedirectedTo != "staging@acme.example" {
 				t.Errorf("got %+v", d)
 			}
-			if got.To != "staging@acme.example" || !slices.Contains(got.Headers, mail.Header{Name: "X-Original-To", Value: "o'neil@gmial.con"}) ||
-				got.Text != "To: o'neil@gmial.con\n\ntext" || got.HTML.String() != test.want {
+			if got.To != "staging@acme.example" || !slices.Contains(got.Headers, mail.Header{Name: "X-Original-To", Value: test.to}) ||
+				got.Text != "To: "+test.shown+"\n\ntext" || got.HTML.String() != test.want {
 				t.Errorf("sent %+v with %q", got, got.HTML.String())
 			}
 		})

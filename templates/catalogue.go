@@ -192,10 +192,7 @@ func (c *Catalogue) fill(v *values, r *Request, t *translation) {
 	v.payload, v.links, v.language, v.time = r.Payload, c.settings.Links, t, r.Time
 	v.builtins[localeBuiltin], v.builtins[dirBuiltin] = t.Locale, t.Dir
 	v.builtins[lifetimeBuiltin] = t.digits(strconv.Itoa(c.settings.minutes()))
-	v.builtins[toBuiltin] = r.To
-	if r.To != "" && !isPlainMailbox(r.To) {
-		v.builtins[toBuiltin] = neutralise(r.To)
-	}
+	v.builtins[toBuiltin] = Mailbox(r.To)
 	if r.IP != "" {
 		v.setIP(r.IP)
 	}

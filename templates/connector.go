@@ -172,8 +172,8 @@ func harmless(name string, value any) any {
 		if isAddress(name) {
 			return httpsURL(value)
 		}
-		if name == "primaryEmail" && isPlainMailbox(value) {
-			return value
+		if name == "primaryEmail" {
+			return Mailbox(value)
 		}
 		return neutralise(value)
 	}

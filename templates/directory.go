@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
@@ -34,6 +35,17 @@ type dirReader struct {
 	edited []mailKey
 	// written are the names of directories and files by the language they mean.
 	written map[string]string
+}
+
+// maxShown bounds how many mistakes of a directory are told, and of a file of sentences.
+const maxShown = 50
+
+// joined makes one error of mistakes, which has room in a line of the log.
+func joined(faults []error) error {
+	if n := len(faults); n > maxShown {
+		faults = append(slices.Clip(faults[:maxShown]), fmt.Errorf("%d mistakes, of which the first %d are shown", n, maxShown))
+	}
+	return errors.Join(faults...)
 }
 
 func (r *dirReader) fault(err error) {
@@ -111,6 +123,7 @@ func readFile(name string, limit int) (*source, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: this is not a regular file", printable(name))
 	}
+	_ = f.SetReadDeadline(time.Now().Add(time.Second)) // some files of the kernel's, such as /proc/kmsg, are regular and wait
 	content, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
 	switch {
 	case err != nil:

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -332,5 +333,19 @@ func TestPlainText(t *testing.T) {
 		if m := render(t, c, "SignIn", data); m.Text != want {
 			t.Errorf("%s: got %q, want %q", data, m.Text, want)
 		}
+	}
+}
+
+// What is told of a directory of something else has room in a line of the log.
+func TestMistakesAreCounted(t *testing.T) {
+	var files []string
+	for i := range 60 {
+		files = append(files, fmt.Sprintf("en/page%d.html", i), "x")
+	}
+	s := DefaultSettings()
+	s.Dir = directory(t, files...)
+	_, err := Open(s)
+	if err == nil || strings.Count(err.Error(), "Logto has no message type") != 50 || !strings.HasSuffix(err.Error(), "60 mistakes, of which the first 50 are shown") {
+		t.Errorf("got %v", err)
 	}
 }

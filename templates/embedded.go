@@ -2,7 +2,6 @@ package templates
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -93,7 +92,7 @@ func (o *originals) open(s Settings) (*Catalogue, error) {
 	if len(r.faults) == 0 {
 		r.faults = append(r.faults, c.addChoosers(o))
 	}
-	if err := errors.Join(r.faults...); err != nil {
+	if err := joined(r.faults); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -133,7 +132,7 @@ func (m *embeddedMail) compile(layouts [2]string) (*template, error) {
 	t.subject = part("subject", "{{text.title}}", textFormat)
 	t.html = part("layouts/mail.html", layouts[htmlFormat], htmlFormat)
 	t.text = part("layouts/mail.txt", layouts[textFormat], textFormat)
-	return t, errors.Join(faults...)
+	return t, joined(faults)
 }
 
 // text returns what {{text.KEY}} stands for.

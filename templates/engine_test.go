@@ -91,6 +91,19 @@ func TestBlocks(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", data, got, want)
 		}
 	}
+	for data, want := range map[string]string{
+		`{"user":{"name":{"a":1},"profile":{"a":1}}}`: "- profile", `{"user":{"name":["a"],"profile":{}}}`: "- -", `{"user":{"name":"Ada"}}`: "Ada -",
+	} {
+		if got := write(t, textFormat, "{{#if user.name}}{{user.name}}{{else}}-{{/if}} {{#if user.profile}}profile{{else}}-{{/if}}", data); got != want {
+			t.Errorf("%s: got %q, want %q", data, got, want)
+		}
+	}
+	// A reader without the code is locked out.
+	for _, code := range []string{"0", "-0", "0.0", `"0"`} {
+		if got := write(t, textFormat, "{{#if code}}{{code}}{{else}}none{{/if}}", `{"code":`+code+`}`); got != strings.Trim(code, `"`) {
+			t.Errorf("the code %s: got %q", code, got)
+		}
+	}
 	if got := write(t, textFormat, "{{#if link}}{{link}}{{else}}none{{/if}}", `{"link":"javascript:alert(1)"}`); got != "none" {
 		t.Errorf("a link that may not become one: got %q", got)
 	}

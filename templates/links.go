@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ func (l Links) Parse(link string) (string, error) {
 	switch {
 	case len(link) > maxLink:
 		return "", fmt.Errorf("longer than %d bytes", maxLink)
-	case !found:
+	case !found || !isScheme.MatchString(scheme):
 		return "", errors.New("not an absolute URL")
 	case !slices.Contains(l.Schemes, scheme):
 		return "", fmt.Errorf("the scheme %s is not in templates.links.schemes", quoted(scheme))
@@ -43,12 +44,15 @@ func (l Links) Parse(link string) (string, error) {
 	if end < 0 {
 		end = len(rest)
 	}
+	if strings.Contains(rest[:end], "@") {
+		return "", errors.New("there is a user before the host, which only serves to disguise it")
+	}
 	host, port, err := splitPort(rest[:end])
 	if err == nil && (host != "" || scheme == "http" || scheme == "https") {
 		host, err = parseHost(host)
 	}
 	if err != nil {
-		return "", fmt.Errorf("the host %s is none that all programs read alike", quoted(rest[:end]))
+		return "", fmt.Errorf("the host %s is none that all programs read alike", quoted(hostOnly.FindString(rest[:end])))
 	}
 	if len(l.Hosts) > 0 && !slices.ContainsFunc(l.Hosts, func(written string) bool { return settings.MatchHost(written, strings.Trim(host, "[]")) }) {
 		return "", fmt.Errorf("the host %s is not in templates.links.hosts", quoted(host))
@@ -59,6 +63,12 @@ func (l Links) Parse(link string) (string, error) {
 	}
 	return printed, nil
 }
+
+var (
+	isScheme = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+	// hostOnly ends where what may be a secret could begin.
+	hostOnly = regexp.MustCompile(`^(?:\[[0-9A-Fa-f:.]*|[A-Za-z0-9._\x80-\x{10ffff}-]*)`)
+)
 
 // quoted prints a part of a link for the operator.
 func quoted(part string) string { return strconv.QuoteToASCII(part[:min(len(part), maxNameRunes)]) }

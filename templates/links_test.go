@@ -130,6 +130,12 @@ func TestNoCharacterDisguisesAHost(t *testing.T) {
 func TestARefusedLinkIsExplained(t *testing.T) {
 	links := Links{Schemes: []string{"https"}, Hosts: []string{"acme.example"}}
 	for link, want := range map[string]string{
+		"https://u:secret@acme.example/":              "there is a user before the host, which only serves to disguise it",
+		"https://secret@acme.example/":                "there is a user before the host, which only serves to disguise it",
+		"https://acme.example:secret":                 `the host "acme.example" is none that all programs read alike`,
+		"https://acme.example&token=secret":           `the host "acme.example" is none that all programs read alike`,
+		"https://[::1secret]/":                        `the host "[::1" is none that all programs read alike`,
+		"482913: secret":                              "not an absolute URL",
 		"http://acme.example/?token=secret":           `the scheme "http" is not in templates.links.schemes`,
 		"https://evil.example/?token=secret":          `the host "evil.example" is not in templates.links.hosts`,
 		"https://evil\u202e.example/secret":           `the host "evil\u202e.example" is none that all programs read alike`,

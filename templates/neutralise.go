@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -365,9 +366,28 @@ func isContinuation(runes []rune, i int) bool {
 func isRegionalIndicator(r rune) bool { return 0x1f1e6 <= r && r <= 0x1f1ff }
 
 // isPlainMailbox tells whether a text is one mail address of the usual form and
-// nothing else, so that it can be shown as such.
+// nothing else.
 func isPlainMailbox(text string) bool {
 	_, refused := mail.ParseRecipient(text)
 	path, ascii, _ := mail.Path(text)
 	return refused == nil && ascii && path == text && text[0] != '"'
+}
+
+// hostInMailbox finds what mail programs take for a host in the part before the @, with
+// a character behind it that ends a host: evil.com/x@acme.example leads to evil.com.
+var hostInMailbox = regexp.MustCompile(`(?i)(?:localhost|\.(?:[^.]{2,}|[0-9]))[^a-z0-9.+=&$_-]`)
+
+// isShownMailbox tells whether a text is a plain mail address of which mail programs
+// make no other link than that of a mail.
+func isShownMailbox(text string) bool {
+	local, _, _ := strings.Cut(text, "@")
+	return isPlainMailbox(text) && !hostInMailbox.MatchString(local)
+}
+
+// Mailbox returns an address that somebody typed as a mail may show it.
+func Mailbox(address string) string {
+	if isShownMailbox(address) {
+		return address
+	}
+	return neutralise(address)
 }

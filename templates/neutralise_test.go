@@ -75,6 +75,9 @@ func TestMailboxesAreShown(t *testing.T) {
 		"mallory@example.com": "mallory@example.com", "a.b+c_d@sub.example.co.uk": "a.b+c_d@sub.example.co.uk",
 		"foo.@docomo.ne.jp": "foo. @ docomo. ne. jp", "see http://evil.com a@b.c": "see http: /evil. com a @ b. c", "a@b": "a @ b",
 		"<script>@evil.com": "<script> @ evil. com", "a@b@c.com": "a @ b @ c. com", "a@.com": "a @ . com", "a@b.com,c@d.com": "a @ b. com,c @ d. com",
+		"evil.com/login@b.com": "evil. com/login @ b. com", "evil.com?x@b.com": "evil. com?x @ b. com", "evil.com!x@b.com": "evil. com!x @ b. com",
+		"1.2.3.4/x@b.com": "1. 2. 3. 4/x @ b. com", "localhost/x@b.com": "local host/x @ b. com", "evil.com'x@b.com": "evil. com'x @ b. com",
+		"john.o'brien@b.com": "john.o'brien@b.com", "a/b@b.com": "a/b@b.com", "evil.com=x@b.com": "evil.com=x@b.com", "evil.com@b.com": "evil.com@b.com",
 	} {
 		data := map[string]any{"user": map[string]any{"primaryEmail": address, "name": address}}
 		p, err := compile(&source{text: "{{user.primaryEmail}}|{{user.name}}"}, textFormat, vocabulary{messageType: generic})

@@ -243,7 +243,7 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 			fault("character %d: %s", inText.Column, inText.Text)
 		}
 	}
-	return errors.Join(faults...)
+	return joined(faults)
 }
 
 // typeOfKey splits types.SignIn.subject.

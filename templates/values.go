@@ -57,6 +57,8 @@ type path struct {
 	typed bool
 	// mailbox tells that a plain mail address may be shown as it is.
 	mailbox bool
+	// leaf tells that Logto has a text here, so that anything else is as good as none.
+	leaf bool
 }
 
 // key is one step down: a name in an object or an index in a list.
@@ -138,7 +140,7 @@ const (
 // take dots and brackets beside it along. Mail addresses, which are copied, stay
 // as they are.
 func (v *values) turns(p *path, value string) bool {
-	if value == "" || p.mailbox && isPlainMailbox(value) {
+	if value == "" || p.mailbox && isShownMailbox(value) {
 		return false
 	}
 	return v.builtins[dirBuiltin] == "rtl" || hasRightToLeft(value)
@@ -198,6 +200,8 @@ func (v vocabulary) path(name string) (p path, reason string) {
 	}
 	p.typed = parts[0] != "code"
 	p.mailbox = len(parts) == 2 && parts[1] == "primaryEmail"
+	below := fields(parts[0])
+	p.leaf = slices.Contains(below, name) && !slices.ContainsFunc(below, func(other string) bool { return strings.HasPrefix(other, name+".") })
 	return p, ""
 }
 
@@ -293,7 +297,7 @@ func (v *values) text(p *path) string {
 	if _, typed := value.(string); !typed && len(written) <= maxNameRunes {
 		return written // numbers and truth values are harmless
 	}
-	if p.mailbox && isPlainMailbox(written) {
+	if p.mailbox && isShownMailbox(written) {
 		return written
 	}
 	return v.shown(written)
@@ -307,16 +311,16 @@ func (v *values) truth(p *path) bool {
 	}
 	switch value := v.lookUp(p.keys).(type) {
 	case map[string]any:
-		return len(value) > 0
+		return len(value) > 0 && !p.leaf
 	case []any:
-		return len(value) > 0
+		return len(value) > 0 && !p.leaf
 	case bool:
 		return value
 	case float64:
 		return value != 0
 	case json.Number:
 		number, err := value.Float64()
-		return err != nil || number != 0
+		return err != nil || number != 0 || !p.typed // a code of 0 is one
 	case string:
 		return value != "" && (isASCIILetter(value[0]) || isDigit(value[0]) || v.text(p) != "")
 	}

@@ -335,8 +335,12 @@ func (p templatePages) sendSample(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	l := look{view: "html", sample: sample{c.FormValue("variant"), strings.TrimSpace(c.FormValue("data"))}}
-	to, err := mail.ParseRecipient(c.FormValue("to"))
+	values, err := readForm(c.Request())
+	if err != nil {
+		return err
+	}
+	l := look{view: "html", sample: sample{values.Get("variant"), strings.TrimSpace(values.Get("data"))}}
+	to, err := mail.ParseRecipient(values.Get("to"))
 	told := ""
 	if err != nil {
 		told = "not sent: " + err.Error()

@@ -271,6 +271,9 @@ func TestSendingASample(t *testing.T) {
 	if answer := submit(h, path, url.Values{"to": {"ada@example.org"}, "data": {"{code"}}); answer.StatusCode != 400 || len(got) != 2 {
 		t.Errorf("data that cannot be read: got %d", answer.StatusCode)
 	}
+	if answer := submit(h, path, url.Values{"to": {"ada@example.org"}, "data": {strings.Repeat("x", 64<<10)}}); answer.StatusCode != 413 {
+		t.Errorf("more than 64 KiB: %d", answer.StatusCode)
+	}
 	if answer := submit(h, "/templates/SignIn/xx/send", url.Values{"to": {"ada@example.org"}}); answer.StatusCode != 404 {
 		t.Errorf("an unknown language: got %d", answer.StatusCode)
 	}
