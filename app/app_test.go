@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait of these tests. It is reached only when one fails.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // A clean stop takes the seconds in which Logto lets go of its idle connections.
 // The tests do not wait for it one by one.
@@ -50,6 +50,8 @@ type mailServer struct {
 	logins atomic.Int32
 	// hold, if it is not nil, keeps mails waiting for the reply to their final dot.
 	hold chan struct{}
+	// refuses tells that no login is taken.
+	refuses atomic.Bool
 	// reply is what mails are answered with, if they are not taken, and silent ends the
 	// connection instead.
 	reply  string
@@ -93,6 +95,10 @@ func (m *mailServer) serve(conn net.Conn) {
 			_, _ = io.WriteString(conn, "250-mail.example.com\r\n250 AUTH PLAIN\r\n")
 		case "AUTH":
 			m.logins.Add(1)
+			if m.refuses.Load() {
+				_, _ = io.WriteString(conn, "535 5.7.8 no\r\n")
+				continue
+			}
 			_, _ = io.WriteString(conn, "235 2.7.0 ok\r\n")
 		case "DATA":
 			_, _ = io.WriteString(conn, "354 go on\r\n")
@@ -342,14 +348,31 @@ func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
 func TestASecretInAFileIsReadAgain(t *testing.T) {
 	mails := startMailServer(t)
 	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	elsewhere := t.TempDir() // and a link leads there
+	put := func(token string) {
+		t.Helper()
+		file := filepath.Join(elsewhere, "token")
+		if err := os.WriteFile(file+".new", []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(token)
+	if err := os.Symlink(filepath.Join(elsewhere, "token"), filepath.Join(r.dir, "link")); err != nil {
+		t.Fatal(err)
+	}
 	r.write("token", token+"\n")
-	r.write("config.json", settings{tokens: []string{"${file:token}"}, providers: []string{smtp("main", mails)}}.json())
+	r.write("config.json", settings{tokens: []string{"${file:token}", "${file:link}"}, providers: []string{smtp("main", mails)}}.json())
 	r.start()
 	if got := r.webhook(token); got != 200 {
 		t.Fatalf("got %d", got)
 	}
 	r.write("token", "Bearer the-next-token-of-the-test\n")
 	eventually(t, "the next token works", func() bool { return r.webhook("Bearer the-next-token-of-the-test") == 200 })
+	put("Bearer the-token-behind-the-link")
+	eventually(t, "the one behind the link works", func() bool { return r.webhook("Bearer the-token-behind-the-link") == 200 })
 }
 
 // A configuration that cannot be used changes nothing and is told everywhere.
@@ -526,6 +549,9 @@ func TestAProvidersHealthGoesOver(t *testing.T) {
 	if !r.has("relay_degraded 0") {
 		t.Error("the other one is enough")
 	}
+	eventually(t, "the log tells", func() bool {
+		return strings.Contains(r.log.String(), `"a provider could not send now","provider":"down"`)
+	})
 	s.more = `, "log": {"level": "debug"}`
 	r.write("config.json", s.json())
 	eventually(t, "the change is taken", func() bool { return strings.Contains(r.log.String(), `"msg":"reloaded","providers_kept":2`) })
@@ -537,12 +563,38 @@ func TestAProvidersHealthGoesOver(t *testing.T) {
 	eventually(t, "a line of level debug", func() bool { return strings.Contains(r.log.String(), `"level":"DEBUG"`) })
 }
 
+// A provider that could not be signed in at is tried again, without a mail.
+func TestAProviderIsTriedAgain(t *testing.T) {
+	t.Parallel() // it is left alone for a while
+	mails := startMailServer(t)
+	mails.refuses.Store(true)
+	r := run(t, settings{providers: []string{smtp("main", mails)}})
+	eventually(t, "it rests", func() bool { return r.has(`relay_provider_resting{provider="main"} 1`) })
+	mails.refuses.Store(false)
+	eventually(t, "it is in use again", func() bool {
+		return r.has(`relay_provider_resting{provider="main"} 0`) && strings.Contains(r.log.String(), "a provider is in use again")
+	})
+	if n := strings.Count(r.log.String(), "a provider could not send now"); n != 1 || mails.logins.Load() != 2 {
+		t.Errorf("told %d times, after %d logins", n, mails.logins.Load())
+	}
+}
+
 // A relay whose providers all rest is degraded, and says why.
 func TestARelayWithoutAProviderIsDegraded(t *testing.T) {
 	r := run(t, settings{providers: []string{`{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": 1, "ignoreTLS": true}`}})
 	eventually(t, "it is degraded", func() bool { return r.has("relay_degraded 1") })
 	if text := r.page("/readyz"); !strings.Contains(text, `"degraded":true`) || !strings.Contains(text, `"provider down":"resting until `) {
 		t.Error(text)
+	}
+}
+
+// restartsFor expects that the log asks for a restart because of this key alone.
+func (r *running) restartsFor(t *testing.T, want string) {
+	t.Helper()
+	for _, told := range regexp.MustCompile(`needs a restart","key":"([^"]*)`).FindAllStringSubmatch(r.log.String(), -1) {
+		if told[1] != want {
+			t.Errorf("%s needs a restart", told[1])
+		}
 	}
 }
 
@@ -554,6 +606,7 @@ func TestAnAddressNeedsARestart(t *testing.T) {
 	eventually(t, "it is told", func() bool {
 		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "server.address")
 	})
+	r.restartsFor(t, "server.address")
 	if got := r.webhook(token); got != 200 {
 		t.Errorf("got %d", got)
 	}

@@ -98,6 +98,7 @@ func TestAnotherDatabaseNeedsARestart(t *testing.T) {
 	eventually(t, "it is told", func() bool {
 		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "deliveries.database")
 	})
+	r.restartsFor(t, "deliveries.database")
 	eventually(t, "the record goes on", func() bool {
 		return r.webhook(token) == 200 && r.isWritten() && len(r.find("to=ada@example.org")) > 0
 	})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
@@ -199,8 +200,12 @@ func TestAReloadOfEndpoints(t *testing.T) {
 	_ = down.Close()
 	s.providers = append(s.providers, smtp("down", down))
 	s.more = strings.Replace(strings.Replace(s.more, first.URL, second.URL, 1), `"accepted"`, `"provider_resting"`, 1)
+	begin := time.Now()
 	reload(s.json())
 	eventually(t, "the rest is told", func() bool { return len(second.of("provider.resting")) == 1 })
+	if took := time.Since(begin); took > 9*time.Second { // it is tried again after 10
+		t.Errorf("told after %v", took)
+	}
 	if got := len(first.of("delivery.accepted")); got > before+8 { // those under way
 		t.Errorf("the first one is told %d more", got-before)
 	}
