@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -385,6 +386,38 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 			if got := r.suppressedNow(t, "ada@example.com"); got != want {
 				t.Errorf("%q, want %q", got, want)
 			}
+		}
+	})
+
+	t.Run("many ask at a time, and each gets its own answer", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		const many = 40
+		address := func(i int) string { return fmt.Sprintf("ada%d@example.com", i) }
+		for i := range many / 2 {
+			if err := r.Suppress(t.Context(), address(i), time.Hour, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unchecked := r.State().Unchecked
+		var missed, wrong atomic.Int64
+		var asking sync.WaitGroup
+		for i := range many {
+			asking.Go(func() {
+				for range 20 {
+					switch got := r.Suppressed(t.Context(), address(i)); {
+					case got && i >= many/2:
+						wrong.Add(1)
+					case !got && i < many/2:
+						missed.Add(1)
+					}
+				}
+			})
+		}
+		asking.Wait()
+		// On a busy machine some may have got no answer in time.
+		if unanswered := r.State().Unchecked - unchecked; wrong.Load() > 0 || int(missed.Load()) > unanswered {
+			t.Errorf("%d are suppressed that are not, %d not that are; %d had no answer", wrong.Load(), missed.Load(), unanswered)
 		}
 	})
 

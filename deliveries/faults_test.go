@@ -137,11 +137,13 @@ func TestARecordCatchesUpWithoutAMail(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rename("suppressions", "away")
-	r.fallBehind(errSlow, nil)
-	eventually(t, "there is more trouble", func() bool { return strings.Contains(fmt.Sprint(r.State().Behind), "no such table") })
-	rename("away", "suppressions")
-	eventually(t, "the record has caught up", func() bool { return r.State().Behind == nil })
+	for range 2 { // the first time it may be maintenance that finds out
+		rename("suppressions", "away")
+		r.fallBehind(errSlow, nil)
+		eventually(t, "there is more trouble", func() bool { return strings.Contains(fmt.Sprint(r.State().Behind), "no such table") })
+		rename("away", "suppressions")
+		eventually(t, "the record has caught up", func() bool { return r.State().Behind == nil })
+	}
 }
 
 // In quiet times it is the minute's work that notices.
