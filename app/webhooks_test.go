@@ -201,7 +201,7 @@ func TestAReloadOfEndpoints(t *testing.T) {
 	s.providers = append(s.providers, smtp("down", down))
 	s.more = strings.Replace(strings.Replace(s.more, first.URL, second.URL, 1), `"accepted"`, `"provider_resting"`, 1)
 	begin := time.Now()
-	reload(s.json())
+	r.write("config.json", s.json())
 	eventually(t, "the rest is told", func() bool { return len(second.of("provider.resting")) == 1 })
 	if took := time.Since(begin); took > 9*time.Second { // it is tried again after 10
 		t.Errorf("told after %v", took)

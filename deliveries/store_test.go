@@ -674,6 +674,9 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		r.Begin(&sending)
 		r.close(t)
+		if strings.Contains(r.log.String(), "lost") {
+			t.Errorf("nothing is lost, and the log says\n%s", r.log)
+		}
 		reader, err := OpenReader(s)
 		if err != nil {
 			t.Fatal(err)
@@ -713,6 +716,20 @@ func (r *recorded) keepAll(t testing.TB, all []mail.Delivery) {
 	}
 	calling.Wait()
 	r.keep(t)
+}
+
+func TestState(t *testing.T) {
+	since := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for want, s := range map[string]State{
+		"the database is being opened": {},
+		"written":                      {Opened: true},
+		"written; 2 are lost":          {Opened: true, Lost: 2},
+		"kept in memory since 2026-11-26T12:00:00Z, 3 now: the disk is full": {Opened: true, Waiting: 3, Since: since, Behind: errors.New("the disk is full")},
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 }
 
 // A copy of the file holds what is committed.
