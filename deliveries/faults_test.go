@@ -211,3 +211,27 @@ func TestWhatMemoryHasNoRoomForIsCounted(t *testing.T) {
 		t.Errorf("the log says\n%s", r.log)
 	}
 }
+
+// Rows that are in a transaction are in memory, too: they take room, and mails do not
+// wait again before they are written.
+func TestWhatIsInATransactionCounts(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "no", "such", "folder", "deliveries.db")))
+	eventually(t, "the trouble is known", func() bool { return r.State().Behind != nil })
+	finish := func() {
+		d := accepted("ada@example.com", noon)
+		r.Finish(t.Context(), &d)
+	}
+	finish()
+	rows, _ := r.take(false)
+	r.catchUp(0, 0)
+	if state := r.State(); state.Waiting != 1 || state.Behind == nil {
+		t.Errorf("state %+v", state)
+	}
+	for range maxWaiting {
+		finish()
+	}
+	r.putBack(rows)
+	if state := r.State(); state.Waiting != maxWaiting || state.Lost != 1 {
+		t.Errorf("state %+v", state)
+	}
+}
