@@ -581,7 +581,8 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		}
 		eventually(t, "it is counted twice", func() bool { // the relay may count at the same time
 			r.touch(sliceOf(noon))
-			return counted() == 1 && counted() == 1 && counted() == 0
+			first, second, third := counted(), counted(), counted()
+			return first == 1 && second == 1 && third == 0
 		})
 	})
 
