@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait of these tests. It is reached only when one fails.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // A clean stop takes the seconds in which Logto lets go of its idle connections.
 // The tests do not wait for it one by one.
@@ -50,8 +50,12 @@ type mailServer struct {
 	logins atomic.Int32
 	// hold, if it is not nil, keeps mails waiting for the reply to their final dot.
 	hold chan struct{}
-	// reply is what mails are answered with, if they are not taken.
-	reply string
+	// refuses tells that no login is taken.
+	refuses atomic.Bool
+	// reply is what mails are answered with, if they are not taken, and silent ends the
+	// connection instead.
+	reply  string
+	silent bool
 
 	mu    sync.Mutex
 	mails []string
@@ -91,6 +95,10 @@ func (m *mailServer) serve(conn net.Conn) {
 			_, _ = io.WriteString(conn, "250-mail.example.com\r\n250 AUTH PLAIN\r\n")
 		case "AUTH":
 			m.logins.Add(1)
+			if m.refuses.Load() {
+				_, _ = io.WriteString(conn, "535 5.7.8 no\r\n")
+				continue
+			}
 			_, _ = io.WriteString(conn, "235 2.7.0 ok\r\n")
 		case "DATA":
 			_, _ = io.WriteString(conn, "354 go on\r\n")
@@ -114,6 +122,9 @@ func (m *mailServer) serve(conn net.Conn) {
 			m.mu.Lock()
 			m.mails = append(m.mails, text.String())
 			m.mu.Unlock()
+			if m.silent {
+				return
+			}
 			_, _ = io.WriteString(conn, cmp.Or(m.reply, "250 2.0.0 queued as 1\r\n"))
 		case "QUIT":
 			_, _ = io.WriteString(conn, "221 bye\r\n")
@@ -158,6 +169,8 @@ type running struct {
 	public, admin string
 	log           *logs
 	hangups       chan os.Signal
+	runtime       string // a directory
+	stop          func()
 }
 
 // settings are the parts of a configuration that tests change.
@@ -200,6 +213,7 @@ func (r *running) start() *running {
 	t := r.t
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
 	listening := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
@@ -207,17 +221,18 @@ func (r *running) start() *running {
 			Load: func() (config.Loaded, error) {
 				return config.Load(filepath.Join(r.dir, "config.json"), func(string) (string, bool) { return "", false })
 			},
-			Hangups:   r.hangups,
-			Log:       r.log,
-			Listening: func(public, admin string) { r.public, r.admin = public, admin; close(listening) },
+			Hangups:          r.hangups,
+			Log:              r.log,
+			RuntimeDirectory: r.runtime,
+			Listening:        func(public, admin string) { r.public, r.admin = public, admin; close(listening) },
 		})
 	}()
 	t.Cleanup(func() {
 		cancel()
 		stopping.Go(func() {
-			if err := <-ended; err != nil {
+			if err := <-ended; err != nil || !strings.Contains(r.log.String(), `"msg":"stopped"`) {
 				badStop.Store(true)
-				fmt.Fprintf(os.Stderr, "%s: Run: %v\n", t.Name(), err)
+				fmt.Fprintf(os.Stderr, "%s: Run: %v\n%s", t.Name(), err, r.log)
 			}
 		})
 		if t.Failed() {
@@ -333,14 +348,31 @@ func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
 func TestASecretInAFileIsReadAgain(t *testing.T) {
 	mails := startMailServer(t)
 	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	elsewhere := t.TempDir() // and a link leads there
+	put := func(token string) {
+		t.Helper()
+		file := filepath.Join(elsewhere, "token")
+		if err := os.WriteFile(file+".new", []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(token)
+	if err := os.Symlink(filepath.Join(elsewhere, "token"), filepath.Join(r.dir, "link")); err != nil {
+		t.Fatal(err)
+	}
 	r.write("token", token+"\n")
-	r.write("config.json", settings{tokens: []string{"${file:token}"}, providers: []string{smtp("main", mails)}}.json())
+	r.write("config.json", settings{tokens: []string{"${file:token}", "${file:link}"}, providers: []string{smtp("main", mails)}}.json())
 	r.start()
 	if got := r.webhook(token); got != 200 {
 		t.Fatalf("got %d", got)
 	}
 	r.write("token", "Bearer the-next-token-of-the-test\n")
 	eventually(t, "the next token works", func() bool { return r.webhook("Bearer the-next-token-of-the-test") == 200 })
+	put("Bearer the-token-behind-the-link")
+	eventually(t, "the one behind the link works", func() bool { return r.webhook("Bearer the-token-behind-the-link") == 200 })
 }
 
 // A configuration that cannot be used changes nothing and is told everywhere.
@@ -445,6 +477,35 @@ func TestTheCauseOfARest(t *testing.T) {
 	}
 }
 
+// A mail that may have been taken goes to another provider, unless the operator does not
+// want it twice.
+func TestAMailThatMayHaveBeenTaken(t *testing.T) {
+	for more, want := range map[string]int{"": 200, `, "uncertain": "fail"`: 504} {
+		first, second := startMailServer(t), startMailServer(t)
+		first.silent = true
+		r := run(t, settings{providers: []string{smtp("first", first), smtp("second", second)}, more: more})
+		if got := r.webhook(token); got != want || first.last() == "" || (second.last() != "") != (want == 200) {
+			t.Errorf("%s: got %d, and the other one got %q", more, got, second.last())
+		}
+	}
+}
+
+// The templates that stand inside a provider are those of its mails, and of no others.
+func TestAProviderHasTemplatesOfItsOwn(t *testing.T) {
+	first, second := startMailServer(t), startMailServer(t)
+	own := strings.TrimSuffix(smtp("first", first), "}}") + `}, "templates": [{"usageType": "SignIn", "subject": "Its own", "content": "{{code}}"}]}`
+	r := run(t, settings{providers: []string{own, smtp("second", second)}})
+	if got := r.webhook(token); got != 200 || !strings.Contains(first.last(), "\nSubject: Its own\r\n") {
+		t.Errorf("got %d: %s", got, first.last())
+	}
+	first.mu.Lock()
+	first.reply = "451 4.3.0 later\r\n"
+	first.mu.Unlock()
+	if got := r.webhook(token); got != 200 || second.last() == "" || strings.Contains(second.last(), "Its own") {
+		t.Errorf("got %d: %s", got, second.last())
+	}
+}
+
 // A mail under way finishes at the provider that it began with, which is closed
 // only then.
 func TestAMailUnderWayFinishesOnTheOldGraph(t *testing.T) {
@@ -485,15 +546,56 @@ func TestAProvidersHealthGoesOver(t *testing.T) {
 	s := settings{providers: []string{down, smtp("main", mails)}}
 	r := run(t, s)
 	eventually(t, "it rests", func() bool { return strings.Contains(r.page("/metrics"), `relay_provider_resting{provider="down"} 1`) })
+	if !r.has("relay_degraded 0") {
+		t.Error("the other one is enough")
+	}
+	eventually(t, "the log tells", func() bool {
+		return strings.Contains(r.log.String(), `"a provider could not send now","provider":"down"`)
+	})
 	s.more = `, "log": {"level": "debug"}`
 	r.write("config.json", s.json())
-	eventually(t, "the change is taken", func() bool { return strings.Contains(r.log.String(), `"msg":"reloaded"`) })
+	eventually(t, "the change is taken", func() bool { return strings.Contains(r.log.String(), `"msg":"reloaded","providers_kept":2`) })
 	if text := r.page("/metrics"); !strings.Contains(text, `relay_provider_resting{provider="down"} 1`) {
 		t.Error("the rest was forgotten")
 	}
 	// The level of the log is part of the configuration.
 	r.page("/healthz")
 	eventually(t, "a line of level debug", func() bool { return strings.Contains(r.log.String(), `"level":"DEBUG"`) })
+}
+
+// A provider that could not be signed in at is tried again, without a mail.
+func TestAProviderIsTriedAgain(t *testing.T) {
+	t.Parallel() // it is left alone for a while
+	mails := startMailServer(t)
+	mails.refuses.Store(true)
+	r := run(t, settings{providers: []string{smtp("main", mails)}})
+	eventually(t, "it rests", func() bool { return r.has(`relay_provider_resting{provider="main"} 1`) })
+	mails.refuses.Store(false)
+	eventually(t, "it is in use again", func() bool {
+		return r.has(`relay_provider_resting{provider="main"} 0`) && strings.Contains(r.log.String(), "a provider is in use again")
+	})
+	if n := strings.Count(r.log.String(), "a provider could not send now"); n != 1 || mails.logins.Load() != 2 {
+		t.Errorf("told %d times, after %d logins", n, mails.logins.Load())
+	}
+}
+
+// A relay whose providers all rest is degraded, and says why.
+func TestARelayWithoutAProviderIsDegraded(t *testing.T) {
+	r := run(t, settings{providers: []string{`{"name": "down", "type": "smtp", "host": "127.0.0.1", "port": 1, "ignoreTLS": true}`}})
+	eventually(t, "it is degraded", func() bool { return r.has("relay_degraded 1") })
+	if text := r.page("/readyz"); !strings.Contains(text, `"degraded":true`) || !strings.Contains(text, `"provider down":"resting until `) {
+		t.Error(text)
+	}
+}
+
+// restartsFor expects that the log asks for a restart because of this key alone.
+func (r *running) restartsFor(t *testing.T, want string) {
+	t.Helper()
+	for _, told := range regexp.MustCompile(`needs a restart","key":"([^"]*)`).FindAllStringSubmatch(r.log.String(), -1) {
+		if told[1] != want {
+			t.Errorf("%s needs a restart", told[1])
+		}
+	}
 }
 
 func TestAnAddressNeedsARestart(t *testing.T) {
@@ -504,6 +606,7 @@ func TestAnAddressNeedsARestart(t *testing.T) {
 	eventually(t, "it is told", func() bool {
 		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "server.address")
 	})
+	r.restartsFor(t, "server.address")
 	if got := r.webhook(token); got != 200 {
 		t.Errorf("got %d", got)
 	}
@@ -528,6 +631,88 @@ func TestATakenPortIsAnErrorAtOnce(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), key) || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("%s: %v", key, err)
 		}
+	}
+}
+
+// Others on this machine find the port, and a directory that is gone stops nothing.
+func TestTheAddressIsLeftForOthers(t *testing.T) {
+	for _, runtime := range []string{t.TempDir(), filepath.Join(t.TempDir(), "gone")} {
+		r := &running{t: t, dir: t.TempDir(), runtime: runtime, log: new(logs), hangups: make(chan os.Signal, 1)}
+		r.write("config.json", settings{providers: []string{smtp("main", startMailServer(t))}}.json())
+		r.start()
+		left, err := os.ReadFile(filepath.Join(runtime, app.AddressFile))
+		if want := r.public + "\n"; err == nil && string(left) != want {
+			t.Errorf("%q, want %q", left, want)
+		}
+		// The lines before it have come, too.
+		eventually(t, "it listens", func() bool { return strings.Contains(r.log.String(), `"listening"`) })
+		if told := strings.Contains(r.log.String(), "healthcheck may not find the port"); told != (err != nil) {
+			t.Errorf("%v, and it is told: %t", err, told)
+		}
+	}
+}
+
+// Balancers and people see that a relay stops, which still answers.
+func TestAStopIsSeen(t *testing.T) {
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
+	public := func() (int, string) {
+		response, err := http.Get("http://" + r.public + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(text)
+	}
+	if code, text := public(); code != 200 || text != "ok\n" {
+		t.Errorf("%d %s", code, text)
+	}
+	if text := r.page("/readyz"); !strings.Contains(text, `"ready":true`) || strings.Contains(text, "stopping") {
+		t.Error(text)
+	}
+	r.stop()
+	eventually(t, "it says that it stops", func() bool { code, text := public(); return code == 503 && text == "stopping\n" })
+	if text := r.page("/readyz"); !strings.Contains(text, `"ready":false`) || !strings.Contains(text, `"server":"stopping"`) {
+		t.Error(text)
+	}
+	if got := r.webhook(token); got != 200 {
+		t.Errorf("a late mail is answered %d", got)
+	}
+}
+
+// An inbox shows the mails of the relay that has one.
+func TestTheInboxIsShown(t *testing.T) {
+	r := run(t, settings{providers: []string{`{"type": "inbox"}`}})
+	if got := r.webhook(token); got != 200 {
+		t.Fatal(got)
+	}
+	if text := r.page("/inbox"); !strings.Contains(text, "ada@example.org") {
+		t.Error(text)
+	}
+	none := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
+	if response, err := http.Get("http://" + none.admin + "/inbox"); err != nil || response.StatusCode != 404 {
+		t.Errorf("without one: %v, %v", response, err)
+	}
+}
+
+// Nobody overlooks that every mail goes to one address.
+func TestARedirectionIsTold(t *testing.T) {
+	const notice = "every mail goes to one address"
+	mails := startMailServer(t)
+	s := settings{providers: []string{smtp("main", mails)}}
+	r := run(t, s)
+	eventually(t, "it listens", func() bool { return strings.Contains(r.log.String(), `"listening"`) })
+	if strings.Contains(r.log.String(), notice) {
+		t.Error("it goes to whom it is for")
+	}
+	s.more = `, "recipients": {"redirectTo": "test@acme.example"}`
+	r.write("config.json", s.json())
+	eventually(t, "it is told", func() bool { return strings.Contains(r.log.String(), notice) })
+	if text := r.log.String(); !strings.Contains(text, `"to":"t***@acme.example"`) || strings.Contains(text, "test@acme") {
+		t.Error("the log has the whole address")
 	}
 }
 

@@ -86,8 +86,7 @@ func (a *App) readMailbox(ctx context.Context, name string, reader providers.Bou
 func (m *mailbox) told(a *App, name string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	isNew := !m.begun || (m.err == nil) != (err == nil) || err != nil && err.Error() != m.err.Error()
-	if !isNew {
+	if m.begun && fmt.Sprint(m.err) == fmt.Sprint(err) {
 		return
 	}
 	if err == nil {
@@ -95,7 +94,7 @@ func (m *mailbox) told(a *App, name string, err error) {
 	} else {
 		a.logger.Warn("bounces are not read", "provider", name, "error", err.Error())
 	}
-	if !m.begun || m.err == nil || err == nil {
+	if m.err == nil {
 		m.since = time.Now()
 	}
 	m.begun, m.err = true, err

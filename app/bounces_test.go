@@ -90,6 +90,7 @@ func TestAMailThatComesBackToTheMailbox(t *testing.T) {
 
 // While the database is away, reports stay where they are.
 func TestABounceWaitsForTheRecord(t *testing.T) {
+	t.Parallel() // the mailbox is left alone for a while
 	server := dovecottest.Start(t)
 	mails := startMailServer(t)
 	r := run(t, settings{providers: []string{withMailbox("main", mails, server, dovecottest.Password)},

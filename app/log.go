@@ -142,11 +142,7 @@ func (w *logWriter) flush(next []byte) (free []byte) {
 	w.waiting, w.since = next, time.Now()
 	w.mu.Unlock()
 
-	var n int
-	var err error
-	if len(lines) > 0 {
-		n, err = w.out.Write(lines)
-	}
+	n, err := w.out.Write(lines)
 
 	w.mu.Lock()
 	w.since, w.err = time.Time{}, err

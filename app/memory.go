@@ -24,10 +24,8 @@ const (
 
 // growth returns Go's GOGC for what is in use, in bytes.
 func growth(inUse uint64) int {
-	if inUse >= freeGrowth {
-		return leastGrowth
-	}
-	return max(leastGrowth, int(100*(freeGrowth-inUse)/max(inUse, 1<<20)))
+	left := freeGrowth - min(inUse, freeGrowth)
+	return max(leastGrowth, int(100*left/max(inUse, 1<<20)))
 }
 
 // TuneGarbageCollector sets the pace of the garbage collector anew after each of its

@@ -79,6 +79,12 @@ func TestTheLimitOfTheCgroup(t *testing.T) {
 		if got := cgroupLimit(root); got != test.want {
 			t.Errorf("%s: got %d, want %d", test.name, got, test.want)
 		}
+		const before = 1 << 40
+		restore := debug.SetMemoryLimit(before)
+		LimitMemory(root)
+		if got, want := debug.SetMemoryLimit(restore), min(before, test.want/10*9); got != want {
+			t.Errorf("%s: the garbage collector knows %d, want %d", test.name, got, want)
+		}
 	}
 }
 

@@ -79,10 +79,14 @@ func TestADatabaseThatCannotBeStopsNoMail(t *testing.T) {
 	if metrics := r.page("/metrics"); !strings.Contains(metrics, "\nrelay_deliveries_queue_length 3\n") {
 		t.Error("the metrics do not tell of the three that wait")
 	}
+	if !r.has("relay_degraded 1") || !r.has("relay_deliveries_behind 1") {
+		t.Error("the metrics say that all is well")
+	}
 	if err := os.MkdirAll(filepath.Join(r.dir, "no", "such", "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "they are written", r.isWritten)
+	eventually(t, "all is well", func() bool { return r.has("relay_degraded 0") && r.has("relay_deliveries_behind 0") })
 	eventually(t, "all are found", func() bool { return len(r.find("")) == 3 })
 }
 
@@ -94,6 +98,7 @@ func TestAnotherDatabaseNeedsARestart(t *testing.T) {
 	eventually(t, "it is told", func() bool {
 		return strings.Contains(r.log.String(), "needs a restart") && strings.Contains(r.log.String(), "deliveries.database")
 	})
+	r.restartsFor(t, "deliveries.database")
 	eventually(t, "the record goes on", func() bool {
 		return r.webhook(token) == 200 && r.isWritten() && len(r.find("to=ada@example.org")) > 0
 	})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 )
@@ -110,13 +111,15 @@ func TestAnEndpointIsTold(t *testing.T) {
 	if line := fmt.Sprintf("relay_webhooks_sent_total{endpoint=%q} 0\n", host); !strings.Contains(r.page("/metrics"), line) {
 		t.Errorf("there is no %s", line)
 	}
-	for range 3 { // then it rests
-		if got := r.webhook(token); got != 200 {
-			t.Fatalf("got %d", got)
+	n := 0
+	for !r.has(`relay_provider_resting{provider="refusing"} 1`) { // after three failures, or some more while it is signed in at
+		if got := r.webhook(token); got != 200 || n == 10 {
+			t.Fatalf("got %d for mail %d", got, n)
 		}
+		n++
 	}
 	eventually(t, "all is told", func() bool {
-		return len(hook.of("delivery.accepted")) == 3 && len(hook.of("delivery.failover")) == 3 && len(hook.of("provider.resting")) == 1
+		return len(hook.of("delivery.accepted")) == n && len(hook.of("delivery.failover")) == n && len(hook.of("provider.resting")) == 1
 	})
 	shown := r.recordOf("")[0]
 	told := hook.of("delivery.failover")
@@ -133,7 +136,7 @@ func TestAnEndpointIsTold(t *testing.T) {
 	}
 	eventually(t, "it is counted", func() bool {
 		metrics := r.page("/metrics")
-		return strings.Contains(metrics, fmt.Sprintf("relay_webhooks_sent_total{endpoint=%q} 7\n", host)) &&
+		return strings.Contains(metrics, fmt.Sprintf("relay_webhooks_sent_total{endpoint=%q} %d\n", host, 2*n+1)) &&
 			strings.Contains(metrics, fmt.Sprintf("relay_webhooks_failed_total{endpoint=%q} 0\n", host))
 	})
 
@@ -199,8 +202,12 @@ func TestAReloadOfEndpoints(t *testing.T) {
 	_ = down.Close()
 	s.providers = append(s.providers, smtp("down", down))
 	s.more = strings.Replace(strings.Replace(s.more, first.URL, second.URL, 1), `"accepted"`, `"provider_resting"`, 1)
-	reload(s.json())
+	begin := time.Now()
+	r.write("config.json", s.json())
 	eventually(t, "the rest is told", func() bool { return len(second.of("provider.resting")) == 1 })
+	if took := time.Since(begin); took > 9*time.Second { // it is tried again after 10
+		t.Errorf("told after %v", took)
+	}
 	if got := len(first.of("delivery.accepted")); got > before+8 { // those under way
 		t.Errorf("the first one is told %d more", got-before)
 	}

@@ -1,8 +1,11 @@
 package commands_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,16 +97,24 @@ func TestBounce(t *testing.T) {
 func TestCheckConnectsToTheMailbox(t *testing.T) {
 	server := dovecottest.Start(t)
 	good, _ := service(t, 200, `{"scopes":["mail.send"]}`)
-	box := func(password string) string {
-		return fmt.Sprintf(`{"name": "main", "type": "smtp", "host": "127.0.0.1", "port": 1, "tls": {"ca": %q}, "bounces": {"host": "localhost", "port": %d,
-			"auth": {"user": %q, "pass": %q}}}`, server.CA, server.Port, dovecottest.User, password)
+	box := func(port int, password string) string {
+		return fmt.Sprintf(`{"name": "main", "type": "smtp", "host": "127.0.0.1", "port": %d, "ignoreTLS": true, "tls": {"ca": %q},
+			"bounces": {"host": "localhost", "port": %d, "auth": {"user": %q, "pass": %q}}}`, port, server.CA, server.Port, dovecottest.User, password)
 	}
-	for password, line := range map[string]string{
-		dovecottest.Password: "; bounces can be read\n",
-		"never-print-that":   "; bounces cannot be read: configuration: login: AUTHENTICATIONFAILED: ",
+	takes := takesMails(t)
+	for _, c := range []struct {
+		port     int
+		password string
+		code     int
+		says     []string
+	}{ // the server lets those wait who come after a wrong password
+		{1, dovecottest.Password, 1, []string{"; bounces can be read\n", "\n1 of 2 providers could not send\n"}},
+		{takes, dovecottest.Password, 0, []string{": signs in; bounces can be read\n"}},
+		{takes, "never-print-that", 1, []string{"; bounces cannot be read: configuration: login: AUTHENTICATIONFAILED: ",
+			"\nthe bounces of 1 of 1 mailboxes could not be read\n"}},
 	} {
 		var out bytes.Buffer
-		file := configure(t, box(password), sendgrid("other", good))
+		file := configure(t, box(c.port, c.password), sendgrid("other", good))
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -112,8 +123,39 @@ func TestCheckConnectsToTheMailbox(t *testing.T) {
 			t.Fatal(err)
 		}
 		code := commands.Run(t.Context(), []string{"check", "--config", file, "--connect"}, nil, &out, &out, nil)
-		if code != 1 || !strings.Contains(out.String(), line) || strings.Contains(out.String(), "never-print") {
+		if code != c.code || strings.Contains(out.String(), "never-print") {
 			t.Errorf("%d\n%s", code, out.String())
 		}
+		for _, want := range c.says {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("it does not say %q:\n%s", want, out.String())
+			}
+		}
 	}
+}
+
+// takesMails starts an SMTP server that says yes to everything.
+func takesMails(t *testing.T) (port int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, "220 mx.example.org\r\n")
+				for lines := bufio.NewScanner(conn); lines.Scan(); {
+					_, _ = io.WriteString(conn, "250 ok\r\n")
+				}
+			}()
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port
 }

@@ -74,7 +74,7 @@ func (cmd callCommand) run(s *environment) error {
 		return err
 	}
 	fmt.Fprintf(s.out, "address: %s\n", a.address)
-	if a.TLS != nil && len(a.TLS.PeerCertificates) > 0 {
+	if a.TLS != nil {
 		fmt.Fprintf(s.out, "certificate: trusted, until %s\n", a.TLS.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly))
 	}
 	fmt.Fprintf(s.out, "answer: %s after %v\n", strings.TrimSpace(fmt.Sprint(a.StatusCode, " ", cmd.show(a.word))), time.Since(start).Round(time.Millisecond))

@@ -48,6 +48,9 @@ func TestFind(t *testing.T) {
 		}
 		record.Finish(t.Context(), &d)
 	}
+	for i := range 3 {
+		record.Finish(t.Context(), &mail.Delivery{ID: mail.NewID(), Time: at.Add(time.Duration(i) * time.Hour), To: "cid@example.com", Status: mail.StatusAccepted})
+	}
 	eventually(t, "all is written", func() bool { return record.State().Waiting == 0 })
 
 	for _, c := range []struct {
@@ -81,6 +84,11 @@ aaaaaaaa, accepted:
 	}
 	if said, _ := find("--limit", "1", "ada@example.com"); !strings.Contains(said, "--limit 10 shows more") || strings.Contains(said, "aaaaaaaa") {
 		t.Errorf("one of two: %s", said)
+	}
+	for limit, more := range map[string]string{"2": "--limit 20 shows more", "3": "", "100000": ""} {
+		if said, code := find("--limit", limit, "cid@example.com"); code != 0 || !strings.Contains(said, more) || more == "" && strings.Contains(said, "Older ones") {
+			t.Errorf("%s of three: %d %s", limit, code, said)
+		}
 	}
 	for _, limit := range []string{"0", "100001", "9223372036854775807"} {
 		if said, code := find("--limit", limit, "ada@example.com"); code != 2 {

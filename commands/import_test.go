@@ -133,6 +133,17 @@ func TestImportOfEmailTemplates(t *testing.T) {
 	if strings.Contains(i.told, "wrote") {
 		t.Errorf("files that were the same were written again:\n%s", i.told)
 	}
+	// What was there before is looked at, too.
+	files["de/SignIn.html"] = "<title>Code</title>{{code}} {{user.name}}"
+	before := filepath.Join(i.directory, "de", "SignIn.html")
+	if err := os.MkdirAll(filepath.Dir(before), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(before, []byte(files["de/SignIn.html"]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i.again(t)
+	i.expect(t, exitFailed, snippet, files, "note: DIR/de/SignIn.html:1:29: SignIn mails often come without user")
 	edited := filepath.Join(i.directory, "en", "SignIn.html")
 	files["en/SignIn.html"] = "<title>Mine</title>{{code}}"
 	if err := os.WriteFile(edited, []byte(files["en/SignIn.html"]), 0o600); err != nil {

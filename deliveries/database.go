@@ -170,8 +170,5 @@ func (db *database) checkpoint(ctx context.Context) error {
 }
 
 func (db *database) close() error {
-	if db.read == db.write {
-		return db.write.Close()
-	}
 	return errors.Join(db.read.Close(), db.gate.Close(), db.write.Close())
 }

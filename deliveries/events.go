@@ -64,10 +64,8 @@ func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mai
 
 func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
 	applied, unknown, changed, err := s.Reader.apply(ctx, reports)
-	if len(applied) > 0 {
-		s.committed.Store(true)
-		s.touch(changed...)
-	}
+	s.committed.Store(true)
+	s.touch(changed...)
 	return applied, unknown, err
 }
 
@@ -182,10 +180,7 @@ func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report)
 		}
 	}
 	err := s.queryTold(ctx, tx, byProviderID, theirs, func(m *told) {
-		if known := byOurs[m.id]; known != nil { // named in both ways
-			m = known
-		}
-		byOurs[m.id] = m
+		byOurs[m.id] = m // which may be named in both ways
 		byTheirs[[2]string{m.provider, m.providerID}] = m
 	})
 	if err != nil {

@@ -1,7 +1,11 @@
 package deliveries
 
 import (
+	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -103,9 +107,10 @@ func standsThrough(t *testing.T, r *recorded, begin, end func()) {
 		t.Errorf("a hundred mails that need not wait took %v", all)
 	}
 	r.catchUp(0, 0) // as after maintenance, which a full disk does not keep from its end
-	if state := r.State(); state.Waiting < 100 || state.Since.IsZero() || state.Behind == nil {
+	if state := r.State(); state.Waiting < 100 || state.Since.IsZero() || state.Behind == nil || strings.Contains(state.String(), "lost") {
 		t.Errorf("state %+v", state)
 	}
+	eventually(t, "the database's own words are told", func() bool { return !errors.Is(r.State().Behind, errSlow) })
 	end()
 	eventually(t, "all is written", func() bool {
 		state := r.State()
@@ -126,8 +131,62 @@ func standsThrough(t *testing.T, r *recorded, begin, end func()) {
 func TestARecordCatchesUpWithoutAMail(t *testing.T) {
 	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
 	r.ready(t)
-	r.fallBehind(errSlow, nil)
-	eventually(t, "the record has caught up", func() bool { return r.State().Behind == nil })
+	rename := func(from, to string) {
+		t.Helper()
+		if _, err := r.db.write.Exec("ALTER TABLE " + from + " RENAME TO " + to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the first time it may be maintenance that finds out
+		rename("suppressions", "away")
+		r.fallBehind(errSlow, nil)
+		eventually(t, "there is more trouble", func() bool { return strings.Contains(fmt.Sprint(r.State().Behind), "no such table") })
+		rename("away", "suppressions")
+		eventually(t, "the record has caught up", func() bool { return r.State().Behind == nil })
+	}
+}
+
+// In quiet times it is the minute's work that notices.
+func TestAQuietRecordNoticesTrouble(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+	r.ready(t)
+	if _, err := r.db.write.Exec("ALTER TABLE totals RENAME TO away"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go r.maintain(ctx)
+	eventually(t, "the trouble is known", func() bool { return strings.Contains(r.log.String(), "no such table") })
+}
+
+// A server that takes the connection and says nothing is given up, and one that several
+// use knows who asks.
+func TestConnectionsToPostgreSQL(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	r := opened(t, named("postgres://relay@"+silent.Addr().String()+"/relay?connect_timeout=1"))
+	begin := time.Now()
+	eventually(t, "the trouble is known", func() bool { return r.State().Behind != nil })
+	if took := time.Since(begin); took >= patience {
+		t.Errorf("its own time of 1 s took %v", took)
+	}
+	url := postgrestest.Start(t).Database(t)
+	for _, c := range []struct{ asked, name string }{{"", "logto-email-relay"}, {"?application_name=mine", "mine"}} {
+		db, err := open(url + c.asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var name string
+		if err := db.read.QueryRow("SHOW application_name").Scan(&name); err != nil || name != c.name {
+			t.Errorf("%q, %v", name, err)
+		}
+		if err := db.close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestWhatMemoryHasNoRoomForIsCounted(t *testing.T) {
@@ -144,11 +203,35 @@ func TestWhatMemoryHasNoRoomForIsCounted(t *testing.T) {
 		})
 	}
 	calling.Wait()
-	if state := r.State(); state.Waiting != maxWaiting || state.Lost != 10 {
-		t.Errorf("state %+v", state)
+	if state := r.State(); state.Waiting != maxWaiting || state.Lost != 10 || !strings.Contains(state.String(), "; 10 are lost") {
+		t.Errorf("state %+v, which says: %s", state, state)
 	}
 	r.close(t)
 	if !strings.Contains(r.log.String(), "deliveries are lost") {
 		t.Errorf("the log says\n%s", r.log)
+	}
+}
+
+// Rows that are in a transaction are in memory, too: they take room, and mails do not
+// wait again before they are written.
+func TestWhatIsInATransactionCounts(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "no", "such", "folder", "deliveries.db")))
+	eventually(t, "the trouble is known", func() bool { return r.State().Behind != nil })
+	finish := func() {
+		d := accepted("ada@example.com", noon)
+		r.Finish(t.Context(), &d)
+	}
+	finish()
+	rows, _ := r.take(false)
+	r.catchUp(0, 0)
+	if state := r.State(); state.Waiting != 1 || state.Behind == nil {
+		t.Errorf("state %+v", state)
+	}
+	for range maxWaiting {
+		finish()
+	}
+	r.putBack(rows)
+	if state := r.State(); state.Waiting != maxWaiting || state.Lost != 1 {
+		t.Errorf("state %+v", state)
 	}
 }

@@ -107,7 +107,7 @@ func (g *gate) isBusy() bool {
 }
 
 func (g *gate) query(asked []*question) (suppressed map[string]bool, err error) {
-	recipients := make([]string, 0, 2*len(asked))
+	var recipients []string
 	for _, q := range asked {
 		recipients = append(recipients, q.recipients[:]...)
 	}

@@ -25,28 +25,20 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
-	looked := false // for mails that are not counted
+	type task func(context.Context, time.Time) error
+	every := []task{s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
+	tasks := append([]task{s.touchUncounted}, every...)
 	for {
 		now := time.Now()
-		err := s.giveUpLate(ctx, now)
-		if err == nil && !looked {
-			err = s.touchUncounted(ctx, now)
-			looked = err == nil
-		}
-		if err == nil {
-			err = s.purge(ctx, now)
-		}
-		if err == nil {
-			_, err = s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
-		}
-		if err == nil {
-			err = s.dropUnknown(ctx, now)
-		}
-		if err == nil {
-			err = s.count(ctx)
+		var err error
+		for _, carryOut := range tasks {
+			if err = carryOut(ctx, now); err != nil {
+				break
+			}
 		}
 		// In quiet times this is what notices that the database is down, or back.
 		if err == nil {
+			tasks = every
 			s.catchUp(time.Since(now), 0)
 		} else if ctx.Err() == nil {
 			s.fallBehind(err, nil)
@@ -110,6 +102,12 @@ WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETU
 		return err
 	}
 	return tx.Commit()
+}
+
+// endSuppressions deletes those that are over.
+func (s *Store) endSuppressions(ctx context.Context, now time.Time) error {
+	_, err := s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
+	return err
 }
 
 // purge deletes the rows that are older than the retention, a few at a time.

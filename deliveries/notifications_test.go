@@ -243,9 +243,9 @@ func contractOfNotifications(t *testing.T, empty func(*testing.T) Settings) {
 			if want := map[bool]int{true: 1}[later == 0]; pending("one") != want || pending("two") != 1 {
 				t.Errorf("%d and %d wait", pending("one"), pending("two"))
 			}
-		}
-		if !strings.Contains(r.log.String(), "events are dropped") {
-			t.Error("not told")
+			if told := strings.Contains(r.log.String(), "events are dropped"); told != (later > 0) {
+				t.Errorf("told: %v", told)
+			}
 		}
 	})
 

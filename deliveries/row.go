@@ -118,7 +118,7 @@ const longestText = 500
 func clean(text string) string {
 	if len(text) > longestText {
 		end := longestText
-		for end > longestText-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		for end > 0 && !utf8.RuneStart(text[end]) {
 			end--
 		}
 		text = text[:end] + "…"

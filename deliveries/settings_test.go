@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"logto-email-relay/settings"
 )
@@ -29,6 +30,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		}
 	}
 	fine := DefaultSettings()
+	fine.Retention, fine.Addresses, fine.AddressKey = settings.Duration(time.Hour), Hashed, settings.NewSecret("sixteen of them.")
 	for _, database := range []string{"", "deliveries.db", "/var/lib/relay/deliveries.db", `C:\relay\deliveries.db`, "postgres://relay@db/relay", "postgresql://a:b%40c@[::1]:5432,db2/relay?sslmode=require"} {
 		fine.Database = settings.NewSecret(database)
 		if problems := fine.Check(); len(problems) > 0 {

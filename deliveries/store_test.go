@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -256,6 +257,12 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		d := accepted("ada@example.com", noon)
 		d.Status, d.Provider = "", ""
+		begin := time.Now()
+		for r.Begin(&d); time.Since(begin) < grace; {
+			if status := r.status(t, d.ID); status != "" && time.Since(begin) < grace {
+				t.Fatal("it does not wait for the verdict")
+			}
+		}
 		r.begin(t, d)
 		if got := r.status(t, d.ID); got != mail.StatusSending {
 			t.Errorf("status %q", got)
@@ -304,14 +311,14 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			}
 			return strings.Compare(b.ID, a.ID)
 		})
-		for _, q := range []Query{{To: "ADA@Example.com", Limit: 4}, {To: "ada@example.com", Status: mail.StatusAccepted, Limit: 25}} {
+		for _, q := range []Query{{To: "ADA@Example.com", Limit: 4}, {To: "ada@example.com", Limit: 5}, {To: "ada@example.com", Status: mail.StatusAccepted, Limit: 25}} {
 			var got []mail.Delivery
 			for {
 				page, next, err := r.Find(t.Context(), q)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if q.Limit < len(want) && len(page) > q.Limit {
+				if len(page) > q.Limit || len(page) == 0 {
 					t.Fatalf("%d on a page", len(page))
 				}
 				got = append(got, page...)
@@ -368,10 +375,13 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r, d := opened(t, empty(t)), sample()
 		d.Type, d.Application = "Sign\x00In\x1b\xff", strings.Repeat("é", 5000)
 		d.ProviderID, d.Attempts[0].Detail = "\x00", "\\u0000 \u2028 '); DROP TABLE deliveries; --"
+		longest := strings.Repeat("a", longestText) // fits; of a character there is no half
+		d.Tenant, d.Organization, d.Trace = longest, longest[1:]+"é", strings.Repeat("\x80", 2*longestText)
 		d.To = "ÅDA@xn--exmple-cua.com"
 		r.keep(t, d)
 		got, err := r.Get(t.Context(), d.ID)
-		if err != nil || got.Type != "Sign In �" || len(got.Application) > 600 || got.ProviderID != " " || got.Attempts[0].Detail != d.Attempts[0].Detail {
+		if err != nil || got.Type != "Sign In �" || len(got.Application) > 600 || got.ProviderID != " " || got.Attempts[0].Detail != d.Attempts[0].Detail ||
+			got.Tenant != longest || got.Organization != longest[1:]+"…" || got.Trace != "…" {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 		if found := r.find(t, Query{To: "åda@exämple.com"}); len(found) != 1 || found[0].To != d.To {
@@ -383,7 +393,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r := opened(t, empty(t))
 		r.ready(t)
 		now := time.Now().UTC().Truncate(time.Microsecond)
-		lost, late, young := accepted("lost@example.com", now.Add(-5*time.Minute)), accepted("late@example.com", now.Add(-5*time.Minute)), accepted("young@example.com", now)
+		lost, late, young := accepted("lost@example.com", now.Add(-5*time.Minute)), accepted("late@example.com", now.Add(-5*time.Minute)), accepted("young@example.com", now.Add(-timeout))
 		if s := r.settings.Load(); isPostgres(s.Database.Reveal()) { // that of a relay whose clock is late
 			young.Time = now.Add(-2 * time.Minute)
 		}
@@ -428,11 +438,12 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 	t.Run("the mails of an hour are counted", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
-		failed, hourBefore, sending := accepted("ada@example.com", noon), accepted("ada@example.com", noon.Add(-time.Hour)), accepted("ada@example.com", noon)
+		later := noon.Add(7 * time.Minute)
+		failed, hourBefore, sending := accepted("ada@example.com", noon), accepted("ada@example.com", later.Add(-time.Hour)), accepted("ada@example.com", later)
 		failed.Status, failed.Provider = mail.StatusFailed, ""
 		all := []mail.Delivery{failed, hourBefore}
 		for range 10 {
-			d := accepted("ada@example.com", noon)
+			d := accepted("ada@example.com", later)
 			d.Duration = 100 * time.Millisecond
 			all = append(all, d)
 		}
@@ -459,7 +470,10 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			}
 			bars := 0
 			for i, bar := range found.Bars {
-				bars += bar.Accepted + bar.Failed
+				if n := bar.Accepted + bar.Failed; n > 0 {
+					bars += n
+					counts["since "+bar.Time.Format("15:04")] = strconv.Itoa(n)
+				}
 				if i > 0 && bar.Time.Sub(found.Bars[i-1].Time) != span.Bar {
 					t.Errorf("the bar of %v follows that of %v", bar.Time, found.Bars[i-1].Time)
 				}
@@ -469,17 +483,20 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			}
 			return counts
 		}
-		want := map[string]string{"all": "10 accepted, half within 108ms, 1 failed", "by main": "10 accepted, half within 108ms, 0 failed",
-			"by ": "0 accepted, half within 0s, 1 failed", "in en": "10 accepted, half within 108ms, 1 failed"}
-		for _, span := range []Span{LastHour, {time.Hour, time.Hour}} {
-			r.counted(t, want, func() any { return totals(noon.Add(time.Minute), span) }, noon, hourBefore.Time)
+		expect := func(want map[string]string, spans map[Span]map[string]string) {
+			t.Helper()
+			for span, bars := range spans {
+				maps.Copy(bars, want)
+				r.counted(t, bars, func() any { return totals(later.Add(time.Minute), span) }, noon, later, hourBefore.Time)
+			}
 		}
+		expect(map[string]string{"all": "10 accepted, half within 108ms, 1 failed", "by main": "10 accepted, half within 108ms, 0 failed",
+			"by ": "0 accepted, half within 0s, 1 failed", "in en": "10 accepted, half within 108ms, 1 failed"},
+			map[Span]map[string]string{LastHour: {"since 12:00": "1", "since 12:05": "10"}, {time.Hour, time.Hour}: {"since 12:00": "11"}})
 		r.keep(t, sending)
-		want = map[string]string{"all": "12 accepted, half within 108ms, 1 failed", "by main": "12 accepted, half within 108ms, 0 failed",
-			"by ": "0 accepted, half within 0s, 1 failed", "in en": "12 accepted, half within 108ms, 1 failed"}
-		for _, span := range []Span{LastDay, LastWeek} {
-			r.counted(t, want, func() any { return totals(noon.Add(time.Minute), span) }, noon, hourBefore.Time)
-		}
+		expect(map[string]string{"all": "12 accepted, half within 108ms, 1 failed", "by main": "12 accepted, half within 108ms, 0 failed",
+			"by ": "0 accepted, half within 0s, 1 failed", "in en": "12 accepted, half within 108ms, 1 failed"},
+			map[Span]map[string]string{LastDay: {"since 11:00": "1", "since 12:00": "12"}, LastWeek: {"since 06:00": "1", "since 12:00": "12"}})
 		// What was being counted at that moment is written after all, and goes the next time.
 		eventually(t, "no totals stay", func() bool {
 			if err := r.purge(t.Context(), noon.Add(365*24*time.Hour)); err != nil {
@@ -503,9 +520,12 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 					Event: mail.Event{Time: long.Add(time.Duration(3+j) * time.Second), Status: status, Provider: "main"}})
 			}
 		}
-		if _, _, err := r.Apply(t.Context(), reports); err != nil {
-			t.Fatal(err)
+		for range rounds { // so that it is the events that have them counted
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
+		r.apply(t, reports...)
 		want := "5 accepted, 2 delivered, 2 bounced, 1 complained, 0 failed, delivered within 3.444s"
 		r.counted(t, want, func() any {
 			if err := r.count(t.Context()); err != nil {
@@ -518,7 +538,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			got := found.All
 			return fmt.Sprintf("%d accepted, %d delivered, %d bounced, %d complained, %d failed, delivered within %v", got.Accepted, got.Delivered,
 				got.Bounced, got.Complained, got.Failed, got.ToDelivered.Within(.99).Round(time.Millisecond))
-		}, long)
+		})
 	})
 
 	t.Run("mails that nobody has counted are counted", func(t *testing.T) {
@@ -529,10 +549,72 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r := opened(t, s)
 		r.ready(t)
 		now := time.Now()
+		r.keep(t, accepted("ada@example.com", now))
+		if err := r.count(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		r.keep(t, accepted("ada@example.com", now.Add(-3*time.Hour)), accepted("ada@example.com", now))
 		r.close(t)
 		r = opened(t, s)
 		eventually(t, "they are counted", func() bool {
+			found, err := r.Summarize(t.Context(), LastDay, now)
+			return err == nil && found.All.Accepted == 3
+		})
+	})
+
+	t.Run("a change is counted twice", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		r.keep(t, accepted("ada@example.com", noon))
+		counted := func() int {
+			if _, err := r.db.write.Exec("DELETE FROM totals"); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Summarize(t.Context(), LastHour, noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found.All.Accepted
+		}
+		eventually(t, "it is counted twice", func() bool { // the relay may count at the same time
+			r.touch(sliceOf(noon))
+			first, second, third := counted(), counted(), counted()
+			return first == 1 && second == 1 && third == 0
+		})
+	})
+
+	t.Run("old things leave by themselves", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		now := time.Now()
+		r.Tell(map[string][]string{"accepted": {"one"}}, described)
+		lost, old := accepted("lost@example.com", now.Add(-time.Hour)), accepted("old@example.com", now.AddDate(0, 0, -31))
+		r.begin(t, lost)
+		r.keep(t, old, accepted("new@example.com", now))
+		r.Tell(nil, nil)
+		if err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.db.write.Exec("UPDATE notifications SET since = 0"); err != nil {
+			t.Fatal(err)
+		}
+		left := func(table string) (n int) {
+			if err := r.db.read.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		eventually(t, "it is over", func() bool { return !r.Suppressed(t.Context(), "ada@example.com") })
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go r.maintain(ctx)
+		eventually(t, "they have left", func() bool {
+			return r.status(t, lost.ID) == mail.StatusUncertain && r.status(t, old.ID) == "" && left("suppressions") == 0 && left("notifications") == 0
+		})
+		eventually(t, "the others are counted", func() bool {
 			found, err := r.Summarize(t.Context(), LastDay, now)
 			return err == nil && found.All.Accepted == 2
 		})
@@ -593,6 +675,9 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		r.Begin(&sending)
 		r.close(t)
+		if strings.Contains(r.log.String(), "lost") {
+			t.Errorf("nothing is lost, and the log says\n%s", r.log)
+		}
 		reader, err := OpenReader(s)
 		if err != nil {
 			t.Fatal(err)
@@ -632,6 +717,30 @@ func (r *recorded) keepAll(t testing.TB, all []mail.Delivery) {
 	}
 	calling.Wait()
 	r.keep(t)
+}
+
+func TestState(t *testing.T) {
+	since := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for want, s := range map[string]State{
+		"the database is being opened": {},
+		"written":                      {Opened: true},
+		"written; 2 are lost":          {Opened: true, Lost: 2},
+		"kept in memory since 2026-11-26T12:00:00Z, 3 now: the disk is full": {Opened: true, Waiting: 3, Since: since, Behind: errors.New("the disk is full")},
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// A copy of the file holds what is committed.
+func TestRowsComeIntoTheFile(t *testing.T) {
+	s, d := named(filepath.Join(t.TempDir(), "deliveries.db")), sample()
+	opened(t, s).keep(t, d)
+	eventually(t, "it is in the file", func() bool {
+		content, err := os.ReadFile(s.Database.Reveal())
+		return err == nil && bytes.Contains(content, []byte(d.ID))
+	})
 }
 
 func TestOthersCannotReadTheFile(t *testing.T) {

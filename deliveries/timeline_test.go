@@ -45,6 +45,18 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
+func TestSpoken(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0.0 s", 0: "0.0 s", 1: "1 ms", 94 * time.Millisecond: "94 ms", 95 * time.Millisecond: "0.1 s", 9900 * time.Millisecond: "9.9 s",
+		10 * time.Second: "10 s", 119 * time.Second: "119 s", 2 * time.Minute: "2 min", 119 * time.Minute: "119 min", 2 * time.Hour: "2 h",
+		47 * time.Hour: "47 h", 48 * time.Hour: "2 d", 72 * time.Hour: "3 d",
+	} {
+		if got := Spoken(d); got != want {
+			t.Errorf("%d: %s, want %s", d, got, want)
+		}
+	}
+}
+
 // docs/monitoring.md shows a timeline as find prints it.
 func TestTheTimelineInTheDocuments(t *testing.T) {
 	page, err := os.ReadFile("../docs/monitoring.md")

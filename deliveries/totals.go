@@ -133,17 +133,16 @@ func (r *Reader) Summarize(ctx context.Context, span Span, now time.Time) (*Summ
 	}
 	err := r.tallies(ctx, unit, begin, begin.Add(span.Length), func(at int64, of group, t *Tally) {
 		tallies := s.Languages
-		if of.dimension == byProvider {
+		if of.dimension == byProvider { // every mail is in either dimension once
 			tallies = s.Providers
+			timeless := *t
+			timeless.ToAccepted, timeless.ToDelivered = nil, nil
+			s.Bars[time.UnixMicro(at).Sub(begin)/span.Bar].add(&timeless)
 		}
 		if tallies[of.name] == nil {
 			tallies[of.name] = new(Tally)
 		}
 		tallies[of.name].add(t)
-		if of.dimension == byProvider { // every mail is in either dimension once
-			t.ToAccepted, t.ToDelivered = nil, nil
-			s.Bars[time.UnixMicro(at).Sub(begin)/span.Bar].add(t)
-		}
 	})
 	if err != nil {
 		return nil, err
