@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -283,6 +284,39 @@ func TestCallerGone(t *testing.T) {
 	}
 	eventually(t, "the access line", func() bool { return strings.Contains(log.String(), `"path":"/logto/email"`) })
 	log.line(t, "mail accepted")
+}
+
+// A webhook that waits for its mail is one goroutine: nothing waits beside it for its
+// caller, whose next request is read when this one is answered.
+func TestAWebhookIsOneGoroutine(t *testing.T) {
+	log := new(logs)
+	entered, accepting := make(chan struct{}, 10), make(chan struct{})
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		entered <- struct{}{}
+		<-accepting
+		return accept(ctx, r)
+	}), log), log)
+	var callers []*client
+	for range 10 {
+		c := dial(t, s)
+		c.send(t, whole(good)+"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n")
+		callers = append(callers, c)
+	}
+	for range callers {
+		<-entered
+	}
+	eventually(t, "the readers beside the webhooks end", func() bool {
+		all := make([]byte, 1<<20)
+		return !strings.Contains(string(all[:runtime.Stack(all, true)]), "backgroundRead")
+	})
+	close(accepting)
+	for _, c := range callers {
+		for _, status := range []int{200, 200} {
+			if got, _ := c.answer(t); got.StatusCode != status {
+				t.Errorf("got %d, want %d", got.StatusCode, status)
+			}
+		}
+	}
 }
 
 // eventually polls a condition that no channel tells of.
