@@ -102,12 +102,14 @@ func sendGridFixture() fixture {
 }
 
 func TestSendGridAcceptedWithoutID(t *testing.T) {
-	f := sendGridFixture()
-	f.http.accepted.header = nil
-	provider, _ := openHonest(t, f)
-	receipt, err := provider.Send(t.Context(), plainMessage())
-	if err != nil || receipt.ID != plainMessage().ID {
-		t.Errorf("receipt %+v, error %v; want the relay's own id", receipt, err)
+	for _, body := range []string{"", "\r\n", " {}"} {
+		f := sendGridFixture()
+		f.http.accepted.header, f.http.accepted.body = nil, body
+		provider, _ := openHonest(t, f)
+		receipt, err := provider.Send(t.Context(), plainMessage())
+		if err != nil || receipt.ID != plainMessage().ID {
+			t.Errorf("%q: receipt %+v, error %v; want the relay's own id", body, receipt, err)
+		}
 	}
 }
 

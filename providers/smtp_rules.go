@@ -120,7 +120,7 @@ var smtpRules = []smtpRule{
 	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|connection limit|number of connections|" +
 		"simultaneous|thread limit|hl:icc",
 		verdict: verdict{kind: RateLimited, hint: fewer}},
-	{words: "too many login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
+	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
 	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
 		"per second|per minute|per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
 		"too quickly|too fast|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
@@ -203,9 +203,9 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Content}},
 
 	// What is unknown or does not exist may also be something of the operator's.
-	{at: ofRecipient, words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
-	{at: ofRecipient, words: "your domain|your server|sending server|reverse lookup|your ptr", verdict: verdict{kind: Configuration}},
-	{at: ofRecipient, words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
+	{at: ofRecipient, codes: "5", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr", verdict: verdict{kind: Configuration}},
+	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
 
 	// The recipient.
