@@ -177,17 +177,18 @@ func isSoft(words string) bool {
 		said.Enhanced = found[1]
 	}
 	text, enhanced := smtpWords(said)
-	if softCodes.MatchString(enhanced) || anyOf(fullWords, "|", func(w string) bool { return strings.Contains(text, w) }) {
+	if softCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) }) {
 		return true
 	}
 	e := refusal(smtp.AtDot, said)
-	return e.Kind != Recipient && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced))
+	return e.Kind != Recipient && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 }
 
 var (
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.2\.(2|12[12])$|^5\.4\.([67]|14|300|316)$`) // of a mailbox, and given up on the way
 	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                       // of the server, the content and policies
+	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
 )
 
 // sumOf is the key of an event that has none of its own.

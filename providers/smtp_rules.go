@@ -130,7 +130,7 @@ var smtpRules = []smtpRule{
 
 	// Full mailboxes that have no code of their own.
 	{at: ofRecipient, words: fullWords, verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, codes: "5", words: "quota exceeded", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "5", words: quotaExceeded, verdict: verdict{kind: Recipient}},
 
 	// Aliyun's own codes.
 	{codes: "436", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -236,8 +236,11 @@ var smtpRules = []smtpRule{
 const senderWords = "sender|originator|return address|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
 
 // fullWords are how servers say that a mailbox takes no more for now.
-const fullWords = "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage allocation|" +
-	"over its storage|postfach voll|boîte pleine|buzón lleno|casella piena"
+const fullWords = "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
+	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox out of space|inbox out of space|postfach voll|boîte pleine|buzón lleno|casella piena"
+
+// quotaExceeded are a full mailbox's, or of a quota of ours that has other words beside it.
+const quotaExceeded = "quota exceeded"
 
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
