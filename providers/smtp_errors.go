@@ -214,7 +214,7 @@ var (
 	byPolicy  = "recipient address rejected: "
 	byPostfix = regexp.MustCompile(byPolicy + `(access denied|domain not found|domain .* does not accept|unverified|undeliverable|user unknown|malformed|need fully)`)
 	// sendersTask is what happens to every mail that is refused, no word about its sender.
-	sendersTask = regexp.MustCompile(`\b(return(ed|ing)?( \w+)?|contact|notify|inform|ask|tell)( to)?( the)? sender\b|\bsender( was| has been)? (notified|informed)\b`)
+	sendersTask = regexp.MustCompile(`\b(return(ed|ing)?( \w+)? to|contact|notify|inform|ask|tell)( the)? sender\b|\bsender( was| has been)? (notified|informed)\b`)
 	// emptyBrackets are what is left where an address stood.
 	emptyBrackets = strings.NewReplacer("<>", "", "[]", "")
 )

@@ -154,6 +154,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 5.1.1 User unknown, please contact the sender", recipient},
 		{smtp.AtRCPT, "550 5.2.1 Mailbox not available. Sender notified", recipient},
 		{smtp.AtAUTH, "421 4.7.0 Too many invalid login attempts", limited},
+		{smtp.AtRCPT, "550 5.1.1 returned sender address unknown", configuration},
 		{smtp.AtRCPT, "550 Recipient not found, message returned to sender", recipient},
 		{smtp.AtDot, "550 5.1.1 returned to sender: sender address rejected", configuration},
 		{smtp.AtRCPT, "550 5.2.1 <ada@example.net>: Account disabled", recipient},
