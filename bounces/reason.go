@@ -57,11 +57,15 @@ var (
 		`recipient preferences`,
 		`reverse dns|\bptr\b|helo`,
 		`relay(ing)? (access )?(denied|not permitted|not allowed|prohibited)|(unable|not permitted) to relay`,
+		`your (ip( address)?|domain|host(name)?|(mail ?)?server|account|network) (is|are|has|does|do|was not|not)\b|client host|`+
+			`sending (ip|domain|host|server)|you send (from|with)|reverse look.?up|from senders|\btoken\b`,
 		`sender.{0,30}(reject|denied|invalid|unknown|verif|not |null)|unknown sender|verification failed for|domain of sender|(after|in reply to) mail from|from: domain`,
 		`temporar|try again (later|in)|again later|, try again|gr[ea]ylist|deferred|timed? ?out|connection (refused|reset|lost)|too busy|rate limit`,
 		`mail loop|loops back|hop count|too many hops`,
 		`550:? ?: user unknown`, // KDDI, of mails that their reader filters
 	)
+	// softCodes are of what passes, of the sender, its machine or the rights to write to a group.
+	softCodes = expression(`^4\.|^5\.1\.[78]$|^5\.7\.(2\d|\d{3})$`)
 	// hardCodes are those of RFC 3463 that are about the address or its domain.
 	hardCodes = []string{"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"}
 	// vague are the codes that tell nothing of the address or the mail.
@@ -105,7 +109,7 @@ func (c *content) judge(results []Result) {
 // isHard looks for words that decide in what the server said, then at the code, and then
 // at what else is said, from the nearest on.
 func isHard(status string, sources []string) bool {
-	if strings.HasPrefix(status, "4.") {
+	if softCodes().MatchString(status) {
 		return false
 	}
 	isCode := slices.Contains(hardCodes, status)

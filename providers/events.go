@@ -155,7 +155,7 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 	if len(words) > 0 {
 		all := strings.Join(words, ": ")
 		said = append(said, Redact(all))
-		soft = soft || status == mail.StatusBounced && isOfSender(all)
+		soft = soft || status == mail.StatusBounced && isSoft(all)
 	}
 	if !mail.IsID(id) {
 		id = ""
@@ -168,15 +168,28 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 		Event: mail.Event{Time: at, Status: status, Soft: soft, Detail: shortened(strings.Join(said, ": "))}}
 }
 
-// isOfSender tells whether a server's words for a bounce are about the sender, its
-// machine, its quota or the content. They say nothing of the address then, whatever a
-// service makes of them.
-func isOfSender(words string) bool {
-	e := refusal(smtp.AtDot, smtp.Reply{Code: 550, Enhanced: enhancedCode.FindString(words), Text: words})
-	return e.Kind != Recipient && (e.Hint != "" || e.Filtered || e.AboutAddress)
+// isSoft tells whether a server's words for a bounce are about the sender, its machine,
+// its quota or the content, or about what passes, such as a full mailbox. They say
+// nothing of the address then, whatever a service makes of them.
+func isSoft(words string) bool {
+	said := smtp.Reply{Code: 550, Text: words}
+	if found := enhancedCode.FindStringSubmatch(words); found != nil {
+		said.Enhanced = found[1]
+	}
+	text, enhanced := smtpWords(said)
+	if softCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) }) {
+		return true
+	}
+	e := refusal(smtp.AtDot, said)
+	return e.Kind != Recipient && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 }
 
-var enhancedCode = regexp.MustCompile(`\b5\.\d{1,3}\.\d{1,3}\b`)
+var (
+	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
+	softCodes    = regexp.MustCompile(`^4\.|^5\.2\.(2|12[12])$|^5\.4\.([67]|14|300|316)$`) // of a mailbox, and given up on the way
+	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                       // of the server, the content and policies
+	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
+)
 
 // sumOf is the key of an event that has none of its own.
 func sumOf(event []byte) string {

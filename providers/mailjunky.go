@@ -87,13 +87,14 @@ func (p *mailJunky) Send(ctx context.Context, m *mail.Message) (Receipt, error) 
 	var answer struct {
 		ID        string
 		MessageID string `json:"message_id"`
+		Error     any
 	}
 	x.read(&answer)
 	id := cmp.Or(answer.ID, answer.MessageID)
 	switch {
 	case id != "":
 		return x.receipt(id), nil
-	case mailJunkyErrors(x).Detail != "":
+	case complaint(map[string]any{"error": answer.Error}, 3) != "": // a message alone may be of a mail that was taken
 		return Receipt{}, x.failure(m, nil, mailJunkyErrors(x))
 	}
 	return Receipt{}, x.unreadable(m)

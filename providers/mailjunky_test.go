@@ -61,6 +61,7 @@ func mailJunkyFixture() fixture {
 				{name: "limit of the plan", answer: answer{400, nil, `{"error":"Recipient limit reached for your plan"}`}, kind: Configuration},
 				{name: "refused with 200", answer: answer{200, nil, `{"error":"The queue is closed"}`}, kind: Configuration},
 				{name: "refused with 200: recipient", answer: answer{200, nil, `{"error":"Unknown recipient"}`}, kind: Recipient},
+				{name: "200 and a message alone", answer: answer{200, nil, `{"success":true,"message":"The email is queued","error":null}`}, kind: Uncertain},
 				{name: "quota", answer: refusal(402, "plan", "upgrade"), kind: Configuration},
 				{name: "unavailable", answer: answer{503, nil, ""}, kind: Temporary},
 				{name: "unavailable, whatever it says", answer: refusal(503, "down", "Unknown recipient"), kind: Temporary},

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"net/http"
@@ -129,11 +130,11 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	default:
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the status is not the one for accepted mails"})
 	}
-	id := x.header.Get("X-Message-Id")
+	id, body := x.header.Get("X-Message-Id"), bytes.TrimSpace(x.body)
 	switch {
 	case id != "":
 		return x.receipt(id), nil
-	case len(x.body) > 0 && x.body[0] != '{', sendGridErrors(x).Detail != "": // of something else that answers 202
+	case len(body) > 0 && body[0] != '{', sendGridErrors(x).Detail != "": // of something else that answers 202
 		return Receipt{}, x.unreadable(m)
 	}
 	return Receipt{ID: m.ID}, nil

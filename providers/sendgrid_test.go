@@ -60,6 +60,7 @@ func sendGridFixture() fixture {
 				{name: "sandbox", answer: answer{200, nil, ""}, kind: Configuration, hint: "sandbox"},
 				{name: "a page with the status", answer: answer{202, nil, proxyPage}, kind: Uncertain},
 				{name: "a text with the status", answer: answer{202, nil, "please sign in"}, kind: Uncertain},
+				{name: "a text after blanks", answer: answer{202, nil, "\n please sign in"}, kind: Uncertain},
 				{name: "errors with the status", answer: answer{202, nil, `{"errors":[{"message":"no"}]}`}, kind: Uncertain},
 				{name: "no sender", answer: answer{400, nil, `{"errors":[{"message":"The from object must be provided for every email send.","field":null}]}`}, kind: Configuration},
 				{name: "sender without a field", answer: refusal(400, "", "The from email does not contain a valid address."), kind: Configuration, hint: "sender"},
@@ -101,12 +102,14 @@ func sendGridFixture() fixture {
 }
 
 func TestSendGridAcceptedWithoutID(t *testing.T) {
-	f := sendGridFixture()
-	f.http.accepted.header = nil
-	provider, _ := openHonest(t, f)
-	receipt, err := provider.Send(t.Context(), plainMessage())
-	if err != nil || receipt.ID != plainMessage().ID {
-		t.Errorf("receipt %+v, error %v; want the relay's own id", receipt, err)
+	for _, body := range []string{"", "\r\n", " {}"} {
+		f := sendGridFixture()
+		f.http.accepted.header, f.http.accepted.body = nil, body
+		provider, _ := openHonest(t, f)
+		receipt, err := provider.Send(t.Context(), plainMessage())
+		if err != nil || receipt.ID != plainMessage().ID {
+			t.Errorf("%q: receipt %+v, error %v; want the relay's own id", body, receipt, err)
+		}
 	}
 }
 

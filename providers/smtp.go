@@ -361,12 +361,12 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return Receipt{}, failure
 	}
 	// While the mail waits for its verdict, nothing else of it is held.
-	messageID := m.MessageID
+	messageID, from := m.MessageID, m.From.Address
 	envelope.Written = func() { m = nil }
 	reply, err := p.pool.Send(ctx, envelope, func(b []byte) ([]byte, error) { return p.build(b, m) })
 	if err != nil {
 		failure := p.failure(err)
-		if failure.Kind == Recipient && namesSenderAlone(err, envelope) {
+		if failure.Kind == Recipient && namesSenderAlone(err, envelope, from) {
 			failure.Kind, failure.Suppressed, failure.Hint = Configuration, false, checkSender
 		}
 		return Receipt{}, failure

@@ -164,15 +164,16 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 }
 
 // namesSenderAlone tells whether the server says of the sender's address what it would say
-// of the recipient's, such as that there is no such user.
-func namesSenderAlone(err error, envelope smtp.Envelope) bool {
+// of the recipient's, such as that there is no such user. Where bounces go may be another
+// address than the one in the mail.
+func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 	var failed *smtp.Error
 	if !errors.As(err, &failed) {
 		return false
 	}
 	text := strings.ToLower(failed.Reply.Text)
-	names := func(address string) bool { return strings.Contains(text, strings.ToLower(address)) }
-	return envelope.From != "" && names(envelope.From) && !names(envelope.To)
+	names := func(address string) bool { return address != "" && strings.Contains(text, strings.ToLower(address)) }
+	return (names(envelope.From) || names(from)) && !names(envelope.To)
 }
 
 // refusal makes the error for a reply that was not the one asked for.
@@ -212,6 +213,8 @@ var (
 	// are about, and byPostfix is where it speaks of the recipient itself.
 	byPolicy  = "recipient address rejected: "
 	byPostfix = regexp.MustCompile(byPolicy + `(access denied|domain not found|domain .* does not accept|unverified|undeliverable|user unknown|malformed|need fully)`)
+	// sendersTask is what happens to every mail that is refused, no word about its sender.
+	sendersTask = regexp.MustCompile(`\b(return(ed|ing)?( \w+)? to|contact|notify|inform|ask|tell)( the)? sender\b|\bsender( was| has been)? (notified|informed)\b`)
 	// emptyBrackets are what is left where an address stood.
 	emptyBrackets = strings.NewReplacer("<>", "", "[]", "")
 )
@@ -226,7 +229,7 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 	}
 	text = addresses.ReplaceAllString(furtherCodes.ReplaceAllString(text, " "), "")
 	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
-	text = strings.Join(strings.Fields(text), " ")
+	text = " " + sendersTask.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
 	if reply.Code >= 500 && !byPostfix.MatchString(text) {
 		text = strings.Replace(text, byPolicy, "", 1)
 	}

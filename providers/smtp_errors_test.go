@@ -140,12 +140,33 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 4.2.1 mailbox temporarily disabled", temporary},
 		{smtp.AtRCPT, "550 4.4.4 no route", temporary},
 		{smtp.AtRCPT, "550 Mailbox for user is full", recipient},
+		{smtp.AtRCPT, "552 Mailbox limit exceeded for this email address", recipient},
+		{smtp.AtRCPT, "550 Mailbox size limit exceeded", recipient},
+		{smtp.AtDot, "451 4.3.0 Disk quota exceeded", temporary},
+		{smtp.AtDot, "452 out of space", temporary},
+		{smtp.AtDot, "552 Message size limit exceeded", content},
 		{smtp.AtRCPT, "552 5.2.2 <ada@example.net>: mailbox has too many messages", recipient},
 		{smtp.AtRCPT, "452 4.2.2 mailbox size quota exceeded", recipient},
 		{smtp.AtRCPT, "552 5.2.2 user relay is over its sending quota", quota},
 		{smtp.AtRCPT, "450 4.2.1 Recipient receives too many messages per minute", temporary},
 		{smtp.AtRCPT, "550 Postfach existiert nicht", recipient},
 		{smtp.AtRCPT, "550 The recipient cannot be found", recipient},
+		{smtp.AtRCPT, "550 5.1.1 User unknown, please contact the sender", recipient},
+		{smtp.AtRCPT, "550 5.2.1 Mailbox not available. Sender notified", recipient},
+		{smtp.AtAUTH, "421 4.7.0 Too many invalid login attempts", limited},
+		{smtp.AtRCPT, "550 5.1.1 returned sender address unknown", configuration},
+		{smtp.AtRCPT, "550 Recipient not found, message returned to sender", recipient},
+		{smtp.AtDot, "550 5.1.1 returned to sender: sender address rejected", configuration},
+		{smtp.AtRCPT, "550 5.2.1 <ada@example.net>: Account disabled", recipient},
+		{smtp.AtRCPT, "550 5.2.1 This account has been suspended", recipient},
+		{smtp.AtRCPT, "550 5.2.1 Your account has been suspended", configuration},
+		{smtp.AtRCPT, "550 No such user at mx.upstream.example", recipient},
+		{smtp.AtDot, "554 Transaction failed: Tenant does not exist", configuration},
+		{smtp.AtDot, "550 Token does not exist", configuration},
+		{smtp.AtRCPT, "451 4.3.0 Temporary failure while the sender was looked up", temporary},
+		{smtp.AtRCPT, "451 4.7.1 Temporarily deferred: this pair of sender and recipient is new", temporary},
+		{smtp.AtDot, "451 4.3.0 your server is not known yet, try later", temporary},
+		{smtp.AtDot, "451 4.3.0 no token for the queue, try later", temporary},
 		{smtp.AtRCPT, "422 The recipient's mailbox is over its storage limit", recipient},
 
 		{smtp.AtDATA, "451 4.3.0 try again", temporary},
@@ -440,6 +461,28 @@ func TestSMTPSlowOpening(t *testing.T) {
 			if e := smtpFailure(&smtp.Error{Stage: stage, Err: cause}); e.Kind != Temporary || !strings.Contains(e.Hint, words) {
 				t.Error(e)
 			}
+		}
+	}
+}
+
+// Bounces may go to another address than the sender's in the mail, and a server may name either.
+func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
+	for reply, kind := range map[string]Kind{
+		"550 5.1.1 <no-reply@acme.example>: user unknown":              Configuration,
+		"550 5.1.1 <BOUNCES@acme.example>: user unknown":               Configuration,
+		"550 5.1.1 no-reply@acme.example: <ada@example.net> not found": Recipient,
+		"550 5.1.1 user unknown":                                       Recipient,
+	} {
+		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+			if at == smtp.AtDot {
+				return reply
+			}
+			return ""
+		}}).start(t)
+		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Envelope.From.Address.Address = "bounces@acme.example" })
+		_, err := provider.Send(shortly(t), smtpMessage())
+		if failure := asSMTPError(t, err); failure.Kind != kind {
+			t.Errorf("%s: %v", reply, err)
 		}
 	}
 }

@@ -88,6 +88,10 @@ var smtpRules = []smtpRule{
 	// A code and words that agree, whatever names and links stand around them.
 	{at: ofRecipient, enhanced: "5.1.", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.6 5.1.10", words: recipientWords, verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "your account", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "account disabled|account is disabled|account has been disabled|account suspended|account is suspended|" +
+		"account has been suspended|account closed|account has been closed", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "5.2.121 5.2.122", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exchange: the reader gets too many
 
 	// A list of all that may be wrong with a login, and mails held back until the
 	// sender, the connection or the address proves itself.
@@ -113,10 +117,10 @@ var smtpRules = []smtpRule{
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
 	// Throttling.
-	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|connection limit|" +
+	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|connection limit|number of connections|" +
 		"simultaneous|thread limit|hl:icc",
 		verdict: verdict{kind: RateLimited, hint: fewer}},
-	{words: "too many login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
+	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
 	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
 		"per second|per minute|per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
 		"too quickly|too fast|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
@@ -125,10 +129,8 @@ var smtpRules = []smtpRule{
 	{enhanced: "4.5.3 5.5.3", verdict: verdict{kind: RateLimited, hint: slowDown}},
 
 	// Full mailboxes that have no code of their own.
-	{at: ofRecipient, words: "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage allocation|" +
-		"over its storage|postfach voll|boîte pleine|buzón lleno|casella piena",
-		verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, codes: "5", words: "quota exceeded", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, words: fullWords, verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "5", words: quotaExceeded, verdict: verdict{kind: Recipient}},
 
 	// Aliyun's own codes.
 	{codes: "436", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -201,9 +203,9 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Content}},
 
 	// What is unknown or does not exist may also be something of the operator's.
-	{at: ofRecipient, words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
-	{at: ofRecipient, words: "your domain|your server|sending server|reverse lookup|your ptr", verdict: verdict{kind: Configuration}},
-	{at: ofRecipient, words: "api key|token|password|subaccount|allowed to send|ip pool|stream|template|tracking domain",
+	{at: ofRecipient, codes: "5", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr", verdict: verdict{kind: Configuration}},
+	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
 
 	// The recipient.
@@ -233,9 +235,16 @@ var smtpRules = []smtpRule{
 // senderWords are how servers call the operator's side of a mail.
 const senderWords = "sender|originator|return address|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
 
+// fullWords are how servers say that a mailbox takes no more for now.
+const fullWords = "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
+	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox out of space|inbox out of space|postfach voll|boîte pleine|buzón lleno|casella piena"
+
+// quotaExceeded are a full mailbox's, or of a quota of ours that has other words beside it.
+const quotaExceeded = "quota exceeded"
+
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
-	"no such mailbox|no such address|invalid user|unavailable mail user|user not known|" +
+	"no such mailbox|no such address|non-existent account|invalid user|unavailable mail user|user not known|" +
 	"exists that user|not user of this|not a known user|user disabled|user is disabled|recipient does not have an account|" +
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
 	"account inactive|account is inactive|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +

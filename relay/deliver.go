@@ -158,7 +158,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		// The service itself sees to it that this cannot become a second mail. Only
 		// a verdict on the mail puts an end to the doubt.
 		again := d.send(ctx, m, sharesTime, keep)
-		if again == nil || again.Kind == providers.Recipient || again.Kind == providers.Content {
+		if again == nil || again.Kind == providers.Recipient || again.Kind == providers.Content && !again.Filtered {
 			failure = again
 		}
 	}
@@ -292,7 +292,7 @@ func (d *delivery) note(provider string, took time.Duration, failure *providers.
 	if failure != nil {
 		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
 		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
-		d.seen[failure.Kind] = true
+		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered // which is no last word on the mail
 		d.suppressed = d.suppressed || failure.Suppressed
 	}
 }

@@ -129,6 +129,12 @@ func TestFailoverFollowsTheKindOfTheFailure(t *testing.T) {
 		{"what the reader can mend is told before what a filter refused", nil,
 			[]*fakeProvider{fails(providers.Error{Kind: providers.Content, Filtered: true}), fails(e(providers.Recipient))},
 			outcome{mail.RecipientRefused, "", []int32{1, 1}}},
+		{"what will pass is told before what a filter refused", nil,
+			[]*fakeProvider{fails(providers.Error{Kind: providers.Content, Filtered: true}), fails(e(providers.Temporary))},
+			outcome{mail.ProviderUnavailable, "", []int32{1, 1}}},
+		{"what all filters refuse", nil,
+			[]*fakeProvider{fails(providers.Error{Kind: providers.Content, Filtered: true}), fails(providers.Error{Kind: providers.Content, Filtered: true})},
+			outcome{mail.ProviderRefused, "", []int32{1, 1}}},
 		{"a moment of the address is told before what an operator must mend", nil,
 			[]*fakeProvider{fails(e(providers.Configuration)), fails(providers.Error{Kind: providers.Temporary, AboutAddress: true})},
 			outcome{mail.ProviderUnavailable, "", []int32{1, 1}}},
@@ -215,6 +221,26 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 				t.Errorf("the sends had the ids %q", ids)
 			}
 		})
+	}
+}
+
+// What a filter says of the repeated mail does not end the doubt about the first.
+func TestAFilterDoesNotEndADoubt(t *testing.T) {
+	for _, final := range []bool{false, true} {
+		first := &fakeProvider{}
+		first.send = func(context.Context, *mail.Message) (providers.Receipt, error) {
+			if first.calls.Load() == 1 {
+				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+			}
+			return providers.Receipt{}, &providers.Error{Kind: providers.Content, Filtered: true}
+		}
+		second := accepts("2")
+		d := deliver(t, newRelay(t, func(o *relay.Options) {
+			o.Members[0].Service, o.FailUncertain = repeatable{first}, final
+		}, first, second))
+		if d.Accepted() == final || final && d.Reason != mail.Uncertain || first.calls.Load() != 2 || second.calls.Load() == 0 != final {
+			t.Errorf("final %v: %q after %d and %d sends", final, d.Reason, first.calls.Load(), second.calls.Load())
+		}
 	}
 }
 
