@@ -100,6 +100,13 @@ func newRoot(s *environment) *cobra.Command {
 		}
 	}
 	root.SetHelpCommandGroupID("run")
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error { // else it is no mistake to ask for what there is not
+			_, _, err := root.Find(args)
+			return err
+		}
+	}
 	return root
 }
 

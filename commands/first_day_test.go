@@ -95,6 +95,9 @@ func TestWrongCommandLines(t *testing.T) {
 		says      string
 	}{
 		{"servee", 2, "Did you mean this?\n\tserve\n"},
+		{"help servee", 2, "Did you mean this?\n\tserve\n"},
+		{"help suppressions add", 0, "Keep mails from an address for a while\n"},
+		{"help", 0, "What became of mails:"},
 		{"-- serve", 2, "unknown command"},
 		{"--version -- 1", 2, "unknown command"},
 		{"-c a check -c b", 2, "cannot read the configuration b: "},
