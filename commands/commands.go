@@ -75,7 +75,7 @@ func newRoot(s *environment) *cobra.Command {
 	serve := root.RunE
 	printVersion := root.Flags().Bool("version", false, "print the version and stop")
 	root.RunE = func(c *cobra.Command, args []string) error {
-		if err := cobra.NoArgs(c, args); err != nil { // those behind --, which the parser takes for no command
+		if err := noArguments(c, args); err != nil { // those behind --, which the parser takes for no command
 			return err
 		}
 		if *printVersion {
@@ -108,6 +108,14 @@ func newRoot(s *environment) *cobra.Command {
 		}
 	}
 	return root
+}
+
+// noArguments refuses arguments without quoting them: one may be a secret whose flag is missing.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New("there is an argument, and only flags are known, which begin with two dashes")
+	}
+	return nil
 }
 
 // require has the parser refuse a command line without a flag.
