@@ -160,6 +160,9 @@ func (cmd callCommand) ask(ctx context.Context, endpoint *url.URL) (*answer, err
 	var text []byte
 	if err == nil {
 		defer func() { _ = response.Body.Close() }()
+	}
+	// What follows a switch of protocols is no answer, and goes on after the deadline.
+	if err == nil && response.StatusCode != http.StatusSwitchingProtocols {
 		text, err = io.ReadAll(io.LimitReader(response.Body, 64<<10))
 	}
 	if err != nil {

@@ -87,6 +87,17 @@ func TestCallNamesWhatIsWrong(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "you sent "+r.Header.Get("Authorization")+" and "+callToken)
 	})
+	switched := answers(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+		connection, out, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = out.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		_ = out.Flush()
+		<-done
+		_ = connection.Close()
+	})
 	sentence := "Not now. (ref 7k3f9qab)"
 	mail := []string{"--to", "ada@example.org"}
 	accepted := `{"id":"0100018f","provider":"main"}`
@@ -108,6 +119,7 @@ func TestCallNamesWhatIsWrong(t *testing.T) {
 		{"https to plain", overPlain, nil, 1, []string{"this port speaks no TLS"}},
 		{"no end", slow, []string{"--timeout", "100ms"}, 1, []string{"no answer within 100ms", "the request was taken"}},
 		{"no TLS", "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(silent(t))), []string{"--timeout", "100ms"}, 1, []string{"no TLS came"}},
+		{"switched protocols", switched, []string{"--timeout", "10s"}, 1, []string{"not the relay's (101"}},
 		{"hung up", hangsUp, nil, 1, []string{"connection broke"}},
 		{"redirect", plain(308, "Location: https://new.example/logto/email", ""), nil, 1, []string{"answer: 308 after", `redirects to "https://new.example/logto/email"`}},
 		{"several choices", plain(300, "Location: https://new.example/", ""), nil, 1, []string{"answer: 300 after", `redirects to "https://new.example/"`}},
@@ -137,6 +149,10 @@ func TestCallNamesWhatIsWrong(t *testing.T) {
 		{"user", "https://a:b@relay.example.com/", nil, 2, []string{"take it out"}},
 		{"recipient", slow, []string{"--to", "a@b.example,c@d.example"}, 2, []string{"--to"}},
 		{"timeout", slow, []string{"--timeout", "0s"}, 2, []string{"--timeout"}},
+		{"one dash", slow, []string{"-authorization=Bearer " + callToken}, 2, []string{"unknown flag: -a; long ones begin with two dashes\n"}},
+		{"misspelt", slow, []string{"--authorisation\x1b[2J=Bearer " + callToken}, 2, []string{"unknown flag: --authorisation?[2J\n"}},
+		{"in another flag", slow, []string{"--timeout", callToken}, 2, []string{"--timeout: the value is no duration\n"}},
+		{"in a switch", slow, []string{"--tenant-check=" + callToken}, 2, []string{"--tenant-check: the value is no bool\n"}},
 		{"line break", slow, []string{"--authorization", "Bearer " + callToken + "\n"}, 2, []string{"line break"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

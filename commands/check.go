@@ -32,7 +32,7 @@ type mailFlags struct {
 func newCheck(s *environment) *cobra.Command {
 	var cmd checkCommand
 	c := &cobra.Command{
-		Use: "check", Short: "Check the configuration and the templates, and show what would be used", Args: cobra.NoArgs,
+		Use: "check", Short: "Check the configuration and the templates, and show what would be used", Args: noArguments,
 		RunE: s.runs(func([]string) error { return cmd.run(s) }),
 	}
 	flags := c.Flags()

@@ -13,12 +13,15 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"logto-email-relay/app"
 	"logto-email-relay/config"
+	"logto-email-relay/settings"
 )
 
 // The exit codes of the program.
@@ -64,6 +67,7 @@ func newRoot(s *environment) *cobra.Command {
 	}
 	root.SetOut(s.out)
 	root.SetErr(s.errOut)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withoutValue(err) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVarP(&s.file, "config", "c", "",
 		"the configuration, a `FILE` of JSON or YAML; else $RELAY_CONFIG,\nelse config.json, config.yaml or config.yml here, else development mode")
@@ -71,6 +75,9 @@ func newRoot(s *environment) *cobra.Command {
 	serve := root.RunE
 	printVersion := root.Flags().Bool("version", false, "print the version and stop")
 	root.RunE = func(c *cobra.Command, args []string) error {
+		if err := noArguments(c, args); err != nil { // those behind --, which the parser takes for no command
+			return err
+		}
 		if *printVersion {
 			_, err := fmt.Fprintln(s.out, version())
 			return err
@@ -93,7 +100,22 @@ func newRoot(s *environment) *cobra.Command {
 		}
 	}
 	root.SetHelpCommandGroupID("run")
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error { // else it is no mistake to ask for what there is not
+			_, _, err := root.Find(args)
+			return err
+		}
+	}
 	return root
+}
+
+// noArguments refuses arguments without quoting them: one may be a secret whose flag is missing.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New("there is an argument, and only flags are known, which begin with two dashes")
+	}
+	return nil
 }
 
 // require has the parser refuse a command line without a flag.
@@ -101,6 +123,21 @@ func require(c *cobra.Command, flag string) {
 	if err := c.MarkFlagRequired(flag); err != nil {
 		panic(err) // the command has no such flag
 	}
+}
+
+// withoutValue is a mistake in a flag without the value, which may be a secret.
+func withoutValue(err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return fmt.Errorf("unknown flag: -%s; long ones begin with two dashes", settings.Printable(unknown.GetSpecifiedName(), 1))
+	case errors.As(err, &unknown):
+		return fmt.Errorf("unknown flag: --%s", settings.Printable(unknown.GetSpecifiedName(), 40))
+	case errors.As(err, &invalid):
+		return fmt.Errorf("--%s: the value is no %s", invalid.GetFlag().Name, invalid.GetFlag().Value.Type())
+	}
+	return err
 }
 
 // Run carries out one command line and returns the program's exit code: 0, 1
@@ -115,7 +152,7 @@ func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups
 	chosen, err := root.ExecuteContextC(ctx)
 	if err != nil {
 		fmt.Fprintf(errOut, "%v\nUsage: %s\nSee %s --help.\n", err, chosen.UseLine(), chosen.CommandPath())
-		if chosen.Name() == "bounce" {
+		if chosen.Name() == "bounce" || chosen == root && slices.Contains(args, "bounce") {
 			return exitLater // a mail server would send the mail back for anything else
 		}
 		return exitConfiguration
@@ -125,6 +162,12 @@ func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups
 
 // errUsage marks an error that the user mends on the command line.
 var errUsage = errors.New("usage")
+
+// usageError is one, too, whose text says by itself what to mend.
+type usageError struct{ error }
+
+func (e usageError) Is(target error) bool { return target == errUsage }
+func (e usageError) Unwrap() error        { return e.error }
 
 // report prints why a command failed and returns the exit code for it.
 func report(err error, errOut io.Writer) int {
@@ -179,15 +222,15 @@ func (s *environment) configFile() string {
 func (s *environment) load() (config.Loaded, error) {
 	file := s.configFile()
 	if file == "" {
-		return config.Loaded{}, fmt.Errorf("%w: there is no configuration: write config.json here, or name one with --config", errUsage)
+		return config.Loaded{}, usageError{errors.New("there is no configuration: write config.json here, or name one with --config")}
 	}
 	loaded, err := config.Load(file, s.env)
 	var wrong *config.Error
 	if err != nil && !errors.As(err, &wrong) { // there is no such file
-		err = fmt.Errorf("%w: %w", errUsage, err)
 		if named, _ := s.env("RELAY_CONFIG"); s.file == "" && named != "" {
 			err = fmt.Errorf("%w (RELAY_CONFIG names it)", err)
 		}
+		err = usageError{err}
 	}
 	return loaded, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
+	"logto-email-relay/settings"
 )
 
 const (
@@ -59,7 +60,7 @@ func (cmd findCommand) print(ctx context.Context, s *environment, record *delive
 		return fmt.Errorf("read the record: %w", err)
 	}
 	if len(found) == 0 {
-		fmt.Fprintf(s.out, "Nothing is recorded of %s.\n", cmd.Address)
+		fmt.Fprintf(s.out, "Nothing is recorded of %s.\n", settings.Printable(cmd.Address, maxShown))
 		return nil
 	}
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)

@@ -74,6 +74,7 @@ aaaaaaaa, accepted:
 2026-11-26 12:00:01.0 accepted by main, 1.0 s after the request
 `},
 		{[]string{"bob@example.com"}, "Nothing is recorded of bob@example.com.\n"},
+		{[]string{"bob\x1b[2J\n@example.com"}, "Nothing is recorded of bob?[2J?@example.com.\n"},
 	} {
 		said, code := find(c.args...)
 		if got := regexp.MustCompile(`(?m)^ +| {2,}`).ReplaceAllStringFunc(said, func(blanks string) string {

@@ -75,7 +75,7 @@ func TestEveryBuildHasAVersion(t *testing.T) {
 func TestTheConfigurationThatIsAskedForIsNeeded(t *testing.T) {
 	t.Chdir(t.TempDir())
 	code, told := run(t, []string{"RELAY_CONFIG=/nowhere/config\x1b[2J.json"})
-	if code != 2 || !strings.Contains(told, "RELAY_CONFIG") || strings.Contains(told, "\x1b") {
+	if code != 2 || !strings.Contains(told, "RELAY_CONFIG") || strings.Contains(told, "\x1b") || strings.Contains(told, "usage") {
 		t.Errorf("exit code %d: %q", code, told)
 	}
 	if err := os.Mkdir("config.json", 0o700); err != nil {
@@ -83,6 +83,34 @@ func TestTheConfigurationThatIsAskedForIsNeeded(t *testing.T) {
 	}
 	if code, told := run(t, nil); code != 2 || !strings.Contains(told, "not a regular file") || strings.Contains(told, "RELAY_CONFIG") {
 		t.Errorf("with a folder in the way: %d %s", code, told)
+	}
+}
+
+// What is no command, flag or argument is told, and no command runs without it.
+func TestWrongCommandLines(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, test := range []struct {
+		arguments string
+		code      int
+		says      string
+	}{
+		{"servee", 2, "Did you mean this?\n\tserve\n"},
+		{"help servee", 2, "Did you mean this?\n\tserve\n"},
+		{"help suppressions add", 0, "Keep mails from an address for a while\n"},
+		{"help", 0, "What became of mails:"},
+		{"-- serve", 2, "there is an argument"},
+		{"--version -- 1", 2, "there is an argument"},
+		{"-c a check -c b", 2, "cannot read the configuration b: "},
+		{"check x", 2, "there is an argument, and only flags are known, which begin with two dashes\nUsage: logto-email-relay check"},
+		{"bounce", 75, `"provider" not set`},
+		{"bounce --provider", 75, "needs an argument"},
+		{"--nope bounce --provider main", 75, "unknown flag: --nope"},
+		{"-n bounce --provider main", 75, "unknown flag: -n"},
+		{"bounce --provider main", 75, "there is no configuration"},
+	} {
+		if code, told := run(t, nil, strings.Fields(test.arguments)...); code != test.code || !strings.Contains(told, test.says) {
+			t.Errorf("%s: exit code %d: %s", test.arguments, code, told)
+		}
 	}
 }
 

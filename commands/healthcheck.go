@@ -21,7 +21,7 @@ const healthPatience = 2 * time.Second
 
 func newHealthcheck(s *environment) *cobra.Command {
 	return &cobra.Command{
-		Use: "healthcheck", Short: "Ask the running relay whether it is alive (for container health checks)", Args: cobra.NoArgs,
+		Use: "healthcheck", Short: "Ask the running relay whether it is alive (for container health checks)", Args: noArguments,
 		RunE: s.runs(func([]string) error { return s.healthcheck() }),
 	}
 }

@@ -11,7 +11,7 @@ import (
 // newSchema prints the JSON Schema, for editors and pipelines.
 func newSchema(s *environment) *cobra.Command {
 	return &cobra.Command{
-		Use: "schema", Short: "Print the JSON Schema of the configuration", Args: cobra.NoArgs,
+		Use: "schema", Short: "Print the JSON Schema of the configuration", Args: noArguments,
 		RunE: s.runs(func([]string) error {
 			schema, err := config.Schema()
 			if err != nil {

@@ -32,7 +32,7 @@ type sendCommand struct {
 func newSend(s *environment) *cobra.Command {
 	var cmd sendCommand
 	c := &cobra.Command{
-		Use: "send --to ADDRESS", Short: "Send a sample mail through the production path", Args: cobra.NoArgs,
+		Use: "send --to ADDRESS", Short: "Send a sample mail through the production path", Args: noArguments,
 		RunE: s.runs(func([]string) error { return cmd.run(s) }),
 	}
 	c.Flags().StringVar(&cmd.To, "to", "", "the `ADDRESS` that gets the mail")

@@ -22,7 +22,7 @@ type serveCommand struct {
 }
 
 func newServe(s *environment) *cobra.Command {
-	c := &cobra.Command{Use: "serve", Short: "Take Logto's webhooks and send the mails (the default)", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "serve", Short: "Take Logto's webhooks and send the mails (the default)", Args: noArguments}
 	serves(c, s)
 	return c
 }

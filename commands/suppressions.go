@@ -54,6 +54,11 @@ type suppressionsList struct {
 
 // run asks the database itself, whether a relay is running or not.
 func (cmd suppressionsList) run(s *environment) error {
+	if cmd.Address != "" {
+		if _, err := mail.ParseRecipient(cmd.Address); err != nil { // such as a command that there is not
+			return fmt.Errorf("%w: write add, lift, list or an address: %w", errUsage, err)
+		}
+	}
 	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		list, err := record.Suppressions(ctx, cmd.Address)
 		if err != nil {

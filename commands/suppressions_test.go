@@ -52,6 +52,8 @@ func TestSuppressions(t *testing.T) {
 			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
 		{[]string{"lift", "bob@example.com"}, 0, "bob@example.com was not suppressed here.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +
 			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
+		{[]string{"remove"}, 2, "usage: write add, lift, list or an address: recipient has no @\n"},
+		{[]string{"list", "nobody"}, 2, "usage: write add, lift, list or an address: recipient has no @\n"},
 		{[]string{"add", "nobody"}, 2, "usage: recipient has no @\n"},
 		{[]string{"lift", "nobody"}, 2, "usage: recipient has no @\n"},
 		{[]string{"add", "ada@example.com", "--for", "soon"}, 2, "usage: --for: write a time such as \"24h\" or \"30d\"\n"},

@@ -88,7 +88,7 @@ func inboxTable(found []providers.InboxMail, all int, live bool) Node {
 	switch {
 	case len(found) > 0:
 		content = append(content, Table(Class("card mails"),
-			THead(Tr(Map([]string{"Subject", "To", "Type", "Language", "Time"}, func(name string) Node { return Th(Text(name)) }))),
+			THead(Tr(columns("Subject", "To", "Type", "Language", "Time"))),
 			TBody(Map(found, func(m providers.InboxMail) Node {
 				return Tr(
 					Td(Class("subject"), A(Href(inboxPath+"/"+url.PathEscape(m.Message.ID)), bdi(subject(m))), Text(" "),

@@ -64,7 +64,9 @@ func everyPage() map[string]*http.Response {
 	h := New(o)
 	answers := make(map[string]*http.Response)
 	for _, path := range []string{"/", "/?last=hour", "/?last=week", "/deliveries", "/deliveries?" + url.Values{"to": {hostile}, "tenant": {hostile}}.Encode(),
-		"/deliveries/01234567", "/suppressions", "/suppressions?" + url.Values{"to": {hostile}}.Encode(), "/providers", "/nowhere", "/deliveries?status=x"} {
+		"/deliveries/01234567", "/suppressions", "/suppressions?" + url.Values{"to": {hostile}}.Encode(), "/providers", "/nowhere", "/deliveries?status=x",
+		"/inbox?live=off&q=" + url.QueryEscape(hostile), "/inbox?live=off", "/inbox/0newest0000000000000000000", "/inbox/0newest0000000000000000000?view=raw",
+		"/templates", "/templates/SignIn/en", "/templates/SignIn/en?view=text&data=" + url.QueryEscape(hostile)} {
 		answers[path] = get(h, path, browser)
 	}
 	local := func(r *http.Request) { r.Host = "127.0.0.1:9090" }
@@ -108,7 +110,7 @@ func problemsOf(document *html.Node) (problems []string) {
 	var fields, references []string
 	first := "" // that the tab key comes to
 	for n := range document.Descendants() {
-		if n.Type == html.TextNode && strings.ContainsAny(n.Data, "\u202e\u2066") && !within(n, "bdi", "title", "dt", "dd", "pre", "li") {
+		if n.Type == html.TextNode && strings.ContainsAny(n.Data, "\u202e\u2066") && !within(n, "bdi", "title", "dt", "dd", "pre", "li", "textarea") {
 			wrong("the direction of %q is not shut in", n.Data)
 		}
 		if n.Type != html.ElementNode {

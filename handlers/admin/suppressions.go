@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -234,11 +233,8 @@ func (p suppressionPages) addForm(c echo.Context) error {
 
 // remove lifts an address for a program.
 func (p suppressionPages) remove(c echo.Context) error {
-	address, err := url.PathUnescape(c.Param("address"))
-	if err != nil {
-		return &web.Failure{Reason: web.Malformed, Detail: "the address in the path is not escaped as it should be"}
-	}
-	done, err := p.liftAddress(c, address)
+	// The router's parameter is escaped or not, as the caller wrote it; an address may have a percent sign.
+	done, err := p.liftAddress(c, strings.TrimPrefix(c.Request().URL.Path, suppressionsPath+"/"))
 	if err != nil {
 		return err
 	}

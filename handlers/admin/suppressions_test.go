@@ -71,6 +71,8 @@ func TestSuppressionsAsJSON(t *testing.T) {
 		"add no JSON":        {nil, "POST", "/suppressions", `to=ada`, 400, "", ""},
 		"lift":               {all, "DELETE", "/suppressions/ada@example.com", "", 200, `{"lifted":true,"providers":{"main":"not possible: why"}}`, "lift ada@example.com, providers ada@example.com"},
 		"lift, escaped":      {nil, "DELETE", "/suppressions/ada%2Bx%40ex%C3%A4mple.com", "", 200, `{"lifted":false,"providers":{"main":"not possible: why"}}`, "lift ada+x@xn--exmple-cua.com, providers ada+x@xn--exmple-cua.com"},
+		"lift, percent":      {nil, "DELETE", "/suppressions/x%2541@example.com", "", 200, `{"lifted":false,"providers":{"main":"not possible: why"}}`, "lift x%41@example.com, providers x%41@example.com"},
+		"lift, slash":        {nil, "DELETE", "/suppressions/a%2Fb%25@example.com", "", 200, `{"lifted":false,"providers":{"main":"not possible: why"}}`, "lift a/b%@example.com, providers a/b%@example.com"},
 		"lift nobody":        {all, "DELETE", "/suppressions/ada", "", 422, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
