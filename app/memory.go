@@ -19,7 +19,7 @@ import (
 // freeGrowth there is no haste, and above it a part is enough.
 const (
 	freeGrowth  = 24 << 20 // bytes in use and garbage together
-	leastGrowth = 10       // percent of what is in use
+	leastGrowth = 15       // percent of what is in use
 )
 
 // growth returns Go's GOGC for what is in use, in bytes.

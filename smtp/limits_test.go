@@ -398,3 +398,62 @@ func TestSlowOpening(t *testing.T) {
 		}
 	}
 }
+
+// Messages of a burst take turns in opening connections. One whose turn has not come
+// takes a connection that is free before, and opens none.
+func TestWhoWaitsForItsTurnTakesWhatIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var opened atomic.Int64
+		fake := (&fakeServer{answer: func(at Stage, connection, mail int) string {
+			switch {
+			case at == AtGreeting && opened.Add(1) > 1:
+				time.Sleep(4 * time.Second)
+			case at == AtDot && connection == 1 && mail == 1:
+				time.Sleep(time.Second)
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections = 2 * maxOpening })
+		start := time.Now()
+		var first sync.WaitGroup
+		first.Go(func() { sendAtOnce(t, pool, 1) })
+		time.Sleep(time.Millisecond)
+		sendAtOnce(t, pool, maxOpening+20)
+		first.Wait()
+		if took := time.Since(start); took > 2*time.Second || opened.Load() != 1+maxOpening {
+			t.Errorf("%v, %d connections opened", took, opened.Load())
+		}
+		time.Sleep(5 * time.Second) // those that were begun are there
+		if !atRest(pool) {
+			t.Error("places are missing")
+		}
+		pool.Close()
+	})
+}
+
+// One whose time ends before its turn leaves nothing behind.
+func TestTimeEndsBeforeTheTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+			if at == AtGreeting {
+				time.Sleep(3 * time.Second)
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections = 2 * maxOpening })
+		var burst sync.WaitGroup
+		burst.Go(func() { sendAtOnce(t, pool, maxOpening) })
+		time.Sleep(time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := sendWithin(ctx, pool, testMessage())
+		if e := failed(t, err); e.Stage != AtConnect || !errors.Is(e, context.DeadlineExceeded) {
+			t.Error(e)
+		}
+		burst.Wait()
+		if !atRest(pool) {
+			t.Error("places are missing")
+		}
+		pool.Close()
+	})
+}

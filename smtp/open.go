@@ -64,10 +64,15 @@ const maxOpening = 64
 func (p *Pool) open(ctx context.Context, patient bool) (*session, *Error) {
 	select {
 	case p.opening <- struct{}{}:
-		defer func() { <-p.opening }()
+		return p.openNow(ctx, patient)
 	case <-ctx.Done():
 		return nil, failure(ctx, AtConnect, ctx.Err())
 	}
+}
+
+// openNow is open for one whose turn it is.
+func (p *Pool) openNow(ctx context.Context, patient bool) (*session, *Error) {
+	defer func() { <-p.opening }()
 	p.connections.Add(1)
 	s, e := p.config.connect(ctx, patient)
 	if s != nil && s.staleToken && contextEnd(ctx) == nil {

@@ -264,6 +264,21 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 // then stays in the pool. A server may be slow with another connection, or lose it in
 // a queue that is full, while it would take the message through one that there is.
 func (p *Pool) openOrTake(ctx context.Context) (s *session, isFresh bool, e *Error) {
+	spare := make(chan *session, 1)
+	p.mutex.Lock()
+	p.waiting = append(p.waiting, spare)
+	p.mutex.Unlock()
+	select {
+	case p.opening <- struct{}{}:
+	case s = <-spare:
+		p.places.Release(1) // that of the connection that is not opened
+		return s, false, nil
+	case <-ctx.Done():
+		if s = p.stopWaiting(spare); s != nil {
+			p.release(s)
+		}
+		return nil, false, failure(ctx, AtConnect, ctx.Err())
+	}
 	end, bounded := ctx.Deadline()
 	if !bounded {
 		end = time.Now().Add(maxAge)
@@ -278,29 +293,21 @@ func (p *Pool) openOrTake(ctx context.Context) (s *session, isFresh bool, e *Err
 		s *session
 		e *Error
 	}
-	opened, spare := make(chan result, 1), make(chan *session, 1)
-	p.mutex.Lock()
-	p.waiting = append(p.waiting, spare)
-	p.mutex.Unlock()
+	opened := make(chan result, 1)
 	go func() {
-		s, e := p.open(opening, false)
+		s, e := p.openNow(opening, false)
 		opened <- result{s, e}
 	}()
 	select {
 	case r := <-opened:
 		stop()
 		cancel()
-		p.mutex.Lock()
-		p.waiting = slices.DeleteFunc(p.waiting, func(w chan *session) bool { return w == spare })
-		p.mutex.Unlock()
-		select {
-		case s = <-spare: // both at once
+		if s = p.stopWaiting(spare); s != nil { // both at once
 			if r.e != nil {
 				p.leaveOpening(r.e)
 				return s, false, nil
 			}
 			p.release(s)
-		default:
 		}
 		return r.s, true, r.e
 	case s = <-spare:
@@ -314,6 +321,20 @@ func (p *Pool) openOrTake(ctx context.Context) (s *session, isFresh bool, e *Err
 			}
 		})
 		return s, false, nil
+	}
+}
+
+// stopWaiting ends the wait for a free connection, and returns the one that came
+// meanwhile, if one did.
+func (p *Pool) stopWaiting(spare chan *session) *session {
+	p.mutex.Lock()
+	p.waiting = slices.DeleteFunc(p.waiting, func(w chan *session) bool { return w == spare })
+	p.mutex.Unlock()
+	select {
+	case s := <-spare:
+		return s
+	default:
+		return nil
 	}
 }
 
