@@ -35,6 +35,8 @@ type database struct {
 	// writers is how many transactions there are at a time. Rows may come in any
 	// order, and so may those of one mail.
 	writers int
+	// events bounds how many events a transaction has: in SQLite mails wait for it.
+	events int
 	// write has a connection for each writer, which SQLite can have one of. read has a
 	// few.
 	write, read *sql.DB
@@ -55,7 +57,7 @@ func open(name string) (*database, error) {
 	if isPostgres(name) {
 		return openPostgres(name)
 	}
-	db := &database{writers: 1, rows: "jsonb_each($1)", key: "id", dialect: goose.DialectSQLite3}
+	db := &database{writers: 1, events: 200, rows: "jsonb_each($1)", key: "id", dialect: goose.DialectSQLite3}
 	var err error
 	if name == InMemory {
 		db.write, err = sql.Open("sqlite", name)
@@ -111,7 +113,7 @@ func openPostgres(name string) (*database, error) {
 	// table to find that there is no such type.
 	reading := c.Copy()
 	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	db := &database{writers: 2, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
+	db := &database{writers: 2, events: 1000, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
 		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)

@@ -20,8 +20,6 @@ import (
 var ErrBehind = errors.New("the record is behind")
 
 const (
-	// eventsAtATime bounds a transaction with events: mails wait for it.
-	eventsAtATime = 200
 	// maxEvents bounds the events of a mail. Later ones still change its status.
 	maxEvents = 50
 	// recentMails is how many mails to an address are looked at for soft bounces in a
@@ -49,7 +47,7 @@ func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mai
 	case <-ctx.Done():
 		return nil, 0, ctx.Err()
 	}
-	for chunk := range slices.Chunk(reports, eventsAtATime) {
+	for chunk := range slices.Chunk(reports, s.db.events) {
 		if s.State().Behind != nil {
 			return nil, 0, ErrBehind
 		}

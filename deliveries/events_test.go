@@ -192,7 +192,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		var all []mail.Delivery
 		var reports []mail.Report
-		for range 3*eventsAtATime + 7 {
+		for range 3*r.db.events + 7 {
 			all = append(all, accepted("ada@example.com", at))
 			reports = append(reports, reported(&all[len(all)-1], mail.StatusDelivered, "k", at))
 		}
