@@ -675,7 +675,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r.ready(t)
 		r.Begin(&sending)
 		r.close(t)
-		if strings.Contains(r.log.String(), "lost") {
+		if strings.Contains(r.log.String(), "are lost") {
 			t.Errorf("nothing is lost, and the log says\n%s", r.log)
 		}
 		reader, err := OpenReader(s)
