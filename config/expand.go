@@ -4,15 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 	"unicode/utf8"
 
 	"logto-email-relay/settings"
@@ -102,26 +98,16 @@ func (e *environment) read(path string, limit int64) (string, error) {
 	return string(content), nil
 }
 
-// ReadFile reads a regular file of at most limit bytes. A pipe or a device could
-// keep the relay waiting for ever, even when it is only opened. Its error does not
-// hold the name, which may have characters that a terminal obeys.
+// ReadFile is settings.ReadFile with errors that do not hold the name, which may have
+// characters that a terminal obeys.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	content, err := settings.ReadFile(path, limit)
 	var cause *fs.PathError
-	if errors.As(err, &cause) {
+	switch {
+	case errors.As(err, &cause):
 		return nil, cause.Err
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, cmp.Or(err, errors.New("it is not a regular file"))
-	}
-	_ = file.SetReadDeadline(time.Now().Add(time.Second)) // some files of the kernel's, such as /proc/kmsg, are regular and wait
-	content, err := io.ReadAll(io.LimitReader(file, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		err = fmt.Errorf("it is larger than %d KiB", limit>>10)
+	case errors.Is(err, settings.ErrTooLarge):
+		return nil, fmt.Errorf("it is larger than %d KiB", limit>>10)
 	}
 	return content, err
 }

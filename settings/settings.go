@@ -1,7 +1,7 @@
 // Package settings is the vocabulary in which operators write their
 // configuration: secrets that never print, durations as people say them,
-// mailboxes, networks, and the places where one text or a list of texts will
-// do. The other packages build their settings structs from it; the
+// mailboxes, networks, files, and the places where one text or a list of texts
+// will do. The other packages build their settings structs from it; the
 // loader in config fills them and says where something is wrong.
 //
 // A settings struct names its keys with json tags, its simple rules with

@@ -3,15 +3,12 @@ package templates
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
@@ -107,29 +104,17 @@ func (r *dirReader) read() {
 const maxLocaleBytes = 1 << 20
 
 // readFile reads a regular file of UTF-8, with line ends as mail wants them from
-// us. It opens the file without waiting, since a FIFO would keep the relay from
-// starting for as long as nobody writes into it.
+// us.
 func readFile(name string, limit int) (*source, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, printablePath(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, printablePath(err)
-	}
 	s := &source{file: name}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: this is not a regular file", printable(name))
-	}
-	_ = f.SetReadDeadline(time.Now().Add(time.Second)) // some files of the kernel's, such as /proc/kmsg, are regular and wait
-	content, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	content, err := settings.ReadFile(name, int64(limit))
 	switch {
+	case errors.Is(err, settings.ErrNotRegular):
+		return nil, fmt.Errorf("%s: this is not a regular file", printable(name))
+	case errors.Is(err, settings.ErrTooLarge):
+		return nil, s.errorAt(0, fmt.Sprintf("the file is too large; at most %d bytes are taken", limit))
 	case err != nil:
 		return nil, printablePath(err)
-	case len(content) > limit:
-		return nil, s.errorAt(0, fmt.Sprintf("the file is too large; at most %d bytes are taken", limit))
 	case !utf8.Valid(content):
 		return nil, s.errorAt(0, "the file is not UTF-8 text; save it as UTF-8")
 	}
