@@ -285,7 +285,14 @@ func (r *running) webhook(authorization string) int {
 // page returns what a page of the admin listener says.
 func (r *running) page(path string) string {
 	r.t.Helper()
-	response, err := http.Get("http://" + r.admin + path)
+	_, text := r.get(r.admin, path)
+	return text
+}
+
+// get returns what one of the two listeners answers.
+func (r *running) get(listener, path string) (status int, text string) {
+	r.t.Helper()
+	response, err := http.Get("http://" + listener + path)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -294,7 +301,7 @@ func (r *running) page(path string) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return string(body)
+	return response.StatusCode, string(body)
 }
 
 // has tells whether the metrics have a line.
@@ -655,26 +662,14 @@ func TestTheAddressIsLeftForOthers(t *testing.T) {
 // Balancers and people see that a relay stops, which still answers.
 func TestAStopIsSeen(t *testing.T) {
 	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
-	public := func() (int, string) {
-		response, err := http.Get("http://" + r.public + "/readyz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = response.Body.Close() }()
-		text, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(text)
-	}
-	if code, text := public(); code != 200 || text != "ok\n" {
+	if code, text := r.get(r.public, "/readyz"); code != 200 || text != "ok\n" {
 		t.Errorf("%d %s", code, text)
 	}
 	if text := r.page("/readyz"); !strings.Contains(text, `"ready":true`) || strings.Contains(text, "stopping") {
 		t.Error(text)
 	}
 	r.stop()
-	eventually(t, "it says that it stops", func() bool { code, text := public(); return code == 503 && text == "stopping\n" })
+	eventually(t, "it says that it stops", func() bool { code, text := r.get(r.public, "/readyz"); return code == 503 && text == "stopping\n" })
 	if text := r.page("/readyz"); !strings.Contains(text, `"ready":false`) || !strings.Contains(text, `"server":"stopping"`) {
 		t.Error(text)
 	}
@@ -693,8 +688,8 @@ func TestTheInboxIsShown(t *testing.T) {
 		t.Error(text)
 	}
 	none := run(t, settings{providers: []string{smtp("main", startMailServer(t))}})
-	if response, err := http.Get("http://" + none.admin + "/inbox"); err != nil || response.StatusCode != 404 {
-		t.Errorf("without one: %v, %v", response, err)
+	if code, _ := none.get(none.admin, "/inbox"); code != 404 {
+		t.Errorf("without one: %d", code)
 	}
 }
 

@@ -1,11 +1,8 @@
 package commands_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +12,7 @@ import (
 	"logto-email-relay/bounces/dovecottest"
 	"logto-email-relay/commands"
 	"logto-email-relay/mail"
+	"logto-email-relay/smtp/smtptest"
 )
 
 // A mail server hands over what came back, and keeps it for later where that fails.
@@ -101,7 +99,8 @@ func TestCheckConnectsToTheMailbox(t *testing.T) {
 		return fmt.Sprintf(`{"name": "main", "type": "smtp", "host": "127.0.0.1", "port": %d, "ignoreTLS": true, "tls": {"ca": %q},
 			"bounces": {"host": "localhost", "port": %d, "auth": {"user": %q, "pass": %q}}}`, port, server.CA, server.Port, dovecottest.User, password)
 	}
-	takes := takesMails(t)
+	var takesMails smtptest.Server
+	takesMails.Start(t)
 	for _, c := range []struct {
 		port     int
 		password string
@@ -109,8 +108,8 @@ func TestCheckConnectsToTheMailbox(t *testing.T) {
 		says     []string
 	}{ // the server lets those wait who come after a wrong password
 		{1, dovecottest.Password, 1, []string{"; bounces can be read\n", "\n1 of 2 providers could not send\n"}},
-		{takes, dovecottest.Password, 0, []string{": signs in; bounces can be read\n"}},
-		{takes, "never-print-that", 1, []string{"; bounces cannot be read: configuration: login: AUTHENTICATIONFAILED: ",
+		{takesMails.Port(), dovecottest.Password, 0, []string{": signs in; bounces can be read\n"}},
+		{takesMails.Port(), "never-print-that", 1, []string{"; bounces cannot be read: configuration: login: AUTHENTICATIONFAILED: ",
 			"\nthe bounces of 1 of 1 mailboxes could not be read\n"}},
 	} {
 		var out bytes.Buffer
@@ -132,30 +131,4 @@ func TestCheckConnectsToTheMailbox(t *testing.T) {
 			}
 		}
 	}
-}
-
-// takesMails starts an SMTP server that says yes to everything.
-func takesMails(t *testing.T) (port int) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = conn.Close() }()
-				_, _ = io.WriteString(conn, "220 mx.example.org\r\n")
-				for lines := bufio.NewScanner(conn); lines.Scan(); {
-					_, _ = io.WriteString(conn, "250 ok\r\n")
-				}
-			}()
-		}
-	}()
-	return listener.Addr().(*net.TCPAddr).Port
 }

@@ -102,6 +102,7 @@ func (l *connections) busy(c *connection) bool {
 	return !c.gone
 }
 
+// isBusy tells whether a request of the connection is being answered.
 func (l *connections) isBusy(c *connection) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
