@@ -409,6 +409,14 @@ func TestTheDockerfileFitsTheProgram(t *testing.T) {
 
 // The page of licences names what is linked now.
 func TestTheLicencesAreCurrent(t *testing.T) {
+	for _, program := range []string{"bash", "dirname", "find", "head", "sort", "tr"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("RELAY_TEST_REQUIRE") == "1" {
+				t.Fatalf("%v, and RELAY_TEST_REQUIRE=1", err)
+			}
+			t.Skip("the script that lists them needs", program, "which is not installed")
+		}
+	}
 	list := exec.Command("bash", ".ci/licences")
 	list.Dir = ".."
 	list.Stderr = os.Stderr

@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -176,9 +176,19 @@ func TestImportFollowsNoLinks(t *testing.T) {
 			return errors.Join(os.Mkdir(filepath.Join(directory, "en"), 0o700),
 				os.Symlink(filepath.Join(outside, "x.html"), filepath.Join(directory, "en", "SignIn.html")))
 		},
-		"a pipe": func(directory, _ string) error {
+		"a folder": func(directory, _ string) error {
+			return os.MkdirAll(filepath.Join(directory, "en", "SignIn.html"), 0o700)
+		},
+		"a socket": func(directory, outside string) error {
+			socket := filepath.Join(outside, "s")
+			listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socket})
+			if err != nil {
+				return err
+			}
+			defer listener.Close()
+			listener.SetUnlinkOnClose(false)
 			return errors.Join(os.Mkdir(filepath.Join(directory, "en"), 0o700),
-				exec.Command("mkfifo", filepath.Join(directory, "en", "SignIn.html")).Run())
+				os.Rename(socket, filepath.Join(directory, "en", "SignIn.html")))
 		},
 	} {
 		i := imported{directory: t.TempDir(), input: filepath.Join(t.TempDir(), "input.json")}
@@ -188,7 +198,7 @@ func TestImportFollowsNoLinks(t *testing.T) {
 		}
 		var out strings.Builder
 		code := Run(t.Context(), []string{"import", i.input, "--dir", i.directory}, nil, &out, &out, nil)
-		if code != exitFailed || !strings.Contains(out.String(), "nothing was written, because") {
+		if code != exitFailed || !strings.Contains(out.String(), "is a link or another special file") {
 			t.Errorf("%s: exit code %d\n%s", name, code, out.String())
 		}
 		for _, directory := range []string{outside, filepath.Join(i.directory, "de")} {
