@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -191,6 +190,7 @@ func (cmd callCommand) unreachable(ctx context.Context, err error, host, stage s
 		unknown  x509.UnknownAuthorityError
 		wrong    x509.HostnameError
 		unusable x509.CertificateInvalidError
+		failed   *net.OpError
 	)
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -209,8 +209,9 @@ func (cmd callCommand) unreachable(ctx context.Context, err error, host, stage s
 		return errors.New("no authority that is known here vouches for the certificate: use one of a public authority, and let the proxy send the whole chain")
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return errors.New("this port speaks no TLS, and the URL says https: write the port of the proxy that does")
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("the connection is refused: nothing listens at this address and port, so start the proxy and the relay, or correct the endpoint")
+	case errors.As(err, &failed) && failed.Op == "dial":
+		return fmt.Errorf("no connection (%s): nothing listens at this address and port, or a firewall is in the way, so start the proxy and the relay, or correct the endpoint",
+			cmd.show(failed.Err.Error()))
 	case errors.As(err, &wrapped):
 		err = wrapped.Err // without the URL
 	}

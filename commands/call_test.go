@@ -111,7 +111,7 @@ func TestCallNamesWhatIsWrong(t *testing.T) {
 		says      []string
 	}{
 		{"no DNS", "https://relay.invalid", nil, 1, []string{"DNS ", "relay.invalid"}},
-		{"refused", "http://127.0.0.1:1", nil, 1, []string{"connection is refused"}},
+		{"refused", "http://127.0.0.1:1", nil, 1, []string{"connection refused", "nothing listens"}},
 		{"unknown authority", answers(t, &good, says(200, "", "")), nil, 1, []string{"no authority that is known here"}},
 		{"expired", answers(t, &expired, says(200, "", "")), nil, 1, []string{"valid from", past.UTC().Format(time.DateOnly), "renew it"}},
 		{"another host", answers(t, &other, says(200, "", "")), nil, 1, []string{"(other.example)", "not for 127.0.0.1"}},

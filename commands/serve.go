@@ -69,8 +69,8 @@ func (cmd serveCommand) run(s *environment) error {
 			errUsage, settings.Printable(s.configFile(), 200))
 	}
 	err := app.Run(s.ctx, o)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w: stop the other program, or %s", err, advice)
+	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "listen" {
+		return fmt.Errorf("%w: stop the program that has this port, or %s", err, advice)
 	}
 	return err
 }

@@ -11,7 +11,7 @@ import (
 // without regard to case, and at Gmail, which delivers them all to one person,
 // without dots and tags.
 func mailbox(address string, foldTags bool) string {
-	address = strings.ToLower(address)
+	address = mail.FoldAddress(address)
 	domain := mail.Domain(address)
 	isGmail := domain == "gmail.com" || domain == "googlemail.com"
 	if !isGmail && !foldTags {

@@ -144,6 +144,7 @@ func TestWhoseMailsCountTogether(t *testing.T) {
 		"case beyond ASCII":           {byRecipient, to("ÄDA@example.org"), to("äda@example.org"), true},
 		"a dot":                       {byRecipient, to("a.da@example.org"), to("ada@example.org"), false},
 		"Gmail's dots":                {byRecipient, to("a.d.a@gmail.com"), to("ada@gmail.com"), true},
+		"one or two characters":       {byRecipient, to("zo\u00eb@example.org"), to("ZOE\u0308@example.org"), true},
 		"Gmail's tags":                {byRecipient, to("ada+1@gmail.com"), to("ADA+2@googlemail.com"), true},
 		"tags":                        {byRecipient, to("ada+1@example.org"), to("ada+2@example.org"), false},
 		"tags, folded":                {folding, to("ada+1@example.org"), to("ada+2@example.org"), true},

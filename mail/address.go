@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
 
 // Path returns the address as it stands between the angle brackets of a
@@ -108,8 +109,9 @@ func IsASCII(text string) bool {
 func Domain(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
 
 // FoldAddress returns the form in which two spellings of one address are the same:
-// hardly any service tells A@example.com from a@example.com.
-func FoldAddress(address string) string { return strings.ToLower(address) }
+// hardly any service tells A@example.com from a@example.com, and RFC 6532 section 3.1
+// wants an ä to be one character and not two.
+func FoldAddress(address string) string { return norm.NFC.String(strings.ToLower(address)) }
 
 // Mask keeps of an address what tells two readers of a log that they speak of the
 // same one: the first character and the domain.

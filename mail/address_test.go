@@ -23,6 +23,14 @@ func TestMask(t *testing.T) {
 	}
 }
 
+func TestFoldAddress(t *testing.T) {
+	for _, spelling := range []string{"Zo\u00eb@Example.COM", "zo\u00eb@example.com", "zoe\u0308@example.com", "ZOE\u0308@example.com"} {
+		if folded := mail.FoldAddress(spelling); folded != "zo\u00eb@example.com" {
+			t.Errorf("%+q: %+q", spelling, folded)
+		}
+	}
+}
+
 func TestPath(t *testing.T) {
 	for address, want := range map[string]string{
 		"ada@example.net":                 "ada@example.net",

@@ -39,7 +39,7 @@ type SMTPSettings struct {
 	// TLS says how the server's certificate is checked.
 	TLS SMTPTLS `json:"tls"`
 	// ServerName is the name that the certificate must have; host when not given.
-	ServerName string    `json:"servername"`
+	ServerName string    `json:"servername" validate:"omitempty,serverhost|ip"`
 	Auth       *SMTPAuth `json:"auth"`
 	// AuthMethod is another place for auth.method.
 	AuthMethod string `json:"authMethod" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"`

@@ -20,7 +20,7 @@ type SMTPTLS struct {
 	// the system's own.
 	CA settings.Texts `json:"ca" file:"content"`
 	// ServerName is the name that the certificate must have; host when not given.
-	ServerName string `json:"servername"`
+	ServerName string `json:"servername" validate:"omitempty,serverhost|ip"`
 	// MinVersion is TLSv1.2 when not given.
 	MinVersion string `json:"minVersion" validate:"omitempty,oneof=TLSv1 TLSv1.1 TLSv1.2 TLSv1.3"`
 	// Ciphers is OpenSSL's list of what is allowed up to TLS 1.2; Go's choice when
