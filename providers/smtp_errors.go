@@ -64,27 +64,22 @@ func (s *SMTPSettings) spelledLogins() (all []settings.Secret) {
 }
 
 // isMomentary tells whether a mail may do better in a moment, because the server did
-// not take it up: it restarts, is full, or sends everybody away for now. After the final
-// dot a refusal can be about the mail's content, so it has to speak of the server.
+// not take it up: it restarts, is full, or sends everybody away for now. What it says after
+// the final dot is not trusted so far: Mailpit that is being stopped answers 451 about mails
+// that it has kept and sent on, and those would come twice.
 func isMomentary(err error, e *Error) bool {
 	var (
 		failed *smtp.Error
 		busy   *smtp.BusyError
 	)
 	switch {
-	case !errors.As(err, &failed), failed.Stage > smtp.AtDATA && !isOwnTrouble(failed.Reply), e.Quota, e.AboutAddress,
+	case !errors.As(err, &failed), failed.Stage > smtp.AtDATA, e.Quota, e.AboutAddress,
 		errors.Is(err, smtp.ErrClosed), errors.As(err, &busy):
 		return false
 	case failed.Reply.Code == 0:
 		return e.Kind == Temporary
 	}
 	return failed.Reply.Code < 500 && (e.Kind == Temporary || e.Kind == RateLimited)
-}
-
-// isOwnTrouble tells whether a server speaks of itself: 421 that it closes (RFC 5321 section
-// 3.8), 4.3 of the mail system (RFC 3463 section 3.4), and 451 of an error in processing.
-func isOwnTrouble(r smtp.Reply) bool {
-	return r.Code == 421 || r.Code == 451 && r.Enhanced == "" || strings.HasPrefix(r.Enhanced, "4.3.")
 }
 
 // smtpFailure judges an error of a pool by itself. Before the final dot has left, a
