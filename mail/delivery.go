@@ -115,6 +115,9 @@ type Event struct {
 	// Soft marks a bounce that says little of the next mail, such as that of a full
 	// mailbox.
 	Soft bool
+	// Ours marks a soft bounce that says nothing of the address: of the sender, its
+	// machine or a policy, or of another address that the mail was sent on to.
+	Ours bool
 }
 
 // Report is an event as a service reports it.
