@@ -57,9 +57,10 @@ var (
 		`recipient preferences`,
 		`reverse dns|\bptr\b|helo`,
 		`relay(ing)? (access )?(denied|not permitted|not allowed|prohibited)|(unable|not permitted) to relay`,
-		`your (ip( address)?|domain|host(name)?|(mail ?)?server|account|network) (is|are|has|does|do|was not|not)\b|client host|`+
+		`your (ip( address)?|domain|sending address|host( ?name)?|(mail ?)?server|account|network) (is|are|has|does|do|was not|not)\b|client host|`+
 			`sending (ip|domain|host|server)|you send (from|with)|reverse look.?up|from senders|\btoken\b`,
-		`sender.{0,30}(reject|denied|invalid|unknown|verif|not |null)|unknown sender|verification failed for|domain of sender|(after|in reply to) mail from|from: domain`,
+		`sender.{0,30}(reject|denied|invalid|unknown|verif|not |null)|unknown sender|verification failed for|(callback|callout)( verification)? failed|`+
+			`(envelope.from|originat\w+) (domain|address|host)|sender'?s? (domain|address)|\bfrom.domain\b|host \[?\d+\.\d+\.\d+\.\d+\]? not found|domain of sender|(after|in reply to) mail from|from: domain`,
 		`temporar|try again (later|in)|again later|, try again|gr[ea]ylist|deferred|timed? ?out|connection (refused|reset|lost)|too busy|rate limit`,
 		`mail loop|loops back|hop count|too many hops`,
 		`550:? ?: user unknown`, // KDDI, of mails that their reader filters
@@ -70,6 +71,8 @@ var (
 	hardCodes = []string{"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"}
 	// vague are the codes that tell nothing of the address or the mail.
 	vague = expression(`^$|^5\.([035]\.|\d+\.0$)`)
+	// unknownHost is how Sendmail and Postfix name a host that DNS does not know.
+	unknownHost = expression(`(?i)(?:name server: |service error for name=)['"]?([a-z0-9.-]*[a-z0-9])`)
 	// afterData tells that the address was accepted, and the mail refused when its content
 	// was there. Whatever the server says then, the address exists.
 	afterData = words(`end of data`, `in reply to .{0,10}DATA`, `SMTP command DATA`, `>>> DATA\s+<<< 55[0-3]`)
@@ -78,6 +81,14 @@ var (
 	// code is one of RFC 3463.
 	code = expression(`\b[245]\.\d{1,3}\.\d{1,3}\b`)
 )
+
+// namesOtherHost tells whether a host that is not known is none of the address's domain:
+// the way out of the operator's own server, or its name server, is at fault.
+func namesOtherHost(said, address string) bool {
+	found := unknownHost().FindStringSubmatch(said)
+	domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
+	return found != nil && domain != "" && !strings.HasSuffix("."+strings.ToLower(found[1]), "."+domain)
+}
 
 // maxDiagnostic bounds the words of a server that are kept, in bytes.
 const maxDiagnostic = 500
@@ -102,14 +113,14 @@ func (c *content) judge(results []Result) {
 				r.Status = found
 			}
 		}
-		r.Hard = r.Outcome == Failed && isHard(r.Status, sources)
+		r.Hard = r.Outcome == Failed && isHard(r.Status, r.Address, sources)
 	}
 }
 
 // isHard looks for words that decide in what the server said, then at the code, and then
 // at what else is said, from the nearest on.
-func isHard(status string, sources []string) bool {
-	if softCodes().MatchString(status) {
+func isHard(status, address string, sources []string) bool {
+	if softCodes().MatchString(status) || slices.ContainsFunc(sources, func(said string) bool { return namesOtherHost(said, address) }) {
 		return false
 	}
 	isCode := slices.Contains(hardCodes, status)

@@ -83,9 +83,29 @@ func TestARefusalOfTheSenderIsNotHard(t *testing.T) {
 		"550 5.1.1 No Such User Here: Sender verify failed",
 		"550 5.1.2 Relay not allowed.",
 		"554 5.1.0 transaction failed: unknown sender address",
+		// https://serverfault.com/questions/1042851: the sender's own name server did not answer.
+		"550 5.1.2 Host unknown (Name server: hotmail-com.olc.protection.outlook.com.: host not found)",
+		"550 5.1.2 Host unknown (Name server: 'smtp.acme.example': host not found)",
+		"550 5.4.4 Host or domain name not found. Name service error for name=smtp.acme.example type=A: Host not found",
+		"550 5.1.1 <no-reply@acme.example> User unknown; callback failed",
+		"550 5.1.1 Envelope from domain acme.example does not exist",
 	} {
 		report := Parse(bytes.ReplaceAll(raw, []byte("550 no such user"), []byte(reply)))
 		if report == nil || report.Results[0].Hard || report.Results[0].Diagnostic != reply {
+			t.Errorf("%s: %+v", reply, report)
+		}
+	}
+}
+
+// A domain that DNS does not know is the address's fault, also where it names its own host.
+func TestAnUnknownDomainIsHard(t *testing.T) {
+	raw := sample(t, "internationalized")
+	for _, reply := range []string{
+		"550 5.1.2 Host unknown (Name server: smtp24.example.org: no data known)",
+		"550 5.4.4 Host or domain name not found. Name service error for name=example.org type=MX: Host not found",
+	} {
+		report := Parse(bytes.ReplaceAll(raw, []byte("550 no such user"), []byte(reply)))
+		if report == nil || !report.Results[0].Hard {
 			t.Errorf("%s: %+v", reply, report)
 		}
 	}

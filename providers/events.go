@@ -142,20 +142,23 @@ var eventKind = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
 // report makes what goes into the record of what a service says: the kind of the
 // event in a word of its own, and details of which only harmless words stay.
 func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, kind loose, details ...loose) mail.Report {
+	r := newReport(id, providerID, key, at, status, kind, details...)
+	if status == mail.StatusBounced {
+		b := bounceOf(joined(details))
+		r.Soft = soft || b.isReply && !b.hard
+		r.Ours = r.Soft && b.isReply && b.ours
+	}
+	return r
+}
+
+// newReport makes one that does not tell yet what a bounce means.
+func newReport(id, providerID, key string, at time.Time, status mail.Status, kind loose, details ...loose) mail.Report {
 	var said []string
 	if eventKind.MatchString(string(kind)) {
 		said = append(said, string(kind))
 	}
-	var words []string
-	for _, detail := range details {
-		if detail != "" {
-			words = append(words, string(detail))
-		}
-	}
-	if len(words) > 0 {
-		all := strings.Join(words, ": ")
-		said = append(said, Redact(all))
-		soft = soft || status == mail.StatusBounced && isSoft(all)
+	if words := joined(details); words != "" {
+		said = append(said, Redact(words))
 	}
 	if !mail.IsID(id) {
 		id = ""
@@ -165,30 +168,52 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 		providerID = string(runes[:maxID])
 	}
 	return mail.Report{ID: id, ProviderID: providerID, Key: key,
-		Event: mail.Event{Time: at, Status: status, Soft: soft, Detail: shortened(strings.Join(said, ": "))}}
+		Event: mail.Event{Time: at, Status: status, Detail: shortened(strings.Join(said, ": "))}}
 }
 
-// isSoft tells whether a server's words for a bounce are about the sender, its machine,
-// its quota or the content, or about what passes, such as a full mailbox. They say
-// nothing of the address then, whatever a service makes of them.
-func isSoft(words string) bool {
+func joined(details []loose) string {
+	var words []string
+	for _, detail := range details {
+		if detail != "" {
+			words = append(words, string(detail))
+		}
+	}
+	return strings.Join(words, ": ")
+}
+
+// bounce is what words for one mean.
+type bounce struct {
+	// isReply tells that they are a mail server's. Only words that it says of the address
+	// make the bounce hard then, whatever a service calls it. Without them its class counts.
+	isReply, hard bool
+	// soft are words about what passes, such as a full mailbox, and ours those about the
+	// sender, its machine, its quota, a policy or the content.
+	soft, ours bool
+}
+
+func bounceOf(words string) (b bounce) {
 	said := smtp.Reply{Code: 550, Text: words}
 	if found := enhancedCode.FindStringSubmatch(words); found != nil {
 		said.Enhanced = found[1]
 	}
+	b.isReply = said.Enhanced != "" || basicCode.MatchString(words)
 	text, enhanced := smtpWords(said)
-	if softCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) }) {
-		return true
-	}
 	e := refusal(smtp.AtDot, said)
-	return e.Kind != Recipient && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
+	passes := softCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
+	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
+	b.ours = !b.hard && e.Kind != Recipient && !e.AboutAddress &&
+		(e.Hint != "" || e.Kind == Content || e.Kind == RateLimited || strings.HasPrefix(enhanced, "5.7."))
+	b.soft = passes || b.ours || !b.hard && (e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
+	return b
 }
 
 var (
+	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])[45][0-5]\d(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.2\.(2|12[12])$|^5\.4\.([67]|14|300|316)$`) // of a mailbox, and given up on the way
-	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                       // of the server, the content and policies
+	otherCodes   = regexp.MustCompile(`^5\.[36]\.`)                                        // of the server and the content
 	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
+	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|invalid domain|domain name not found`)
 )
 
 // sumOf is the key of an event that has none of its own.

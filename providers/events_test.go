@@ -85,6 +85,12 @@ func softly(r mail.Report) mail.Report {
 	return r
 }
 
+// ours is a bounce that says nothing of the address.
+func ours(r mail.Report) mail.Report {
+	r.Soft, r.Ours = true, true
+	return r
+}
+
 func ided(r mail.Report, providerID, key string) mail.Report {
 	return mailReport(r).with(providerID, key)
 }
@@ -294,7 +300,7 @@ func sendGridEvents(t testing.TB) eventFixture {
 			{"deferred", event(`"event":"deferred","response":"451 later","attempt":"2"`), ided(told(mail.StatusDeferred, "451 later"), "", "ev1")},
 			{"bounce", event(`"event":"bounce","type":"bounce","status":"5.1.1","reason":"550 no such user"`), ided(told(mail.StatusBounced, "5.1.1: 550 no such user"), "", "ev1")},
 			{"bounce for the sender", event(`"event":"bounce","type":"bounce","status":"5.7.26","reason":"550 5.7.26 blocked because the sender is unauthenticated"`),
-				softly(ided(told(mail.StatusBounced, "5.7.26: 550 5.7.26 blocked because the sender is unauthenticated"), "", "ev1"))},
+				ours(ided(told(mail.StatusBounced, "5.7.26: 550 5.7.26 blocked because the sender is unauthenticated"), "", "ev1"))},
 			{"blocked", event(`"event":"bounce","type":"blocked","status":5.2,"reason":"mailbox full"`), softly(ided(told(mail.StatusBounced, "5.2: mailbox full"), "", "ev1"))},
 			{"dropped for the recipient", event(`"event":"dropped","reason":"Bounced Address"`), ided(told(mail.StatusSuppressed, "Bounced Address"), "", "ev1")},
 			{"dropped", event(`"event":"dropped","reason":"Spam Content"`), ided(told(mail.StatusFailed, "Spam Content"), "", "ev1")},
@@ -398,11 +404,11 @@ func mailgunEvents(testing.TB) eventFixture {
 			{"deferred", event(`"event":"failed","severity":"temporary","reason":"greylisted","delivery-status":{"code":450}`), want(told(mail.StatusDeferred, "450: greylisted"))},
 			{"bounce", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"description":"No such user"}`), want(told(mail.StatusBounced, "550: bounce: No such user"))},
 			{"bounce for the sender", event(`"event":"failed","severity":"permanent","reason":"generic","delivery-status":{"code":550,"message":"Sender verify failed"}`),
-				softly(want(told(mail.StatusBounced, "550: generic: Sender verify failed")))},
+				ours(want(told(mail.StatusBounced, "550: generic: Sender verify failed")))},
 			{"full mailbox", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.2.2 mailbox full"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.2.2 mailbox full")))},
 			{"full mailbox without a code", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"The mailbox is full"}`), softly(want(told(mail.StatusBounced, "550: bounce: The mailbox is full")))},
 			{"full for now, given up", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"4.2.2 over quota"}`), softly(want(told(mail.StatusBounced, "550: bounce: 4.2.2 over quota")))},
-			{"policy", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.7.1 rejected by policy"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.7.1 rejected by policy")))},
+			{"policy", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.7.1 rejected by policy"}`), ours(want(told(mail.StatusBounced, "550: bounce: 5.7.1 rejected by policy")))},
 			{"server's trouble", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.3.2 System not accepting messages"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.3.2 System not accepting messages")))},
 			{"given up on the way", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.4.7 Delivery expired"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.4.7 Delivery expired")))},
 			{"too much for its reader", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.2.121 Recipient limit"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.2.121 Recipient limit")))},
@@ -410,6 +416,7 @@ func mailgunEvents(testing.TB) eventFixture {
 			{"nobody, by Sendmail", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.3.0 User unknown"}`), want(told(mail.StatusBounced, "550: bounce: 5.3.0 User unknown"))},
 			{"account closed", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.2.1 account disabled"}`), want(told(mail.StatusBounced, "550: bounce: 5.2.1 account disabled"))},
 			{"nobody, at an address", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"[10.4.2.2] no such user"}`), want(told(mail.StatusBounced, "550: bounce: [10.4.2.2] no such user"))},
+			{"no mail server", event(`"event":"failed","severity":"permanent","reason":"generic","delivery-status":{"code":498,"message":"No MX for example.org"}`), want(told(mail.StatusBounced, "498: generic: No MX for example.org"))},
 			{"full disk", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Disk quota exceeded"}`), softly(want(told(mail.StatusBounced, "550: bounce: Disk quota exceeded")))},
 			{"limit of a mailbox", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Mailbox size limit exceeded"}`), softly(want(told(mail.StatusBounced, "550: bounce: Mailbox size limit exceeded")))},
 			{"silence", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"connection timed out"}`), softly(want(told(mail.StatusBounced, "550: bounce: connection timed out")))},
@@ -927,6 +934,11 @@ func resendEvents(testing.TB) eventFixture {
 			{"delivered", event("delivered", ""), want(mail.StatusDelivered, "")},
 			{"deferred", event("delivery_delayed", ""), want(mail.StatusDeferred, "")},
 			{"bounce", event("bounced", `,"bounce":{"type":"Permanent","subType":"General","message":"no such user"}`), want(mail.StatusBounced, "Permanent: General: no such user")},
+			{"bounce in the service's own words", event("bounced", `,"bounce":{"type":"Permanent","subType":"General","message":"The recipient's email provider sent a hard bounce message. Such addresses can have a negative impact on your reputation as a sender."}`),
+				want(mail.StatusBounced, "Permanent: General: The recipient's email provider sent a hard bounce message. Such addresses can have a negative impact on your reputation as a sender.")},
+			{"bounce with the server's words", event("bounced", `,"bounce":{"type":"Permanent","subType":"General","message":"Your reputation as a sender.","diagnosticCode":["smtp; 550 5.1.1 As requested: user unknown <bounce@simulator.amazonses.com>"]}`),
+				want(mail.StatusBounced, "Permanent: General: smtp; 550 5.1.1 As requested: user unknown <[address]>")},
+			{"bounce for the sender", event("bounced", `,"bounce":{"type":"Permanent","diagnosticCode":"smtp; 550 5.7.1 listed at zen.spamhaus.org"}`), ours(want(mail.StatusBounced, "Permanent: smtp; 550 5.7.1 listed at zen.spamhaus.org"))},
 			{"soft bounce", event("bounced", `,"bounce":{"type":"Transient","subType":"MailboxFull"}`), softly(want(mail.StatusBounced, "Transient: MailboxFull"))},
 			{"bounce by the list", event("bounced", `,"bounce":{"type":"Permanent","subType":"Suppressed"}`), want(mail.StatusSuppressed, "Permanent: Suppressed")},
 			{"complaint", event("complained", ""), want(mail.StatusComplained, "")},
@@ -936,6 +948,32 @@ func resendEvents(testing.TB) eventFixture {
 			{"sent", event("sent", ""), mail.Report{}},
 			{"opened", event("opened", ""), mail.Report{}},
 		},
+	}
+}
+
+// What nobody can place says nothing of the address, whatever the service calls it:
+// https://github.com/zone-eu/zone-mta/blob/master/config/bounces.txt
+func TestAServersRefusalIsHardByItsWordsAlone(t *testing.T) {
+	f := mailgunEvents(t)
+	p := f.opened(t, f.settings())
+	for _, words := range []string{
+		"IP=192.0.2.7 - A problem occurred. (Ask your postmaster for help or to contact tosa@rx.t-online.de to clarify.) (BL)",
+		"Your access to this mail system has been rejected due to the sending MTA's poor reputation. If you believe that this failure is in error, please contact the intended recipient via alternate means.",
+		"Rejected by header based Anti-Spoofing policy: user@example.com - https://community.mimecast.com/docs/DOC-1369#550",
+		"RBL Reject.",
+		"opmta1mti37nd1 smtp.orange.fr xZBI Service refuse. Service refused. OFR006_103",
+		"5.5.0 Les emails envoyes vers la messagerie Laposte.net ont ete bloques par nos services. LPN007_102",
+		"p00-smtpin001.me.com ESMTP not accepting connections",
+		"Message not allowed - Headers are not RFC compliant[291]",
+		"Syntax error in parameters or arguments",
+		"Invalid DNS MX or A/AAAA resource record",
+		"Too many invalid recipients",
+	} {
+		header, body := f.sign(`{"event":"failed","severity":"permanent","reason":"generic","timestamp":1795694399,"delivery-status":{"code":554,"message":"`+words+`"},"user-variables":{"relay_id":"`+eventMail+`"}}`, eventNow.Add(-time.Second))
+		got, err := p.Events(t.Context(), header, body, eventNow)
+		if err != nil || len(got) != 1 || !got[0].Soft {
+			t.Errorf("%s: %+v, %v", words, got, err)
+		}
 	}
 }
 
@@ -1018,8 +1056,9 @@ func smtp2goEvents(testing.TB) eventFixture {
 		planted: event(`"event":"bounce","bounce":"hard","message":"` + quoted + `"`),
 		cases: []eventCase{
 			{"delivered", event(`"event":"delivered","message":"250 2.0.0 OK"`), want(mail.StatusDelivered, "250 2.0.0 OK")},
-			{"hard bounce", event(`"event":"bounce","bounce":"hard","message":"550 Rejected"`), want(mail.StatusBounced, "hard: 550 Rejected")},
-			{"hard bounce for the sender", event(`"event":"bounce","bounce":"hard","message":"550 5.7.1 DMARC policy"`), softly(want(mail.StatusBounced, "hard: 550 5.7.1 DMARC policy"))},
+			{"hard bounce", event(`"event":"bounce","bounce":"hard","message":"550 No such user"`), want(mail.StatusBounced, "hard: 550 No such user")},
+			{"hard bounce without a reason", event(`"event":"bounce","bounce":"hard","message":"550 Rejected"`), softly(want(mail.StatusBounced, "hard: 550 Rejected"))},
+			{"hard bounce for the sender", event(`"event":"bounce","bounce":"hard","message":"550 5.7.1 DMARC policy"`), ours(want(mail.StatusBounced, "hard: 550 5.7.1 DMARC policy"))},
 			{"soft bounce", event(`"event":"bounce","bounce":"soft"`), softly(want(mail.StatusBounced, "soft"))},
 			{"complaint", event(`"event":"spam"`), want(mail.StatusComplained, "")},
 			{"rejected", event(`"event":"reject"`), want(mail.StatusFailed, "")},

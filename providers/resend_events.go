@@ -38,10 +38,29 @@ type resendEvent struct {
 	Data    struct {
 		ID         loose      `json:"email_id"`
 		Tags       resendTags `json:"tags"`
-		Bounce     struct{ Type, SubType, Message loose }
+		Bounce     resendBounce
 		Failed     struct{ Reason loose }
 		Suppressed struct{ Type, Message loose }
 	}
+}
+
+// resendBounce has the words of the server in one or more diagnostics. The message is the
+// service's own sentence, which speaks of the sender's reputation and the like.
+type resendBounce struct {
+	Type, SubType, Message loose
+	Diagnostic             texts `json:"diagnosticCode"`
+}
+
+// texts is a list of texts in JSON, or a single one.
+type texts []loose
+
+// UnmarshalJSON takes anything.
+func (t *texts) UnmarshalJSON(value []byte) error {
+	var one loose
+	if json.Unmarshal(value, (*[]loose)(t)) != nil && one.UnmarshalJSON(value) == nil && one != "" {
+		*t = texts{one}
+	}
+	return nil
 }
 
 // resendTags are sent as a list and come back as an object; both are read.
@@ -80,8 +99,12 @@ func (p *resend) Events(_ context.Context, header http.Header, body []byte, now 
 	if status == "" {
 		return nil, nil
 	}
+	words := []loose{e.Data.Bounce.SubType, e.Data.Failed.Reason, e.Data.Suppressed.Type, e.Data.Suppressed.Message}
+	if words = append(words, e.Data.Bounce.Diagnostic...); len(e.Data.Bounce.Diagnostic) == 0 {
+		words = append(words, e.Data.Bounce.Message)
+	}
 	return []mail.Report{report(string(e.Data.Tags["relay_id"]), string(e.Data.ID), id, moment(string(e.Created), now), status, soft,
-		e.Data.Bounce.Type, e.Data.Bounce.SubType, e.Data.Bounce.Message, e.Data.Failed.Reason, e.Data.Suppressed.Type, e.Data.Suppressed.Message)}, nil
+		e.Data.Bounce.Type, words...)}, nil
 }
 
 // svixSigned tells whether one of the signatures in a header is ours: while a secret

@@ -187,7 +187,12 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		if !strings.Contains(detail, r.Status) {
 			detail = r.Status + " " + detail
 		}
-		one := report(id, "", key, at, status, status == mail.StatusBounced && !r.Hard, "", loose(detail))
+		one := newReport(id, "", key, at, status, "", loose(detail))
+		if status == mail.StatusBounced {
+			said := bounceOf(detail)
+			one.Soft = !r.Hard || said.soft
+			one.Ours = one.Soft && said.ours
+		}
 		for _, address := range []string{r.Address, r.Original} {
 			if address != "" {
 				one.To = append(one.To, address)

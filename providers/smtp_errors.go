@@ -193,6 +193,17 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 		}
 		return e
 	}
+	if quoted := quotedReply.FindStringSubmatch(reply.Text); quoted != nil && stage == smtp.AtRCPT {
+		reply.Code, _ = strconv.Atoi(quoted[1])
+		reply.Enhanced, reply.Text = quoted[2], quoted[3]
+	}
+	e.judge(stage, reply)
+	return e
+}
+
+// judge says what a reply means.
+func (e *Error) judge(stage smtp.Stage, reply smtp.Reply) {
+	code := strconv.Itoa(reply.Code)
 	text, enhanced := smtpWords(reply)
 	for i := range smtpRules {
 		if rule := &smtpRules[i]; rule.fits(stage, code, enhanced, text) {
@@ -201,7 +212,6 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 			break
 		}
 	}
-	return e
 }
 
 var (
@@ -209,6 +219,9 @@ var (
 	furtherCodes = regexp.MustCompile(`\n[245]\.\d{1,3}\.\d{1,3} `)
 	// textCodes are how qmail and others write an enhanced code.
 	textCodes = regexp.MustCompile(`(?m)(?:^|[#(\[<])([45]\.\d{1,3}\.\d{1,3})(?:[^.\d]|$)`)
+	// quotedReply is what Postfix was answered when it asked the recipient's server whether
+	// there is such an address.
+	quotedReply = regexp.MustCompile(`(?is)\b(?:undeliverable|unverified) address: host \S+ said: ([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+)`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they

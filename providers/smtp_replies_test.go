@@ -43,6 +43,9 @@ func TestSMTPReplies(t *testing.T) {
 	const iredapd = "https://github.com/iredmail/iRedAPD/blob/master/libs/__init__.py"
 	const coremail = "https://www.icoremail.vip/support/index.php?cate_id=84&page=8&start=225"
 	const bounces263 = "http://bbs.bitscn.com/archiver/tid-160742.html"
+	const zoneMTA = "https://github.com/zone-eu/zone-mta/blob/master/config/bounces.txt"
+	const sisimai = "https://github.com/sisimai/p5-sisimai/tree/5-stable/lib/Sisimai/Reason"
+	const verifying = "https://www.postfix.org/ADDRESS_VERIFICATION_README.html"
 	const code = "https://github.com/search?type=code&q="
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
 	for _, row := range []struct {
@@ -263,6 +266,25 @@ func TestSMTPReplies(t *testing.T) {
 		{"cPanel's Exim", smtp.AtRCPT, "550-The mail server could not deliver mail to ada@example.net.  The account or\r\n550-domain may not exist, they may be blacklisted, or missing the proper dns\r\n550 entries.", recipient, "", "https://www.clients.paymonthlyhosting.co.uk/knowledgebase/120/I-cannot-send-or-receive-emails.html"},
 		{"cPanel's Exim", smtp.AtRCPT, `550 "JunkMail rejected - relay.acme.example [192.0.2.7]:24706 is in an RBL: Blocked - see https://www.spamcop.net/bl.shtml?192.0.2.7"`, operator, "IP address", "https://github.com/zone-eu/zone-mta/pull/251"},
 		{"a mail server", smtp.AtRCPT, "554 5.7.1 Rejected because Bad IP", operator, "IP address", "https://github.com/zone-eu/zone-mta/pull/239"},
+		{"Comcast", smtp.AtDot, "550 Your message could not be delivered due to too many invalid recipients", limited, "addresses that do not exist", sisimai},
+		{"GoDaddy", smtp.AtDot, "554 Your email was rejected for having too many invalid recipients. <http://x.co/srbounce> 1560", limited, "addresses that do not exist", manual},
+		{"a mail server", smtp.AtRCPT, "550 Too many invalid recipients", limited, "addresses that do not exist", zoneMTA},
+		{"a mail server", smtp.AtRCPT, "551 5.7.1 we do not relay", operator, "auth", code + "551+we+do+not+relay"},
+		{"Citadel", smtp.AtRCPT, "551 5.7.1 <ada@example.org> - you do not have permission to send Internet mail", operator, "operator", code + "%22you+do+not+have+permission+to+send+Internet+mail%22"},
+		{"ImprovMX", smtp.AtRCPT, "551 5.7.1 Loop detected: Email is sent and forwarded from/to improvmx.com. (#id-5.9.0)", operator, "operator", manual},
+		{"Yandex", smtp.AtRCPT, "551 5.3.0 Unknown error", operator, "", manual},
+		{"a server that forwards", smtp.AtRCPT, "551 User not local; please try <ada@example.com>", recipient, "", "https://www.rfc-editor.org/rfc/rfc5321#section-3.4"},
+		{"Mailgun", smtp.AtDot, "421 Domain mg.acme.example is not allowed to send: Please activate your Mailgun account. Check your inbox or log in to your control panel to resend the activation email.", operator, "state", "https://github.com/rebutify/rebutify/issues/162"},
+		{"hMailServer", smtp.AtRCPT, "550 The address is not valid.", recipient, "", code + "%22550+The+address+is+not+valid%22"},
+		{"La Poste", smtp.AtRCPT, "550 5.5.0 Boite du destinataire archivee. Archived recipient.", recipient, "", sisimai},
+		{"a mail server", smtp.AtRCPT, "550 unknown mailbox", recipient, "", sisimai},
+		{"a mail server", smtp.AtRCPT, "550 there is no one at this address", recipient, "", sisimai},
+		{"a mail server", smtp.AtRCPT, "550 this email address is wrong or no longer valid", recipient, "", sisimai},
+		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [198.51.100.1] blocked using zen.spamhaus.org (in reply to RCPT TO command)", operator, "IP address", verifying},
+		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 Your access to this mail system has been rejected due to the sending MTA's poor reputation. (in reply to MAIL FROM command)", operator, "", verifying},
+		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 550 5.1.1 <ada@example.org>: user unknown (in reply to RCPT TO command)", recipient, "", verifying},
+		{"Postfix that asks ahead", smtp.AtRCPT, "450 4.1.1 <ada@example.org>: Recipient address rejected: unverified address: host mx.example.org[192.0.2.9] said: 450 4.2.0 Greylisted (in reply to RCPT TO command)", oneAddress, "", verifying},
+		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: connect to mx.example.org[192.0.2.9]:25: Connection refused", oneAddress, "", verifying},
 		{"Exim", smtp.AtRCPT, "501 ada: recipient address must contain a domain", recipient, "", exim},
 		{"Postfix with policyd", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Policy rejection; Message count quota exceeded", spent, "24 hours", code + "%22Policy+rejection%3B+Message+count+quota+exceeded%22"},
 		{"Postfix with iRedAPD", smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: Quota exceeded (number of mails in total)", spent, "24 hours", iredapd},

@@ -39,6 +39,7 @@ const (
 	refusedIP    = "the server refuses this machine's IP address: put it on the server's allow list, or have it taken off the block list"
 	slowDown     = "the service throttles: set rateLimit and rateDelta to what it allows, and maxConcurrent lower"
 	fewer        = "set maxConnections to what the service allows"
+	manyUnknown  = "too many mails went to addresses that do not exist: set limits and recipients.checkDomain, and find out who asks for them"
 	lessOften    = "set maxConnections lower and maxMessages higher, so that there are fewer logins, and check auth"
 	quotaOfDay   = "the quota is spent for up to 24 hours: raise it at the service, or add another provider"
 	quotaOfHour  = "the quota is spent for up to an hour: raise it at the service, or add another provider"
@@ -82,9 +83,14 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|disabled or discontinued", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|recipient thread limit|recipient has exceeded|" +
 		"deliveries for user|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "verified address: connect to|verified address: lost connection|verified address: conversation with|verified address: delivery temporarily|" +
+		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|undeliverable address: delivery temporarily|" +
+		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "suppression list|address was suppressed|marked as inactive|message rejected: address blacklisted",
 		verdict: verdict{kind: Recipient, suppressed: true}},
+	{words: "too many invalid recipient|too many unknown recipient|too many bad recipient|too many failed recipient|too many non-exist|too many nonexist|" +
+		"too many invalid address|too many unknown user|too many invalid user", verdict: verdict{kind: RateLimited, hint: manyUnknown}},
 	// A code and words that agree, whatever names and links stand around them.
 	{at: ofRecipient, enhanced: "5.1.", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.6 5.1.10", words: recipientWords, verdict: verdict{kind: Recipient}},
@@ -155,7 +161,7 @@ var smtpRules = []smtpRule{
 	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
-		"permitted to relay|allowed to relay|as a relay|denies relay|open relay|allowed rcpthosts|i cannot deliver mail for",
+		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|allowed rcpthosts|i cannot deliver mail for",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -177,7 +183,7 @@ var smtpRules = []smtpRule{
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
-		"account suspended|account is suspended|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
+		"is not allowed to send|activate your|account suspended|account is suspended|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
 		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
@@ -204,7 +210,8 @@ var smtpRules = []smtpRule{
 
 	// What is unknown or does not exist may also be something of the operator's.
 	{at: ofRecipient, codes: "5", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
-	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr", verdict: verdict{kind: Configuration}},
+	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|envelope from|cannot send from|relay list|smarthost|" +
+		"smtp auth|username|valid mx record", verdict: verdict{kind: Configuration}},
 	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
 
@@ -216,6 +223,8 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, codes: "4", words: recipientWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.4 5.1.6 5.1.10 5.2.1 5.2.3 5.6.7", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "5", words: recipientWords, verdict: verdict{kind: Recipient}},
+	{at: smtp.AtRCPT, codes: "551", enhanced: "5.7.", verdict: verdict{kind: Configuration, hint: policy}},
+	{at: smtp.AtRCPT, codes: "551", enhanced: "5.3. 5.4. 5.5.", verdict: verdict{kind: Configuration}},
 	{at: smtp.AtRCPT, codes: "551 556", verdict: verdict{kind: Recipient}},
 
 	// The message, by its codes.
@@ -247,7 +256,10 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"no such mailbox|no such address|non-existent account|invalid user|unavailable mail user|user not known|" +
 	"exists that user|not user of this|not a known user|user disabled|user is disabled|recipient does not have an account|" +
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
-	"account inactive|account is inactive|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
+	"account inactive|account is inactive|unknown mailbox|mailbox unknown|mailbox invalid|mailbox is unavailable|mailbox not present|not a valid recipient|" +
+	"recipient not exist|user not active|no account by that name|no one at this address|not an active address|address not present|address could not be found|" +
+	"address is not valid|no longer valid|address invalid|userunknown|recipientnotfound|recipient notfound|no valid recipients|valid user here|" +
+	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
 	"destinatario desconocido|utente sconosciuto|用户不存在|收件人不存在|" +
