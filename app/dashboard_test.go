@@ -67,10 +67,10 @@ var dashboard = []struct {
 	{"What becomes of the mails", []panel{
 		{"timeseries", "Reported by services", "cpm", []string{
 			`60 * sum by (provider, status) (rate(relay_events_total{job="$job"}[$__rate_interval])) > 0`, "{{provider}}: {{status}}"}},
-		{"timeseries", "Bounced, of those delivered or bounced in 6 hours", "percentunit", []string{
-			`sum by (provider) (increase(relay_events_total{job="$job", status="bounced"}[6h])) / sum by (provider) (increase(relay_events_total{job="$job", status=~"bounced|delivered"}[6h]))`, "{{provider}}"}},
-		{"timeseries", "Called spam, of those delivered in a day", "percentunit", []string{
-			`sum by (provider) (increase(relay_events_total{job="$job", status="complained"}[1d])) / sum by (provider) (increase(relay_events_total{job="$job", status="delivered"}[1d]))`, "{{provider}}"}},
+		{"timeseries", "Bounced, of those accepted in 6 hours", "percentunit", []string{
+			`sum by (provider) (increase(relay_events_total{job="$job", status="bounced"}[6h])) / sum by (provider) (increase(relay_attempts_total{job="$job", kind="accepted"}[6h]))`, "{{provider}}"}},
+		{"timeseries", "Called spam, of those accepted in a day", "percentunit", []string{
+			`sum by (provider) (increase(relay_events_total{job="$job", status="complained"}[1d])) / sum by (provider) (increase(relay_attempts_total{job="$job", kind="accepted"}[1d]))`, "{{provider}}"}},
 		{"timeseries", "Not sent: suppressed, refused, limited", "cpm", []string{
 			`60 * sum by (error) (rate(relay_mails_total{job="$job", error=~"recipient_suppressed|recipient_refused|rate_limited"}[$__rate_interval]))`, "{{error}}"}},
 	}},

@@ -154,8 +154,7 @@ func (cmd callCommand) ask(ctx context.Context, endpoint *url.URL) (*answer, err
 	}
 	transport := &http.Transport{TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}} // no HTTP/2
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Do(request)
+	response, err := transport.RoundTrip(request)
 	var text []byte
 	if err == nil {
 		defer func() { _ = response.Body.Close() }()
@@ -185,11 +184,11 @@ func speaksTLS(ctx context.Context, endpoint *url.URL) bool {
 // unreachable says why there is no answer.
 func (cmd callCommand) unreachable(ctx context.Context, err error, host, stage string) error {
 	var (
-		wrapped  *url.Error
 		dns      *net.DNSError
 		unknown  x509.UnknownAuthorityError
 		wrong    x509.HostnameError
 		unusable x509.CertificateInvalidError
+		noTLS    tls.RecordHeaderError
 		failed   *net.OpError
 	)
 	switch {
@@ -207,13 +206,11 @@ func (cmd callCommand) unreachable(ctx context.Context, err error, host, stage s
 			cmp.Or(settings.Printable(strings.Join(wrong.Certificate.DNSNames, ", "), maxShown), "none"), host)
 	case errors.As(err, &unknown):
 		return errors.New("no authority that is known here vouches for the certificate: use one of a public authority, and let the proxy send the whole chain")
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &noTLS):
 		return errors.New("this port speaks no TLS, and the URL says https: write the port of the proxy that does")
 	case errors.As(err, &failed) && failed.Op == "dial":
 		return fmt.Errorf("no connection (%s): nothing listens at this address and port, or a firewall is in the way, so start the proxy and the relay, or correct the endpoint",
 			cmd.show(failed.Err.Error()))
-	case errors.As(err, &wrapped):
-		err = wrapped.Err // without the URL
 	}
 	return fmt.Errorf("the connection broke without a whole answer: %s; look at the log of the proxy", cmd.show(err.Error()))
 }

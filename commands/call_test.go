@@ -123,6 +123,7 @@ func TestCallNamesWhatIsWrong(t *testing.T) {
 		{"hung up", hangsUp, nil, 1, []string{"connection broke"}},
 		{"redirect", plain(308, "Location: https://new.example/logto/email", ""), nil, 1, []string{"answer: 308 after", `redirects to "https://new.example/logto/email"`}},
 		{"several choices", plain(300, "Location: https://new.example/", ""), nil, 1, []string{"answer: 300 after", `redirects to "https://new.example/"`}},
+		{"redirect to nowhere", plain(301, "Location: https://new.example:undefined/", ""), nil, 1, []string{"answer: 301 after", `redirects to "https://new.example:undefined/"`}},
 		{"400", plain(400, "X-Relay-Error: malformed", sentence), nil, 1, []string{"400 malformed: the proxy changes the body", "sign-in page: "}},
 		{"page", plain(502, "Content-Type: text/html; charset=utf-8\nServer: nginx", "<html>\r\n<h1>502 \"Bad\" Gateway</h1>\x1b[2J"), nil, 1,
 			[]string{"not the relay's (502, a page of HTML, from nginx)", "whether it runs", `sign-in page: Error occurred in connector: {"message":"<html> <h1>502 \"Bad\" Gateway</h1>?[2J"}`}},

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -1013,13 +1014,36 @@ func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
 	var seen templates.Request
 	r := newRelay(t, func(o *relay.Options) {
 		o.Renderer = seenRequest{seen: &seen}
-		o.Routes = []relay.Route{{Branding: &templates.Branding{ReplyToInviter: true}}}
+		o.Routes = []relay.Route{{Branding: &templates.Branding{ReplyToInviter: new(true)}}}
 	}, accepts("1"))
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
 	d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}, IP: "203.0.113.7"})
-	if seen.To != "ada@example.org" || seen.IP != "203.0.113.7" || seen.Time != d.Time || !seen.Branding.ReplyToInviter {
+	if seen.To != "ada@example.org" || seen.IP != "203.0.113.7" || seen.Time != d.Time || !*seen.Branding.ReplyToInviter {
 		t.Errorf("the templates were asked for %+v", seen)
+	}
+}
+
+// A route switches on and off what is general, and leaves what it does not name.
+func TestTheBrandingOfARoute(t *testing.T) {
+	general := templates.Branding{SenderName: "Acme", Color: "#6b3fa0", ReplyToInviter: new(true)}
+	for _, test := range []struct {
+		general, route templates.Branding
+		want           string
+	}{
+		{general, templates.Branding{}, "Acme #6b3fa0 true"},
+		{general, templates.Branding{SenderName: "Example", ReplyToInviter: new(false)}, "Example #6b3fa0 false"},
+		{templates.Branding{ReplyToInviter: new(false)}, templates.Branding{Color: "#000000", ReplyToInviter: new(true)}, " #000000 true"},
+	} {
+		var seen templates.Request
+		deliver(t, newRelay(t, func(o *relay.Options) {
+			o.Renderer, o.Branding = seenRequest{seen: &seen}, test.general
+			o.Routes = []relay.Route{{Branding: &test.route}}
+		}, accepts("1")))
+		b := seen.Branding
+		if got := fmt.Sprint(b.SenderName, " ", b.Color, " ", *b.ReplyToInviter); got != test.want {
+			t.Errorf("got %s, want %s", got, test.want)
+		}
 	}
 }
 

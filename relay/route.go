@@ -100,7 +100,9 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 	if !by.Support.IsZero() {
 		branding.Support = by.Support
 	}
-	branding.ReplyToInviter = branding.ReplyToInviter || by.ReplyToInviter
+	if by.ReplyToInviter != nil {
+		branding.ReplyToInviter = by.ReplyToInviter
+	}
 	return branding
 }
 

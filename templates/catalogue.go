@@ -204,7 +204,7 @@ func (c *Catalogue) fill(v *values, r *Request, t *translation) {
 // replyTo is the inviter of an invitation if the operator wants replies to go
 // there and Logto knows an address, else what the template says.
 func (r *Request) replyTo(template mail.Address) mail.Address {
-	if r.Type != invitation || !r.Branding.ReplyToInviter {
+	if r.Type != invitation || r.Branding.ReplyToInviter == nil || !*r.Branding.ReplyToInviter {
 		return template
 	}
 	inviter, _ := r.Payload["inviter"].(map[string]any)

@@ -51,9 +51,13 @@ func (s *source) plainText() string {
 		start int // of its text
 	}
 	var b strings.Builder
-	begun := false // something of the paragraph is written
+	begun, inLine := false, false // something of the paragraph, and of the line or cell, is written
 	write := func(text string) {
 		switch {
+		case text == ownLine && !inLine:
+			return
+		case text == ownLine:
+			text = "\n"
 		case text == paragraph && !begun:
 			return
 		case text == paragraph:
@@ -61,9 +65,16 @@ func (s *source) plainText() string {
 		case text != listItem && strings.TrimSpace(text) != "":
 			begun = true
 		}
+		switch {
+		case strings.HasPrefix(text, "\n"), text == cell:
+			inLine = false
+		case strings.TrimSpace(text) != "" && !isBlockTag(text):
+			inLine = true
+		}
 		b.WriteString(text)
 	}
-	var hidden []string // the open elements from the outermost hidden one
+	open := make(map[string][]bool) // by name, the open elements that others surround: does the style make it a block?
+	var hidden []string             // the open elements from the outermost hidden one
 	var links []link
 	content := markup
 	tokens := htmltokens.NewTokenizer(strings.NewReader(s.text))
@@ -79,6 +90,13 @@ func (s *source) plainText() string {
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
 			content = contentOf(token.Data)
+			if shown && !isHidden(token) && !isVoid(token.Data) {
+				styled := hasStyle(token, "display:block")
+				open[token.Data] = append(open[token.Data], styled)
+				if styled {
+					write(ownLine)
+				}
+			}
 			switch {
 			case !shown || isHidden(token):
 				if !isVoid(token.Data) {
@@ -106,6 +124,12 @@ func (s *source) plainText() string {
 			default:
 				write(plainEnd(token.Data))
 			}
+			if same := open[token.Data]; shown && len(same) > 0 {
+				if same[len(same)-1] {
+					write(ownLine)
+				}
+				open[token.Data] = same[:len(same)-1]
+			}
 		}
 	}
 	lines := strings.Split(b.String(), "\n")
@@ -119,11 +143,33 @@ func (s *source) plainText() string {
 	return ""
 }
 
-// What stands before a paragraph and behind it, and before an item of a list.
+// What stands before a paragraph and behind it, before an item of a list, before a cell,
+// and on both sides of what has lines of its own: a break, unless there is one.
 const (
 	paragraph = "\n\n"
 	listItem  = "\n- "
+	cell      = " "
+	ownLine   = "\v"
 )
+
+// isBlockTag knows a text that is the beginning, middle or end of a block and no more.
+func isBlockTag(text string) bool {
+	text = strings.TrimSpace(text)
+	return strings.Count(text, "{{") == 1 && strings.HasSuffix(text, "}}") &&
+		(strings.HasPrefix(text, "{{#") || strings.HasPrefix(text, "{{/") || strings.HasPrefix(text, "{{else"))
+}
+
+// isBlock knows the other elements that browsers begin on a line of their own, by the
+// style sheet of https://html.spec.whatwg.org/multipage/rendering.html.
+func isBlock(element string) bool {
+	switch element {
+	case "address", "article", "aside", "blockquote", "caption", "center", "dd", "details", "dialog", "dir", "div", "dl", "dt", "fieldset",
+		"figcaption", "figure", "footer", "form", "header", "hgroup", "legend", "listing", "main", "menu", "nav", "ol", "optgroup", "option",
+		"pre", "search", "section", "summary", "table", "ul", "xmp":
+		return true
+	}
+	return false
+}
 
 // addressBehind is what follows the text of a link, unless the text says it
 // already.
@@ -149,11 +195,14 @@ func plainStart(token htmltokens.Token) string {
 	case "li":
 		return listItem
 	case "td", "th":
-		return " "
+		return cell
 	case "img":
 		if alt := attributeOf(token, "alt"); alt != "" {
 			return " " + alt + " "
 		}
+	}
+	if isBlock(token.Data) {
+		return ownLine
 	}
 	return ""
 }
@@ -164,6 +213,9 @@ func plainEnd(element string) string {
 		return paragraph
 	case "tr", "div", "section", "header", "footer", "article":
 		return "\n"
+	}
+	if isBlock(element) {
+		return ownLine
 	}
 	return ""
 }
@@ -176,13 +228,16 @@ func isHidden(token htmltokens.Token) bool {
 	case "head", "title", "style", "script", "noscript", "template":
 		return true
 	}
+	return hasStyle(token, "display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "opacity:0") ||
+		slices.ContainsFunc(token.Attr, func(a htmltokens.Attribute) bool { return a.Key == "hidden" })
+}
+
+func hasStyle(token htmltokens.Token, ways ...string) bool {
 	style := strings.ToLower(strings.ReplaceAll(attributeOf(token, "style"), " ", ""))
-	for _, way := range []string{"display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "opacity:0"} {
-		if i := strings.Index(style, way); i >= 0 && !strings.HasPrefix(style[i+len(way):], ".") {
-			return true
-		}
-	}
-	return slices.ContainsFunc(token.Attr, func(a htmltokens.Attribute) bool { return a.Key == "hidden" })
+	return slices.ContainsFunc(ways, func(way string) bool {
+		i := strings.Index(style, way)
+		return i >= 0 && !strings.HasPrefix(style[i+len(way):], ".")
+	})
 }
 
 func isVoid(element string) bool {

@@ -157,7 +157,7 @@ func TestRepliesToAnInvitation(t *testing.T) {
 		{invitation, `{}`, true, ""},
 		{"SignIn", `{"inviter":{"primaryEmail":"alice@example.com"}}`, true, ""},
 	} {
-		m, err := c.Render(Request{Type: test.messageType, Locale: "en", Payload: payload(t, test.data), Branding: Branding{ReplyToInviter: test.wanted}})
+		m, err := c.Render(Request{Type: test.messageType, Locale: "en", Payload: payload(t, test.data), Branding: Branding{ReplyToInviter: &test.wanted}})
 		if err != nil || m.ReplyTo.Address != test.want || m.ReplyTo.Name != "" {
 			t.Errorf("%s %s: got %v, %v", test.messageType, test.data, m.ReplyTo, err)
 		}

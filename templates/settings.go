@@ -80,7 +80,7 @@ type Branding struct {
 	Support settings.Mailbox `json:"support"`
 	// ReplyToInviter makes replies to an invitation go to whoever invites, if Logto
 	// knows the address.
-	ReplyToInviter bool `json:"replyToInviter"`
+	ReplyToInviter *bool `json:"replyToInviter"`
 }
 
 // Check tells of logos that readers do not see.

@@ -18,8 +18,9 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
-	"net/url"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync"
@@ -67,7 +68,8 @@ type Queue interface {
 type Sender struct {
 	queue  Queue
 	logger *slog.Logger
-	client *http.Client
+	// transport is without a client around it, which would follow a redirect or quote it.
+	transport http.RoundTripper
 
 	mu        sync.Mutex
 	endpoints []*endpoint
@@ -120,10 +122,8 @@ func (s State) String() string {
 
 // New makes a Sender without endpoints.
 func New(queue Queue, logger *slog.Logger) *Sender {
-	s := &Sender{queue: queue, logger: logger, client: &http.Client{
-		Transport: &http.Transport{MaxIdleConnsPerHost: atATime, IdleConnTimeout: 55 * time.Second, ForceAttemptHTTP2: true,
-			MaxResponseHeaderBytes: maxAnswer},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	s := &Sender{queue: queue, logger: logger, transport: &http.Transport{
+		MaxIdleConnsPerHost: atATime, IdleConnTimeout: 55 * time.Second, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxAnswer,
 	}}
 	s.ctx, s.giveUp = context.WithCancel(context.Background())
 	return s
@@ -191,7 +191,9 @@ func (s *Sender) Close(ctx context.Context) {
 	}
 	s.giveUp()
 	<-done
-	s.client.CloseIdleConnections()
+	if pool, ok := s.transport.(*http.Transport); ok {
+		pool.CloseIdleConnections()
+	}
 }
 
 // run calls an endpoint until its context ends.
@@ -260,25 +262,24 @@ func (s *Sender) call(to *target, n *mail.Notification) *failure {
 	if err != nil {
 		return &failure{cause: err}
 	}
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(n.Body))
 	if err != nil {
-		return &failure{cause: withoutURL(err)}
+		return &failure{cause: errors.New("its URL cannot be called")}
+	}
+	if user := request.URL.User; user != nil {
+		password, _ := user.Password()
+		request.SetBasicAuth(user.Username(), password)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "logto-email-relay")
 	request.Header.Set(standardwebhooks.HeaderWebhookID, n.ID)
 	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
 	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
-	answer, err := s.client.Do(request)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return &failure{cause: fmt.Errorf("no answer within %v", timeout)}
-	}
+	answer, err := s.transport.RoundTrip(request)
 	if err != nil {
-		err = withoutURL(err)
-		if strings.Contains(err.Error(), "connection broken") && strings.Contains(err.Error(), `"`) {
-			err = errors.New("the answer is not HTTP") // what it quotes may be what we sent
-		}
-		return &failure{cause: err}
+		return &failure{cause: inWords(err, connected.Load())}
 	}
 	// The status is the answer. What follows a switch of protocols is none, and net/http
 	// lets it go on after the deadline.
@@ -299,13 +300,27 @@ func (s *Sender) call(to *target, n *mail.Notification) *failure {
 	return f
 }
 
-// withoutURL is an error of net/http without the address, which may hold a password.
-func withoutURL(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
+// inWords says why there is no answer. Once there was a connection, an error of net/http
+// may quote what came, and with it the address that was called, which is secret. So
+// what it says then is put into other words.
+func inWords(err error, connected bool) error {
+	var network *net.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v", timeout)
+	case !connected:
+		return err
+	case errors.As(err, &network): // by the system, or by TLS
+		return network
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection was closed without an answer (EOF)")
+	case strings.Contains(err.Error(), "headers exceeded"):
+		return fmt.Errorf("the header of the answer exceeded %d KiB", maxAnswer>>10)
+	case strings.Contains(err.Error(), "connection broken"):
+		return errors.New("the answer is not HTTP")
+	default:
+		return errors.New("the connection broke without an answer")
 	}
-	return err
 }
 
 // retryAfter reads seconds or a date; zero for anything else.

@@ -146,7 +146,7 @@ func start(t *testing.T, transport http.RoundTripper) *sending {
 	s := &sending{queue: new(memory), log: new(log)}
 	s.Sender = New(s.queue, slog.New(slog.NewTextHandler(s.log, nil)))
 	if transport != nil {
-		s.client.Transport = transport
+		s.transport = transport
 	}
 	return s
 }
@@ -539,7 +539,7 @@ func TestAConnectionIsKeptForAWhile(t *testing.T) {
 		served := make(chan struct{})
 		go func() { defer close(served); _ = server.Serve(listener) }()
 		s := start(t, nil)
-		s.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+		s.transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
 			ours, theirs := net.Pipe()
 			listener <- theirs
 			return ours, nil
@@ -596,8 +596,12 @@ func TestWhatIsNoSuccess(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	const notHTTP = "the answer is not HTTP"
-	for url, says := range map[string]string{redirecting.URL: "redirects are not followed", untrusted.URL: "certificate", cutting.URL: "EOF", closed.URL: "refused",
+	const notHTTP, redirect = "the answer is not HTTP", "redirects are not followed"
+	moving := func(to string) string {
+		return saying("HTTP/1.1 301 Moved\r\nLocation: " + to + "\r\nContent-Length: 0\r\n\r\n")
+	}
+	for url, says := range map[string]string{redirecting.URL: redirect, moving("https://acme.example:undefinedPATH"): redirect, moving("http://[acmePATH"): redirect,
+		moving("PATH%zz"): redirect, untrusted.URL: "certificate", cutting.URL: "EOF", closed.URL: "refused",
 		saying("POST PATH HTTP/1.1\r\n\r\n"): notHTTP, saying("HTTP/1.1 PATH\r\n\r\n"): notHTTP, saying("HTTP/1.1 200 OK\r\nPATH\r\n\r\n"): notHTTP,
 		saying("HTTP/1.1 200 OK\r\nContent-Length: PATH\r\n\r\n"):                               notHTTP,
 		saying("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"): "the answer is 101",
