@@ -43,8 +43,30 @@ func (a *App) listen(ctx context.Context, c *config.Config) (err error) {
 	}
 	a.admin, err = a.server(ctx, sockets[adminSocket], files/8, "admin.address", c.Admin.Address,
 		func(g *Graph) http.Handler { return g.admin })
+	if err == nil {
+		err = a.checkAdmin(c)
+	}
 	if err != nil {
 		return errors.Join(err, a.public.Close())
+	}
+	return nil
+}
+
+// ErrAdmin marks an admin listener that strangers would read without a token, a mistake
+// like one in the configuration.
+var ErrAdmin = errors.New("admin.token")
+
+// checkAdmin has the rules of the admin section hold for the address that is really
+// listened on: a socket of systemd's, or one that stays until a restart.
+func (a *App) checkAdmin(c *config.Config) error {
+	if a.admin == nil {
+		return nil
+	}
+	there := config.Admin{Address: a.admin.Addr().String(), Token: c.Admin.Token}
+	for _, problem := range there.Check() {
+		if !problem.Warning {
+			return fmt.Errorf("%w: the admin listener is on %s: %s", ErrAdmin, there.Address, problem.Text)
+		}
 	}
 	return nil
 }

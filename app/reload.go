@@ -63,7 +63,10 @@ func (a *App) reload() (earlier *Graph) {
 	var next *Graph
 	if err == nil {
 		needRestart := keepAddresses(loaded.Config, now.Config)
-		if next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger); err == nil {
+		if err = a.checkAdmin(loaded.Config); err == nil {
+			next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger)
+		}
+		if err == nil {
 			for _, key := range needRestart {
 				a.logger.Warn("a change needs a restart", "key", key)
 			}
@@ -87,8 +90,12 @@ func (a *App) reload() (earlier *Graph) {
 }
 
 // keepAddresses leaves the addresses of the listeners and of the record as they are,
-// and returns the keys of those that would be others after a restart.
+// with what they cannot be without, and returns the keys of those that would be others
+// after a restart.
 func keepAddresses(next, now *config.Config) (needRestart []string) {
+	if next.Admin.Address != now.Admin.Address && next.Admin.Token.Reveal() == "" {
+		next.Admin.Token = now.Admin.Token // the next address may do without, this one may not
+	}
 	for _, address := range []struct {
 		key       string
 		next, now *string

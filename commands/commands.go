@@ -179,7 +179,7 @@ func report(err error, errOut io.Writer) int {
 		return exitLater
 	}
 	var wrong *config.Error
-	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, app.ErrTemplates) {
+	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, app.ErrTemplates) || errors.Is(err, app.ErrAdmin) {
 		return exitConfiguration
 	}
 	return exitFailed

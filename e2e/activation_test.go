@@ -95,6 +95,48 @@ func TestSocketsOfSystemd(t *testing.T) {
 	}
 }
 
+// The pages of a socket that others reach have a token, whatever address stands in the
+// configuration.
+func TestAnAdminSocketForOthersWantsAToken(t *testing.T) {
+	admin, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close() })
+	config := configureActivated(t, inbox)
+	without, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := activated(t, config, "public:admin", socket(t), admin)
+	until(t, "it ends", func() bool {
+		select {
+		case <-refused.exited:
+			return true
+		default:
+			return false
+		}
+	})
+	if code := refused.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(refused.log(), "admin.token: ") {
+		t.Errorf("exit code %d:\n%s", code, refused.log())
+	}
+	with := strings.Replace(string(without), `"admin": {`, `"admin": {"token": "a-long-token-of-the-pages", `, 1)
+	if err := os.WriteFile(config, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	relay := activated(t, config, "public:admin", socket(t), admin)
+	until(t, "the relay listens", func() bool { return strings.Contains(relay.log(), "listening") })
+	if err := os.WriteFile(config, without, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the change is refused", func() bool { return strings.Contains(relay.log(), "not reloaded") })
+	if strings.Contains(relay.log(), `"reloaded"`) || !strings.Contains(relay.log(), "admin.token: ") {
+		t.Errorf("it says\n%s", relay.log())
+	}
+	relay.signal(t, syscall.SIGKILL)
+	<-relay.exited
+}
+
 // A socket that cannot be listened on is no reason to listen somewhere else.
 func TestASocketOfAnotherKind(t *testing.T) {
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
