@@ -108,9 +108,9 @@ func keepAddresses(next, now *config.Config) (needRestart []string) {
 			*address.next = *address.now
 		}
 	}
-	if now := now.Deliveries.Database; next.Deliveries.Database.Reveal() != now.Reveal() {
+	if next.Deliveries.Database.Reveal() != now.Deliveries.Database.Reveal() {
 		needRestart = append(needRestart, "deliveries.database")
-		next.Deliveries.Database = now
+		next.Deliveries = now.Deliveries // how addresses are kept, and for how long, is a matter of that database
 	}
 	return needRestart
 }
