@@ -400,7 +400,7 @@ func TestTheDockerfileFitsTheProgram(t *testing.T) {
 	dockerfile := read(t, "Dockerfile")
 	for _, want := range []string{"FROM scratch", "CGO_ENABLED=0", "USER 65532", "ca-certificates.crt",
 		`ENTRYPOINT ["/logto-email-relay"]`, `CMD ["/logto-email-relay", "healthcheck"]`, "WORKDIR /etc/logto-email-relay",
-		"ENV RELAY_CONFIG=/etc/logto-email-relay/config.json"} {
+		"ENV RELAY_CONFIG=/etc/logto-email-relay/config.json", "ENV RUNTIME_DIRECTORY=/"} {
 		if !strings.Contains(dockerfile, want) {
 			t.Errorf("the Dockerfile lacks %q", want)
 		}
