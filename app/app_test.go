@@ -383,6 +383,41 @@ func TestASecretInAFileIsReadAgain(t *testing.T) {
 	eventually(t, "the one behind the link works", func() bool { return r.webhook("Bearer the-token-behind-the-link") == 200 })
 }
 
+// A file that is mounted by itself is written to where its directory does not tell, as one
+// that has another name. And whoever asks for a reload hears whether it brought anything.
+func TestAFileIsWrittenToElsewhere(t *testing.T) {
+	mails := startMailServer(t)
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	s := settings{providers: []string{smtp("main", mails)}}
+	r.write("config.json", s.json())
+	elsewhere := filepath.Join(t.TempDir(), "config.json")
+	link := func() {
+		t.Helper()
+		_ = os.Remove(elsewhere)
+		if err := os.Link(filepath.Join(r.dir, "config.json"), elsewhere); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link()
+	r.start()
+	r.hangups <- os.Interrupt // a signal of any kind
+	eventually(t, "it has brought nothing", func() bool { return strings.Contains(r.log.String(), `"configuration_changed":false`) })
+	for _, next := range []string{"Bearer the-next-token-of-the-test", "Bearer and-one-after-that-one"} {
+		s.tokens = []string{next}
+		if err := os.WriteFile(elsewhere, []byte(s.json()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a write is seen", func() bool { return r.webhook(next) == 200 })
+		reads := strings.Count(r.log.String(), `"reloaded"`)
+		r.write("config.json", s.json()) // a new file, which is the one to look at from now on
+		link()
+		eventually(t, "the new file is read", func() bool { return strings.Count(r.log.String(), `"reloaded"`) > reads })
+	}
+	if n := strings.Count(r.log.String(), `"configuration_changed":true`); n != 2 {
+		t.Errorf("%d changes are told", n)
+	}
+}
+
 // A configuration that cannot be used changes nothing and is told everywhere.
 func TestABadConfigurationChangesNothing(t *testing.T) {
 	mails := startMailServer(t)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"reflect"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -85,7 +86,8 @@ func (a *App) reload() (earlier *Graph) {
 	if a.record != nil {
 		a.record.Use(next.Config.Deliveries)
 	}
-	a.logger.Info("reloaded", "providers_kept", next.kept, "ms", time.Since(begin).Milliseconds())
+	a.logger.Info("reloaded", "providers_kept", next.kept, "configuration_changed", !reflect.DeepEqual(next.Config, now.Config),
+		"ms", time.Since(begin).Milliseconds())
 	return earlier
 }
 
