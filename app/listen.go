@@ -92,9 +92,9 @@ func activatedSockets() (map[string]net.Listener, error) {
 			name = adminSocket
 		}
 		socket, err := net.FileListener(file)
-		if err != nil || sockets[name] != nil {
-			return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket, for %s: "+
-				"name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
+		if _, isPort := socket.(*net.TCPListener); err != nil || !isPort || sockets[name] != nil { // a Unix socket knows no callers' addresses
+			return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket of TCP, for %s: "+
+				"write a port into ListenStream=, and name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
 		}
 		_ = file.Close() // the listener has a copy
 		sockets[name] = socket

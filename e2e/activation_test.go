@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The long form: go test ./e2e -run RestartsBehindASocket -restarts 20
@@ -137,26 +139,35 @@ func TestAnAdminSocketForOthersWantsAToken(t *testing.T) {
 	<-relay.exited
 }
 
-// A socket that cannot be listened on is no reason to listen somewhere else.
+// A socket that cannot be listened on, or has no port, is no reason to listen somewhere else.
 func TestASocketOfAnotherKind(t *testing.T) {
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer udp.Close()
-	file, err := udp.(*net.UDPConn).File()
+	unix, err := net.Listen("unix", filepath.Join(t.TempDir(), "relay.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer unix.Close()
 	path, err := plainBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, path, "--config", configureActivated(t, inbox))
-	cmd.Env, cmd.ExtraFiles = []string{"LISTEN_FDS=1"}, []*os.File{file}
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no stream socket") {
-		t.Errorf("%v:\n%s", err, out)
+	for _, socket := range []interface{ File() (*os.File, error) }{udp.(*net.UDPConn), unix.(*net.UnixListener)} {
+		file, err := socket.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, path, "--config", configureActivated(t, inbox))
+		cmd.Env, cmd.ExtraFiles = []string{"LISTEN_FDS=1"}, []*os.File{file}
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no stream socket") {
+			t.Errorf("%v:\n%s", err, out)
+		}
 	}
 }
 
