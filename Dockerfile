@@ -22,6 +22,9 @@ USER 65532:65532
 WORKDIR /etc/logto-email-relay
 # Without the file it does not start: development mode is not for containers.
 ENV RELAY_CONFIG=/etc/logto-email-relay/config.json
+# Where the relay leaves its address for the health check below. Engines put memory
+# there, so that it may be written in a container that is read-only.
+ENV RUNTIME_DIRECTORY=/dev/shm
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/logto-email-relay", "healthcheck"]
 # Longer than the clean stop takes: see docs/operations.md.

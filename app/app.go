@@ -102,7 +102,7 @@ type App struct {
 }
 
 // Run lives until the context ends or a listener breaks. An error of the
-// configuration is a *config.Error, one of templates is an ErrTemplates.
+// configuration is a *config.Error or an ErrAdmin, one of templates is an ErrTemplates.
 func Run(ctx context.Context, o Options) (err error) {
 	a := &App{Options: o, registry: prometheus.NewRegistry(), log: new(logHandler), signedIn: make(map[*relay.Provider]bool)}
 	a.mailboxes.open = make(map[*relay.Provider]*mailbox)

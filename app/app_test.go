@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -382,6 +383,41 @@ func TestASecretInAFileIsReadAgain(t *testing.T) {
 	eventually(t, "the one behind the link works", func() bool { return r.webhook("Bearer the-token-behind-the-link") == 200 })
 }
 
+// A file that is mounted by itself is written to where its directory does not tell, as one
+// that has another name. And whoever asks for a reload hears whether it brought anything.
+func TestAFileIsWrittenToElsewhere(t *testing.T) {
+	mails := startMailServer(t)
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	s := settings{providers: []string{smtp("main", mails)}}
+	r.write("config.json", s.json())
+	elsewhere := filepath.Join(t.TempDir(), "config.json")
+	link := func() {
+		t.Helper()
+		_ = os.Remove(elsewhere)
+		if err := os.Link(filepath.Join(r.dir, "config.json"), elsewhere); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link()
+	r.start()
+	r.hangups <- os.Interrupt // a signal of any kind
+	eventually(t, "it has brought nothing", func() bool { return strings.Contains(r.log.String(), `"configuration_changed":false`) })
+	for _, next := range []string{"Bearer the-next-token-of-the-test", "Bearer and-one-after-that-one"} {
+		s.tokens = []string{next}
+		if err := os.WriteFile(elsewhere, []byte(s.json()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a write is seen", func() bool { return r.webhook(next) == 200 })
+		reads := strings.Count(r.log.String(), `"reloaded"`)
+		r.write("config.json", s.json()) // a new file, which is the one to look at from now on
+		link()
+		eventually(t, "the new file is read", func() bool { return strings.Count(r.log.String(), `"reloaded"`) > reads })
+	}
+	if n := strings.Count(r.log.String(), `"configuration_changed":true`); n != 2 {
+		t.Errorf("%d changes are told", n)
+	}
+}
+
 // A configuration that cannot be used changes nothing and is told everywhere.
 func TestABadConfigurationChangesNothing(t *testing.T) {
 	mails := startMailServer(t)
@@ -616,6 +652,36 @@ func TestAnAddressNeedsARestart(t *testing.T) {
 	r.restartsFor(t, "server.address")
 	if got := r.webhook(token); got != 200 {
 		t.Errorf("got %d", got)
+	}
+}
+
+// The pages are never without a token where others reach them, whatever the configuration
+// says of another address.
+func TestTheAdminListenerThatIsThereKeepsItsToken(t *testing.T) {
+	s := settings{providers: []string{smtp("main", startMailServer(t))}}
+	const before, after = `"admin": {"address": "127.0.0.1:0"}`, `"admin": {"address": "0.0.0.0:0", "token": "a-long-token-of-the-pages"}`
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r.write("config.json", strings.Replace(s.json(), before, after, 1))
+	r.start()
+	for _, address := range []string{"127.0.0.1:0", ""} {
+		reloads := strings.Count(r.log.String(), `"reloaded"`)
+		r.write("config.json", strings.Replace(s.json(), before, `"admin": {"address": "`+address+`"}`, 1))
+		eventually(t, "it is read", func() bool { return strings.Count(r.log.String(), `"reloaded"`) > reloads })
+		r.restartsFor(t, "admin.address")
+		_, port, _ := net.SplitHostPort(r.admin)
+		if status, _ := r.get("localhost:"+port, "/metrics"); status != 401 {
+			t.Errorf("%q: a stranger gets %d", address, status)
+		}
+	}
+	loaded, err := config.Load(filepath.Join(r.dir, "config.json"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.Config.Admin.Address = "0.0.0.0:0" // as it may be with a socket of systemd's
+	ctx, stop := context.WithCancel(t.Context())
+	err = app.Run(ctx, app.Options{Log: io.Discard, Load: func() (config.Loaded, error) { return loaded, nil }, Listening: func(string, string) { stop() }})
+	if !errors.Is(err, app.ErrAdmin) || !strings.Contains(err.Error(), "the admin listener is on ") {
+		t.Errorf("without a token: %v", err)
 	}
 }
 

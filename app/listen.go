@@ -43,8 +43,30 @@ func (a *App) listen(ctx context.Context, c *config.Config) (err error) {
 	}
 	a.admin, err = a.server(ctx, sockets[adminSocket], files/8, "admin.address", c.Admin.Address,
 		func(g *Graph) http.Handler { return g.admin })
+	if err == nil {
+		err = a.checkAdmin(c)
+	}
 	if err != nil {
 		return errors.Join(err, a.public.Close())
+	}
+	return nil
+}
+
+// ErrAdmin marks an admin listener that strangers would read without a token, a mistake
+// like one in the configuration.
+var ErrAdmin = errors.New("admin.token")
+
+// checkAdmin has the rules of the admin section hold for the address that is really
+// listened on: a socket of systemd's, or one that stays until a restart.
+func (a *App) checkAdmin(c *config.Config) error {
+	if a.admin == nil {
+		return nil
+	}
+	there := config.Admin{Address: a.admin.Addr().String(), Token: c.Admin.Token}
+	for _, problem := range there.Check() {
+		if !problem.Warning {
+			return fmt.Errorf("%w: the admin listener is on %s: %s", ErrAdmin, there.Address, problem.Text)
+		}
 	}
 	return nil
 }
@@ -70,9 +92,9 @@ func activatedSockets() (map[string]net.Listener, error) {
 			name = adminSocket
 		}
 		socket, err := net.FileListener(file)
-		if err != nil || sockets[name] != nil {
-			return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket, for %s: "+
-				"name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
+		if _, isPort := socket.(*net.TCPListener); err != nil || !isPort || sockets[name] != nil { // a Unix socket knows no callers' addresses
+			return nil, fmt.Errorf("systemd passed more than one socket, or one that is no stream socket of TCP, for %s: "+
+				"write a port into ListenStream=, and name one %q and one %q by FileDescriptorName=", name, publicSocket, adminSocket)
 		}
 		_ = file.Close() // the listener has a copy
 		sockets[name] = socket

@@ -104,6 +104,27 @@ func TestAnotherDatabaseNeedsARestart(t *testing.T) {
 	})
 }
 
+// Until the restart the old database is kept as it was: no address stands in clear among
+// hashed ones.
+func TestADatabaseKeepsItsSettings(t *testing.T) {
+	s := settings{providers: []string{smtp("main", startMailServer(t))}}
+	for _, next := range []string{"", `, "deliveries": {"database": "two.db"}`} {
+		s.more = `, "deliveries": {"database": "one.db", "addresses": "hashed", "addressKey": "a-long-key-of-the-test"}`
+		r := run(t, s)
+		eventually(t, "the database is ready", func() bool { return r.webhook(token) == 200 && r.isWritten() })
+		s.more = next
+		r.write("config.json", s.json())
+		eventually(t, "it is read", func() bool { return strings.Contains(r.log.String(), `"reloaded"`) })
+		r.restartsFor(t, "deliveries.database")
+		if got := r.webhook(token); got != 200 {
+			t.Fatalf("got %d", got)
+		}
+		if found := r.recordOf(""); len(found) < 2 || found[0]["to"] != "a***@example.org" {
+			t.Errorf("%q: found %v", next, found)
+		}
+	}
+}
+
 // What the record must not hold is planted in all that comes in, and searched for
 // in all that stays or goes out.
 // What must not be kept is planted in all that a webhook has, in webhooks that are

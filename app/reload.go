@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"reflect"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -63,7 +64,10 @@ func (a *App) reload() (earlier *Graph) {
 	var next *Graph
 	if err == nil {
 		needRestart := keepAddresses(loaded.Config, now.Config)
-		if next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger); err == nil {
+		if err = a.checkAdmin(loaded.Config); err == nil {
+			next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger)
+		}
+		if err == nil {
 			for _, key := range needRestart {
 				a.logger.Warn("a change needs a restart", "key", key)
 			}
@@ -82,13 +86,18 @@ func (a *App) reload() (earlier *Graph) {
 	if a.record != nil {
 		a.record.Use(next.Config.Deliveries)
 	}
-	a.logger.Info("reloaded", "providers_kept", next.kept, "ms", time.Since(begin).Milliseconds())
+	a.logger.Info("reloaded", "providers_kept", next.kept, "configuration_changed", !reflect.DeepEqual(next.Config, now.Config),
+		"ms", time.Since(begin).Milliseconds())
 	return earlier
 }
 
 // keepAddresses leaves the addresses of the listeners and of the record as they are,
-// and returns the keys of those that would be others after a restart.
+// with what they cannot be without, and returns the keys of those that would be others
+// after a restart.
 func keepAddresses(next, now *config.Config) (needRestart []string) {
+	if next.Admin.Address != now.Admin.Address && next.Admin.Token.Reveal() == "" {
+		next.Admin.Token = now.Admin.Token // the next address may do without, this one may not
+	}
 	for _, address := range []struct {
 		key       string
 		next, now *string
@@ -101,9 +110,9 @@ func keepAddresses(next, now *config.Config) (needRestart []string) {
 			*address.next = *address.now
 		}
 	}
-	if now := now.Deliveries.Database; next.Deliveries.Database.Reveal() != now.Reveal() {
+	if next.Deliveries.Database.Reveal() != now.Deliveries.Database.Reveal() {
 		needRestart = append(needRestart, "deliveries.database")
-		next.Deliveries.Database = now
+		next.Deliveries = now.Deliveries // how addresses are kept, and for how long, is a matter of that database
 	}
 	return needRestart
 }

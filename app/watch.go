@@ -19,9 +19,10 @@ const settlingTime = 200 * time.Millisecond
 // watcher tells of changes in files, and in a directory of templates with one
 // level of directories below.
 //
-// Directories are watched, not files, since editors and Kubernetes replace files
-// instead of writing into them. So are the one above the templates, for the
-// deployment that replaces all of them, and those that symbolic links lead to.
+// Directories are watched, since editors and Kubernetes replace files instead of writing
+// into them. So are the one above the templates, for the deployment that replaces all of
+// them, and those that symbolic links lead to. And so are the files, since one that is
+// mounted by itself, or has another name too, is written to where no directory tells.
 type watcher struct {
 	// changed receives a value when something changed and has been quiet since.
 	changed chan struct{}
@@ -94,10 +95,13 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 // takes along the events that nobody has read yet. The error is about what cannot
 // be watched.
 func (w *watcher) follow(files []string, dir string) error {
-	names, dirs := make(map[string]bool), make(map[string]bool)
+	names, dirs, paths := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, file := range files {
 		name, target := resolve(file)
 		names[name], names[target] = true, true
+		if _, err := os.Stat(target); err == nil {
+			paths[target] = true
+		}
 	}
 	if dir != "" {
 		name, target := resolve(dir)
@@ -110,7 +114,7 @@ func (w *watcher) follow(files []string, dir string) error {
 			}
 		}
 	}
-	paths := maps.Clone(dirs)
+	maps.Copy(paths, dirs)
 	for name := range names {
 		paths[filepath.Dir(name)] = true
 	}
@@ -148,7 +152,7 @@ func (w *watcher) follow(files []string, dir string) error {
 		}
 	}
 	for _, path := range w.notify.WatchList() {
-		isNew = isNew || !kept[path]
+		isNew = isNew || !kept[path] && (!names[path] || dirs[path]) // the directory has told of what is a new file now
 	}
 	if isNew {
 		w.report()

@@ -6,6 +6,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ type environment struct {
 	ctx    context.Context
 	env    func(name string) (string, bool)
 	out    io.Writer
+	log    io.Writer // out itself, for what goes on without it
 	errOut io.Writer
 	file   string // --config
 	// hangups are the signals to reload; nil where there are none.
@@ -79,10 +81,16 @@ func newRoot(s *environment) *cobra.Command {
 			return err
 		}
 		if *printVersion {
-			_, err := fmt.Fprintln(s.out, version())
-			return err
+			fmt.Fprintln(s.out, version())
+			return nil
 		}
 		return serve(c, args)
+	}
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if c.Flags().Changed("config") && s.file == "" { // such as a variable that is not set, which asks for no development mode
+			return errors.New("--config: write the name of a file")
+		}
+		return nil
 	}
 	// The help shows the groups in this order, and in each the commands by name.
 	for _, group := range []struct {
@@ -118,6 +126,14 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
+// noBlanks refuses arguments without content, such as variables that are not set.
+func noBlanks(_ *cobra.Command, args []string) error {
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.TrimSpace(arg) == "" }) {
+		return errors.New("an argument is empty")
+	}
+	return nil
+}
+
 // require has the parser refuse a command line without a flag.
 func require(c *cobra.Command, flag string) {
 	if err := c.MarkFlagRequired(flag); err != nil {
@@ -140,13 +156,26 @@ func withoutValue(err error) error {
 	return err
 }
 
+// output remembers that something could not be printed, so that no command has to look.
+type output struct {
+	io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
+
 // Run carries out one command line and returns the program's exit code: 0, 1
 // when the command failed, 2 for a mistake in usage or configuration. It reads
 // no global state but the working directory and the files that it is told of.
 // When ctx ends, serve stops cleanly and everything else stops; a value of hangups
 // makes serve read its configuration again.
 func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups <-chan os.Signal) int {
-	s := &environment{ctx: ctx, env: lookup(env), out: out, errOut: errOut, hangups: hangups}
+	printed := &output{Writer: out}
+	s := &environment{ctx: ctx, env: lookup(env), out: printed, log: out, errOut: errOut, hangups: hangups}
 	root := newRoot(s)
 	root.SetArgs(append([]string{}, args...)) // without any it would read the process's own
 	chosen, err := root.ExecuteContextC(ctx)
@@ -157,7 +186,7 @@ func Run(ctx context.Context, args, env []string, out, errOut io.Writer, hangups
 		}
 		return exitConfiguration
 	}
-	return report(s.failure, errOut)
+	return report(cmp.Or(s.failure, printed.err), errOut)
 }
 
 // errUsage marks an error that the user mends on the command line.
@@ -179,7 +208,7 @@ func report(err error, errOut io.Writer) int {
 		return exitLater
 	}
 	var wrong *config.Error
-	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, app.ErrTemplates) {
+	if errors.As(err, &wrong) || errors.Is(err, errUsage) || errors.Is(err, app.ErrTemplates) || errors.Is(err, app.ErrAdmin) {
 		return exitConfiguration
 	}
 	return exitFailed

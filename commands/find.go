@@ -33,7 +33,7 @@ func newFind(s *environment) *cobra.Command {
 		Use: "find ADDRESS", Short: "Tell what was sent to an address and what became of it, from the record of deliveries",
 		Long: "Tell what was sent to an address and what became of it, from the record of deliveries.\n" +
 			"The reference or the id of one mail may stand for the address.",
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MatchAll(cobra.ExactArgs(1), noBlanks),
 		RunE: s.runs(func(args []string) error {
 			cmd.Address = args[0]
 			return cmd.run(s)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,6 +103,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"--version -- 1", 2, "there is an argument"},
 		{"-c a check -c b", 2, "cannot read the configuration b: "},
 		{"check x", 2, "there is an argument, and only flags are known, which begin with two dashes\nUsage: logto-email-relay check"},
+		{"--config= check", 2, "--config: write the name of a file"},
 		{"bounce", 75, `"provider" not set`},
 		{"bounce --provider", 75, "needs an argument"},
 		{"--nope bounce --provider main", 75, "unknown flag: --nope"},
@@ -110,6 +112,27 @@ func TestWrongCommandLines(t *testing.T) {
 	} {
 		if code, told := run(t, nil, strings.Fields(test.arguments)...); code != test.code || !strings.Contains(told, test.says) {
 			t.Errorf("%s: exit code %d: %s", test.arguments, code, told)
+		}
+	}
+	for _, arguments := range [][]string{{"find", ""}, {"suppressions", ""}, {"suppressions", "list", " "}} {
+		if code, told := run(t, nil, arguments...); code != 2 || !strings.Contains(told, "an argument is empty") {
+			t.Errorf("%q: exit code %d: %s", arguments, code, told)
+		}
+	}
+}
+
+// full is a disk or a reader that takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What could not be printed is no success, and no mistake on the command line.
+func TestWhatCannotBePrinted(t *testing.T) {
+	file := configure(t, `{"type": "inbox"}`)
+	for _, arguments := range [][]string{{"--version"}, {"--help"}, {"help", "find"}, {"schema"}, {"check", "--config", file}} {
+		var told bytes.Buffer
+		if code := commands.Run(t.Context(), arguments, nil, full{}, &told, nil); code != 1 || told.String() != syscall.ENOSPC.Error()+"\n" {
+			t.Errorf("%v: exit code %d: %s", arguments, code, &told)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -26,12 +27,17 @@ func newHealthcheck(s *environment) *cobra.Command {
 	}
 }
 
-// healthcheck asks the relay of the same configuration whether it is alive.
+// healthcheck asks the relay of the same configuration whether it is alive. Mistakes in
+// the configuration are told if nobody answers: a relay that reads them runs on.
 func (s *environment) healthcheck() error {
-	address, err := s.publicAddress()
-	if err != nil {
-		return err
+	address, wrong := s.publicAddress()
+	if err := s.askAlive(address); err != nil {
+		return cmp.Or(wrong, err)
 	}
+	return nil
+}
+
+func (s *environment) askAlive(address string) error {
 	ctx, cancel := context.WithTimeout(s.ctx, healthPatience)
 	defer cancel()
 	url := "http://" + reachable(address) + "/healthz"
@@ -51,7 +57,7 @@ func (s *environment) healthcheck() error {
 }
 
 // publicAddress is where the running relay listens: as it says itself where it can
-// leave word, else as the configuration says.
+// leave word, else as the configuration says. The error is what is wrong with that.
 func (s *environment) publicAddress() (string, error) {
 	if directory := s.runtimeDirectory(); directory != "" {
 		if address, err := os.ReadFile(filepath.Join(directory, app.AddressFile)); err == nil {
@@ -62,10 +68,7 @@ func (s *environment) publicAddress() (string, error) {
 		return config.Development("").Server.Address, nil
 	}
 	loaded, err := s.load()
-	if err != nil {
-		return "", err
-	}
-	return loaded.Config.Server.Address, nil
+	return loaded.Address, err
 }
 
 // reachable turns an address to listen on into one to connect to.

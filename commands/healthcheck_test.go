@@ -35,7 +35,7 @@ func TestHealthcheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name, address, runtime string
+		name, address, runtime string // the address may bring a mistake along
 		status                 int32
 		code                   int
 		says                   string
@@ -46,6 +46,9 @@ func TestHealthcheck(t *testing.T) {
 		{"on every address of version 6", "[::]:" + where.Port(), "", 200, 0, ""},
 		{"another port than that of the configuration", "127.0.0.1:1", left, 200, 0, ""},
 		{"nothing is left", where.Host, t.TempDir(), 200, 0, ""},
+		{"a mistake elsewhere", where.Host + `", "adress": "`, "", 200, 0, ""},
+		{"a file that is none", `"`, left, 200, 0, ""},
+		{"ill, and a mistake", where.Host + `", "adress": "`, "", 503, 2, ""},
 		{"ill", where.Host, "", 503, 1, "not alive: " + server.URL + "/healthz answers 503\n"},
 		{"nobody", "127.0.0.1:1", "", 200, 1, "not alive: "},
 	} {

@@ -50,7 +50,7 @@ func (cmd serveCommand) run(s *environment) error {
 		Load:             s.load,
 		Hangups:          s.hangups,
 		Version:          version(),
-		Log:              s.out,
+		Log:              s.log,
 		RuntimeDirectory: s.runtimeDirectory(),
 		Listening:        func(string, string) {},
 	}
@@ -62,7 +62,7 @@ func (cmd serveCommand) run(s *environment) error {
 			return err
 		}
 		o.Load = func() (config.Loaded, error) { return config.Loaded{Config: development}, nil }
-		o.Listening = func(public, admin string) { welcome(s.out, public, admin, "Bearer "+token) }
+		o.Listening = func(public, admin string) { welcome(s.log, public, admin, "Bearer "+token) }
 		advice = "choose other ports, such as: logto-email-relay --listen 127.0.0.1:8081 --admin 127.0.0.1:9091"
 	} else if cmd.Listen+cmd.Admin != "" {
 		return fmt.Errorf("%w: --listen and --admin are for development mode; write server.address and admin.address into %s",

@@ -21,7 +21,7 @@ func newSuppressions(s *environment) *cobra.Command {
 	list := s.runs(func(args []string) error { return suppressionsList{Address: strings.Join(args, "")}.run(s) })
 	c := &cobra.Command{
 		Use: "suppressions [ADDRESS]", Short: "List, add and lift addresses that get no mails for a while",
-		Args: cobra.MaximumNArgs(1), RunE: list,
+		Args: cobra.MatchAll(cobra.MaximumNArgs(1), noBlanks), RunE: list,
 	}
 	var add suppressionsAdd
 	adding := &cobra.Command{
@@ -36,7 +36,7 @@ func newSuppressions(s *environment) *cobra.Command {
 	c.AddCommand(
 		&cobra.Command{
 			Use: "list [ADDRESS]", Short: "List the addresses that get no mails now, or one of them (the default)",
-			Args: cobra.MaximumNArgs(1), RunE: list,
+			Args: cobra.MatchAll(cobra.MaximumNArgs(1), noBlanks), RunE: list,
 		},
 		adding,
 		&cobra.Command{

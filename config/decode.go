@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"logto-email-relay/providers"
@@ -233,10 +234,14 @@ func mayHoldKey(text string) bool {
 		bareURL.MatchString(text) || keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
 }
 
-// shownKey is a key of the file as a problem tells it.
+// hidden stands for a key that may be a secret.
+const hidden = "…"
+
+// shownKey is a key of the file as a problem tells it. No key has a blank: then what
+// follows the blank may be a secret, behind a colon that is missing.
 func shownKey(key string) string {
-	if mayHoldKey(key) {
-		return "…"
+	if mayHoldKey(key) || strings.ContainsFunc(key, unicode.IsSpace) {
+		return hidden
 	}
 	return settings.Printable(key, 64)
 }
@@ -420,8 +425,9 @@ func (d *decoder) membersOf(n *node, path string) func(yield func(*member, strin
 		seen := make(map[string]place, len(n.members))
 		for i := range n.members {
 			m := &n.members[i]
-			m.public = !mayHoldKey(m.key)
-			key := join(path, shownKey(m.key))
+			shown := shownKey(m.key)
+			m.public = shown != hidden
+			key := join(path, shown)
 			if first, twice := seen[m.key]; twice {
 				d.problem(m.at, key, fmt.Sprintf("this key is on line %d already; keep one of the two", first.line))
 				continue
@@ -444,7 +450,7 @@ func (d *decoder) unknown(m *member, path string, fields []field) {
 	} else if at := slices.IndexFunc(fields, func(f field) bool { return isKeyInside(m.key, f.kind) }); at >= 0 {
 		text = fmt.Sprintf("unknown key; it belongs into %s: %q: {%q: …}", fields[at].key, fields[at].key, m.key)
 	} else if strings.ContainsAny(shown, "0123456789") { // as no key does, but a part of a secret that lost its quotes or its indentation
-		shown, m.public = "…", false
+		shown, m.public = hidden, false
 	}
 	d.problem(m.at, join(path, shown), text)
 }

@@ -107,6 +107,7 @@ func TestSecretsStayOut(t *testing.T) {
 		"trailing":            "{} \"never-print-this\"",
 		"route":               file("routes", `[{"providers": ["${SECRET}"]}]`),
 		"YAML":                "server: {authorization: [never-print-this]}\nadmin:\n  tokn: never-print-this\n",
+		"YAML, a colon":       "admin:\n  token never-print-this: 1\n",
 		"YAML, many lines":    "admin: {token: \"one\n  never-print-this\n  three\", x: 1}\n",
 		"YAML, block":         "admin:\n  token: |\n    one\n    never-print-this\n  x: 1\n",
 		"URL, one slash":      file("providers", `[{"type": "http", "url": "https:/hooks.example/never-print-this", "body": {}}]`),

@@ -20,6 +20,9 @@ const maxFile = 1 << 20
 type Loaded struct {
 	// Config is nil if the file cannot be used.
 	Config *Config
+	// Address is where to ask whether a relay is alive that runs on with what it read
+	// before: the server.address of the file, also if that has mistakes elsewhere.
+	Address string
 	// Notices come in either case.
 	Notices []Notice
 	// Files are the configuration and all files whose contents went into it. A
@@ -34,7 +37,7 @@ type Loaded struct {
 func Load(path string, lookup func(name string) (string, bool)) (Loaded, error) {
 	data, err := ReadFile(path, maxFile)
 	if err != nil {
-		return Loaded{Files: []string{path}}, fmt.Errorf("cannot read the configuration %s: %w", settings.Printable(path, longestName), err)
+		return Loaded{Address: defaultServer().Address, Files: []string{path}}, fmt.Errorf("cannot read the configuration %s: %w", settings.Printable(path, longestName), err)
 	}
 	return Parse(path, data, lookup)
 }
@@ -66,7 +69,7 @@ func Parse(name string, data []byte, lookup func(name string) (string, bool)) (L
 		src.hide(root)
 		src.hideComments(root.comments)
 	}
-	loaded := Loaded{config, d.notices, d.environment.files}
+	loaded := Loaded{config, config.Server.Address, d.notices, d.environment.files}
 	if len(d.problems) == 0 {
 		return loaded, nil
 	}

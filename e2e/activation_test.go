@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The long form: go test ./e2e -run RestartsBehindASocket -restarts 20
@@ -95,26 +97,77 @@ func TestSocketsOfSystemd(t *testing.T) {
 	}
 }
 
-// A socket that cannot be listened on is no reason to listen somewhere else.
+// The pages of a socket that others reach have a token, whatever address stands in the
+// configuration.
+func TestAnAdminSocketForOthersWantsAToken(t *testing.T) {
+	admin, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close() })
+	config := configureActivated(t, inbox)
+	without, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := activated(t, config, "public:admin", socket(t), admin)
+	until(t, "it ends", func() bool {
+		select {
+		case <-refused.exited:
+			return true
+		default:
+			return false
+		}
+	})
+	if code := refused.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(refused.log(), "admin.token: ") {
+		t.Errorf("exit code %d:\n%s", code, refused.log())
+	}
+	with := strings.Replace(string(without), `"admin": {`, `"admin": {"token": "a-long-token-of-the-pages", `, 1)
+	if err := os.WriteFile(config, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	relay := activated(t, config, "public:admin", socket(t), admin)
+	until(t, "the relay listens", func() bool { return strings.Contains(relay.log(), "listening") })
+	if err := os.WriteFile(config, without, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the change is refused", func() bool { return strings.Contains(relay.log(), "not reloaded") })
+	if strings.Contains(relay.log(), `"reloaded"`) || !strings.Contains(relay.log(), "admin.token: ") {
+		t.Errorf("it says\n%s", relay.log())
+	}
+	relay.signal(t, syscall.SIGKILL)
+	<-relay.exited
+}
+
+// A socket that cannot be listened on, or has no port, is no reason to listen somewhere else.
 func TestASocketOfAnotherKind(t *testing.T) {
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer udp.Close()
-	file, err := udp.(*net.UDPConn).File()
+	unix, err := net.Listen("unix", filepath.Join(t.TempDir(), "relay.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer unix.Close()
 	path, err := plainBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, path, "--config", configureActivated(t, inbox))
-	cmd.Env, cmd.ExtraFiles = []string{"LISTEN_FDS=1"}, []*os.File{file}
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no stream socket") {
-		t.Errorf("%v:\n%s", err, out)
+	for _, socket := range []interface{ File() (*os.File, error) }{udp.(*net.UDPConn), unix.(*net.UnixListener)} {
+		file, err := socket.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, path, "--config", configureActivated(t, inbox))
+		cmd.Env, cmd.ExtraFiles = []string{"LISTEN_FDS=1"}, []*os.File{file}
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "no stream socket") {
+			t.Errorf("%v:\n%s", err, out)
+		}
 	}
 }
 

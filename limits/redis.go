@@ -130,7 +130,11 @@ func parseServer(text string) (server, error) {
 		}
 		s.options = append(s.options, redis.DialDatabase(int(number)))
 	}
-	if password, _ := u.User.Password(); password != "" {
+	if u.User != nil {
+		password, _ := u.User.Password()
+		if password == "" { // it may stand where the user's name belongs, and nobody would be signed in
+			return server{}, errors.New("a password is missing")
+		}
 		s.options = append(s.options, redis.DialUsername(u.User.Username()), redis.DialPassword(password))
 	}
 	return s, nil

@@ -154,7 +154,7 @@ func (d *Domains) ask(ctx context.Context, domain string) (refusal string, ttl t
 		}
 	}
 	switch {
-	case named > 0 || r.Truncated:
+	case named > 0:
 		return "", ttlOf(r), nil
 	case servers > 0:
 		return "the domain takes no mail (RFC 7505)", ttlOf(r), nil
@@ -172,7 +172,7 @@ func (d *Domains) ask(ctx context.Context, domain string) (refusal string, ttl t
 	return "the domain has no mail server and no address", ttlOf(r), nil
 }
 
-// errRefused is an answer that says nothing of the domain.
+// errRefused is an answer that says nothing of the domain, or is cut short before it does.
 var errRefused = errors.New("DNS gave no answer")
 
 // query asks the servers in order, first the one that answered last.
@@ -190,7 +190,7 @@ func (d *Domains) query(ctx context.Context, domain string, kind uint16) (r *dns
 		switch {
 		case failure != nil:
 			err = cmp.Or(err, failure)
-		case r.Rcode != dns.RcodeSuccess && r.Rcode != dns.RcodeNameError:
+		case r.Rcode != dns.RcodeNameError && (r.Rcode != dns.RcodeSuccess || r.Truncated):
 			err = errRefused
 		default:
 			d.mu.Lock()
