@@ -46,6 +46,7 @@ type event struct {
 	Provider string `json:"provider"`
 	Detail   string `json:"detail,omitempty"`
 	Soft     bool   `json:"soft,omitempty"`
+	Ours     bool   `json:"ours,omitempty"`
 	// Key is that of the report, by which it is known when it comes again.
 	Key string `json:"key"`
 }
@@ -160,7 +161,7 @@ func decode(rows *sql.Rows) (d mail.Delivery, err error) {
 			Detail: a.Detail, Hint: a.Hint, Duration: time.Duration(a.Duration) * time.Microsecond})
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail, Soft: e.Soft})
+		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail, Soft: e.Soft, Ours: e.Ours})
 	}
 	return d, nil
 }
