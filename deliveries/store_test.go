@@ -221,7 +221,7 @@ func sample() mail.Delivery {
 		Provider: "main", ProviderID: "<01@mx.example>", Duration: 1234567 * time.Microsecond,
 		Attempts: []mail.Attempt{
 			{Provider: "first", Kind: "temporary", Stage: "data", Code: "451", Detail: `said "later"`, Hint: "wait", Duration: time.Second},
-			{Provider: "main", Kind: "uncertain", Duration: 2345 * time.Microsecond},
+			{Provider: "main", Kind: "uncertain", Start: 2 * time.Second, Duration: 2345 * time.Microsecond},
 		},
 	}
 }
