@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,9 @@ const (
 	// recentMails is how many mails to an address are looked at for soft bounces in a
 	// row.
 	recentMails = 50
+	// arrived is how long after its acceptance a mail that did not come back counts as
+	// one that arrived: bounces mostly come within minutes to hours.
+	arrived = 3 * time.Hour
 )
 
 const (
@@ -33,7 +37,15 @@ const (
 WHERE (provider, provider_id) IN (SELECT value->>0, value->>1 FROM %s) AND provider_id <> '' ORDER BY id`
 	writeEvents = `UPDATE deliveries SET status = changes.status, events = changes.events
 FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) AS changes WHERE deliveries.id = changes.id`
-	mailsTo = "SELECT status, events FROM deliveries WHERE recipient = $1 ORDER BY time DESC LIMIT $2"
+	// mailsTo are the last mails to each of some addresses, newest first, but for those
+	// before the end of a suppression.
+	mailsTo = `WITH wanted AS MATERIALIZED (SELECT value->>0 AS recipient,
+    (SELECT time FROM deliveries WHERE recipient = value->>0 ORDER BY time DESC LIMIT 1 OFFSET $2) AS oldest FROM %s)
+SELECT mails.recipient, mails.time, mails.status, mails.events FROM wanted
+JOIN deliveries AS mails ON mails.recipient = wanted.recipient AND mails.time > COALESCE(wanted.oldest, 0)
+WHERE NOT EXISTS (SELECT 1 FROM suppressions AS ended
+    WHERE ended.recipient = mails.recipient AND (ended.since >= mails.time OR ended.until >= mails.time))
+ORDER BY mails.time DESC`
 )
 
 // Apply adds events to their mails, whose strongest status stays. An event that is
@@ -104,7 +116,7 @@ func (s *Reader) apply(ctx context.Context, reports []mail.Report) (applied []ma
 			unknown++
 			continue
 		case r.Status == mail.StatusBounced && !s.isTo(m, r.To):
-			r.Soft = true // it tells nothing of the address that this mail went to
+			r.Soft, r.Ours = true, true // it tells nothing of the address that this mail went to
 		}
 		if !m.add(&r, now) {
 			continue
@@ -233,7 +245,7 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 		m.status = r.Status
 	}
 	if len(m.events) < maxEvents {
-		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail), Soft: r.Soft, Key: key})
+		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail), Soft: r.Soft, Ours: r.Ours, Key: key})
 	}
 	m.changed = true
 	return true
@@ -285,6 +297,8 @@ func (l *suppressing) look(m *told, e *mail.Event) {
 	var length time.Duration
 	row := suppression{recipient: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time}
 	switch {
+	case e.Ours:
+		return
 	case e.Status == mail.StatusComplained:
 		row.reason, length = Complaint, time.Duration(l.settings.Complaint)
 	case e.Status == mail.StatusBounced && e.Soft:
@@ -313,16 +327,16 @@ func (l *suppressing) look(m *told, e *mail.Event) {
 
 // write looks for soft bounces in a row, and writes the suppressions.
 func (l *suppressing) write(ctx context.Context, tx *sql.Tx, rows string) error {
-	for recipient, row := range l.soft {
-		if _, suppressed := l.rows[recipient]; suppressed || l.settings.SoftBounces == 0 {
-			continue
-		}
-		n, err := softBouncesTo(ctx, tx, recipient)
+	maps.DeleteFunc(l.soft, func(recipient string, _ suppression) bool { return !l.rows[recipient].until.IsZero() })
+	if len(l.soft) > 0 && l.settings.SoftBounces > 0 {
+		mails, err := lastMailsTo(ctx, tx, rows, slices.Sorted(maps.Keys(l.soft)))
 		if err != nil {
 			return err
 		}
-		if n >= l.settings.SoftBounces {
-			l.rows[recipient] = row
+		for recipient, row := range l.soft {
+			if softBounces(mails[recipient]) >= l.settings.SoftBounces {
+				l.rows[recipient] = row
+			}
 		}
 	}
 	if len(l.rows) == 0 {
@@ -337,32 +351,49 @@ func (l *suppressing) write(ctx context.Context, tx *sql.Tx, rows string) error 
 	return writeSuppressions(ctx, tx, rows, all)
 }
 
-// softBouncesTo counts the mails to an address that have bounced softly since one
-// was delivered.
-func softBouncesTo(ctx context.Context, tx *sql.Tx, recipient string) (n int, err error) {
-	rows, err := tx.QueryContext(ctx, mailsTo, recipient, recentMails)
+// lastMailsTo returns the mails to addresses, newest first, since they could get any.
+func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, recipients []string) (mails map[string][]told, err error) {
+	found, err := tx.QueryContext(ctx, fmt.Sprintf(mailsTo, rows), listOf(recipients), recentMails)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var status mail.Status
-		var list []byte
-		var events []event
-		if err := rows.Scan(&status, &list); err != nil {
-			return 0, err
+	defer func() { err = errors.Join(err, found.Close()) }()
+	mails = make(map[string][]told)
+	for found.Next() {
+		var m told
+		var events []byte
+		if err := found.Scan(&m.recipient, &m.at, &m.status, &events); err != nil {
+			return nil, err
 		}
-		switch status {
-		case mail.StatusDelivered, mail.StatusComplained:
-			return n, nil
-		case mail.StatusBounced:
-			if err := json.Unmarshal(list, &events); err != nil {
-				return 0, err
-			}
-			if slices.ContainsFunc(events, func(e event) bool { return e.Soft }) {
-				n++
+		if err := json.Unmarshal(events, &m.events); err != nil {
+			return nil, err
+		}
+		mails[m.recipient] = append(mails[m.recipient], m)
+	}
+	return mails, found.Err()
+}
+
+// softBounces counts the mails that have bounced softly since one arrived. They come
+// newest first.
+func softBounces(mails []told) (n int) {
+	newest := int64(0) // of these bounces
+	for _, m := range mails {
+		for _, e := range m.events {
+			if e.Soft && !e.Ours {
+				newest = max(newest, e.Time)
 			}
 		}
 	}
-	return n, rows.Err()
+	for _, m := range mails {
+		isSoft := slices.ContainsFunc(m.events, func(e event) bool { return e.Soft && !e.Ours })
+		isDelivered := slices.ContainsFunc(m.events, func(e event) bool { return e.Status == string(mail.StatusDelivered) })
+		switch {
+		case m.status == mail.StatusBounced && isSoft:
+			n++
+		case m.status == mail.StatusDelivered, m.status == mail.StatusComplained, m.status == mail.StatusBounced && isDelivered,
+			m.status == mail.StatusAccepted && newest-m.at > arrived.Microseconds():
+			return n
+		}
+	}
+	return n
 }

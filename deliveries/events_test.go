@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -329,6 +330,84 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("soft bounces in a row", func(t *testing.T) {
+		// Each letter is a mail, a minute after the one before: one that bounces softly (s) or
+		// for a fault of ours (o), is accepted (a), delivered (d), deferred (f), delivered
+		// and then bounces for a fault of ours (e).
+		for name, c := range map[string]struct {
+			mails string
+			newer time.Duration // than the first ones is the last
+			want  string
+		}{
+			"five":                                  {"sssss", 0, SoftBounces},
+			"accepted just before":                  {"sssasas", 0, SoftBounces},
+			"accepted long before the newest":       {"ssssas", 24 * time.Hour, ""},
+			"accepted before all":                   {"aasssss", 24 * time.Hour, SoftBounces},
+			"deferred long before the newest":       {"ssssfs", 24 * time.Hour, SoftBounces},
+			"of our own":                            {"ooooooo", 0, ""},
+			"of our own in between":                 {"ssosos", 0, ""},
+			"of our own, which end no row":          {"ssosoosos", 0, SoftBounces},
+			"delivered, and bounced from elsewhere": {"ssses", 0, ""},
+		} {
+			t.Run(name, func(t *testing.T) {
+				r := opened(t, empty(t))
+				r.ready(t)
+				bounces := func(letters string, from time.Time) {
+					for i, letter := range letters {
+						d := accepted("Ada@example.com", from.Add(time.Duration(i)*time.Minute))
+						if i < len(letters)-1 {
+							d.Time = d.Time.Add(-c.newer)
+						}
+						r.keep(t, d)
+						bounce := reported(&d, mail.StatusBounced, "bounce", d.Time.Add(time.Second))
+						bounce.Soft, bounce.Ours = true, letter == 'o' || letter == 'e'
+						switch letter {
+						case 's', 'o':
+							r.apply(t, bounce)
+						case 'd', 'e':
+							r.apply(t, reported(&d, mail.StatusDelivered, "delivered", d.Time))
+							if letter == 'e' {
+								r.apply(t, bounce)
+							}
+						case 'f':
+							r.apply(t, reported(&d, mail.StatusDeferred, "deferred", d.Time))
+						}
+					}
+				}
+				bounces(c.mails, at.Add(-2*time.Hour))
+				if got := r.suppressedNow(t, "ada@example.com"); got != c.want {
+					t.Fatalf("%q, want %q", got, c.want)
+				}
+				if c.want == "" {
+					return
+				}
+				// Whoever is lifted, or whose time is over, begins anew.
+				for range 2 {
+					if lifted, err := r.Lift(t.Context(), "ada@example.com"); err != nil || !lifted {
+						t.Fatalf("%v, %v", lifted, err)
+					}
+					// It was an hour ago.
+					if _, err := r.db.write.Exec("UPDATE suppressions SET since = $1", time.Now().Add(-time.Hour).UnixMicro()); err != nil {
+						t.Fatal(err)
+					}
+					now := time.Now().UTC().Truncate(time.Microsecond)
+					c.newer = 0
+					bounces("ssss", now.Add(-10*time.Minute))
+					if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+						t.Errorf("%q after four more", got)
+					}
+					bounces("s", now)
+					if got := r.suppressedNow(t, "ada@example.com"); got != SoftBounces {
+						t.Errorf("%q after five more", got)
+					}
+					if _, err := r.db.write.Exec("DELETE FROM deliveries"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+		}
+	})
+
 	t.Run("off", func(t *testing.T) {
 		s := empty(t)
 		s.Suppress = Suppress{}
@@ -513,6 +592,65 @@ func TestSuppressionsAreSkippedLoudly(t *testing.T) {
 	server.Stop(t)
 	if r.Suppressed(t.Context(), "ada@example.com") {
 		t.Error("suppressed, says nobody")
+	}
+}
+
+// However many addresses bounce softly in a call, the database is asked a few times.
+func TestSoftBouncesOfMany(t *testing.T) {
+	url := postgrestest.Start(t).Database(t)
+	_, address, _ := strings.Cut(url, "@")
+	address, _, _ = strings.Cut(address, "/")
+	var trips atomic.Int64
+	counting, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = counting.Close() })
+	go func() {
+		for client, err := counting.Accept(); err == nil; client, err = counting.Accept() {
+			server, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			pass := func(to, from net.Conn, count int64) {
+				buffer := make([]byte, 1<<20)
+				for n, err := from.Read(buffer); err == nil; n, err = from.Read(buffer) {
+					trips.Add(count)
+					_, _ = to.Write(buffer[:n])
+				}
+				_ = to.Close()
+			}
+			go pass(server, client, 0)
+			go pass(client, server, 1)
+		}
+	}()
+	s := named(strings.Replace(url, address, counting.Addr().String(), 1))
+	s.Suppress.SoftBounces = 2
+	r := opened(t, s)
+	r.ready(t)
+	at := time.Now().UTC().Add(-time.Minute)
+	const many = 500
+	var mails []mail.Delivery
+	var reports []mail.Report
+	for i := range many {
+		for j := range 2 {
+			d := accepted(fmt.Sprintf("a%d@example.com", i), at.Add(time.Duration(j)*time.Second))
+			mails = append(mails, d)
+			if i%2 == 0 || j == 0 { // every second one has two
+				reports = append(reports, reported(&d, mail.StatusBounced, "k", at.Add(time.Minute)))
+				reports[len(reports)-1].Soft = true
+			}
+		}
+	}
+	r.keepAll(t, mails)
+	before := trips.Load()
+	r.apply(t, reports...)
+	if n := trips.Load() - before; n > many/2 {
+		t.Errorf("%d answers", n)
+	}
+	if list, err := r.Suppressions(t.Context(), ""); err != nil || len(list) != many/2 {
+		t.Errorf("%d are suppressed, %v", len(list), err)
 	}
 }
 

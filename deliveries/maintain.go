@@ -104,9 +104,9 @@ WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETU
 	return tx.Commit()
 }
 
-// endSuppressions deletes those that are over.
+// endSuppressions deletes those that have been over for as long as mails are kept.
 func (s *Store) endSuppressions(ctx context.Context, now time.Time) error {
-	_, err := s.db.write.ExecContext(ctx, endSuppressions, now.UnixMicro())
+	_, err := s.db.write.ExecContext(ctx, endSuppressions, now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro())
 	return err
 }
 

@@ -36,6 +36,7 @@ type attempt struct {
 	Code     string `json:"code,omitempty"`
 	Detail   string `json:"detail,omitempty"`
 	Hint     string `json:"hint,omitempty"`
+	Start    int64  `json:"start,omitempty"`
 	Duration int64  `json:"duration"`
 }
 
@@ -46,6 +47,7 @@ type event struct {
 	Provider string `json:"provider"`
 	Detail   string `json:"detail,omitempty"`
 	Soft     bool   `json:"soft,omitempty"`
+	Ours     bool   `json:"ours,omitempty"`
 	// Key is that of the report, by which it is known when it comes again.
 	Key string `json:"key"`
 }
@@ -78,7 +80,7 @@ func (s *Settings) encode(d *mail.Delivery) []byte {
 	}
 	for _, a := range d.Attempts {
 		rest.Attempts = append(rest.Attempts, attempt{a.Provider, a.Kind, a.Stage, clean(a.Code), clean(a.Detail), clean(a.Hint),
-			a.Duration.Microseconds()})
+			a.Start.Microseconds(), a.Duration.Microseconds()})
 	}
 	// Texts, numbers and structs of them always have a JSON. That of the details is a text
 	// in the row's: databases need not take it apart.
@@ -157,10 +159,10 @@ func decode(rows *sql.Rows) (d mail.Delivery, err error) {
 	d.Application, d.Organization, d.Route, d.Reason, d.Trace = rest.Application, rest.Organization, rest.Route, mail.Reason(rest.Reason), rest.Trace
 	for _, a := range rest.Attempts {
 		d.Attempts = append(d.Attempts, mail.Attempt{Provider: a.Provider, Kind: a.Kind, Stage: a.Stage, Code: a.Code,
-			Detail: a.Detail, Hint: a.Hint, Duration: time.Duration(a.Duration) * time.Microsecond})
+			Detail: a.Detail, Hint: a.Hint, Start: time.Duration(a.Start) * time.Microsecond, Duration: time.Duration(a.Duration) * time.Microsecond})
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail, Soft: e.Soft})
+		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail, Soft: e.Soft, Ours: e.Ours})
 	}
 	return d, nil
 }

@@ -221,7 +221,7 @@ func sample() mail.Delivery {
 		Provider: "main", ProviderID: "<01@mx.example>", Duration: 1234567 * time.Microsecond,
 		Attempts: []mail.Attempt{
 			{Provider: "first", Kind: "temporary", Stage: "data", Code: "451", Detail: `said "later"`, Hint: "wait", Duration: time.Second},
-			{Provider: "main", Kind: "uncertain", Duration: 2345 * time.Microsecond},
+			{Provider: "main", Kind: "uncertain", Start: 2 * time.Second, Duration: 2345 * time.Microsecond},
 		},
 	}
 }
@@ -598,9 +598,6 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		if err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.db.write.Exec("UPDATE notifications SET since = 0"); err != nil {
-			t.Fatal(err)
-		}
 		left := func(table string) (n int) {
 			if err := r.db.read.QueryRow("SELECT COUNT(*) FROM " + table).Scan(&n); err != nil {
 				t.Fatal(err)
@@ -608,6 +605,11 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			return n
 		}
 		eventually(t, "it is over", func() bool { return !r.Suppressed(t.Context(), "ada@example.com") })
+		for _, aged := range []string{"UPDATE notifications SET since = 0", "UPDATE suppressions SET since = 1, until = 1"} {
+			if _, err := r.db.write.Exec(aged); err != nil {
+				t.Fatal(err)
+			}
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go r.maintain(ctx)

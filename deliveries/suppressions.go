@@ -52,8 +52,11 @@ ON CONFLICT (recipient) DO UPDATE SET
 WHERE excluded.until > suppressions.until`
 	listSuppressions = "SELECT shown, reason, provider, since, until FROM suppressions WHERE until > $1 ORDER BY since DESC, recipient LIMIT $2"
 	findSuppression  = "SELECT shown, reason, provider, since, until FROM suppressions WHERE until > $1 AND recipient IN ($2, $3) LIMIT $4"
-	liftSuppression  = "DELETE FROM suppressions WHERE recipient IN ($1, $2) AND until > $3"
-	endSuppressions  = "DELETE FROM suppressions WHERE until <= $1"
+	// What is lifted or over stays for as long as mails from before it do: soft bounces
+	// are counted from there. What is lifted ends at once, whatever another relay's clock
+	// says.
+	liftSuppression = "UPDATE suppressions SET since = $3, until = 0 WHERE recipient IN ($1, $2) AND until > $3"
+	endSuppressions = "DELETE FROM suppressions WHERE until <= $1 AND since <= $1"
 )
 
 // writer writes in a transaction or without one.

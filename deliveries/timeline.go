@@ -25,15 +25,16 @@ func Timeline(d *mail.Delivery) []Moment {
 		asked += "; its trace is " + d.Trace
 	}
 	moments := []Moment{{d.Time, asked}}
-	at, last := d.Time, d.Time
+	end, last := time.Duration(0), d.Time
 	add := func(when time.Time, text string) {
 		moments = append(moments, Moment{when, text})
 		last = when
 	}
 	for _, a := range d.Attempts {
-		at = at.Add(a.Duration)
+		end = max(end, a.Start) + a.Duration // there may have been a pause before it
+		at := d.Time.Add(end)
 		if a.Kind == mail.AttemptAccepted {
-			add(at, fmt.Sprintf("accepted by %s, %s after the request", a.Provider, Spoken(at.Sub(d.Time))))
+			add(at, fmt.Sprintf("accepted by %s, %s after the request", a.Provider, Spoken(end)))
 		} else {
 			add(at, fmt.Sprintf("not taken by %s after %s: %s", a.Provider, Spoken(a.Duration), a))
 		}

@@ -24,6 +24,11 @@ func TestTimeline(t *testing.T) {
 		}}, []string{
 			"a SignIn mail was asked for, in en", "not taken by first after 1.5 s: temporary: data: 451",
 			"accepted by ses, 1.6 s after the request", "delivered, 2.0 s later, says ses: mx1.example.org", "bounced, 3 h later, says ses"}},
+		{mail.Delivery{Time: noon, Type: "SignIn", Status: mail.StatusDelivered, Attempts: []mail.Attempt{ // with pauses before
+			{Provider: "smtp", Kind: "temporary", Start: time.Second, Duration: time.Millisecond},
+			{Provider: "smtp", Kind: mail.AttemptAccepted, Start: 4 * time.Second, Duration: 500 * time.Millisecond},
+		}, Events: []mail.Event{{Time: noon.Add(6 * time.Second), Status: mail.StatusDelivered, Provider: "smtp"}}}, []string{
+			"a SignIn mail was asked for", "not taken by smtp after 1 ms: temporary", "accepted by smtp, 4.5 s after the request", "delivered, 1.5 s later, says smtp"}},
 		{mail.Delivery{Time: noon, Type: "Register", Locale: "fr", Trace: "88cfdc1c1f2a4b3c", Status: mail.StatusSending}, []string{
 			"a Register mail was asked for, in fr; its trace is 88cfdc1c1f2a4b3c", "there is no verdict yet"}},
 		{mail.Delivery{Time: noon, Type: "Register", Status: mail.StatusUncertain}, []string{"a Register mail was asked for",

@@ -179,7 +179,8 @@ type Attempt struct {
 	// RetryAfter is how long the service asks to be left alone; zero if it does
 	// not say.
 	RetryAfter time.Duration
-	Duration   time.Duration
+	// Start is when it began, from the delivery's Time; zero if nobody noted it.
+	Start, Duration time.Duration
 }
 
 // AttemptAccepted is the kind of an attempt that was accepted.

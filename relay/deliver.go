@@ -134,7 +134,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	if left < leastTime {
 		m.health.abandon()
 		d.outOfTime = true
-		d.note(m.Name, 0, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
+		d.note(m.Name, start, start, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
 		return true
 	}
 	wait := min(longestWait, left/4)
@@ -147,7 +147,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: m.health.hasTrouble(now),
 			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
 		d.reconsider(m, failure, deadline.Sub(now))
-		d.note(m.Name, time.Since(start), failure)
+		d.note(m.Name, start, time.Now(), failure)
 		return false
 	}
 	defer m.release()
@@ -187,7 +187,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 	if failure != nil { // a fault of templates says nothing of the service
 		m.health.abandon()
 		d.reconsider(m, failure, left)
-		d.note(m.Name, time.Since(start), failure)
+		d.note(m.Name, start, time.Now(), failure)
 		return failure
 	}
 	private := providers.PrivateOf(message) // of the message nothing else is needed while the service works
@@ -199,7 +199,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 	}
 	end := time.Now()
 	d.reconsider(m, failure, deadline.Sub(end))
-	d.note(m.Name, end.Sub(start), failure)
+	d.note(m.Name, start, end, failure)
 	if m.health.record(failure, end) {
 		d.relay.changed(m.Status())
 	}
@@ -285,10 +285,11 @@ func (d *delivery) render(m Member, keep bool) (*templates.Mail, error) {
 
 // note takes down an attempt; failure is nil if it was accepted. This is where an
 // error of a provider becomes part of the delivery.
-func (d *delivery) note(provider string, took time.Duration, failure *providers.Error) {
+func (d *delivery) note(provider string, start, end time.Time, failure *providers.Error) {
 	d.Attempts = append(d.Attempts, mail.Attempt{})
 	attempt := &d.Attempts[len(d.Attempts)-1]
-	attempt.Provider, attempt.Kind, attempt.Duration = provider, mail.AttemptAccepted, took
+	attempt.Provider, attempt.Kind = provider, mail.AttemptAccepted
+	attempt.Start, attempt.Duration = start.Sub(d.Time), end.Sub(start)
 	if failure != nil {
 		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
 		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
