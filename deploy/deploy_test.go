@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ import (
 	"logto-email-relay/commands"
 )
 
-var update = flag.Bool("update", false, "write the plain manifest anew")
+var update = flag.Bool("update", false, "write the plain manifest and the chart's alerts anew")
 
 // need skips the test where a program is missing, or fails it where everything has to
 // be there.
@@ -99,7 +100,8 @@ const (
 	manifest    = "kubernetes/logto-email-relay.yaml"
 	kubeVersion = "1.34.0" // that of the schemas in testdata/kubernetes
 	everything  = "autoscaling.enabled=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,podAnnotations.a=b," +
-		"service.annotations.a=b,serviceMonitor.labels.a=b,prometheusRule.labels.a=b,nodeSelector.a=b,imagePullSecrets[0].name=a"
+		"service.annotations.a=b,serviceMonitor.labels.a=b,prometheusRule.labels.a=b,nodeSelector.a=b,imagePullSecrets[0].name=a," +
+		"volumes[0].name=a,volumes[0].configMap.name=a,volumeMounts[0].name=a,volumeMounts[0].mountPath=/a"
 )
 
 // object is what the tests look at of an object of Kubernetes.
@@ -112,10 +114,14 @@ type object struct {
 	Data map[string]string
 	Spec struct {
 		Ports     []struct{ Name string }
-		Endpoints []struct{ Port string }
-		Selector  any
-		Groups    []struct{ Rules []struct{ Expr string } }
-		Template  struct {
+		Endpoints []struct {
+			Port          string
+			Authorization struct{ Credentials struct{ Name, Key string } }
+		}
+		JobLabel string `yaml:"jobLabel"`
+		Selector any
+		Groups   any
+		Template struct {
 			Metadata struct{ Annotations map[string]string }
 		}
 	}
@@ -225,12 +231,14 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-// The ServiceMonitor finds the Service and its port, and rules are about metrics that
-// are documented.
+// The ServiceMonitor finds the Service, its port and the token that the relay asks for,
+// and gives the job its name. The rules are those of deploy/prometheus, which are tested.
 func TestMonitoringFits(t *testing.T) {
+	alerts := read(t, "prometheus/alerts.yml")
 	list := objects(t, render(t, everything))
-	monitor := find(t, list, "ServiceMonitor")
-	wanted := monitor.Spec.Selector.(map[string]any)["matchLabels"].(map[string]any)
+	monitor := find(t, list, "ServiceMonitor").Spec
+	endpoint := monitor.Endpoints[0]
+	wanted := monitor.Selector.(map[string]any)["matchLabels"].(map[string]any)
 	found := 0
 	for _, o := range list {
 		matches := o.Kind == "Service"
@@ -241,21 +249,37 @@ func TestMonitoringFits(t *testing.T) {
 			continue
 		}
 		found++
-		if o.Spec.Ports[0].Name != monitor.Spec.Endpoints[0].Port {
-			t.Errorf("it asks the port %s of %s", monitor.Spec.Endpoints[0].Port, o.Metadata.Name)
+		if o.Spec.Ports[0].Name != endpoint.Port {
+			t.Errorf("it asks the port %s of %s", endpoint.Port, o.Metadata.Name)
+		}
+		if job := o.Metadata.Labels[monitor.JobLabel]; !strings.Contains(alerts, `up{job="`+job+`"}`) {
+			t.Errorf("the job is %q, and the alerts look for another", job)
 		}
 	}
 	if found != 1 {
 		t.Errorf("it finds %d services", found)
 	}
-	documented := read(t, "../docs/operations.md")
-	rules := find(t, list, "PrometheusRule").Spec.Groups[0].Rules
-	for _, rule := range rules {
-		if name := regexp.MustCompile(`relay_\w+`).FindString(rule.Expr); !strings.Contains(documented, "| `"+name+"` |") {
-			t.Errorf("%s: there is no such metric", rule.Expr)
+	token := `"token": "${` + endpoint.Authorization.Credentials.Key + `}"`
+	if config := find(t, list, "ConfigMap").Data["config.json"]; !strings.Contains(config, token) {
+		t.Errorf("it asks without %s in %s", token, config)
+	}
+	if name := endpoint.Authorization.Credentials.Name; name != "logto-email-relay" {
+		t.Errorf("it looks for the token in the secret %s", name)
+	}
+
+	if *update {
+		if err := os.WriteFile(chart+"/alerts.yml", []byte(alerts), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if len(rules) == 0 {
-		t.Error("there are no rules")
+	if read(t, chart+"/alerts.yml") != alerts {
+		t.Errorf("the chart's alerts are not those of deploy/prometheus: go test ./deploy -update")
+	}
+	var file struct{ Groups any }
+	if err := yaml.Unmarshal([]byte(alerts), &file); err != nil {
+		t.Fatal(err)
+	}
+	if rules := find(t, list, "PrometheusRule").Spec.Groups; rules == nil || !reflect.DeepEqual(rules, file.Groups) {
+		t.Errorf("the PrometheusRule has %v", rules)
 	}
 }
