@@ -59,7 +59,7 @@ var (
 		`relay(ing)? (access )?(denied|not permitted|not allowed|prohibited)|(unable|not permitted) to relay`,
 		`your (ip( address)?|domain|sending address|host( ?name)?|(mail ?)?server|account|network) (is|are|has|does|do|was not|not)\b|client host|`+
 			`sending (ip|domain|host|server)|you send (from|with)|reverse look.?up|from senders|\btoken\b`,
-		`sender.{0,30}(reject|denied|invalid|unknown|verif|not |null)|unknown sender|verification failed for|(callback|callout)( verification)? failed|`+
+		`invalid dns mx|sender.{0,30}(reject|denied|invalid|unknown|verif|not |null)|unknown sender|verification failed for|(callback|callout)( verification)? failed|`+
 			`(envelope.from|originat\w+) (domain|address|host)|sender'?s? (domain|address)|\bfrom.domain\b|host \[?\d+\.\d+\.\d+\.\d+\]? not found|domain of sender|(after|in reply to) mail from|from: domain`,
 		`temporar|try again (later|in)|again later|, try again|gr[ea]ylist|deferred|timed? ?out|connection (refused|reset|lost)|too busy|rate limit`,
 		`mail loop|loops back|hop count|too many hops`,

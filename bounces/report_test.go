@@ -88,6 +88,7 @@ func TestARefusalOfTheSenderIsNotHard(t *testing.T) {
 		"550 5.1.2 Host unknown (Name server: 'smtp.acme.example': host not found)",
 		"550 5.4.4 Host or domain name not found. Name service error for name=smtp.acme.example type=A: Host not found",
 		"550 5.1.1 <no-reply@acme.example> User unknown; callback failed",
+		"550 Requested action not taken: mailbox unavailable invalid DNS MX or A/AAAA resource record",
 		"550 5.1.1 Envelope from domain acme.example does not exist",
 	} {
 		report := Parse(bytes.ReplaceAll(raw, []byte("550 no such user"), []byte(reply)))

@@ -196,19 +196,21 @@ func bounceOf(words string) (b bounce) {
 	if found := enhancedCode.FindStringSubmatch(words); found != nil {
 		said.Enhanced = found[1]
 	}
-	b.isReply = said.Enhanced != "" || basicCode.MatchString(words)
+	code := basicCode.FindStringSubmatch(words)
+	b.isReply = said.Enhanced != "" || code != nil
 	text, enhanced := smtpWords(said)
 	e := refusal(smtp.AtDot, said)
 	passes := softCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
 	b.ours = !b.hard && e.Kind != Recipient && !e.AboutAddress &&
-		(e.Hint != "" || e.Kind == Content || e.Kind == RateLimited || strings.HasPrefix(enhanced, "5.7."))
+		(e.Hint != "" || e.Kind == Content || e.Kind == RateLimited || strings.HasPrefix(enhanced, "5.7.") ||
+			code != nil && (code[1] == "554" || code[1] == "521")) // of the transaction, and of the server as a whole
 	b.soft = passes || b.ours || !b.hard && (e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 	return b
 }
 
 var (
-	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])[45][0-5]\d(?:[\s:;-]|$)`)
+	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45][0-5]\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.2\.(2|12[12])$|^5\.4\.([67]|14|300|316)$`) // of a mailbox, and given up on the way
 	otherCodes   = regexp.MustCompile(`^5\.[36]\.`)                                        // of the server and the content

@@ -91,8 +91,11 @@ func (p *mailGun) Events(_ context.Context, _ http.Header, body []byte, now time
 	if id != "" {
 		id = "<" + strings.Trim(id, "<>") + ">"
 	}
-	return []mail.Report{report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft,
-		"", e.Status.Code, e.Reason, e.Reject.Reason, e.Status.Description, e.Status.Message, e.Status.Host)}, nil
+	words := []loose{e.Status.Code, e.Reason, e.Reject.Reason, e.Status.Description, e.Status.Message}
+	if status != mail.StatusBounced { // a host at spamfilter.example says nothing of why
+		words = append(words, e.Status.Host)
+	}
+	return []mail.Report{report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, "", words...)}, nil
 }
 
 func (p *mailGun) isSigned(s *mailgunSigned, signature loose) bool {

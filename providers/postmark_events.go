@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -47,7 +48,7 @@ func (p *postmark) Events(_ context.Context, header http.Header, body []byte, no
 		at := e.BouncedAt + e.DeliveredAt + e.ChangedAt // there is one
 		reports = append(reports, report(string(e.Metadata.RelayID), string(e.MessageID),
 			string(e.RecordType+" "+e.MessageID+" "+e.ID+" "+at), moment(string(at), now), status, soft,
-			e.Type+e.SuppressionReason, e.Details, e.Description)) // a bounce has the one, a change the other
+			e.Type+e.SuppressionReason, cmp.Or(e.Details, e.Description))) // the server's words, or else the service's own sentence
 	}
 	return reports, nil
 }

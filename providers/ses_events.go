@@ -340,7 +340,11 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 	if len(e.Mail.Tags.RelayID) > 0 {
 		id = string(e.Mail.Tags.RelayID[0])
 	}
-	return []mail.Report{report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, kind, details...)}
+	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, kind, details...)
+	if kind == "TransientGeneral" && joined(details) == "" { // mostly an automatic answer of somebody who is away
+		r.Ours = true
+	}
+	return []mail.Report{r}
 }
 
 var _ Lifter = (*ses)(nil)

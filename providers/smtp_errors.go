@@ -193,11 +193,19 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 		}
 		return e
 	}
-	if quoted := quotedReply.FindStringSubmatch(reply.Text); quoted != nil && stage == smtp.AtRCPT {
-		reply.Code, _ = strconv.Atoi(quoted[1])
-		reply.Enhanced, reply.Text = quoted[2], quoted[3]
+	quoted := quotedReply.FindStringSubmatch(reply.Text)
+	if quoted == nil || stage != smtp.AtRCPT {
+		e.judge(stage, reply)
+		return e
 	}
-	e.judge(stage, reply)
+	said, _ := strconv.Atoi(quoted[1])
+	e.judge(stage, smtp.Reply{Code: said, Enhanced: quoted[2], Text: quoted[3]})
+	if e.Kind != Recipient { // it is a matter of that one server
+		e.Kind, e.AboutAddress, e.Quota, e.Filtered = Temporary, true, false, false
+	}
+	if said < 500 {
+		e.Hint = ""
+	}
 	return e
 }
 
@@ -221,7 +229,7 @@ var (
 	textCodes = regexp.MustCompile(`(?m)(?:^|[#(\[<])([45]\.\d{1,3}\.\d{1,3})(?:[^.\d]|$)`)
 	// quotedReply is what Postfix was answered when it asked the recipient's server whether
 	// there is such an address.
-	quotedReply = regexp.MustCompile(`(?is)\b(?:undeliverable|unverified) address: host \S+ said: ([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+)`)
+	quotedReply = regexp.MustCompile(`(?is)\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): ([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they

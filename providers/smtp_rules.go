@@ -86,6 +86,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, words: "verified address: connect to|verified address: lost connection|verified address: conversation with|verified address: delivery temporarily|" +
 		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|undeliverable address: delivery temporarily|" +
 		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, codes: "4", words: "unverified address: ", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "suppression list|address was suppressed|marked as inactive|message rejected: address blacklisted",
 		verdict: verdict{kind: Recipient, suppressed: true}},
@@ -166,7 +167,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip reputation|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
-		"blocklist|block list|blacklist|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
+		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
@@ -174,7 +175,7 @@ var smtpRules = []smtpRule{
 		"authorize the sender|not local sender|unregistered domain|domain is unverified|domain must be verified|demo domain|test purposes|" +
 		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
-		"domain of sender|sending domain|sending from|from/sender|from address|from field|from header|valid from|header from|from: header|header address|" +
+		"domain of sender|invalid dns mx|sending domain|sending from|from/sender|from address|from field|from header|valid from|header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
 		"authorized to send from|authorised to send from|not verified|identities failed|badmailfrom|local user only|non-local account|" +
 		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -210,8 +211,7 @@ var smtpRules = []smtpRule{
 
 	// What is unknown or does not exist may also be something of the operator's.
 	{at: ofRecipient, codes: "5", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
-	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|envelope from|cannot send from|relay list|smarthost|" +
-		"smtp auth|username|valid mx record", verdict: verdict{kind: Configuration}},
+	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|envelope from|cannot send from|relay list|smarthost|smtp auth|smtp username", verdict: verdict{kind: Configuration}},
 	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
 
@@ -258,7 +258,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
 	"account inactive|account is inactive|unknown mailbox|mailbox unknown|mailbox invalid|mailbox is unavailable|mailbox not present|not a valid recipient|" +
 	"recipient not exist|user not active|no account by that name|no one at this address|not an active address|address not present|address could not be found|" +
-	"address is not valid|no longer valid|address invalid|userunknown|recipientnotfound|recipient notfound|no valid recipients|valid user here|" +
+	"the address is not valid.|wrong or no longer valid|userunknown|recipientnotfound|recipient notfound|no valid recipients|valid user here|" +
 	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
