@@ -846,6 +846,12 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 		}
 	})
 	until("a write in that directory", "six", func() { template("templates/en/SignIn.html", "six") })
+
+	template("others/en/SignIn.html", "broken {{#if}}")
+	refusals := strings.Count(r.log.String(), `"not reloaded`)
+	r.write("config.json", settings{templates: filepath.Join(r.dir, "others"), providers: []string{smtp("main", mails)}}.json())
+	eventually(t, "a broken directory is told", func() bool { return strings.Count(r.log.String(), `"not reloaded`) > refusals })
+	until("it is mended", "seven", func() { template("others/en/SignIn.html", "seven") })
 }
 
 // One directory may be reached by several names: the templates by a link that is
@@ -875,6 +881,8 @@ func TestLinkedTemplatesAreReadAgain(t *testing.T) {
 		lead("de", filepath.Join(r.dir, "versions", version, "en"))
 	}
 	lead(filepath.Join("versions", "v1"), link)
+	lead(".", filepath.Join(r.dir, "current")) // as deployments lead to a release
+	link = filepath.Join(r.dir, "current", "templates")
 	r.write("config.json", settings{templates: link, providers: []string{smtp("main", mails)}}.json())
 	r.start()
 	until("v1")
@@ -884,8 +892,11 @@ func TestLinkedTemplatesAreReadAgain(t *testing.T) {
 	until("v2")
 	template("versions/v2/de/SignIn.html", "another write")
 	until("another write")
-	if n := strings.Count(r.log.String(), `"reloaded"`); n > 8 {
-		t.Errorf("three changes were read %d times", n)
+	template("releases/2/templates/en/SignIn.html", "v3")
+	lead(filepath.Join("releases", "2"), filepath.Join(r.dir, "current"))
+	until("v3")
+	if n := strings.Count(r.log.String(), `"reloaded"`); n > 10 {
+		t.Errorf("four changes were read %d times", n)
 	}
 }
 

@@ -62,8 +62,9 @@ func (a *App) reload() (earlier *Graph) {
 	now := a.current.get()
 	loaded, err := a.Load()
 	var next *Graph
+	var needRestart []string
 	if err == nil {
-		needRestart := keepAddresses(loaded.Config, now.Config)
+		needRestart = keepAddresses(loaded.Config, now.Config)
 		if err = a.checkAdmin(loaded.Config); err == nil {
 			next, err = Build(loaded.Config, now, a.providerChanged, a.recorder(), a.logger)
 		}
@@ -75,7 +76,11 @@ func (a *App) reload() (earlier *Graph) {
 	}
 	if err != nil {
 		a.refused.Store(&err)
-		a.watch(append(loaded.Files, a.files...), now.Config.Templates.Dir)
+		directories := []string{now.Config.Templates.Dir}
+		if loaded.Config != nil { // another one may be where the mistake is
+			directories = append(directories, loaded.Config.Templates.Dir)
+		}
+		a.watch(append(loaded.Files, a.files...), directories...)
 		a.logger.Error("not reloaded, the last good configuration stays in use", "error", err.Error())
 		return nil
 	}
@@ -86,7 +91,7 @@ func (a *App) reload() (earlier *Graph) {
 	if a.record != nil {
 		a.record.Use(next.Config.Deliveries)
 	}
-	a.logger.Info("reloaded", "providers_kept", next.kept, "configuration_changed", !reflect.DeepEqual(next.Config, now.Config),
+	a.logger.Info("reloaded", "providers_kept", next.kept, "configuration_changed", len(needRestart) > 0 || !reflect.DeepEqual(next.Config, now.Config),
 		"ms", time.Since(begin).Milliseconds())
 	return earlier
 }
@@ -133,11 +138,11 @@ func retire(old, next *Graph, earlier <-chan struct{}) (done chan struct{}) {
 }
 
 // watch follows the files that the configuration is made of.
-func (a *App) watch(files []string, templates string) {
+func (a *App) watch(files []string, templates ...string) {
 	if a.watcher == nil {
 		return
 	}
-	if err := a.watcher.follow(files, templates); err != nil {
+	if err := a.watcher.follow(files, templates...); err != nil {
 		a.logger.Warn("not all files are watched; send SIGHUP after a change", "error", err.Error())
 	}
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -89,12 +90,12 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 		filepath.Base(event.Name) == kubernetesData
 }
 
-// follow watches these files and this directory from now on, and nothing else. What
+// follow watches these files and directories from now on, and nothing else. What
 // was not watched before may have changed after it was read, so that it counts as a
 // change. What was watched stays so without a gap, since a watch that is given up
 // takes along the events that nobody has read yet. The error is about what cannot
 // be watched.
-func (w *watcher) follow(files []string, dir string) error {
+func (w *watcher) follow(files []string, directories ...string) error {
 	names, dirs, paths := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, file := range files {
 		name, target := resolve(file)
@@ -103,7 +104,15 @@ func (w *watcher) follow(files []string, dir string) error {
 			paths[target] = true
 		}
 	}
-	if dir != "" {
+	for _, path := range append(directories, files...) {
+		for _, link := range linksOf(path) {
+			names[link] = true
+		}
+	}
+	for _, dir := range directories {
+		if dir == "" {
+			continue
+		}
 		name, target := resolve(dir)
 		names[name], names[target], dirs[target] = true, true, true
 		entries, _ := os.ReadDir(target) // that it cannot be read is for others to tell
@@ -158,6 +167,23 @@ func (w *watcher) follow(files []string, dir string) error {
 		w.report()
 	}
 	return errors.Join(errs...)
+}
+
+// linksOf returns the symbolic links on the way to a file, such as the one that a
+// deployment turns to its next release.
+func linksOf(path string) (links []string) {
+	path, err := filepath.Abs(path)
+	for parent := filepath.Dir(path); err == nil && parent != path; parent = filepath.Dir(path) {
+		if path = parent; isLink(path) {
+			links = append(links, path)
+		}
+	}
+	return links
+}
+
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
 // resolve returns the name of a file in the directory where it really is, and what
