@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -168,6 +169,20 @@ func (db *database) checkpoint(ctx context.Context) error {
 		return nil
 	}
 	_, err := db.read.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
+}
+
+// retried carries out a transaction, some times more if PostgreSQL has ended it because it
+// and another one waited for each other.
+func retried(carryOut func() error) error {
+	err := carryOut()
+	for range 3 {
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || refused.Code != "40P01" {
+			break
+		}
+		err = carryOut()
+	}
 	return err
 }
 

@@ -32,9 +32,11 @@ const (
 )
 
 const (
-	byID         = "SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries WHERE id IN (SELECT value->>0 FROM %s) ORDER BY id"
-	byProviderID = `SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries
-WHERE (provider, provider_id) IN (SELECT value->>0, value->>1 FROM %s) AND provider_id <> '' ORDER BY id`
+	// reportedMails are all those of a call in one order, in which whoever writes mails has them.
+	reportedMails = `SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries
+WHERE id IN (SELECT value->>0 FROM %[1]s UNION
+    SELECT id FROM deliveries WHERE (provider, provider_id) IN (SELECT value->>1, value->>2 FROM %[1]s) AND provider_id <> '')
+ORDER BY id%[2]s`
 	writeEvents = `UPDATE deliveries SET status = changes.status, events = changes.events
 FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) AS changes WHERE deliveries.id = changes.id`
 	// mailsTo are the last mails to each of some addresses, newest first, but for those
@@ -91,6 +93,14 @@ func (s *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []ma
 
 // apply returns also the slices of the mails that have changed.
 func (s *Reader) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
+	err = retried(func() (err error) {
+		applied, unknown, changed, err = s.applyOnce(ctx, reports)
+		return err
+	})
+	return applied, unknown, changed, err
+}
+
+func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tx, err := s.db.write.BeginTx(ctx, nil)
@@ -173,63 +183,40 @@ type told struct {
 
 // mailsOf finds the mail of each report, by its own id or that of the service; nil
 // if it is not in the record.
-func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) ([]*told, error) {
+func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) (found []*told, err error) {
 	byOurs, byTheirs := make(map[string]*told), make(map[[2]string]*told)
-	var ours, theirs [][]string
-	for _, r := range reports {
-		if r.ID != "" {
-			ours = append(ours, []string{r.ID})
-		}
-	}
-	if err := s.queryTold(ctx, tx, byID, ours, func(m *told) { byOurs[m.id] = m }); err != nil {
-		return nil, err
-	}
-	for _, r := range reports {
-		if byOurs[r.ID] == nil && r.ProviderID != "" {
-			theirs = append(theirs, []string{r.Provider, clean(r.ProviderID)})
-		}
-	}
-	err := s.queryTold(ctx, tx, byProviderID, theirs, func(m *told) {
-		byOurs[m.id] = m // which may be named in both ways
-		byTheirs[[2]string{m.provider, m.providerID}] = m
-	})
-	if err != nil {
-		return nil, err
-	}
-	found := make([]*told, len(reports))
+	names := make([][3]string, len(reports))
 	for i, r := range reports {
-		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
-			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
-		}
-	}
-	return found, nil
-}
-
-func (s *Reader) queryTold(ctx context.Context, tx *sql.Tx, text string, names [][]string, add func(*told)) (err error) {
-	if len(names) == 0 {
-		return nil
+		names[i] = [3]string{r.ID, r.Provider, clean(r.ProviderID)}
 	}
 	list, err := json.Marshal(names)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(text, s.db.rows)+s.db.lock, string(list))
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(reportedMails, s.db.rows, s.db.lock), string(list))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		m := new(told)
 		var events []byte
 		if err := rows.Scan(&m.id, &m.at, &m.status, &m.recipient, &m.data, &events, &m.provider, &m.providerID); err != nil {
-			return err
+			return nil, err
 		}
 		if err := json.Unmarshal(events, &m.events); err != nil {
-			return fmt.Errorf("the events of %s: %w", m.id, err)
+			return nil, fmt.Errorf("the events of %s: %w", m.id, err)
 		}
-		add(m)
+		byOurs[m.id] = m // which may be named in both ways
+		byTheirs[[2]string{m.provider, m.providerID}] = m
 	}
-	return rows.Err()
+	found = make([]*told, len(reports))
+	for i, r := range reports {
+		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
+			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
+		}
+	}
+	return found, rows.Err()
 }
 
 // add tells a mail of an event, and returns whether it is new.

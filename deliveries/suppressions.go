@@ -56,7 +56,8 @@ WHERE excluded.until > suppressions.until`
 	// are counted from there. What is lifted ends at once, whatever another relay's clock
 	// says.
 	liftSuppression = "UPDATE suppressions SET since = $3, until = 0 WHERE recipient IN ($1, $2) AND until > $3"
-	endSuppressions = "DELETE FROM suppressions WHERE until <= $1 AND since <= $1"
+	endSuppressions = `WITH ended AS MATERIALIZED (SELECT recipient FROM suppressions WHERE until <= $1 AND since <= $1%s)
+DELETE FROM suppressions WHERE recipient IN (SELECT recipient FROM ended)`
 )
 
 // writer writes in a transaction or without one.
