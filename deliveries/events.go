@@ -39,6 +39,9 @@ WHERE id IN (SELECT value->>0 FROM %[1]s UNION
 ORDER BY id%[2]s`
 	writeEvents = `UPDATE deliveries SET status = changes.status, events = changes.events
 FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) AS changes WHERE deliveries.id = changes.id`
+	// writeProviders is apart, because SQLite writes the indexes of a column that is named, changed or not.
+	writeProviders = `UPDATE deliveries SET provider = changes.provider
+FROM (SELECT value->>0 AS id, value->>1 AS provider FROM %s) AS changes WHERE deliveries.id = changes.id`
 	// mailsTo are the last mails to each of some addresses, newest first, but for those
 	// before the end of a suppression.
 	mailsTo = `WITH wanted AS MATERIALIZED (SELECT value->>0 AS recipient,
@@ -178,7 +181,7 @@ type told struct {
 	status                              mail.Status
 	data                                []byte
 	events                              []event
-	changed                             bool
+	changed, named                      bool // named: its provider has become known
 }
 
 // mailsOf finds the mail of each report, by its own id or that of the service; nil
@@ -231,6 +234,9 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 	if r.Status.StrongerThan(m.status) {
 		m.status = r.Status
 	}
+	if m.provider == "" { // nobody knew that it took the mail, or nobody does yet
+		m.provider, m.named = r.Provider, true
+	}
 	if len(m.events) < maxEvents {
 		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail), Soft: r.Soft, Ours: r.Ours, Key: key})
 	}
@@ -246,12 +252,15 @@ func keyOf(r *mail.Report) string {
 
 // writeMails writes what has changed. A mail may be there twice.
 func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) error {
-	var changes [][]string
+	var changes, providers [][]string
 	for _, m := range found {
 		if m == nil || !m.changed {
 			continue
 		}
 		m.changed = false
+		if m.named {
+			providers = append(providers, []string{m.id, m.provider})
+		}
 		slices.SortStableFunc(m.events, func(a, b event) int { return int(min(max(a.Time-b.Time, -1), 1)) })
 		events, err := json.Marshal(m.events)
 		if err != nil {
@@ -259,11 +268,18 @@ func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) erro
 		}
 		changes = append(changes, []string{m.id, string(m.status), string(events)})
 	}
-	list, err := json.Marshal(changes)
+	if err := s.writeLists(ctx, tx, writeEvents, changes); err != nil || len(providers) == 0 {
+		return err
+	}
+	return s.writeLists(ctx, tx, writeProviders, providers)
+}
+
+func (s *Reader) writeLists(ctx context.Context, tx *sql.Tx, text string, lists [][]string) error {
+	list, err := json.Marshal(lists)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(writeEvents, s.db.rows), string(list))
+	_, err = tx.ExecContext(ctx, fmt.Sprintf(text, s.db.rows), string(list))
 	return err
 }
 

@@ -188,6 +188,49 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("events end the doubt", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		begin := noon.AddDate(0, 0, -2) // events are not of the future
+		for i, status := range []mail.Status{"", mail.StatusDeferred, mail.StatusDelivered, mail.StatusBounced, mail.StatusComplained} {
+			unsure, killed := accepted("ada@example.com", begin), accepted("bob@example.com", begin)
+			unsure.Status, unsure.Provider, unsure.Reason, unsure.Duration = mail.StatusUncertain, "", mail.Uncertain, 2*time.Second
+			killed.Provider = ""
+			r.begin(t, killed) // and given up soon
+			r.keep(t, unsure)
+			wantStatus, wantProvider := mail.StatusUncertain, ""
+			if status != "" {
+				r.apply(t, reported(&unsure, status, fmt.Sprint(i), begin.Add(time.Minute)), reported(&killed, status, fmt.Sprint(i), begin.Add(time.Minute)))
+				r.keep(t, unsure) // the verdict comes once more
+				wantStatus, wantProvider = status, "main"
+			}
+			if err := r.giveUpLate(t.Context(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []mail.Delivery{unsure, killed} {
+				got, err := r.Get(t.Context(), d.ID)
+				if err != nil || got.Status != wantStatus || got.Provider != wantProvider {
+					t.Errorf("%s: %+v, %v", status, got, err)
+				}
+			}
+		}
+		r.counted(t, "8 accepted, half of 4 within 2s, 4 delivered, 2 bounced, 2 complained, 2 failed", func() any {
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Summarize(t.Context(), LastDay, begin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, got := 0, found.All
+			for _, some := range got.ToAccepted {
+				n += some
+			}
+			return fmt.Sprintf("%d accepted, half of %d within %v, %d delivered, %d bounced, %d complained, %d failed", got.Accepted, n,
+				got.ToAccepted.Within(.5).Round(time.Second), got.Delivered, got.Bounced, got.Complained, got.Failed)
+		})
+	})
+
 	t.Run("events of many and without end", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
