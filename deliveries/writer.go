@@ -123,7 +123,7 @@ var errSlow = errors.New("the database takes longer than 100 ms")
 
 // Open begins a record. It does not wait for the database: until that is there,
 // the deliveries are kept in memory. A mail is over at the latest a timeout after its
-// beginning.
+// beginning, whatever the configuration is by then.
 func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error) {
 	db, err := open(s.Database.Reveal())
 	if err != nil {
