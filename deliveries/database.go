@@ -27,6 +27,8 @@ var migrations embed.FS
 type database struct {
 	// file is the SQLite file, empty for PostgreSQL and for a database in memory.
 	file string
+	// opened is that file as it was then.
+	opened os.FileInfo
 	// rows is the function that makes rows of a JSON array.
 	rows string
 	// key is the columns by which a delivery is known.
@@ -151,6 +153,11 @@ func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed a
 	if _, err := migrator.Up(ctx); err != nil {
 		return nil, nil, err
 	}
+	if db.file != "" {
+		if db.opened, err = os.Stat(db.file); err != nil {
+			return nil, nil, err
+		}
+	}
 	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows, db.key)); err != nil {
 		return nil, nil, err
 	}
@@ -160,6 +167,23 @@ func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed a
 	}
 	statement, err := db.gate.PrepareContext(ctx, isSuppressed)
 	return insert, askOne(statement), err
+}
+
+// inPlace fails when the SQLite file has been deleted or replaced. SQLite goes on to write
+// to the one that it has open, and nobody sees that again.
+func (db *database) inPlace() error {
+	if db.file == "" {
+		return nil
+	}
+	now, err := os.Stat(db.file)
+	if err == nil && os.SameFile(db.opened, now) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("the file %s was moved, deleted or replaced while the relay has it open, so that what is written now is lost: "+
+		"put it back, or restart the relay, which begins with what is there then", db.file)
 }
 
 // checkpoint moves what is committed from SQLite's log into the file, while others

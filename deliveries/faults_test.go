@@ -160,6 +160,46 @@ func TestAQuietRecordNoticesTrouble(t *testing.T) {
 	eventually(t, "the trouble is known", func() bool { return strings.Contains(r.log.String(), "no such table") })
 }
 
+// SQLite writes to a file that nobody sees any more as quickly as ever.
+func TestAFileThatIsNotInItsPlaceIsNoticed(t *testing.T) {
+	for name, take := range map[string]func(file string) error{
+		"moved": func(file string) error { return os.Rename(file, file+".away") },
+		"replaced": func(file string) error {
+			return errors.Join(os.Rename(file, file+".away"), os.WriteFile(file, nil, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+			r.ready(t)
+			if err := take(r.db.file); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go r.maintain(ctx)
+			isTold := func() bool { return strings.Contains(r.State().String(), "put it back, or restart the relay") }
+			eventually(t, "it is told", isTold)
+			for range 3 { // quick ones
+				r.keep(t, accepted("ada@example.com", noon))
+				r.catchUp(0, 0)
+				if !isTold() {
+					t.Errorf("it says %s", r.State())
+				}
+			}
+			if err := os.Rename(r.db.file+".away", r.db.file); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "all is well", func() bool { return r.State().Behind == nil })
+			if found := r.find(t, Query{}); len(found) != 3 {
+				t.Errorf("%d are there", len(found))
+			}
+			if n := strings.Count(r.log.String(), "kept in memory"); n > 2 { // a busy machine may be slow before
+				t.Errorf("it is told %d times:\n%s", n, r.log)
+			}
+		})
+	}
+}
+
 // A server that takes the connection and says nothing is given up, and one that several
 // use knows who asks.
 func TestConnectionsToPostgreSQL(t *testing.T) {

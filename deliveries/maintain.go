@@ -26,7 +26,7 @@ func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
 	type task func(context.Context, time.Time) error
-	every := []task{s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
+	every := []task{func(context.Context, time.Time) error { return s.db.inPlace() }, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
 	tasks := append([]task{s.touchUncounted}, every...)
 	for {
 		now := time.Now()

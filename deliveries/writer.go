@@ -237,8 +237,18 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 // faster than they can be written. What is no commit tells nothing of verdicts that
 // wait for theirs, a full disk can be read; there must be none.
 func (s *Store) catchUp(took time.Duration, left int) {
+	state := s.State()
+	if state.Behind == nil {
+		return
+	}
+	if state.Opened {
+		if err := s.db.inPlace(); err != nil { // however quick it is
+			s.fallBehind(err, nil)
+			return
+		}
+	}
 	s.mu.Lock()
-	state := s.state
+	state = s.state
 	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= left
 	if caughtUp {
 		s.state.Behind = nil
