@@ -170,7 +170,8 @@ func (a *App) openRecord(c *config.Config) (err error) {
 	if c.Deliveries.Database.Reveal() == "" {
 		return nil
 	}
-	if a.record, err = deliveries.Open(c.Deliveries, time.Duration(c.Server.Timeout), a.logger); err != nil {
+	// A reload may make the timeout longer.
+	if a.record, err = deliveries.Open(c.Deliveries, config.LongestTimeout, a.logger); err != nil {
 		return err
 	}
 	a.sender = webhooks.New(a.record, a.logger)

@@ -4,11 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"logto-email-relay/deliveries"
+	"logto-email-relay/mail"
+	secrets "logto-email-relay/settings"
 )
 
 // find is what the record answers to a search.
@@ -192,5 +198,33 @@ func TestTheRecordHoldsNoSecrets(t *testing.T) {
 				t.Errorf("%s holds %s: …%q…", place, secret, content[max(0, i-80):min(len(content), i+80)])
 			}
 		}
+	}
+}
+
+// A timeout that a reload has made longer is that of mails under way, too.
+func TestAMailUnderWayIsNotGivenUp(t *testing.T) {
+	s := settings{providers: []string{smtp("main", startMailServer(t))}, more: `, "deliveries": {"database": "deliveries.db"}`}
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r.write("config.json", strings.Replace(s.json(), `"server": {`, `"server": {"timeout": "1s", `, 1))
+	recorded := deliveries.DefaultSettings()
+	recorded.Database = secrets.NewSecret(filepath.Join(r.dir, "deliveries.db"))
+	record, err := deliveries.Open(recorded, time.Hour, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the database is ready", func() bool { state := record.State(); return state.Opened && state.Behind == nil })
+	for to, age := range map[string]time.Duration{"way@example.com": 7 * time.Second, "lost@example.com": time.Hour} {
+		record.Begin(&mail.Delivery{ID: mail.NewID(), Time: time.Now().Add(-age), To: to})
+	}
+	if err := record.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	eventually(t, "the lost one is given up", func() bool {
+		found := r.find("to=lost@example.com")
+		return len(found) == 1 && found[0]["status"] == "uncertain"
+	})
+	if found := r.find("to=way@example.com"); len(found) != 1 || found[0]["status"] != "sending" {
+		t.Errorf("found %v", found)
 	}
 }

@@ -92,10 +92,11 @@ func (cmd suppressionsAdd) run(s *environment) error {
 		return fmt.Errorf(`%w: --for: write a time such as "24h" or "30d"`, errUsage)
 	}
 	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
-		if err := record.Suppress(ctx, to, time.Duration(length), cmd.Note); err != nil {
+		held, err := record.Suppress(ctx, to, time.Duration(length), cmd.Note)
+		if err != nil {
 			return fmt.Errorf("write the suppression: %w", err)
 		}
-		fmt.Fprintf(s.out, "%s gets no mails until %s UTC.\n", to, time.Now().Add(time.Duration(length)).UTC().Format(time.DateTime))
+		fmt.Fprintf(s.out, "%s gets no mails until %s UTC.\n", to, held.Until.Format(time.DateTime))
 		return nil
 	})
 }

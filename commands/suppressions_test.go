@@ -25,10 +25,12 @@ func TestSuppressions(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	var raw string // with the times
 	run := func(args ...string) (string, int) {
 		var out bytes.Buffer
 		code := commands.Run(t.Context(), append([]string{"--config", file, "suppressions"}, args...), nil, &out, &out, nil)
-		said := regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`).ReplaceAllString(out.String(), "TIME")
+		raw = out.String()
+		said := regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`).ReplaceAllString(raw, "TIME")
 		return regexp.MustCompile(` {2,}`).ReplaceAllString(said, " "), code
 	}
 	if said, code := run(); code != 1 || !strings.Contains(said, "read the suppressions") {
@@ -61,6 +63,11 @@ func TestSuppressions(t *testing.T) {
 		if said, code := run(c.args...); code != c.code || said != c.want {
 			t.Errorf("%q: %d\n%s\nwant %d\n%s", c.args, code, said, c.code, c.want)
 		}
+	}
+	run("add", "cem@example.com", "--for", "30d")
+	longer := raw
+	if run("add", "cem@example.com", "--for", "1h"); raw != longer {
+		t.Errorf("says %s after %s", raw, longer)
 	}
 	if err := os.WriteFile(file, without, 0o600); err != nil {
 		t.Fatal(err)

@@ -27,6 +27,10 @@ type Server struct {
 	Timeout settings.Duration `json:"timeout"`
 }
 
+// LongestTimeout is what Server.Timeout may be at most: the sign-in page gives up after
+// 10 s.
+const LongestTimeout = 9 * time.Second
+
 // Tenants returns the names of all tenants.
 func (s *Server) Tenants() (names []string) {
 	for _, token := range s.Authorization {
@@ -65,7 +69,7 @@ func (s *Server) Check() []settings.Problem {
 			}
 		}
 	}
-	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > 9*time.Second {
+	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > LongestTimeout {
 		problems = append(problems, settings.Problem{Key: "timeout",
 			Text: `write a time from "1s" to "9s"; Logto's sign-in page waits 10 s, so "8s" suits it`})
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -26,6 +27,8 @@ var migrations embed.FS
 type database struct {
 	// file is the SQLite file, empty for PostgreSQL and for a database in memory.
 	file string
+	// opened is that file as it was then.
+	opened os.FileInfo
 	// rows is the function that makes rows of a JSON array.
 	rows string
 	// key is the columns by which a delivery is known.
@@ -150,6 +153,11 @@ func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed a
 	if _, err := migrator.Up(ctx); err != nil {
 		return nil, nil, err
 	}
+	if db.file != "" {
+		if db.opened, err = os.Stat(db.file); err != nil {
+			return nil, nil, err
+		}
+	}
 	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows, db.key)); err != nil {
 		return nil, nil, err
 	}
@@ -161,6 +169,23 @@ func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed a
 	return insert, askOne(statement), err
 }
 
+// inPlace fails when the SQLite file has been deleted or replaced. SQLite goes on to write
+// to the one that it has open, and nobody sees that again.
+func (db *database) inPlace() error {
+	if db.file == "" {
+		return nil
+	}
+	now, err := os.Stat(db.file)
+	if err == nil && os.SameFile(db.opened, now) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("the file %s was moved, deleted or replaced while the relay has it open, so that what is written now is lost: "+
+		"put it back, or restart the relay, which begins with what is there then", db.file)
+}
+
 // checkpoint moves what is committed from SQLite's log into the file, while others
 // write. A writer that has to do it itself keeps all mails waiting.
 func (db *database) checkpoint(ctx context.Context) error {
@@ -168,6 +193,20 @@ func (db *database) checkpoint(ctx context.Context) error {
 		return nil
 	}
 	_, err := db.read.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
+}
+
+// retried carries out a transaction, some times more if PostgreSQL has ended it because it
+// and another one waited for each other.
+func retried(carryOut func() error) error {
+	err := carryOut()
+	for range 3 {
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || refused.Code != "40P01" {
+			break
+		}
+		err = carryOut()
+	}
 	return err
 }
 

@@ -32,11 +32,16 @@ const (
 )
 
 const (
-	byID         = "SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries WHERE id IN (SELECT value->>0 FROM %s) ORDER BY id"
-	byProviderID = `SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries
-WHERE (provider, provider_id) IN (SELECT value->>0, value->>1 FROM %s) AND provider_id <> '' ORDER BY id`
+	// reportedMails are all those of a call in one order, in which whoever writes mails has them.
+	reportedMails = `SELECT id, time, status, recipient, data, events, provider, provider_id FROM deliveries
+WHERE id IN (SELECT value->>0 FROM %[1]s UNION
+    SELECT id FROM deliveries WHERE (provider, provider_id) IN (SELECT value->>1, value->>2 FROM %[1]s) AND provider_id <> '')
+ORDER BY id%[2]s`
 	writeEvents = `UPDATE deliveries SET status = changes.status, events = changes.events
 FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) AS changes WHERE deliveries.id = changes.id`
+	// writeProviders is apart, because SQLite writes the indexes of a column that is named, changed or not.
+	writeProviders = `UPDATE deliveries SET provider = changes.provider
+FROM (SELECT value->>0 AS id, value->>1 AS provider FROM %s) AS changes WHERE deliveries.id = changes.id`
 	// mailsTo are the last mails to each of some addresses, newest first, but for those
 	// before the end of a suppression.
 	mailsTo = `WITH wanted AS MATERIALIZED (SELECT value->>0 AS recipient,
@@ -91,6 +96,14 @@ func (s *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []ma
 
 // apply returns also the slices of the mails that have changed.
 func (s *Reader) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
+	err = retried(func() (err error) {
+		applied, unknown, changed, err = s.applyOnce(ctx, reports)
+		return err
+	})
+	return applied, unknown, changed, err
+}
+
+func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tx, err := s.db.write.BeginTx(ctx, nil)
@@ -168,68 +181,45 @@ type told struct {
 	status                              mail.Status
 	data                                []byte
 	events                              []event
-	changed                             bool
+	changed, named                      bool // named: its provider has become known
 }
 
 // mailsOf finds the mail of each report, by its own id or that of the service; nil
 // if it is not in the record.
-func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) ([]*told, error) {
+func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) (found []*told, err error) {
 	byOurs, byTheirs := make(map[string]*told), make(map[[2]string]*told)
-	var ours, theirs [][]string
-	for _, r := range reports {
-		if r.ID != "" {
-			ours = append(ours, []string{r.ID})
-		}
-	}
-	if err := s.queryTold(ctx, tx, byID, ours, func(m *told) { byOurs[m.id] = m }); err != nil {
-		return nil, err
-	}
-	for _, r := range reports {
-		if byOurs[r.ID] == nil && r.ProviderID != "" {
-			theirs = append(theirs, []string{r.Provider, clean(r.ProviderID)})
-		}
-	}
-	err := s.queryTold(ctx, tx, byProviderID, theirs, func(m *told) {
-		byOurs[m.id] = m // which may be named in both ways
-		byTheirs[[2]string{m.provider, m.providerID}] = m
-	})
-	if err != nil {
-		return nil, err
-	}
-	found := make([]*told, len(reports))
+	names := make([][3]string, len(reports))
 	for i, r := range reports {
-		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
-			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
-		}
-	}
-	return found, nil
-}
-
-func (s *Reader) queryTold(ctx context.Context, tx *sql.Tx, text string, names [][]string, add func(*told)) (err error) {
-	if len(names) == 0 {
-		return nil
+		names[i] = [3]string{r.ID, r.Provider, clean(r.ProviderID)}
 	}
 	list, err := json.Marshal(names)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(text, s.db.rows)+s.db.lock, string(list))
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(reportedMails, s.db.rows, s.db.lock), string(list))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		m := new(told)
 		var events []byte
 		if err := rows.Scan(&m.id, &m.at, &m.status, &m.recipient, &m.data, &events, &m.provider, &m.providerID); err != nil {
-			return err
+			return nil, err
 		}
 		if err := json.Unmarshal(events, &m.events); err != nil {
-			return fmt.Errorf("the events of %s: %w", m.id, err)
+			return nil, fmt.Errorf("the events of %s: %w", m.id, err)
 		}
-		add(m)
+		byOurs[m.id] = m // which may be named in both ways
+		byTheirs[[2]string{m.provider, m.providerID}] = m
 	}
-	return rows.Err()
+	found = make([]*told, len(reports))
+	for i, r := range reports {
+		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
+			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
+		}
+	}
+	return found, rows.Err()
 }
 
 // add tells a mail of an event, and returns whether it is new.
@@ -243,6 +233,9 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 	}
 	if r.Status.StrongerThan(m.status) {
 		m.status = r.Status
+	}
+	if m.provider == "" { // nobody knew that it took the mail, or nobody does yet
+		m.provider, m.named = r.Provider, true
 	}
 	if len(m.events) < maxEvents {
 		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail), Soft: r.Soft, Ours: r.Ours, Key: key})
@@ -259,12 +252,15 @@ func keyOf(r *mail.Report) string {
 
 // writeMails writes what has changed. A mail may be there twice.
 func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) error {
-	var changes [][]string
+	var changes, providers [][]string
 	for _, m := range found {
 		if m == nil || !m.changed {
 			continue
 		}
 		m.changed = false
+		if m.named {
+			providers = append(providers, []string{m.id, m.provider})
+		}
 		slices.SortStableFunc(m.events, func(a, b event) int { return int(min(max(a.Time-b.Time, -1), 1)) })
 		events, err := json.Marshal(m.events)
 		if err != nil {
@@ -272,11 +268,18 @@ func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) erro
 		}
 		changes = append(changes, []string{m.id, string(m.status), string(events)})
 	}
-	list, err := json.Marshal(changes)
+	if err := s.writeLists(ctx, tx, writeEvents, changes); err != nil || len(providers) == 0 {
+		return err
+	}
+	return s.writeLists(ctx, tx, writeProviders, providers)
+}
+
+func (s *Reader) writeLists(ctx context.Context, tx *sql.Tx, text string, lists [][]string) error {
+	list, err := json.Marshal(lists)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(writeEvents, s.db.rows), string(list))
+	_, err = tx.ExecContext(ctx, fmt.Sprintf(text, s.db.rows), string(list))
 	return err
 }
 

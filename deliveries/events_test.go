@@ -188,6 +188,49 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("events end the doubt", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		begin := noon.AddDate(0, 0, -2) // events are not of the future
+		for i, status := range []mail.Status{"", mail.StatusDeferred, mail.StatusDelivered, mail.StatusBounced, mail.StatusComplained} {
+			unsure, killed := accepted("ada@example.com", begin), accepted("bob@example.com", begin)
+			unsure.Status, unsure.Provider, unsure.Reason, unsure.Duration = mail.StatusUncertain, "", mail.Uncertain, 2*time.Second
+			killed.Provider = ""
+			r.begin(t, killed) // and given up soon
+			r.keep(t, unsure)
+			wantStatus, wantProvider := mail.StatusUncertain, ""
+			if status != "" {
+				r.apply(t, reported(&unsure, status, fmt.Sprint(i), begin.Add(time.Minute)), reported(&killed, status, fmt.Sprint(i), begin.Add(time.Minute)))
+				r.keep(t, unsure) // the verdict comes once more
+				wantStatus, wantProvider = status, "main"
+			}
+			if err := r.giveUpLate(t.Context(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []mail.Delivery{unsure, killed} {
+				got, err := r.Get(t.Context(), d.ID)
+				if err != nil || got.Status != wantStatus || got.Provider != wantProvider {
+					t.Errorf("%s: %+v, %v", status, got, err)
+				}
+			}
+		}
+		r.counted(t, "8 accepted, half of 4 within 2s, 4 delivered, 2 bounced, 2 complained, 2 failed", func() any {
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Summarize(t.Context(), LastDay, begin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, got := 0, found.All
+			for _, some := range got.ToAccepted {
+				n += some
+			}
+			return fmt.Sprintf("%d accepted, half of %d within %v, %d delivered, %d bounced, %d complained, %d failed", got.Accepted, n,
+				got.ToAccepted.Within(.5).Round(time.Second), got.Delivered, got.Bounced, got.Complained, got.Failed)
+		})
+	})
+
 	t.Run("events of many and without end", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
@@ -439,7 +482,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		r.keep(t, d)
 		r.apply(t, reported(&d, mail.StatusBounced, "k", at))
 		before := time.Now().Truncate(time.Microsecond)
-		if err := r.Suppress(t.Context(), "bob@exämple.com", time.Hour, "on his wish\n"); err != nil {
+		if _, err := r.Suppress(t.Context(), "bob@exämple.com", time.Hour, "on his wish\n"); err != nil {
 			t.Fatal(err)
 		}
 		list, err := r.Suppressions(t.Context(), "")
@@ -458,7 +501,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 		// A shorter one changes nothing, a longer one does.
 		for _, length := range []time.Duration{time.Minute, 48 * time.Hour} {
-			if err := r.Suppress(t.Context(), "ada@example.com", length, ""); err != nil {
+			if _, err := r.Suppress(t.Context(), "ada@example.com", length, ""); err != nil {
 				t.Fatal(err)
 			}
 			want := map[time.Duration]string{time.Minute: HardBounce, 48 * time.Hour: Manual}[length]
@@ -474,7 +517,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		const many = 40
 		address := func(i int) string { return fmt.Sprintf("ada%d@example.com", i) }
 		for i := range many / 2 {
-			if err := r.Suppress(t.Context(), address(i), time.Hour, ""); err != nil {
+			if _, err := r.Suppress(t.Context(), address(i), time.Hour, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -500,10 +543,30 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a longer suppression stays, and is told", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		var held []Suppression
+		for _, length := range []time.Duration{2 * time.Hour, time.Hour, 3 * time.Hour} {
+			one, err := r.Suppress(t.Context(), "ada@example.com", length, length.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := r.Suppressions(t.Context(), "ada@example.com")
+			if err != nil || len(list) != 1 || list[0] != one {
+				t.Errorf("%+v is told, %+v holds, %v", one, list, err)
+			}
+			held = append(held, one)
+		}
+		if held[1] != held[0] || held[0].Reason != "manual: 2h0m0s" || held[2].Reason != "manual: 3h0m0s" {
+			t.Errorf("%+v", held)
+		}
+	})
+
 	t.Run("suppressions end", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
-		if err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
+		if _, err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "it is over", func() bool { return !r.Suppressed(t.Context(), "ada@example.com") })
@@ -523,7 +586,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		d := accepted("Ada@example.com", at)
 		r.keep(t, d)
 		r.apply(t, reported(&d, mail.StatusBounced, "k", at))
-		if err := r.Suppress(t.Context(), "bob@example.com", time.Hour, ""); err != nil {
+		if _, err := r.Suppress(t.Context(), "bob@example.com", time.Hour, ""); err != nil {
 			t.Fatal(err)
 		}
 		if a, b := r.suppressedNow(t, "ada@example.com"), r.suppressedNow(t, "Bob@example.com"); a != HardBounce || b != Manual {
@@ -554,7 +617,7 @@ func TestSuppressionsAreSkippedLoudly(t *testing.T) {
 	server := postgrestest.Start(t)
 	r := opened(t, named(server.Database(t)))
 	r.ready(t)
-	if err := r.Suppress(t.Context(), "ada@example.com", time.Hour, ""); err != nil {
+	if _, err := r.Suppress(t.Context(), "ada@example.com", time.Hour, ""); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it is looked at", func() bool { return r.Suppressed(t.Context(), "ada@example.com") })

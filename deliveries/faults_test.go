@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,6 +160,46 @@ func TestAQuietRecordNoticesTrouble(t *testing.T) {
 	eventually(t, "the trouble is known", func() bool { return strings.Contains(r.log.String(), "no such table") })
 }
 
+// SQLite writes to a file that nobody sees any more as quickly as ever.
+func TestAFileThatIsNotInItsPlaceIsNoticed(t *testing.T) {
+	for name, take := range map[string]func(file string) error{
+		"moved": func(file string) error { return os.Rename(file, file+".away") },
+		"replaced": func(file string) error {
+			return errors.Join(os.Rename(file, file+".away"), os.WriteFile(file, nil, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+			r.ready(t)
+			if err := take(r.db.file); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go r.maintain(ctx)
+			isTold := func() bool { return strings.Contains(r.State().String(), "put it back, or restart the relay") }
+			eventually(t, "it is told", isTold)
+			for range 3 { // quick ones
+				r.keep(t, accepted("ada@example.com", noon))
+				r.catchUp(0, 0)
+				if !isTold() {
+					t.Errorf("it says %s", r.State())
+				}
+			}
+			if err := os.Rename(r.db.file+".away", r.db.file); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "all is well", func() bool { return r.State().Behind == nil })
+			if found := r.find(t, Query{}); len(found) != 3 {
+				t.Errorf("%d are there", len(found))
+			}
+			if n := strings.Count(r.log.String(), "kept in memory"); n > 2 { // a busy machine may be slow before
+				t.Errorf("it is told %d times:\n%s", n, r.log)
+			}
+		})
+	}
+}
+
 // A server that takes the connection and says nothing is given up, and one that several
 // use knows who asks.
 func TestConnectionsToPostgreSQL(t *testing.T) {
@@ -234,4 +275,159 @@ func TestWhatIsInATransactionCounts(t *testing.T) {
 	if state := r.State(); state.Waiting != maxWaiting || state.Lost != 1 {
 		t.Errorf("state %+v", state)
 	}
+}
+
+// Verdicts and events of the same mails wait for each other one way round, whatever order
+// they come in. PostgreSQL would end none of them here.
+func TestWritersOfTheSameMailsDoNotLockEachOtherOut(t *testing.T) {
+	server := postgrestest.Start(t)
+	for _, held := range []int{0, 1} {
+		r := opened(t, named(server.Database(t)+"?deadlock_timeout=1h"))
+		r.ready(t)
+		insert, _, err := r.db.prepare(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails := []mail.Delivery{accepted("ada@example.com", noon), accepted("bob@example.com", noon)}
+		slices.SortFunc(mails, func(a, b mail.Delivery) int { return strings.Compare(a.ID, b.ID) })
+		mails[0].ProviderID = "theirs"
+		r.keep(t, mails...)
+		// The first mail is named by its service's id, the second one by ours.
+		events := []mail.Report{reported(&mails[1], mail.StatusDelivered, "1", noon), reported(&mails[0], mail.StatusDelivered, "2", noon)}
+		events[1].ID, events[1].ProviderID = "", "theirs"
+		rows := make([]*row, len(mails))
+		for i, d := range mails {
+			rows[len(rows)-1-i] = &row{id: d.ID, json: r.settings.Load().encode(&d)}
+		}
+		release := hold(t, r.db, mails[held].ID)
+		done := make(chan error, 2)
+		go func() {
+			_, _, err := r.Reader.Apply(t.Context(), events)
+			done <- err
+		}()
+		eventually(t, "the events wait", func() bool { return waiting(t, r.db) == 1 })
+		go func() { done <- r.commit(insert, rows) }()
+		eventually(t, "the verdicts wait, too", func() bool { return waiting(t, r.db) == 2 })
+		release()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("with mail %d held: %v", held, err)
+			}
+		}
+	}
+}
+
+// What PostgreSQL has ended for another's sake is carried out again.
+func TestADeadlockIsNoTrouble(t *testing.T) {
+	r := opened(t, named(postgrestest.Start(t).Database(t)+"?deadlock_timeout=50ms"))
+	r.ready(t)
+	insert, _, err := r.db.prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mails := []mail.Delivery{accepted("ada@example.com", noon), accepted("bob@example.com", noon)}
+	slices.SortFunc(mails, func(a, b mail.Delivery) int { return strings.Compare(a.ID, b.ID) })
+	r.keep(t, mails...)
+	for name, write := range map[string]func() error{
+		"verdicts": func() error {
+			var rows []*row
+			for _, d := range mails {
+				rows = append(rows, &row{id: d.ID, json: r.settings.Load().encode(&d)})
+			}
+			return r.commit(insert, rows)
+		},
+		"events": func() error {
+			_, _, err := r.Reader.Apply(t.Context(), []mail.Report{
+				reported(&mails[0], mail.StatusDelivered, "1", noon), reported(&mails[1], mail.StatusDelivered, "1", noon)})
+			return err
+		},
+	} {
+		other, err := r.db.read.BeginTx(t.Context(), nil) // it takes them the other way round
+		if err != nil {
+			t.Fatal(err)
+		}
+		const lock = "SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE"
+		for _, command := range []string{"SET LOCAL deadlock_timeout = '1h'", strings.Replace(lock, "$1", "'"+mails[1].ID+"'", 1)} {
+			if _, err := other.Exec(command); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done := make(chan error, 1)
+		go func() { done <- write() }()
+		eventually(t, "it waits", func() bool { return waiting(t, r.db) == 1 })
+		if _, err := other.Exec(lock, mails[0].ID); err != nil {
+			t.Errorf("%s: the other one: %v", name, err)
+		}
+		if err := other.Rollback(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The minute's work leaves what others hold for the next minute.
+func TestMaintenanceWaitsForNobody(t *testing.T) {
+	r := opened(t, named(postgrestest.Start(t).Database(t)))
+	r.ready(t)
+	old := noon.Add(-time.Duration(r.settings.Load().Retention) - time.Hour)
+	late := accepted("late@example.com", noon.Add(-time.Hour))
+	late.Status = mail.StatusSending
+	gone := accepted("gone@example.com", old)
+	r.keep(t, late, gone)
+	if err := writeSuppressions(t.Context(), r.db.write, r.db.rows, []suppression{{recipient: "a", since: old, until: old}}); err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, r.db, late.ID, gone.ID)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for _, carryOut := range []func(context.Context, time.Time) error{r.giveUpLate, r.purge, r.endSuppressions} {
+		if err := carryOut(ctx, noon); err != nil {
+			t.Error(err)
+		}
+	}
+	release()
+	for _, carryOut := range []func(context.Context, time.Time) error{r.giveUpLate, r.purge, r.endSuppressions} {
+		if err := carryOut(t.Context(), noon); err != nil {
+			t.Error(err)
+		}
+	}
+	var n int
+	if err := r.db.read.QueryRow("SELECT COUNT(*) FROM suppressions").Scan(&n); err != nil || n != 0 {
+		t.Errorf("%d suppressions, %v", n, err)
+	}
+	if late, gone := r.status(t, late.ID), r.status(t, gone.ID); late != mail.StatusUncertain || gone != "" {
+		t.Errorf("%q, %q", late, gone)
+	}
+}
+
+// hold keeps mails, and all suppressions, from other writers.
+func hold(t *testing.T, db *database, ids ...string) (release func()) {
+	t.Helper()
+	tx, err := db.read.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("SELECT 1 FROM deliveries WHERE id = ANY($1) FOR UPDATE", ids); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec("SELECT 1 FROM suppressions FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// waiting is how many transactions wait for another one.
+func waiting(t *testing.T, db *database) (n int) {
+	t.Helper()
+	const query = "SELECT COUNT(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
+	if err := db.read.QueryRow(query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -26,13 +26,13 @@ func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
 	type task func(context.Context, time.Time) error
-	every := []task{s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
+	every := []task{func(context.Context, time.Time) error { return s.db.inPlace() }, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
 	tasks := append([]task{s.touchUncounted}, every...)
 	for {
 		now := time.Now()
 		var err error
 		for _, carryOut := range tasks {
-			if err = carryOut(ctx, now); err != nil {
+			if err = retried(func() error { return carryOut(ctx, now) }); err != nil {
 				break
 			}
 		}
@@ -76,8 +76,10 @@ func (s *Store) giveUpLate(ctx context.Context, now time.Time) (err error) {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after the commit
-	rows, err := tx.QueryContext(ctx, `UPDATE deliveries SET status = $1
-WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETURNING id, time`,
+	// A row that somebody holds may be getting its verdict just now.
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`WITH late AS MATERIALIZED
+    (SELECT id FROM deliveries WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3%s)
+UPDATE deliveries SET status = $1 WHERE id IN (SELECT id FROM late) RETURNING id, time`, s.db.skipLocked),
 		string(mail.StatusUncertain), string(mail.StatusSending), now.Add(-s.late).UnixMicro())
 	if err != nil {
 		return err
@@ -106,7 +108,7 @@ WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3 RETU
 
 // endSuppressions deletes those that have been over for as long as mails are kept.
 func (s *Store) endSuppressions(ctx context.Context, now time.Time) error {
-	_, err := s.db.write.ExecContext(ctx, endSuppressions, now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro())
+	_, err := s.db.write.ExecContext(ctx, fmt.Sprintf(endSuppressions, s.db.skipLocked), now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro())
 	return err
 }
 
@@ -126,7 +128,8 @@ func (s *Store) purge(ctx context.Context, now time.Time) error {
 	for _, table := range tables {
 		for n := int64(purged); n >= purged; {
 			result, err := s.db.write.ExecContext(ctx,
-				fmt.Sprintf(`DELETE FROM %[1]s WHERE id IN (SELECT id FROM %[1]s WHERE time < $1 ORDER BY time LIMIT $2)`, table), limit, purged)
+				fmt.Sprintf(`WITH old AS MATERIALIZED (SELECT id FROM %[1]s WHERE time < $1 ORDER BY time LIMIT $2%[2]s)
+DELETE FROM %[1]s WHERE id IN (SELECT id FROM old)`, table, s.db.skipLocked), limit, purged)
 			if err != nil {
 				return err
 			}

@@ -124,6 +124,7 @@ func (s *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) er
 			list = append(list, [3]string{o.notification(endpoint), endpoint, string(body)})
 		}
 	}
+	slices.SortFunc(list, func(a, b [3]string) int { return strings.Compare(a[0], b[0]) }) // who writes the same waits at the first one
 	text, err := json.Marshal(list)
 	if err != nil {
 		return err

@@ -595,7 +595,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r.begin(t, lost)
 		r.keep(t, old, accepted("new@example.com", now))
 		r.Tell(nil, nil)
-		if err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
+		if _, err := r.Suppress(t.Context(), "ada@example.com", time.Millisecond, ""); err != nil {
 			t.Fatal(err)
 		}
 		left := func(table string) (n int) {

@@ -56,7 +56,8 @@ WHERE excluded.until > suppressions.until`
 	// are counted from there. What is lifted ends at once, whatever another relay's clock
 	// says.
 	liftSuppression = "UPDATE suppressions SET since = $3, until = 0 WHERE recipient IN ($1, $2) AND until > $3"
-	endSuppressions = "DELETE FROM suppressions WHERE until <= $1 AND since <= $1"
+	endSuppressions = `WITH ended AS MATERIALIZED (SELECT recipient FROM suppressions WHERE until <= $1 AND since <= $1%s)
+DELETE FROM suppressions WHERE recipient IN (SELECT recipient FROM ended)`
 )
 
 // writer writes in a transaction or without one.
@@ -112,14 +113,14 @@ func (r *Reader) Suppressions(ctx context.Context, to string) (list []Suppressio
 // ErrMasked tells that an address is one that somebody took from the log.
 var ErrMasked = errors.New("an address with *** in it is shortened, as the log has it; write the whole address")
 
-// Suppress keeps mails from an address for a while. A suppression that is longer
-// already stays. The note is for those who see the list.
-func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, note string) error {
+// Suppress keeps mails from an address for a while, and returns the suppression that
+// holds: one that is longer already stays. The note is for those who see the list.
+func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, note string) (held Suppression, err error) {
 	if mail.Mask(to) == to {
-		return ErrMasked
+		return held, ErrMasked
 	}
 	s := r.settings.Load()
-	address, now := travelling(to), time.Now()
+	address, now := travelling(to), time.Now().UTC().Truncate(time.Microsecond)
 	row := suppression{recipient: mail.FoldAddress(address), shown: address, reason: Manual, since: now, until: now.Add(length)}
 	if s.Addresses == Hashed {
 		row.recipient, row.shown = s.hash(row.recipient), mail.Mask(address)
@@ -127,7 +128,17 @@ func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, 
 	if note != "" {
 		row.reason += ": " + clean(note)
 	}
-	return writeSuppressions(ctx, r.db.write, r.db.rows, []suppression{row})
+	if err := writeSuppressions(ctx, r.db.write, r.db.rows, []suppression{row}); err != nil {
+		return held, err
+	}
+	held = Suppression{To: row.shown, Reason: row.reason, Since: row.since, Until: row.until}
+	list, err := r.Suppressions(ctx, to)
+	for _, s := range list {
+		if s.Until.After(held.Until) {
+			held = s
+		}
+	}
+	return held, err
 }
 
 // Lift lets an address get mails again, and tells whether it was suppressed.

@@ -362,19 +362,25 @@ func (s *Reader) countSlice(ctx context.Context, at int64) (counted tallies, err
 			continue
 		}
 		for _, t := range []*Tally{counted.of(byProvider, provider), counted.of(byLanguage, locale)} {
-			t.countMail(provider != "", status, time.Duration(took)*time.Microsecond, begin, events)
+			t.countMail(provider, status, time.Duration(took)*time.Microsecond, begin, events)
 		}
 	}
 	return counted, rows.Err()
 }
 
-func (t *Tally) countMail(accepted bool, status mail.Status, took time.Duration, begin int64, events []byte) {
-	if !accepted {
-		t.Failed++
-		return
+func (t *Tally) countMail(provider string, status mail.Status, took time.Duration, begin int64, events []byte) {
+	switch status {
+	case mail.StatusDeferred, mail.StatusDelivered, mail.StatusBounced, mail.StatusComplained: // somebody took it, whatever the verdict was
+	default:
+		if provider == "" {
+			t.Failed++
+			return
+		}
 	}
 	t.Accepted++
-	t.ToAccepted.count(took)
+	if took > 0 { // there was a verdict
+		t.ToAccepted.count(took)
+	}
 	switch status {
 	case mail.StatusComplained:
 		t.Complained++

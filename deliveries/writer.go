@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,7 +77,8 @@ type Store struct {
 
 // row waits to be written.
 type row struct {
-	slice int64 // that its mail is counted in
+	id    string // that of its mail
+	slice int64  // that its mail is counted in
 	// json is a verdict; committed is closed when it is.
 	json      []byte
 	committed chan struct{}
@@ -120,7 +123,7 @@ var errSlow = errors.New("the database takes longer than 100 ms")
 
 // Open begins a record. It does not wait for the database: until that is there,
 // the deliveries are kept in memory. A mail is over at the latest a timeout after its
-// beginning.
+// beginning, whatever the configuration is by then.
 func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error) {
 	db, err := open(s.Database.Reveal())
 	if err != nil {
@@ -160,7 +163,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 	if s.state.Behind != nil || len(s.begun) >= maxWaiting {
 		return
 	}
-	s.begun[d.ID] = &row{slice: sliceOf(d.Time), sending: &sending, since: time.Now()}
+	s.begun[d.ID] = &row{id: d.ID, slice: sliceOf(d.Time), sending: &sending, since: time.Now()}
 	if len(s.begun) == 1 {
 		s.wakeUp()
 	}
@@ -169,7 +172,7 @@ func (s *Store) Begin(d *mail.Delivery) {
 // Finish records what became of a mail. It returns when that is committed, or has
 // been waited for long enough, or the context ends.
 func (s *Store) Finish(ctx context.Context, d *mail.Delivery) {
-	r := &row{slice: sliceOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{}), occurred: s.verdict(d)}
+	r := &row{id: d.ID, slice: sliceOf(d.Time), json: s.settings.Load().encode(d), committed: make(chan struct{}), occurred: s.verdict(d)}
 	s.mu.Lock()
 	delete(s.begun, d.ID)
 	s.mu.Unlock()
@@ -234,8 +237,18 @@ func (s *Store) fallBehind(cause error, waiting *row) {
 // faster than they can be written. What is no commit tells nothing of verdicts that
 // wait for theirs, a full disk can be read; there must be none.
 func (s *Store) catchUp(took time.Duration, left int) {
+	state := s.State()
+	if state.Behind == nil {
+		return
+	}
+	if state.Opened {
+		if err := s.db.inPlace(); err != nil { // however quick it is
+			s.fallBehind(err, nil)
+			return
+		}
+	}
 	s.mu.Lock()
-	state := s.state
+	state = s.state
 	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= left
 	if caughtUp {
 		s.state.Behind = nil
@@ -360,7 +373,7 @@ func (s *Store) probe() {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	begin := time.Now()
-	if _, err := s.db.write.ExecContext(ctx, endSuppressions, 0); err != nil {
+	if err := s.endSuppressions(ctx, time.Time{}); err != nil {
 		s.fallBehind(err, nil)
 		return
 	}
@@ -402,6 +415,9 @@ func (s *Store) putBack(rows []*row) {
 
 // commit writes rows in one transaction.
 func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
+	// Whoever writes mails has them in the order of their ids, so that of two who write the
+	// same ones the second waits for the first.
+	slices.SortFunc(rows, func(a, b *row) int { return strings.Compare(a.id, b.id) })
 	var list bytes.Buffer
 	var occurred []occurrence
 	list.WriteByte('[')
@@ -422,7 +438,7 @@ func (s *Store) commit(insert *sql.Stmt, rows []*row) error {
 	list.WriteByte(']')
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	if err := s.write(ctx, insert, list.String(), occurred); err != nil {
+	if err := retried(func() error { return s.write(ctx, insert, list.String(), occurred) }); err != nil {
 		return err
 	}
 	s.committed.Store(true)

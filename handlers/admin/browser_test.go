@@ -101,7 +101,7 @@ func recordOfADay(t *testing.T, now time.Time) *deliveries.Store {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if err := store.Suppress(t.Context(), "olena@example.com", 30*24*time.Hour, "on her wish"); err != nil {
+	if _, err := store.Suppress(t.Context(), "olena@example.com", 30*24*time.Hour, "on her wish"); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Close(t.Context()); err != nil {

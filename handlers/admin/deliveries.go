@@ -78,7 +78,7 @@ func (p recordPages) list(c echo.Context) error {
 	for i := range found {
 		answer.Deliveries[i] = jsonOf(&found[i])
 	}
-	return answerRecord(c, answer)
+	return answerRecord(c, http.StatusOK, answer)
 }
 
 func (p recordPages) one(c echo.Context) error {
@@ -89,7 +89,7 @@ func (p recordPages) one(c echo.Context) error {
 		return recordFailure(err)
 	}
 	if !web.WantsHTML(c.Request().Header) {
-		return answerRecord(c, jsonOf(d))
+		return answerRecord(c, http.StatusOK, jsonOf(d))
 	}
 	return p.showOne(c, d)
 }
@@ -202,9 +202,9 @@ func addressField(id string, attributes ...Node) Node {
 // isMasked tells whether an address is one that stands for a hash.
 func isMasked(address string) bool { return mail.Mask(address) == address }
 
-func answerRecord(c echo.Context, answer any) error {
+func answerRecord(c echo.Context, code int, answer any) error {
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return web.AnswerJSON(c, http.StatusOK, "application/json", answer)
+	return web.AnswerJSON(c, code, "application/json", answer)
 }
 
 // recordFailure tells a request that asks for nothing from a record that cannot

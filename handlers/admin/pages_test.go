@@ -248,7 +248,7 @@ func TestFormsOfSuppressions(t *testing.T) {
 		asked  string
 	}{
 		"add": {"/suppressions", url.Values{"to": {" Ada@EXAMPLE.com "}, "for": {"30d"}, "note": {"on her wish"}}, 200,
-			[]string{"Ada@example.com</bdi></strong> gets no mails until"}, "add Ada@example.com 720h0m0s on her wish, list "},
+			[]string{"Ada@example.com</bdi></strong> gets no mails until", `datetime="2027-11-26T12:00:00Z"`}, "add Ada@example.com 720h0m0s on her wish, list "},
 		"add nobody":             {"/suppressions", url.Values{"to": {"ada"}, "for": {"24h"}}, 422, []string{"that is not one address", `value="ada"`}, "list "},
 		"add for no time at all": {"/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"0s"}}, 422, []string{"write the time as 24h"}, "list "},
 		"add for no time":        {"/suppressions", url.Values{"to": {"ada@example.com"}, "for": {"soon"}}, 422, []string{"write the time as 24h", `value="soon"`}, "list "},

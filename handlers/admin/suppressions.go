@@ -35,7 +35,8 @@ type Suppressions interface {
 	// Suppressions returns those that hold now, newest first; only that of one address,
 	// unless it is empty.
 	Suppressions(ctx context.Context, to string) ([]deliveries.Suppression, error)
-	Suppress(ctx context.Context, to string, length time.Duration, note string) error
+	// Suppress returns what holds then: a suppression that is longer already stays.
+	Suppress(ctx context.Context, to string, length time.Duration, note string) (deliveries.Suppression, error)
 	// Lift tells whether the address was suppressed.
 	Lift(ctx context.Context, to string) (bool, error)
 }
@@ -91,7 +92,7 @@ func (p suppressionPages) show(c echo.Context) error {
 	for i, s := range found {
 		answer.Suppressions[i] = suppressionJSON(s)
 	}
-	return answerRecord(c, answer)
+	return answerRecord(c, http.StatusOK, answer)
 }
 
 // page shows the list as it is now.
@@ -176,16 +177,16 @@ type wanted struct {
 	Note string            `json:"note"`
 }
 
-func (p suppressionPages) suppress(c echo.Context, asked wanted) (to string, err error) {
+func (p suppressionPages) suppress(c echo.Context, asked wanted) (to string, held deliveries.Suppression, err error) {
 	if to, err = mail.ParseRecipient(asked.To); err != nil {
-		return "", &web.Failure{Reason: web.Invalid, Detail: err.Error()}
+		return "", held, &web.Failure{Reason: web.Invalid, Detail: err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), searchTimeout)
 	defer cancel()
-	if err := p.list.Suppress(ctx, to, time.Duration(asked.For), asked.Note); err != nil {
-		return "", recordFailure(err)
+	if held, err = p.list.Suppress(ctx, to, time.Duration(asked.For), asked.Note); err != nil {
+		return "", held, recordFailure(err)
 	}
-	return to, nil
+	return to, held, nil
 }
 
 // add takes {"to": …, "for": "24h", "note": …}, or the same from the form of the page.
@@ -201,11 +202,11 @@ func (p suppressionPages) add(c echo.Context) error {
 	if json.Unmarshal(body, &asked, json.RejectUnknownMembers(true)) != nil || asked.For == 0 {
 		return &web.Failure{Reason: web.Malformed, Detail: `the body is not an object such as {"to": "ada@example.com", "for": "24h", "note": "…"}`}
 	}
-	if _, err := p.suppress(c, asked); err != nil {
+	_, held, err := p.suppress(c, asked)
+	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.NoContent(http.StatusCreated)
+	return answerRecord(c, http.StatusCreated, suppressionJSON(held))
 }
 
 func (p suppressionPages) addForm(c echo.Context) error {
@@ -219,7 +220,7 @@ func (p suppressionPages) addForm(c echo.Context) error {
 		again.problem = "Nothing was added: write the time as 24h or 30d."
 		return p.page(c, http.StatusUnprocessableEntity, again)
 	}
-	to, err := p.suppress(c, asked)
+	to, held, err := p.suppress(c, asked)
 	if err != nil && web.AsFailure(err).Reason == web.Invalid {
 		again.problem = "Nothing was added: that is not one address."
 		return p.page(c, http.StatusUnprocessableEntity, again)
@@ -227,8 +228,7 @@ func (p suppressionPages) addForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	until := time.Now().Add(time.Duration(asked.For))
-	return p.page(c, http.StatusOK, suppressionView{done: P(Strong(bdi(to)), Text(" gets no mails until "), moment(until), Text(" UTC."))})
+	return p.page(c, http.StatusOK, suppressionView{done: P(Strong(bdi(to)), Text(" gets no mails until "), moment(held.Until), Text(" UTC."))})
 }
 
 // remove lifts an address for a program.
@@ -238,7 +238,7 @@ func (p suppressionPages) remove(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answerRecord(c, struct {
+	return answerRecord(c, http.StatusOK, struct {
 		Lifted    bool              `json:"lifted"`
 		Providers map[string]string `json:"providers"`
 	}{done.was, done.providers})

@@ -28,9 +28,10 @@ func (f *fakeSuppressions) Suppressions(_ context.Context, to string) ([]deliver
 	return f.list, f.err
 }
 
-func (f *fakeSuppressions) Suppress(_ context.Context, to string, length time.Duration, note string) error {
+func (f *fakeSuppressions) Suppress(_ context.Context, to string, length time.Duration, note string) (deliveries.Suppression, error) {
 	f.asked = append(f.asked, "add "+to+" "+length.String()+" "+note)
-	return f.err
+	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	return deliveries.Suppression{To: to, Reason: deliveries.Complaint, Provider: "main", Since: at, Until: at.AddDate(1, 0, 0)}, f.err // a longer one
 }
 
 func (f *fakeSuppressions) Lift(_ context.Context, to string) (bool, error) {
@@ -50,6 +51,9 @@ func TestSuppressionsAsJSON(t *testing.T) {
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	all := []deliveries.Suppression{{To: "ada@example.com", Reason: deliveries.HardBounce, Provider: "main", Since: at, Until: at.Add(24 * time.Hour)}}
 	const shown = `{"suppressions":[{"to":"ada@example.com","reason":"hard_bounce","provider":"main","since":"2026-11-26T12:00:00Z","until":"2026-11-27T12:00:00Z"}]}`
+	held := func(to string) string {
+		return `{"to":"` + to + `","reason":"complaint","provider":"main","since":"2026-11-26T12:00:00Z","until":"2027-11-26T12:00:00Z"}`
+	}
 	for name, c := range map[string]struct {
 		list               []deliveries.Suppression
 		method, path, body string
@@ -59,8 +63,8 @@ func TestSuppressionsAsJSON(t *testing.T) {
 		"list":               {all, "GET", "/suppressions", "", 200, shown, "list "},
 		"list of none":       {nil, "GET", "/suppressions", "", 200, `{"suppressions":[]}`, "list "},
 		"search":             {all, "GET", "/suppressions?to=ada%2Bx@example.com", "", 200, shown, "list ada+x@example.com"},
-		"add":                {nil, "POST", "/suppressions", `{"to":"Ada@EXAMPLE.com","for":"30d","note":"on her wish"}`, 201, "", "add Ada@example.com 720h0m0s on her wish"},
-		"add for a day":      {nil, "POST", "/suppressions", `{"to":"ada@example.com"}`, 201, "", "add ada@example.com 24h0m0s "},
+		"add":                {nil, "POST", "/suppressions", `{"to":"Ada@EXAMPLE.com","for":"30d","note":"on her wish"}`, 201, held("Ada@example.com"), "add Ada@example.com 720h0m0s on her wish"},
+		"add for a day":      {nil, "POST", "/suppressions", `{"to":"ada@example.com"}`, 201, held("ada@example.com"), "add ada@example.com 24h0m0s "},
 		"add nobody":         {nil, "POST", "/suppressions", `{"for":"24h"}`, 422, "", ""},
 		"add two":            {nil, "POST", "/suppressions", `{"to":"a@example.com, b@example.com"}`, 422, "", ""},
 		"add for no time":    {nil, "POST", "/suppressions", `{"to":"ada@example.com","for":"0s"}`, 400, "", ""},
