@@ -108,6 +108,9 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 		kind := tokens.Next()
 		from := at
 		at += len(tokens.Raw())
+		if at == len(f.masked) {
+			f.noteEnd(kind, from, element)
+		}
 		if kind == htmltokens.ErrorToken {
 			break
 		}
@@ -158,6 +161,21 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 		return false
 	}
 	return element == ""
+}
+
+// noteEnd notes a mistake if the document ends before the element, the comment or the
+// tag that begins at from does: perhaps only a part of the file is there.
+func (f *placeFinder) noteEnd(kind htmltokens.TokenType, from int, element string) {
+	token, cut := f.masked[from:], kind == htmltokens.ErrorToken
+	switch {
+	case f.hasTagBefore(len(f.masked)): // which is told of
+	case cut && element != "":
+		f.fault(from, "the HTML ends inside of <%s>: write </%[1]s> after it", element)
+	case kind == htmltokens.CommentToken && strings.HasPrefix(token, "<!--") && !strings.HasSuffix(token, "-->") && !strings.HasSuffix(token, "--!>"):
+		f.fault(from, "the HTML ends inside of this comment: write --> after it")
+	case cut && token != "", kind != htmltokens.TextToken && !cut && !strings.HasSuffix(token, ">"):
+		f.fault(from, "the HTML ends inside of this tag: write > after it")
+	}
 }
 
 func isForeign(element string) bool { return element == "svg" || element == "math" }
