@@ -136,15 +136,11 @@ func (p *program) measure() {
 	p.pieces, p.own = from[0].afterShared, from[0].own*2/3
 }
 
-// codes counts the places where the code can be seen in what the program makes.
-func (p *program) codes() (count int) {
-	for i := range p.steps {
-		s := &p.steps[i]
-		if s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code" {
-			count++
-		}
-	}
-	return count
+// printsCode tells whether the code can be seen in what the program makes.
+func (p *program) printsCode() bool {
+	return slices.ContainsFunc(p.steps, func(s step) bool {
+		return s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code"
+	})
 }
 
 type compiler struct {

@@ -152,6 +152,13 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"ens/SignIn.html", good, `"ens" is not a language tag; did you mean en?`},
 		{"en-US/SignIn.html", good, ""},
 		{"en/SignIn.html", "<title>{{code}}</title><!-- {{code}} --><p>x</p>", "en/SignIn.html:1:1: SignIn mails are sent for their code"},
+		{"en/SignIn.html", `<title>x</title><div style="display:none">{{code}}</div><p data-code="{{code}}">x</p>`, "en/SignIn.html:1:1: SignIn mails are sent for their code"},
+		{"en/SignIn.html", `<title>x</title><input type="hidden" value="{{code}}"><!--[if mso]>{{code}}<![endif]--><p>x</p>`, "SignIn mails are sent for their code"},
+		{"en/SignIn.html", `<title>x</title>Code: <input value="{{code}}">`, ""},
+		{"en/SignIn.html", `<title>x</title><img src="https://acme.example/x.png" alt="{{code}}">`, ""},
+		{"en/SignIn.html", `<title>x</title><a href="https://acme.example/?code={{code}}">Sign in</a>`, ""},
+		{"en/SignIn.html", `<title>x</title><p style="display:none">x<div>{{code}}</div>`, ""},
+		{"en/SignIn.html", `<title>x</title>{{#if user.name}}<p>{{code}}</p>{{/if}}<p>x</p>`, ""}, // a warning
 		{"en/BindMfa.txt", "Subject: {{code}}\n\nx", "en/BindMfa.txt:1:1: BindMfa mails are sent for their code"},
 		{"en/Generic.txt", "Subject: x\n\nx", ""},
 		{"en/OrganizationInvitation.txt", "Subject: x\n\nx", ""},
@@ -290,10 +297,17 @@ func TestWarnings(t *testing.T) {
 	dir := directory(t,
 		"en/SignIn.html", "<title>x {{application.name}}</title>\n{{user.name}} {{code}} {{user.id}} {{#if organization}}{{organization.name}}{{/if}}",
 		"en/BindNewIdentifier.html", "<title>x</title>{{user.name}} {{code}}",
+		"en/ForgotPassword.html", "<title>x</title>{{#if user.name}}{{user.name}}: {{code}}{{/if}} x",
+		"en/BindMfa.html", "<title>x</title>{{code}}", "en/BindMfa.txt", "x {{#unless code}}{{code}}{{/unless}}",
+		"en/Register.html", "<title>x</title>{{#if user.name}}{{user.name}}: {{code}}{{else}}{{#if branding.appLogo}}{{code}}{{/if}}{{/if}} x",
+		"en/MfaVerification.html", "<title>x</title>{{#if branding.appLogo}}x{{else}}{{#if code}}{{code}}{{else}}x{{/if}}{{/if}} x",
 		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
 	)
 	got := openDir(t, dir, "en").Warnings()
+	const hidden = " mails sometimes have nothing but their code, which is not printed then: write {{code}} outside of {{#if}}, or after {{else}} too"
 	want := []string{
+		"en/BindMfa.html:1:1: BindMfa" + hidden,
+		"en/ForgotPassword.html:1:1: ForgotPassword" + hidden,
 		"en/OrganizationInvitation.txt:1:10: OrganizationInvitation mails often come without inviter: write {{#if inviter.name}} … {{/if}} around {{inviter.name}}",
 		"en/SignIn.html:1:10: SignIn mails often come without application: write {{#if application.name}} … {{/if}} around {{application.name}}",
 		"en/SignIn.html:2:1: SignIn mails often come without user: write {{#if user.name}} … {{/if}} around {{user.name}}",
@@ -327,7 +341,11 @@ func TestPlainText(t *testing.T) {
 			"a\n{{code}}\nb\nc <https://x.example/>\ndef\n"},
 		{"a block in a cell", "<table><tr><td>Code</td><td><div>{{code}}</div></td></tr></table>", "Code {{code}}\n"},
 		{"a block in a condition", "<p>a</p>{{#if code}}<div>{{code}}</div>{{/if}}", "a\n\n{{#if code}}{{code}}\n{{/if}}\n"},
-		{"left open", `<p style="display:none">x<div>y`, ""},
+		{"left open", `<div style="display:none">x<div>y`, ""},
+		{"left open where the standard allows it", `<table><tr><td hidden>x<td>a</tr><tr hidden><td>x<tr><td>b</table><ul><li hidden><b>x</b><li>c</ul><dl><dt hidden>x<dd>d</dl>` +
+			`<p style="display:none">x<div>e</div><p hidden>x<p>f</p><div><p hidden>x</div>g<option hidden>x<option>h`, "a\nb\n\n- c\n\nd\ne\n\nf\n\ng\nh\n"},
+		{"hidden in Outlook", `<div style="mso-hide:all">{{code}}</div><!--[if mso]>x<![endif]-->`, "{{code}}\n"},
+		{"forms", `Code<input value="{{code}}" readonly><input type="hidden" value="x"><textarea>a &amp; <b></textarea>`, "Code {{code}} a & <b>\n"},
 	} {
 		got := (&source{text: test.html}).plainText()
 		if strings.TrimSpace(got) != strings.TrimSpace(test.want) {

@@ -85,11 +85,15 @@ func (s *source) plainText() string {
 		content = markup
 		switch token.Type {
 		case htmltokens.TextToken:
-			if shown && inside == markup {
+			if shown && inside != rawText {
 				write(strings.ReplaceAll(token.Data, "\n", " "))
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
 			content = contentOf(token.Data)
+			for len(hidden) > 0 && endsAt(hidden[len(hidden)-1], token.Data) {
+				hidden = hidden[:len(hidden)-1]
+			}
+			shown = len(hidden) == 0
 			if shown && !isHidden(token) && !isVoid(token.Data) {
 				styled := hasStyle(token, "display:block")
 				open[token.Data] = append(open[token.Data], styled)
@@ -108,15 +112,20 @@ func (s *source) plainText() string {
 				write(plainStart(token))
 			}
 		case htmltokens.EndTagToken:
+			if !shown {
+				// An element that its author left open ends with the one around it.
+				i := len(hidden) - 1
+				for i >= 0 && hidden[i] != token.Data {
+					i--
+				}
+				if i >= 0 {
+					hidden = hidden[:i]
+				} else if len(open[token.Data]) > 0 {
+					hidden, shown = nil, true
+				}
+			}
 			switch {
 			case !shown:
-				// An element that its author left open ends with the one around it.
-				for i := len(hidden) - 1; i >= 0; i-- {
-					if hidden[i] == token.Data {
-						hidden = hidden[:i]
-						break
-					}
-				}
 			case token.Data == "a" && len(links) > 0:
 				last := links[len(links)-1]
 				links = links[:len(links)-1]
@@ -200,6 +209,12 @@ func plainStart(token htmltokens.Token) string {
 		if alt := attributeOf(token, "alt"); alt != "" {
 			return " " + alt + " "
 		}
+	case "input":
+		switch attributeOf(token, "type") {
+		case "hidden", "checkbox", "radio", "password":
+		default:
+			return " " + attributeOf(token, "value") + " "
+		}
 	}
 	if isBlock(token.Data) {
 		return ownLine
@@ -222,13 +237,13 @@ func plainEnd(element string) string {
 
 // isHidden knows what readers never see, by the ways in which mails hide things.
 // A font size of 0 is none: it removes the gaps between columns, which have sizes
-// of their own.
+// of their own. What is hidden from Outlook alone is none either.
 func isHidden(token htmltokens.Token) bool {
 	switch token.Data {
 	case "head", "title", "style", "script", "noscript", "template":
 		return true
 	}
-	return hasStyle(token, "display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "opacity:0") ||
+	return hasStyle(token, "display:none", "visibility:hidden", "max-height:0", "opacity:0") ||
 		slices.ContainsFunc(token.Attr, func(a htmltokens.Attribute) bool { return a.Key == "hidden" })
 }
 
@@ -238,6 +253,22 @@ func hasStyle(token htmltokens.Token, ways ...string) bool {
 		i := strings.Index(style, way)
 		return i >= 0 && !strings.HasPrefix(style[i+len(way):], ".")
 	})
+}
+
+// endsAt tells whether an element that its author left open ends where another one
+// begins, by the same standard.
+func endsAt(open, next string) bool {
+	switch open {
+	case "p":
+		return isBlock(next) || slices.Contains([]string{"p", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li"}, next)
+	case "li", "tr", "option":
+		return next == open
+	case "td", "th":
+		return next == "td" || next == "th" || next == "tr"
+	case "dt", "dd":
+		return next == "dt" || next == "dd"
+	}
+	return false
 }
 
 func isVoid(element string) bool {
