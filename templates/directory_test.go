@@ -347,12 +347,27 @@ func TestPlainText(t *testing.T) {
 		{"hidden in Outlook", `<div style="mso-hide:all">{{code}}</div><!--[if mso]>x<![endif]-->`, "{{code}}\n"},
 		{"forms", `Code<input value="{{code}}" readonly><input type="hidden" value="x"><textarea>a &amp; <b></textarea>`, "Code {{code}} a & <b>\n"},
 	} {
-		got := (&source{text: test.html}).plainText()
+		got := (&source{text: test.html}).plainText().text
 		if strings.TrimSpace(got) != strings.TrimSpace(test.want) {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 	}
 	c := openDir(t, directory(t, "en/SignIn.html", "<title>x</title><p>a</p>{{#if code}}<p>{{code}}</p>{{/if}}<p>b</p>"), "en")
+	// Addresses are those of the HTML, and braces that are none there are none here.
+	for _, test := range []struct{ html, want string }{
+		{`<a href="{{organization.branding.logoUrl}}">Logo</a> <a href="{{organization.branding.logoUrl}}?a=1&amp;u={{user.name}}"></a>`,
+			"Logo <https://a.example/l.png?a=1&b=2> https://a.example/l.png?a=1&b=2?a=1&u=A%20B.example\n"},
+		{`<a href="{{role}}"><img src="https://acme.example/x.png"></a>`, "https://r.example/\n"},
+		{`<a href="{{organization.name}}">Name</a> <a href="mailto:{{user.primaryEmail}}">{{user.name}}</a>`, "Name <> A B. example <a@b.example>\n"},
+		{`<a href="{{#if role}}{{role}}{{else}}https://acme.example/{{/if}}">Join</a> &lt;{{role}}&gt;`, "Join <https://r.example/> <https: /r. example/>\n"},
+		{`{{user.primaryEmail}}: &#123;&#123;code}} &lcub;{code}} &#123;{{user.primaryEmail}}} {a}`, "a@b.example: { {code}} { {code}} { a@b.example} {a}\n"},
+	} {
+		c := openDir(t, directory(t, "en/OrganizationInvitation.html", "<title>x</title>"+test.html), "en")
+		if m := render(t, c, invitation, `{"organization":{"name":"evil.com","branding":{"logoUrl":"https://a.example/l.png?a=1&b=2"}},"role":"https://r.example/",
+			"user":{"name":"A B.example","primaryEmail":"a@b.example"}}`); m.Text != test.want {
+			t.Errorf("%s:\n\tgot  %q\n\twant %q", test.html, m.Text, test.want)
+		}
+	}
 	for data, want := range map[string]string{`{}`: "a\n\nb\n", `{"code":"1"}`: "a\n\n1\n\nb\n"} {
 		if m := render(t, c, "SignIn", data); m.Text != want {
 			t.Errorf("%s: got %q, want %q", data, m.Text, want)

@@ -80,6 +80,19 @@ func (s *source) places(tags []tag) []place {
 	return f.places
 }
 
+// placesInAddresses finds the tags of a text that stand in the address of a link.
+func (s *source) placesInAddresses(tags []tag) []place {
+	places := make([]place, len(tags))
+	for i, t := range tags {
+		for _, a := range s.addresses {
+			if a.start <= t.start && t.end <= a.end {
+				places[i] = place{kind: urlPlace, at: a.start}
+			}
+		}
+	}
+	return places
+}
+
 const (
 	insideForeign = "placeholders cannot stand inside <svg> or <math>, which mail programs remove"
 	outsideValue  = "placeholders stand in the value of an attribute, not in its name or between attributes: " +

@@ -31,10 +31,10 @@ func (s *source) title() *source {
 // remedy stands behind the reason why none can be made.
 func (s *source) compilePlainText(v vocabulary, remedy string) (*program, error) {
 	text := s.plainText()
-	if text == "" {
+	if text.text == "" {
 		return nil, s.errorAt(0, "no text can be made of this HTML, which shows none"+remedy)
 	}
-	p, err := compile(&source{file: s.file, text: text}, textFormat, v)
+	p, err := compile(text, textFormat, v)
 	if err != nil {
 		return nil, s.errorAt(0, "no text can be made of this HTML, because blocks begin or end inside of hidden parts"+remedy)
 	}
@@ -45,7 +45,7 @@ func (s *source) compilePlainText(v vocabulary, remedy string) (*program, error)
 // the head and everything hidden, such as a preheader, are left out; cells and
 // rows are kept apart; a link is followed by its address. It is empty if nothing
 // is shown.
-func (s *source) plainText() string {
+func (s *source) plainText() *source {
 	type link struct {
 		href  string
 		start int // of its text
@@ -77,7 +77,8 @@ func (s *source) plainText() string {
 	var hidden []string             // the open elements from the outermost hidden one
 	var links []link
 	content := markup
-	tokens := htmltokens.NewTokenizer(strings.NewReader(s.text))
+	marked := strings.NewReplacer("{{", openingBraces, openingBraces, "", addressBegin, "", addressEnd, "").Replace(s.text)
+	tokens := htmltokens.NewTokenizer(strings.NewReader(marked))
 	for tokens.Next() != htmltokens.ErrorToken {
 		token := tokens.Token()
 		shown := len(hidden) == 0
@@ -146,10 +147,45 @@ func (s *source) plainText() string {
 		words := strings.FieldsFunc(line, isSpace)
 		lines[i] = strings.Join(words, " ")
 	}
-	if text := strings.TrimSpace(squeeze(strings.Join(lines, "\n"))); text != "" {
-		return text + "\n"
+	text := strings.TrimSpace(squeeze(strings.Join(lines, "\n")))
+	if text != "" {
+		text += "\n"
 	}
-	return ""
+	return s.withoutMarks(text)
+}
+
+// Marks in a text that is being made: braces that begin a placeholder, unlike those
+// that are character references in the HTML, and the ends of an address.
+const (
+	openingBraces = "\x01"
+	addressBegin  = "\x02"
+	addressEnd    = "\x03"
+)
+
+// withoutMarks makes the source of a text.
+func (s *source) withoutMarks(text string) *source {
+	for strings.Contains(text, "{{") {
+		text = strings.ReplaceAll(text, "{{", "{ {")
+	}
+	text = strings.ReplaceAll(text, "{"+openingBraces, "{ "+openingBraces)
+	made := &source{file: s.file}
+	var b strings.Builder
+	for i := range len(text) {
+		switch last := len(made.addresses) - 1; text[i : i+1] {
+		case openingBraces:
+			b.WriteString("{{")
+		case addressBegin:
+			made.addresses = append(made.addresses, span{start: b.Len()})
+		case addressEnd:
+			if last >= 0 { // not a reference of the author's
+				made.addresses[last].end = b.Len()
+			}
+		default:
+			b.WriteByte(text[i])
+		}
+	}
+	made.text = b.String()
+	return made
 }
 
 // What stands before a paragraph and behind it, before an item of a list, before a cell,
@@ -164,8 +200,9 @@ const (
 // isBlockTag knows a text that is the beginning, middle or end of a block and no more.
 func isBlockTag(text string) bool {
 	text = strings.TrimSpace(text)
-	return strings.Count(text, "{{") == 1 && strings.HasSuffix(text, "}}") &&
-		(strings.HasPrefix(text, "{{#") || strings.HasPrefix(text, "{{/") || strings.HasPrefix(text, "{{else"))
+	inside, found := strings.CutPrefix(text, openingBraces)
+	return found && strings.HasSuffix(text, "}}") && !strings.Contains(inside, openingBraces) &&
+		(strings.HasPrefix(inside, "#") || strings.HasPrefix(inside, "/") || strings.HasPrefix(inside, "else"))
 }
 
 // isBlock knows the other elements that browsers begin on a line of their own, by the
@@ -184,11 +221,14 @@ func isBlock(element string) bool {
 // already.
 func addressBehind(text, href string) string {
 	text = strings.TrimSpace(text)
-	where := strings.TrimPrefix(href, "mailto:")
-	switch {
-	case href == "", strings.HasPrefix(href, "#"), text == href, text == where:
+	where, isMailbox := strings.CutPrefix(href, "mailto:")
+	if href == "" || strings.HasPrefix(href, "#") || text == href || text == where {
 		return ""
-	case text == "":
+	}
+	if !isMailbox {
+		where = addressBegin + where + addressEnd
+	}
+	if text == "" {
 		return where
 	}
 	return " <" + where + ">"
