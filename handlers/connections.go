@@ -19,12 +19,15 @@ const (
 	// socketBuffer bounds what the system keeps for a caller who does not read, or for
 	// one who sends far ahead, in bytes.
 	socketBuffer = 64 << 10
+	// minIdle is how long a connection may at least be idle: the request of a caller
+	// who has just come may be there already, and unread.
+	minIdle = 200 * time.Millisecond
 )
 
 // connections is a listener that bounds how many callers are connected. When there
 // are too many, the one that has been idle for longest makes room for the next: a
-// connection without a request, or with half of one. Callers who wait for their
-// answers are never cut, so that a new one waits if there are only those.
+// connection without a request, or with half of one. Callers who have just come or who
+// wait for their answers are not cut, so that a new one waits if there are only those.
 type connections struct {
 	net.Listener
 	max int
@@ -55,17 +58,36 @@ func (l *connections) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.open >= l.max && !l.closed {
-		oldest := l.idle.Front()
-		if oldest == nil {
+		front := l.idle.Front()
+		if front == nil {
 			l.room.Wait()
 			continue
 		}
-		l.forget(oldest.Value.(*connection))
-		_ = oldest.Value.(*connection).Conn.Close()
+		oldest := front.Value.(*connection)
+		if wait := minIdle - time.Since(oldest.since); wait > 0 {
+			timer := time.AfterFunc(wait, l.wake)
+			l.room.Wait()
+			timer.Stop()
+			continue
+		}
+		l.forget(oldest)
+		_ = oldest.Conn.Close()
 	}
 	l.open++
-	c.place = l.idle.PushBack(c)
+	l.rest(c)
 	return c, nil
+}
+
+// wake lets Accept look again. The mutex makes sure that it waits already.
+func (l *connections) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room.Broadcast()
+}
+
+// rest puts a connection behind the other idle ones. The mutex is held.
+func (l *connections) rest(c *connection) {
+	c.place, c.since = l.idle.PushBack(c), time.Now()
 }
 
 // Close implements net.Listener.
@@ -115,7 +137,7 @@ func (l *connections) state(conn net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if state == http.StateIdle && c.place == nil && !c.gone {
-		c.place = l.idle.PushBack(c)
+		l.rest(c)
 		l.room.Signal()
 	}
 }
@@ -127,6 +149,7 @@ type connection struct {
 
 	// Under the mutex of the listener.
 	place *list.Element // among the idle ones; nil while busy
+	since time.Time     // when it took that place
 	gone  bool
 }
 

@@ -19,6 +19,12 @@ import (
 func crowded(t *testing.T, limit int, h http.Handler) *Server {
 	t.Helper()
 	s := listen(t, h, new(logs))
+	serveCrowded(t, s, limit)
+	return s
+}
+
+func serveCrowded(t *testing.T, s *Server, limit int) {
+	t.Helper()
 	s.listener.max = limit
 	served := make(chan error, 1)
 	go func() { served <- s.Serve() }()
@@ -28,7 +34,6 @@ func crowded(t *testing.T, limit int, h http.Handler) *Server {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return s
 }
 
 // Whoever says nothing, begins to speak, or has been answered makes room for the next.
@@ -73,6 +78,24 @@ func TestIdleCallersMakeRoom(t *testing.T) {
 				t.Error(got.Status)
 			}
 		})
+	}
+}
+
+// More callers at once than there is room for are answered one after the other, also
+// those whose requests were there before they were seen.
+func TestABurstOfCallersIsAnswered(t *testing.T) {
+	s := listen(t, publicWith(deliver(accept), new(logs)), new(logs))
+	var callers []*client
+	for range 16 {
+		c := dial(t, s)
+		c.send(t, whole(good))
+		callers = append(callers, c)
+	}
+	serveCrowded(t, s, 4)
+	for _, c := range callers {
+		if got, _ := c.answer(t); got.StatusCode != 200 {
+			t.Error(got.Status)
+		}
 	}
 }
 

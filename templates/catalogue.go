@@ -95,27 +95,39 @@ type mailKey struct{ messageType, locale string }
 // template is one compiled mail.
 type template struct {
 	subject, html, text *program
-	// derived tells that the text was made from the HTML; it may have too many
-	// blank lines where blocks are left out.
+	// shown is the text that the HTML shows; nil if none can be made of it.
+	shown *program
+	// derived tells that the text is shown; it may have too many blank lines where
+	// blocks are left out.
 	derived bool
 	source  string
 }
 
-// lacksCode tells whether a part that readers may be shown does not print the code.
-// A text that is made of the HTML says what that does. The subject of a file is its
-// title, which is a part of the HTML that nobody sees there.
-func (t *template) lacksCode(titled bool) bool {
-	unseen := 0
-	if titled {
-		unseen = t.subject.codes()
+// lacksCode tells whether a part that readers may be shown does not print the code
+// where they see it. HTML of which no text can be made has the benefit of the doubt.
+func (t *template) lacksCode() bool {
+	shown := cmp.Or(t.shown, t.html)
+	return shown != nil && !shown.printsCode() || t.text != nil && !t.text.printsCode()
+}
+
+// hidesCode tells whether a part does not print the code of a message that has nothing
+// else, whatever the branding is.
+func (t *template) hidesCode() bool {
+	const code = "\ue000" // which no author writes
+	prints := func(p *program, branding string) bool {
+		v := values{payload: map[string]any{"code": code}}
+		for i := range v.builtins {
+			v.builtins[i] = branding
+		}
+		return p == nil || strings.Contains(p.text(&v), code)
 	}
-	return t.html != nil && t.html.codes() <= unseen || t.text != nil && !t.derived && t.text.codes() == 0
+	return !(prints(t.shown, "") && prints(t.text, "")) && !(prints(t.shown, "x") && prints(t.text, "x"))
 }
 
 // codeMissing is the mistake of a file that has none.
 func codeMissing(file, messageType string) error {
 	return (&source{file: file}).errorAt(0, messageType+" mails are sent for their code, and without it their readers are locked out: "+
-		"write {{code}} where it belongs, into the text too if there is one beside the HTML")
+		"write {{code}} where it can be read (what is hidden does not count), into the text too if there is one beside the HTML")
 }
 
 // Open loads the embedded templates and those of the operator. Its error joins

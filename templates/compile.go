@@ -67,6 +67,7 @@ const (
 	plain      escaping = iota // a line of text
 	escaped                    // HTML text and attribute values
 	wholeURL                   // a URL, if it may become a link
+	shownURL                   // the same in a text
 	wholeImage                 // an https URL
 	partOfURL                  // percent-encoded
 	mailboxURL                 // percent-encoded, with the @ kept for mailto:
@@ -96,8 +97,11 @@ func compile(s *source, f format, v vocabulary) (*program, error) {
 		return nil, s.err()
 	}
 	var places []place
-	if f == htmlFormat {
+	switch {
+	case f == htmlFormat:
 		places = s.places(tags)
+	case s.addresses != nil:
+		places = s.placesInAddresses(tags)
 	}
 	c := compiler{source: s, vocabulary: v, format: f, tags: tags, places: places, program: &program{}}
 	c.run()
@@ -136,15 +140,11 @@ func (p *program) measure() {
 	p.pieces, p.own = from[0].afterShared, from[0].own*2/3
 }
 
-// codes counts the places where the code can be seen in what the program makes.
-func (p *program) codes() (count int) {
-	for i := range p.steps {
-		s := &p.steps[i]
-		if s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code" {
-			count++
-		}
-	}
-	return count
+// printsCode tells whether the code can be seen in what the program makes.
+func (p *program) printsCode() bool {
+	return slices.ContainsFunc(p.steps, func(s step) bool {
+		return s.action == writeValue && !s.inComment && len(s.path.keys) == 1 && s.path.keys[0].name == "code"
+	})
 }
 
 type compiler struct {
@@ -243,7 +243,11 @@ func (c *compiler) resolve(t tag) path {
 func (c *compiler) escapingAt(t tag, p place) escaping {
 	switch p.kind {
 	case urlPlace, imagePlace:
-		return c.url.escaping(c, t, p.kind)
+		how := c.url.escaping(c, t, p.kind)
+		if how == wholeURL && c.format == textFormat {
+			return shownURL
+		}
+		return how
 	case stylePlace:
 		return color
 	case textPlace, commentPlace, attrPlace, prosePlace:
@@ -296,7 +300,7 @@ func (c *compiler) followURL(i int, here place) {
 		return
 	}
 	u, t := &c.url, c.tags[i]
-	if u.attribute != here.at {
+	if u.before == nil || u.attribute != here.at {
 		*u = urlTracker{attribute: here.at, from: here.at, before: []string{""}}
 	}
 	if t.start-here.at > maxURLBytes {

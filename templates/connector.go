@@ -40,7 +40,7 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 			o.warn("%s: Logto has no message type %s; it has %s", written.Key, written.Type, strings.Join(Types(), ", "))
 		}
 		compiled, err := c.compileConnectorTemplate(written)
-		if err == nil && written.Stored == "" && NeedsCode(written.Type) && compiled.lacksCode(false) {
+		if err == nil && written.Stored == "" && NeedsCode(written.Type) && compiled.lacksCode() {
 			err = codeMissing(written.Key, written.Type)
 		}
 		if err != nil {
@@ -51,7 +51,7 @@ func (c *Catalogue) With(list []mail.ConnectorTemplate) (*Overlay, error) {
 		o.warnings = append(o.warnings, compiled.warnings(written.Type)...)
 		o.warnings = append(o.warnings, compiled.unknowns(written.Type, c.settings.Variables)...)
 	}
-	if stand := o.own[generic]; stand != nil && stand.written.Stored == "" && stand.lacksCode(false) {
+	if stand := o.own[generic]; stand != nil && stand.written.Stored == "" && stand.lacksCode() {
 		for _, messageType := range Types() {
 			if o.own[messageType] == nil && NeedsCode(messageType) {
 				faults = append(faults, codeMissing(stand.written.Key, messageType))
@@ -83,12 +83,13 @@ func (c *Catalogue) compileConnectorTemplate(written mail.ConnectorTemplate) (*t
 	t.subject = part(" (subject)", written.Subject, textFormat)
 	t.html = part("", written.HTML, htmlFormat)
 	t.text = part("", written.Text, textFormat)
-	if t.html != nil && t.text == nil {
-		t.derived = true
+	if t.html != nil {
 		s := &source{file: written.Key, text: strings.ReplaceAll(written.HTML, "\r\n", "\n")}
 		var err error
-		t.text, err = s.compilePlainText(v, "")
-		faults = append(faults, err)
+		if t.shown, err = s.compilePlainText(v, ""); t.text == nil {
+			t.text, t.derived = t.shown, true
+			faults = append(faults, err)
+		}
 	}
 	return t, errors.Join(faults...)
 }

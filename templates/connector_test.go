@@ -155,7 +155,7 @@ func TestAProvidersOwnTemplatesSayTheCode(t *testing.T) {
 	with := func(messageType, html string) mail.ConnectorTemplate {
 		return mail.ConnectorTemplate{Key: "templates[0]", Type: messageType, Subject: "s {{code}}", HTML: html}
 	}
-	for _, broken := range []mail.ConnectorTemplate{with("SignIn", "<p>x</p>"), with("Generic", "<p>{{link}} x</p>")} {
+	for _, broken := range []mail.ConnectorTemplate{with("SignIn", "<p>x</p>"), with("SignIn", "<p hidden>{{code}}</p>x"), with("Generic", "<p>{{link}} x</p>")} {
 		if _, err := catalogue(t).With([]mail.ConnectorTemplate{broken}); err == nil || !strings.Contains(err.Error(), "SignIn mails are sent for their code") {
 			t.Errorf("%s: got %v", broken.Type, err)
 		}

@@ -236,7 +236,7 @@ func (r *dirReader) readMails(dir string, t *translation) {
 	for _, messageType := range Types() {
 		if found, ok := files[messageType]; ok {
 			own, err := compileMail(found.html, found.text, messageType, r.settings.vocabulary(messageType))
-			if err == nil && NeedsCode(messageType) && own.lacksCode(true) {
+			if err == nil && NeedsCode(messageType) && own.lacksCode() {
 				err = codeMissing(own.source, messageType)
 			}
 			if err != nil {
@@ -247,7 +247,7 @@ func (r *dirReader) readMails(dir string, t *translation) {
 		}
 	}
 	// In a language that has no sentences the Generic mail stands in for the others.
-	if stand := r.own[mailKey{generic, t.Locale}]; stand != nil && t.texts == nil && stand.lacksCode(true) {
+	if stand := r.own[mailKey{generic, t.Locale}]; stand != nil && t.texts == nil && stand.lacksCode() {
 		for _, messageType := range Types() {
 			if _, ok := files[messageType]; !ok && NeedsCode(messageType) {
 				r.fault(codeMissing(stand.source, messageType))
@@ -281,12 +281,12 @@ func compileMail(htmlFile, textFile, messageType string, v vocabulary) (*templat
 	if t.subject, err = compile(title, titleFormat, v); err != nil {
 		return nil, err
 	}
+	t.shown, err = s.compilePlainText(v, ": write "+messageType+".txt beside it")
+	t.text, t.derived = t.shown, true
 	if textFile != "" {
 		t.text, err = compileText(textFile, v)
-		return t, err
+		t.derived = false
 	}
-	t.derived = true
-	t.text, err = s.compilePlainText(v, ": write "+messageType+".txt beside it")
 	return t, err
 }
 

@@ -152,6 +152,13 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"ens/SignIn.html", good, `"ens" is not a language tag; did you mean en?`},
 		{"en-US/SignIn.html", good, ""},
 		{"en/SignIn.html", "<title>{{code}}</title><!-- {{code}} --><p>x</p>", "en/SignIn.html:1:1: SignIn mails are sent for their code"},
+		{"en/SignIn.html", `<title>x</title><div style="display:none">{{code}}</div><p data-code="{{code}}">x</p>`, "en/SignIn.html:1:1: SignIn mails are sent for their code"},
+		{"en/SignIn.html", `<title>x</title><input type="hidden" value="{{code}}"><!--[if mso]>{{code}}<![endif]--><p>x</p>`, "SignIn mails are sent for their code"},
+		{"en/SignIn.html", `<title>x</title>Code: <input value="{{code}}">`, ""},
+		{"en/SignIn.html", `<title>x</title><img src="https://acme.example/x.png" alt="{{code}}">`, ""},
+		{"en/SignIn.html", `<title>x</title><a href="https://acme.example/?code={{code}}">Sign in</a>`, ""},
+		{"en/SignIn.html", `<title>x</title><p style="display:none">x<div>{{code}}</div>`, ""},
+		{"en/SignIn.html", `<title>x</title>{{#if user.name}}<p>{{code}}</p>{{/if}}<p>x</p>`, ""}, // a warning
 		{"en/BindMfa.txt", "Subject: {{code}}\n\nx", "en/BindMfa.txt:1:1: BindMfa mails are sent for their code"},
 		{"en/Generic.txt", "Subject: x\n\nx", ""},
 		{"en/OrganizationInvitation.txt", "Subject: x\n\nx", ""},
@@ -290,10 +297,17 @@ func TestWarnings(t *testing.T) {
 	dir := directory(t,
 		"en/SignIn.html", "<title>x {{application.name}}</title>\n{{user.name}} {{code}} {{user.id}} {{#if organization}}{{organization.name}}{{/if}}",
 		"en/BindNewIdentifier.html", "<title>x</title>{{user.name}} {{code}}",
+		"en/ForgotPassword.html", "<title>x</title>{{#if user.name}}{{user.name}}: {{code}}{{/if}} x",
+		"en/BindMfa.html", "<title>x</title>{{code}}", "en/BindMfa.txt", "x {{#unless code}}{{code}}{{/unless}}",
+		"en/Register.html", "<title>x</title>{{#if user.name}}{{user.name}}: {{code}}{{else}}{{#if branding.appLogo}}{{code}}{{/if}}{{/if}} x",
+		"en/MfaVerification.html", "<title>x</title>{{#if branding.appLogo}}x{{else}}{{#if code}}{{code}}{{else}}x{{/if}}{{/if}} x",
 		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
 	)
 	got := openDir(t, dir, "en").Warnings()
+	const hidden = " mails sometimes have nothing but their code, which is not printed then: write {{code}} outside of {{#if}}, or after {{else}} too"
 	want := []string{
+		"en/BindMfa.html:1:1: BindMfa" + hidden,
+		"en/ForgotPassword.html:1:1: ForgotPassword" + hidden,
 		"en/OrganizationInvitation.txt:1:10: OrganizationInvitation mails often come without inviter: write {{#if inviter.name}} … {{/if}} around {{inviter.name}}",
 		"en/SignIn.html:1:10: SignIn mails often come without application: write {{#if application.name}} … {{/if}} around {{application.name}}",
 		"en/SignIn.html:2:1: SignIn mails often come without user: write {{#if user.name}} … {{/if}} around {{user.name}}",
@@ -327,14 +341,33 @@ func TestPlainText(t *testing.T) {
 			"a\n{{code}}\nb\nc <https://x.example/>\ndef\n"},
 		{"a block in a cell", "<table><tr><td>Code</td><td><div>{{code}}</div></td></tr></table>", "Code {{code}}\n"},
 		{"a block in a condition", "<p>a</p>{{#if code}}<div>{{code}}</div>{{/if}}", "a\n\n{{#if code}}{{code}}\n{{/if}}\n"},
-		{"left open", `<p style="display:none">x<div>y`, ""},
+		{"left open", `<div style="display:none">x<div>y`, ""},
+		{"left open where the standard allows it", `<table><tr><td hidden>x<td>a</tr><tr hidden><td>x<tr><td>b</table><ul><li hidden><b>x</b><li>c</ul><dl><dt hidden>x<dd>d</dl>` +
+			`<p style="display:none">x<div>e</div><p hidden>x<p>f</p><div><p hidden>x</div>g<option hidden>x<option>h`, "a\nb\n\n- c\n\nd\ne\n\nf\n\ng\nh\n"},
+		{"hidden in Outlook", `<div style="mso-hide:all">{{code}}</div><!--[if mso]>x<![endif]-->`, "{{code}}\n"},
+		{"forms", `Code<input value="{{code}}" readonly><input type="hidden" value="x"><textarea>a &amp; <b></textarea>`, "Code {{code}} a & <b>\n"},
 	} {
-		got := (&source{text: test.html}).plainText()
+		got := (&source{text: test.html}).plainText().text
 		if strings.TrimSpace(got) != strings.TrimSpace(test.want) {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
 	}
 	c := openDir(t, directory(t, "en/SignIn.html", "<title>x</title><p>a</p>{{#if code}}<p>{{code}}</p>{{/if}}<p>b</p>"), "en")
+	// Addresses are those of the HTML, and braces that are none there are none here.
+	for _, test := range []struct{ html, want string }{
+		{`<a href="{{organization.branding.logoUrl}}">Logo</a> <a href="{{organization.branding.logoUrl}}?a=1&amp;u={{user.name}}"></a>`,
+			"Logo <https://a.example/l.png?a=1&b=2> https://a.example/l.png?a=1&b=2?a=1&u=A%20B.example\n"},
+		{`<a href="{{role}}"><img src="https://acme.example/x.png"></a>`, "https://r.example/\n"},
+		{`<a href="{{organization.name}}">Name</a> <a href="mailto:{{user.primaryEmail}}">{{user.name}}</a>`, "Name <> A B. example <a@b.example>\n"},
+		{`<a href="{{#if role}}{{role}}{{else}}https://acme.example/{{/if}}">Join</a> &lt;{{role}}&gt;`, "Join <https://r.example/> <https: /r. example/>\n"},
+		{`{{user.primaryEmail}}: &#123;&#123;code}} &lcub;{code}} &#123;{{user.primaryEmail}}} {a}`, "a@b.example: { {code}} { {code}} { a@b.example} {a}\n"},
+	} {
+		c := openDir(t, directory(t, "en/OrganizationInvitation.html", "<title>x</title>"+test.html), "en")
+		if m := render(t, c, invitation, `{"organization":{"name":"evil.com","branding":{"logoUrl":"https://a.example/l.png?a=1&b=2"}},"role":"https://r.example/",
+			"user":{"name":"A B.example","primaryEmail":"a@b.example"}}`); m.Text != test.want {
+			t.Errorf("%s:\n\tgot  %q\n\twant %q", test.html, m.Text, test.want)
+		}
+	}
 	for data, want := range map[string]string{`{}`: "a\n\nb\n", `{"code":"1"}`: "a\n\n1\n\nb\n"} {
 		if m := render(t, c, "SignIn", data); m.Text != want {
 			t.Errorf("%s: got %q, want %q", data, m.Text, want)

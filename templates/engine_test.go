@@ -148,6 +148,7 @@ func TestValuesByPlace(t *testing.T) {
 		{"blocks around tags", `{{#if code}}<tr><td>{{else}}<p>{{/if}}x`, `<tr><td>x`},
 		{"blocks in a value", `<p class="a {{#if code}}b{{else}}c{{/if}}">`, `<p class="a b">`},
 		{"bytes of the author", "<P Class=x\tid = 'y'>&nbsp;&bogus; < 3 <?xml?><!DOCTYPE x><![if mso]>\r\n\x01</P>{{code}}", "<P Class=x\tid = 'y'>&nbsp;&bogus; < 3 <?xml?><!DOCTYPE x><![if mso]>\r\n\x01</P>&lt;b&gt;&#34;&#39;&amp;--"},
+		{"ends of the author", "{{code}}<p>a <br/><!--> <!-- a --!></> <3", "&lt;b&gt;&#34;&#39;&amp;--<p>a <br/><!--> <!-- a --!></> <3"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := write(t, htmlFormat, test.template, hostile); got != test.want {
@@ -243,6 +244,15 @@ func TestMistakes(t *testing.T) {
 		{htmlFormat, `<!--[if İ]><p class={{code}}><![endif]-->`, "1:21 quotes"}, // İ in small letters has more bytes
 		{htmlFormat, `<!--[if mso]><style>a{}<![endif]--><p>{{code}}</p>`, "1:1 close every tag"},
 		{htmlFormat, `<p title="{{code}}`, "1:11 not closed"},
+		{htmlFormat, `{{code}}<a href="https://acme.exa`, "1:9 inside of this tag"},
+		{htmlFormat, `{{code}}<p title="a>`, "1:9 inside of this tag"},
+		{htmlFormat, `{{code}}</p`, "1:9 inside of this tag"},
+		{htmlFormat, `{{code}}<!DOCTYPE html`, "1:9 inside of this tag"},
+		{htmlFormat, `{{code}}<!-- a>`, "1:9 inside of this comment"},
+		{htmlFormat, `{{code}}<!--[if mso]><p>a</p>`, "1:9 inside of this comment"},
+		{htmlFormat, `{{code}}<style>`, "1:16 write </style> after it"},
+		{htmlFormat, `{{code}}<style>.a{</sty`, "1:24 write </style> after it"},
+		{htmlFormat, `<title>{{code}}`, "1:16 write </title> after it"},
 		{htmlFormat, `<title></titl{{code}}e>{{code}}</title>`, "1:14 right after <"},
 		{htmlFormat, `<svg><text x="{{code}}">{{code}}</text></svg>`, "1:15 <svg>"},
 		{htmlFormat, `<svg><title><a href="{{link}}"></title></svg>`, "1:22 <svg>"},

@@ -253,13 +253,17 @@ func FuzzTexts(f *testing.F) {
 }
 
 func FuzzPlainText(f *testing.F) {
-	for _, seed := range []string{"", "<p>a</p>", `<a href="x">`, `<div style="display:none"><b>`, "&amp;&bogus;&#x41;", "<td>{{code}}</td>", "<ul><li>a", "</a></div>"} {
+	for _, seed := range []string{"", "<p>a</p>", `<a href="x">`, `<a href="{{link}}?u={{user.name}}"></a>`, `<div style="display:none"><b>`, "&amp;&bogus;&#x41;", "<td>{{code}}</td>", "<ul><li>a", "</a></div>", "&#1;&#3;&#2;{{code}}", "&#123;{{code}}{&lcub;"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		s := &source{text: text}
-		if out := s.plainText(); strings.Contains(out, "\n\n\n") {
-			t.Fatalf("blank lines in %q", out)
+		made := s.plainText()
+		if strings.Contains(made.text, "\n\n\n") {
+			t.Fatalf("blank lines in %q", made.text)
+		}
+		if p, err := compile(made, textFormat, vocabulary{messageType: generic}); err == nil {
+			p.render(fillAll("x", "https://a.example/"))
 		}
 		if title := s.title(); title != nil && !strings.Contains(text, title.text) {
 			t.Fatalf("the title %q", title.text)

@@ -35,7 +35,9 @@ type source struct {
 	text string
 	// linesBefore are the lines of the file above the text.
 	linesBefore int
-	faults      []error
+	// addresses are where a text that is made of HTML has those of its links.
+	addresses []span
+	faults    []error
 }
 
 // maxFaults bounds the mistakes told of one template.

@@ -80,6 +80,19 @@ func (s *source) places(tags []tag) []place {
 	return f.places
 }
 
+// placesInAddresses finds the tags of a text that stand in the address of a link.
+func (s *source) placesInAddresses(tags []tag) []place {
+	places := make([]place, len(tags))
+	for i, t := range tags {
+		for _, a := range s.addresses {
+			if a.start <= t.start && t.end <= a.end {
+				places[i] = place{kind: urlPlace, at: a.start}
+			}
+		}
+	}
+	return places
+}
+
 const (
 	insideForeign = "placeholders cannot stand inside <svg> or <math>, which mail programs remove"
 	outsideValue  = "placeholders stand in the value of an attribute, not in its name or between attributes: " +
@@ -108,6 +121,9 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 		kind := tokens.Next()
 		from := at
 		at += len(tokens.Raw())
+		if at == len(f.masked) {
+			f.noteEnd(kind, from, element)
+		}
 		if kind == htmltokens.ErrorToken {
 			break
 		}
@@ -158,6 +174,21 @@ func (f *placeFinder) html(start, end, conditional int) bool {
 		return false
 	}
 	return element == ""
+}
+
+// noteEnd notes a mistake if the document ends before the element, the comment or the
+// tag that begins at from does: perhaps only a part of the file is there.
+func (f *placeFinder) noteEnd(kind htmltokens.TokenType, from int, element string) {
+	token, cut := f.masked[from:], kind == htmltokens.ErrorToken
+	switch {
+	case f.hasTagBefore(len(f.masked)): // which is told of
+	case cut && element != "":
+		f.fault(from, "the HTML ends inside of <%s>: write </%[1]s> after it", element)
+	case kind == htmltokens.CommentToken && strings.HasPrefix(token, "<!--") && !strings.HasSuffix(token, "-->") && !strings.HasSuffix(token, "--!>"):
+		f.fault(from, "the HTML ends inside of this comment: write --> after it")
+	case cut && token != "", kind != htmltokens.TextToken && !cut && !strings.HasSuffix(token, ">"):
+		f.fault(from, "the HTML ends inside of this tag: write > after it")
+	}
 }
 
 func isForeign(element string) bool { return element == "svg" || element == "math" }

@@ -31,10 +31,10 @@ func (s *source) title() *source {
 // remedy stands behind the reason why none can be made.
 func (s *source) compilePlainText(v vocabulary, remedy string) (*program, error) {
 	text := s.plainText()
-	if text == "" {
+	if text.text == "" {
 		return nil, s.errorAt(0, "no text can be made of this HTML, which shows none"+remedy)
 	}
-	p, err := compile(&source{file: s.file, text: text}, textFormat, v)
+	p, err := compile(text, textFormat, v)
 	if err != nil {
 		return nil, s.errorAt(0, "no text can be made of this HTML, because blocks begin or end inside of hidden parts"+remedy)
 	}
@@ -45,7 +45,7 @@ func (s *source) compilePlainText(v vocabulary, remedy string) (*program, error)
 // the head and everything hidden, such as a preheader, are left out; cells and
 // rows are kept apart; a link is followed by its address. It is empty if nothing
 // is shown.
-func (s *source) plainText() string {
+func (s *source) plainText() *source {
 	type link struct {
 		href  string
 		start int // of its text
@@ -77,7 +77,8 @@ func (s *source) plainText() string {
 	var hidden []string             // the open elements from the outermost hidden one
 	var links []link
 	content := markup
-	tokens := htmltokens.NewTokenizer(strings.NewReader(s.text))
+	marked := strings.NewReplacer("{{", openingBraces, openingBraces, "", addressBegin, "", addressEnd, "").Replace(s.text)
+	tokens := htmltokens.NewTokenizer(strings.NewReader(marked))
 	for tokens.Next() != htmltokens.ErrorToken {
 		token := tokens.Token()
 		shown := len(hidden) == 0
@@ -85,11 +86,15 @@ func (s *source) plainText() string {
 		content = markup
 		switch token.Type {
 		case htmltokens.TextToken:
-			if shown && inside == markup {
+			if shown && inside != rawText {
 				write(strings.ReplaceAll(token.Data, "\n", " "))
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
 			content = contentOf(token.Data)
+			for len(hidden) > 0 && endsAt(hidden[len(hidden)-1], token.Data) {
+				hidden = hidden[:len(hidden)-1]
+			}
+			shown = len(hidden) == 0
 			if shown && !isHidden(token) && !isVoid(token.Data) {
 				styled := hasStyle(token, "display:block")
 				open[token.Data] = append(open[token.Data], styled)
@@ -108,15 +113,20 @@ func (s *source) plainText() string {
 				write(plainStart(token))
 			}
 		case htmltokens.EndTagToken:
+			if !shown {
+				// An element that its author left open ends with the one around it.
+				i := len(hidden) - 1
+				for i >= 0 && hidden[i] != token.Data {
+					i--
+				}
+				if i >= 0 {
+					hidden = hidden[:i]
+				} else if len(open[token.Data]) > 0 {
+					hidden, shown = nil, true
+				}
+			}
 			switch {
 			case !shown:
-				// An element that its author left open ends with the one around it.
-				for i := len(hidden) - 1; i >= 0; i-- {
-					if hidden[i] == token.Data {
-						hidden = hidden[:i]
-						break
-					}
-				}
 			case token.Data == "a" && len(links) > 0:
 				last := links[len(links)-1]
 				links = links[:len(links)-1]
@@ -137,10 +147,45 @@ func (s *source) plainText() string {
 		words := strings.FieldsFunc(line, isSpace)
 		lines[i] = strings.Join(words, " ")
 	}
-	if text := strings.TrimSpace(squeeze(strings.Join(lines, "\n"))); text != "" {
-		return text + "\n"
+	text := strings.TrimSpace(squeeze(strings.Join(lines, "\n")))
+	if text != "" {
+		text += "\n"
 	}
-	return ""
+	return s.withoutMarks(text)
+}
+
+// Marks in a text that is being made: braces that begin a placeholder, unlike those
+// that are character references in the HTML, and the ends of an address.
+const (
+	openingBraces = "\x01"
+	addressBegin  = "\x02"
+	addressEnd    = "\x03"
+)
+
+// withoutMarks makes the source of a text.
+func (s *source) withoutMarks(text string) *source {
+	for strings.Contains(text, "{{") {
+		text = strings.ReplaceAll(text, "{{", "{ {")
+	}
+	text = strings.ReplaceAll(text, "{"+openingBraces, "{ "+openingBraces)
+	made := &source{file: s.file}
+	var b strings.Builder
+	for i := range len(text) {
+		switch last := len(made.addresses) - 1; text[i : i+1] {
+		case openingBraces:
+			b.WriteString("{{")
+		case addressBegin:
+			made.addresses = append(made.addresses, span{start: b.Len()})
+		case addressEnd:
+			if last >= 0 { // not a reference of the author's
+				made.addresses[last].end = b.Len()
+			}
+		default:
+			b.WriteByte(text[i])
+		}
+	}
+	made.text = b.String()
+	return made
 }
 
 // What stands before a paragraph and behind it, before an item of a list, before a cell,
@@ -155,8 +200,9 @@ const (
 // isBlockTag knows a text that is the beginning, middle or end of a block and no more.
 func isBlockTag(text string) bool {
 	text = strings.TrimSpace(text)
-	return strings.Count(text, "{{") == 1 && strings.HasSuffix(text, "}}") &&
-		(strings.HasPrefix(text, "{{#") || strings.HasPrefix(text, "{{/") || strings.HasPrefix(text, "{{else"))
+	inside, found := strings.CutPrefix(text, openingBraces)
+	return found && strings.HasSuffix(text, "}}") && !strings.Contains(inside, openingBraces) &&
+		(strings.HasPrefix(inside, "#") || strings.HasPrefix(inside, "/") || strings.HasPrefix(inside, "else"))
 }
 
 // isBlock knows the other elements that browsers begin on a line of their own, by the
@@ -175,11 +221,14 @@ func isBlock(element string) bool {
 // already.
 func addressBehind(text, href string) string {
 	text = strings.TrimSpace(text)
-	where := strings.TrimPrefix(href, "mailto:")
-	switch {
-	case href == "", strings.HasPrefix(href, "#"), text == href, text == where:
+	where, isMailbox := strings.CutPrefix(href, "mailto:")
+	if href == "" || strings.HasPrefix(href, "#") || text == href || text == where {
 		return ""
-	case text == "":
+	}
+	if !isMailbox {
+		where = addressBegin + where + addressEnd
+	}
+	if text == "" {
 		return where
 	}
 	return " <" + where + ">"
@@ -199,6 +248,12 @@ func plainStart(token htmltokens.Token) string {
 	case "img":
 		if alt := attributeOf(token, "alt"); alt != "" {
 			return " " + alt + " "
+		}
+	case "input":
+		switch attributeOf(token, "type") {
+		case "hidden", "checkbox", "radio", "password":
+		default:
+			return " " + attributeOf(token, "value") + " "
 		}
 	}
 	if isBlock(token.Data) {
@@ -222,13 +277,13 @@ func plainEnd(element string) string {
 
 // isHidden knows what readers never see, by the ways in which mails hide things.
 // A font size of 0 is none: it removes the gaps between columns, which have sizes
-// of their own.
+// of their own. What is hidden from Outlook alone is none either.
 func isHidden(token htmltokens.Token) bool {
 	switch token.Data {
 	case "head", "title", "style", "script", "noscript", "template":
 		return true
 	}
-	return hasStyle(token, "display:none", "visibility:hidden", "mso-hide:all", "max-height:0", "opacity:0") ||
+	return hasStyle(token, "display:none", "visibility:hidden", "max-height:0", "opacity:0") ||
 		slices.ContainsFunc(token.Attr, func(a htmltokens.Attribute) bool { return a.Key == "hidden" })
 }
 
@@ -238,6 +293,22 @@ func hasStyle(token htmltokens.Token, ways ...string) bool {
 		i := strings.Index(style, way)
 		return i >= 0 && !strings.HasPrefix(style[i+len(way):], ".")
 	})
+}
+
+// endsAt tells whether an element that its author left open ends where another one
+// begins, by the same standard.
+func endsAt(open, next string) bool {
+	switch open {
+	case "p":
+		return isBlock(next) || slices.Contains([]string{"p", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li"}, next)
+	case "li", "tr", "option":
+		return next == open
+	case "td", "th":
+		return next == "td" || next == "th" || next == "tr"
+	case "dt", "dd":
+		return next == "dt" || next == "dd"
+	}
+	return false
 }
 
 func isVoid(element string) bool {

@@ -90,12 +90,12 @@ func (s *step) write(b *strings.Builder, v *values) {
 		if value := v.raw(&s.path); isColor(value) {
 			b.WriteString(value)
 		}
-	case wholeURL:
+	case wholeURL, shownURL:
 		value := v.raw(&s.path)
 		if s.path.builtin != linkBuiltin { // which has been parsed
 			value, _ = v.links.Parse(value)
 		}
-		writeText(b, value, true, s.inComment)
+		writeText(b, value, s.escaping == wholeURL, s.inComment)
 	case wholeImage:
 		value := v.raw(&s.path)
 		if s.path.builtin == noBuiltin { // a logo has been parsed

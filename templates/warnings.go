@@ -22,9 +22,15 @@ func (t *template) relies() []Error {
 	return found
 }
 
-// warnings tells which of the printed names Logto often leaves out.
+// warnings tells which of the printed names Logto often leaves out, and whether the
+// code goes with one.
 func (t *template) warnings(messageType string) []string {
 	var found []string
+	if NeedsCode(messageType) && t.hidesCode() {
+		at := (&source{file: t.source}).errorAt(0, messageType+" mails sometimes have nothing but their code, which is not printed then: "+
+			"write {{code}} outside of {{#if}}, or after {{else}} too")
+		found = append(found, at.Error())
+	}
 	for _, at := range t.relies() {
 		if root := rootOf(at.Text); isOftenMissing(root, messageType) {
 			at.Text = fmt.Sprintf("%s mails often come without %s: write {{#if %s}} … {{/if}} around {{%[3]s}}", messageType, root, at.Text)
