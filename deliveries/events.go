@@ -391,11 +391,11 @@ func softBounces(mails []told) (n int) {
 		isSoft := slices.ContainsFunc(m.events, func(e event) bool { return e.Soft && !e.Ours })
 		isDelivered := slices.ContainsFunc(m.events, func(e event) bool { return e.Status == string(mail.StatusDelivered) })
 		switch {
+		case isDelivered, m.status == mail.StatusDelivered, m.status == mail.StatusComplained,
+			m.status == mail.StatusAccepted && newest-m.at > arrived.Microseconds():
+			return n // also where the answer of somebody who is away came for a bounce
 		case m.status == mail.StatusBounced && isSoft:
 			n++
-		case m.status == mail.StatusDelivered, m.status == mail.StatusComplained, m.status == mail.StatusBounced && isDelivered,
-			m.status == mail.StatusAccepted && newest-m.at > arrived.Microseconds():
-			return n
 		}
 	}
 	return n

@@ -116,7 +116,7 @@ type Event struct {
 	// mailbox.
 	Soft bool
 	// Ours marks a soft bounce that says nothing of the address: of the sender, its
-	// machine or a policy, or of another address that the mail was sent on to.
+	// machine, the way there, a policy, or another address that the mail was sent on to.
 	Ours bool
 }
 

@@ -146,7 +146,7 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 	if status == mail.StatusBounced {
 		b := bounceOf(joined(details))
 		r.Soft = soft || b.isReply && !b.hard
-		r.Ours = r.Soft && b.isReply && b.ours
+		r.Ours = r.Soft && b.isReply && !b.hard && !b.ofMailbox
 	}
 	return r
 }
@@ -186,9 +186,9 @@ type bounce struct {
 	// isReply tells that they are a mail server's. Only words that it says of the address
 	// make the bounce hard then, whatever a service calls it. Without them its class counts.
 	isReply, hard bool
-	// soft are words about what passes, such as a full mailbox, and ours those about the
-	// sender, its machine, its quota, a policy or the content.
-	soft, ours bool
+	// ofMailbox are words about what passes at the mailbox, such as that it is full, and
+	// soft are these and all that are known to say nothing of the address.
+	ofMailbox, soft bool
 }
 
 func bounceOf(words string) (b bounce) {
@@ -196,26 +196,25 @@ func bounceOf(words string) (b bounce) {
 	if found := enhancedCode.FindStringSubmatch(words); found != nil {
 		said.Enhanced = found[1]
 	}
-	code := basicCode.FindStringSubmatch(words)
-	b.isReply = said.Enhanced != "" || code != nil
+	b.isReply = said.Enhanced != "" || basicCode.MatchString(words)
 	text, enhanced := smtpWords(said)
 	e := refusal(smtp.AtDot, said)
-	passes := softCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
+	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
+	passes := isFull || softCodes.MatchString(enhanced)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
-	b.ours = !b.hard && e.Kind != Recipient && !e.AboutAddress &&
-		(e.Hint != "" || e.Kind == Content || e.Kind == RateLimited || strings.HasPrefix(enhanced, "5.7.") ||
-			code != nil && (code[1] == "554" || code[1] == "521")) // of the transaction, and of the server as a whole
-	b.soft = passes || b.ours || !b.hard && (e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
+	b.ofMailbox = e.AboutAddress || isFull && (e.Hint == "" || e.Kind == Recipient)
+	b.soft = passes || !b.hard && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 	return b
 }
 
 var (
-	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45][0-5]\d)(?:[\s:;-]|$)`)
+	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])[45][0-5]\d(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
-	softCodes    = regexp.MustCompile(`^4\.|^5\.2\.(2|12[12])$|^5\.4\.([67]|14|300|316)$`) // of a mailbox, and given up on the way
-	otherCodes   = regexp.MustCompile(`^5\.[36]\.`)                                        // of the server and the content
+	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
+	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`) // given up on the way
+	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                    // of the server, the content and policies
 	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
-	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|invalid domain|domain name not found`)
+	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found`)
 )
 
 // sumOf is the key of an event that has none of its own.

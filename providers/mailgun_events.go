@@ -95,7 +95,9 @@ func (p *mailGun) Events(_ context.Context, _ http.Header, body []byte, now time
 	if status != mail.StatusBounced { // a host at spamfilter.example says nothing of why
 		words = append(words, e.Status.Host)
 	}
-	return []mail.Report{report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, "", words...)}, nil
+	r := report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, "", words...)
+	r.Ours = r.Ours || e.Reason == "espblock" && r.Soft
+	return []mail.Report{r}, nil
 }
 
 func (p *mailGun) isSigned(s *mailgunSigned, signature loose) bool {

@@ -341,8 +341,11 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 		id = string(e.Mail.Tags.RelayID[0])
 	}
 	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, kind, details...)
-	if kind == "TransientGeneral" && joined(details) == "" { // mostly an automatic answer of somebody who is away
-		r.Ours = true
+	switch e.Bounce.BounceSubType {
+	case "General": // without words mostly an automatic answer of somebody who is away
+		r.Ours = r.Soft && (r.Ours || joined(details) == "")
+	case "MessageTooLarge", "ContentRejected", "AttachmentRejected":
+		r.Ours = r.Soft
 	}
 	return []mail.Report{r}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,9 +190,9 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		}
 		one := newReport(id, "", key, at, status, "", loose(detail))
 		if status == mail.StatusBounced {
-			said := bounceOf(detail)
-			one.Soft = !r.Hard || said.soft
-			one.Ours = one.Soft && said.ours
+			said, isOther := bounceOf(detail), namesAnother(detail, r.Address, r.Original)
+			one.Soft = !r.Hard || said.soft || isOther
+			one.Ours = one.Soft && (!said.ofMailbox || isOther)
 		}
 		for _, address := range []string{r.Address, r.Original} {
 			if address != "" {
@@ -201,6 +202,15 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		reports = append(reports, one)
 	}
 	return reports
+}
+
+// namesAnother tells whether words name addresses, and the recipient's is none of them:
+// they are about the sender then.
+func namesAnother(words string, recipients ...string) bool {
+	named := addresses.FindAllString(words, -1)
+	return len(named) > 0 && !slices.ContainsFunc(recipients, func(to string) bool {
+		return to != "" && strings.Contains(strings.ToLower(words), strings.ToLower(to))
+	})
 }
 
 // idOf finds the id of a mail of ours: in the address that the report was sent to, and in

@@ -106,6 +106,30 @@ func TestBounces(t *testing.T) {
 	}
 }
 
+// What a report says of the sender, and of the operator's own way out, says nothing of the
+// address.
+func TestBouncesThatAreOurs(t *testing.T) {
+	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
+	sample := sampleBounce(t, "postfix-unknown")
+	i := strings.Index(sample, "Diagnostic-Code:")
+	for words, ours := range map[string]bool{
+		"550 5.1.1 <ada@example.org>: user unknown":                                                             false,
+		"552 5.2.2 <ada@example.org>: mailbox full":                                                             false,
+		"550 5.1.1 <no-reply@acme.example>: user unknown":                                                       true,
+		"554 IP=192.0.2.7 - A problem occurred. (Ask us) (BL)":                                                  true,
+		"connect to smtp.acme.example[10.0.0.1]:587: Connection refused":                                        true,
+		"Host or domain name not found. Name service error for name=smtp.acme.example type=A: Host not found":   true,
+		"4.7.8 SASL authentication failed; server smtp.acme.example[10.0.0.1] said: 535 5.7.8 Error: bad login": true,
+		"4.3.5 Server configuration problem":                                                                    true,
+	} {
+		end := i + strings.Index(sample[i:], "\n\n")
+		reports := p.Bounce([]byte(strings.ReplaceAll(sample[:i]+"Diagnostic-Code: smtp; "+words+sample[end:], "Status: 5.1.1", "Status: 5.0.0")))
+		if len(reports) != 1 || reports[0].Ours != ours {
+			t.Errorf("%s: %+v", words, reports)
+		}
+	}
+}
+
 // Each of the ids that a mail has leads to it alone, and nothing that can be guessed or
 // that people read to each other does.
 func TestWhatABounceHasToName(t *testing.T) {
