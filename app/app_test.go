@@ -655,6 +655,39 @@ func TestAnAddressNeedsARestart(t *testing.T) {
 	}
 }
 
+// Who may call belongs to the address that is called.
+func TestAnAddressThatStaysKeepsItsCallers(t *testing.T) {
+	s := settings{providers: []string{smtp("main", startMailServer(t))}}
+	const address, list = `"127.0.0.1:0"`, `, "allowedIPs": ["192.0.2.7"]`
+	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r.write("config.json", strings.Replace(s.json(), address, address+list, 1))
+	r.start()
+	r.write("config.json", strings.Replace(s.json(), address, `"127.0.0.1:1"`, 1))
+	eventually(t, "it is read", func() bool { return strings.Contains(r.log.String(), `"reloaded"`) })
+	if got := r.webhook(token); got != 403 {
+		t.Errorf("got %d", got)
+	}
+}
+
+// A folder may take the place of the one that the configuration is in.
+func TestAFolderInThePlaceOfAnother(t *testing.T) {
+	s := settings{providers: []string{smtp("main", startMailServer(t))}}
+	r := &running{t: t, dir: filepath.Join(t.TempDir(), "conf"), log: new(logs), hangups: make(chan os.Signal, 1)}
+	next := "Bearer the-next-token-of-the-test"
+	for folder, tokens := range map[string][]string{"conf": {token}, "next": {next}} {
+		s.tokens = tokens
+		r.write(filepath.Join("..", folder, "config.json"), s.json())
+	}
+	r.start()
+	if err := errors.Join(os.Rename(r.dir, r.dir+".old"), os.Rename(filepath.Join(r.dir, "..", "next"), r.dir)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is read", func() bool { return r.webhook(next) == 200 })
+	s.tokens = []string{"Bearer and-one-after-that-one"}
+	r.write("config.json", s.json())
+	eventually(t, "a write in it", func() bool { return r.webhook(s.tokens[0]) == 200 })
+}
+
 // The pages are never without a token where others reach them, whatever the configuration
 // says of another address.
 func TestTheAdminListenerThatIsThereKeepsItsToken(t *testing.T) {

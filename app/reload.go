@@ -103,6 +103,9 @@ func keepAddresses(next, now *config.Config) (needRestart []string) {
 	if next.Admin.Address != now.Admin.Address && next.Admin.Token.Reveal() == "" {
 		next.Admin.Token = now.Admin.Token // the next address may do without, this one may not
 	}
+	if next.Server.Address != now.Server.Address { // they belong to the callers that each address has
+		next.Server.AllowedIPs, next.Server.TrustedProxies = now.Server.AllowedIPs, now.Server.TrustedProxies
+	}
 	for _, address := range []struct {
 		key       string
 		next, now *string

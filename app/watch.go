@@ -109,6 +109,9 @@ func (w *watcher) follow(files []string, directories ...string) error {
 			names[link] = true
 		}
 	}
+	for name := range maps.Clone(names) { // a whole folder may be replaced by another
+		names[filepath.Dir(name)] = true
+	}
 	for _, dir := range directories {
 		if dir == "" {
 			continue
