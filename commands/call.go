@@ -51,6 +51,12 @@ func newCall(s *environment) *cobra.Command {
 	flags.StringVar(&cmd.To, "to", "", "send a test mail to this `ADDRESS`; without it no mail is sent")
 	flags.DurationVar(&cmd.Timeout, "timeout", 8*time.Second, "how long to wait for the answer")
 	require(c, "authorization")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if flags.Changed("to") && strings.TrimSpace(cmd.To) == "" { // such as a variable that is not set
+			return errors.New("an argument is empty: --to")
+		}
+		return nil
+	}
 	return c
 }
 

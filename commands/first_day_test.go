@@ -114,7 +114,8 @@ func TestWrongCommandLines(t *testing.T) {
 			t.Errorf("%s: exit code %d: %s", test.arguments, code, told)
 		}
 	}
-	for _, arguments := range [][]string{{"find", ""}, {"suppressions", ""}, {"suppressions", "list", " "}} {
+	for _, arguments := range [][]string{{"find", ""}, {"suppressions", ""}, {"suppressions", "list", " "},
+		{"call", "http://127.0.0.1:1/logto/email", "--authorization", "Bearer x", "--to", ""}} {
 		if code, told := run(t, nil, arguments...); code != 2 || !strings.Contains(told, "an argument is empty") {
 			t.Errorf("%q: exit code %d: %s", arguments, code, told)
 		}

@@ -337,7 +337,8 @@ func TestPlainText(t *testing.T) {
 		{"blocks", "<p>a</p>{{#if code}}<p>{{code}}</p>{{else}}<p>none</p>{{/if}}<p>b</p>", "a\n\n{{#if code}}\n\n{{code}}\n\n{{else}}\n\nnone\n\n{{/if}}\n\nb\n"},
 		{"lines of their own", `Your code is<div>{{code}}</div>Do not share it<center>a</center><center>b</center><dl><dt>c</dt><dd>d</dd></dl><main>e</main><aside>f</aside>`,
 			"Your code is\n{{code}}\nDo not share it\na\nb\nc\nd\ne\nf\n"},
-		{"lines by style", `a<span style="display: block">{{code}}</span><b>b</b><a href="https://x.example/" style="display:block">c</a>d<span>e</span>f`,
+		{"lines by style", `a<span style="display: block">{{code}}</span><b>b</b><a href="https://x.example/" style="display:
+			table">c</a>d<span>e</span>f`,
 			"a\n{{code}}\nb\nc <https://x.example/>\ndef\n"},
 		{"a block in a cell", "<table><tr><td>Code</td><td><div>{{code}}</div></td></tr></table>", "Code {{code}}\n"},
 		{"a block in a condition", "<p>a</p>{{#if code}}<div>{{code}}</div>{{/if}}", "a\n\n{{#if code}}{{code}}\n{{/if}}\n"},

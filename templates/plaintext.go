@@ -96,7 +96,7 @@ func (s *source) plainText() *source {
 			}
 			shown = len(hidden) == 0
 			if shown && !isHidden(token) && !isVoid(token.Data) {
-				styled := hasStyle(token, "display:block")
+				styled := hasStyle(token, "display:block", "display:table", "display:flex", "display:grid", "display:list-item")
 				open[token.Data] = append(open[token.Data], styled)
 				if styled {
 					write(ownLine)
@@ -288,7 +288,7 @@ func isHidden(token htmltokens.Token) bool {
 }
 
 func hasStyle(token htmltokens.Token, ways ...string) bool {
-	style := strings.ToLower(strings.ReplaceAll(attributeOf(token, "style"), " ", ""))
+	style := strings.ToLower(strings.Join(strings.Fields(attributeOf(token, "style")), ""))
 	return slices.ContainsFunc(ways, func(way string) bool {
 		i := strings.Index(style, way)
 		return i >= 0 && !strings.HasPrefix(style[i+len(way):], ".")
