@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,14 +142,24 @@ var eventKind = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
 
 // report makes what goes into the record of what a service says: the kind of the
 // event in a word of its own, and details of which only harmless words stay.
-func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, kind loose, details ...loose) mail.Report {
+// The recipient is empty where the service does not tell.
+func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, to, kind loose, details ...loose) mail.Report {
 	r := newReport(id, providerID, key, at, status, kind, details...)
 	if status == mail.StatusBounced {
-		b := bounceOf(joined(details))
-		r.Soft = soft || b.isReply && !b.hard
-		r.Ours = r.Soft && b.isReply && !b.hard && !b.ofMailbox
+		words := joined(details)
+		b, isOther := bounceOf(words), to != "" && namesAnother(words, string(to))
+		r.Soft = soft || b.isReply && !b.hard || isOther
+		r.Ours = r.Soft && (isOther || b.isReply && !b.hard && !b.ofMailbox)
 	}
 	return r
+}
+
+// namesAnother tells whether words for a bounce are about an address, and the recipient's
+// is not among them: they are about the sender then.
+func namesAnother(words string, recipients ...string) bool {
+	return anyAddress.MatchString(words) && !slices.ContainsFunc(recipients, func(to string) bool {
+		return to != "" && strings.Contains(strings.ToLower(words), strings.ToLower(to))
+	})
 }
 
 // newReport makes one that does not tell yet what a bounce means.
@@ -208,6 +219,7 @@ func bounceOf(words string) (b bounce) {
 }
 
 var (
+	anyAddress   = regexp.MustCompile(`<[^<>\s@]+@[^<>\s@]+>`)
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])[45][0-5]\d(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)

@@ -130,5 +130,5 @@ func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report,
 		key = sumOf(event)
 	}
 	id := jsonPath(event, m.ID)
-	return report(id, id, key, moment(jsonPath(event, m.Time), now), mail.Status(status), soft, "", loose(jsonPath(event, m.Detail))), true
+	return report(id, id, key, moment(jsonPath(event, m.Time), now), mail.Status(status), soft, "", "", loose(jsonPath(event, m.Detail))), true
 }

@@ -39,8 +39,8 @@ type mailgunSigned struct {
 }
 
 type mailgunEvent struct {
-	Event, Severity, Reason, Timestamp loose
-	Status                             struct {
+	Event, Recipient, Severity, Reason, Timestamp loose
+	Status                                        struct {
 		Code, Message, Description loose
 		Host                       loose `json:"mx-host"`
 	} `json:"delivery-status"`
@@ -95,7 +95,7 @@ func (p *mailGun) Events(_ context.Context, _ http.Header, body []byte, now time
 	if status != mail.StatusBounced { // a host at spamfilter.example says nothing of why
 		words = append(words, e.Status.Host)
 	}
-	r := report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, "", words...)
+	r := report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, e.Recipient, "", words...)
 	r.Ours = r.Ours || e.Reason == "espblock" && r.Soft
 	return []mail.Report{r}, nil
 }

@@ -36,7 +36,8 @@ type resendEvent struct {
 	Type    loose
 	Created loose `json:"created_at"`
 	Data    struct {
-		ID         loose      `json:"email_id"`
+		ID         loose `json:"email_id"`
+		To         texts
 		Tags       resendTags `json:"tags"`
 		Bounce     resendBounce
 		Failed     struct{ Reason loose }
@@ -99,12 +100,16 @@ func (p *resend) Events(_ context.Context, header http.Header, body []byte, now 
 	if status == "" {
 		return nil, nil
 	}
+	var to loose
+	if len(e.Data.To) == 1 {
+		to = e.Data.To[0]
+	}
 	words := []loose{e.Data.Bounce.SubType, e.Data.Failed.Reason, e.Data.Suppressed.Type, e.Data.Suppressed.Message}
 	if words = append(words, e.Data.Bounce.Diagnostic...); len(e.Data.Bounce.Diagnostic) == 0 {
 		words = append(words, e.Data.Bounce.Message)
 	}
 	return []mail.Report{report(string(e.Data.Tags["relay_id"]), string(e.Data.ID), id, moment(string(e.Created), now), status, soft,
-		e.Data.Bounce.Type, words...)}, nil
+		to, e.Data.Bounce.Type, words...)}, nil
 }
 
 // svixSigned tells whether one of the signatures in a header is ours: while a secret

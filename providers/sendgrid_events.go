@@ -52,8 +52,8 @@ func (s *sendGridSettings) eventKey() (*ecdsa.PublicKey, error) {
 var _ EventReceiver = (*sendGrid)(nil)
 
 type sendGridEvent struct {
-	Event, Type, Status, Reason, Response, Timestamp loose
-	Key                                              loose `json:"sg_event_id"`
+	Event, Email, Type, Status, Reason, Response, Timestamp loose
+	Key                                                     loose `json:"sg_event_id"`
 	// RelayID is the custom argument of the mail. It alone tells whose event it is:
 	// that of an asynchronous bounce has no sg_message_id.
 	RelayID loose `json:"relay_id"`
@@ -88,7 +88,7 @@ func (p *sendGrid) Events(_ context.Context, header http.Header, body []byte, no
 			key = sumOf(raw[i])
 		}
 		reports = append(reports, report(string(e.RelayID), "", key, moment(string(e.Timestamp), now), status, soft,
-			"", e.Status, e.Reason, e.Response))
+			e.Email, "", e.Status, e.Reason, e.Response))
 	}
 	return reports, nil
 }

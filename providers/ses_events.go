@@ -282,7 +282,7 @@ type sesEvent struct {
 	Failure struct{ ErrorMessage loose }
 }
 
-type sesRecipient struct{ Status, DiagnosticCode loose }
+type sesRecipient struct{ EmailAddress, Status, DiagnosticCode loose }
 
 func wordsOf(recipients []sesRecipient) (words []loose) {
 	for _, r := range recipients {
@@ -340,7 +340,11 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 	if len(e.Mail.Tags.RelayID) > 0 {
 		id = string(e.Mail.Tags.RelayID[0])
 	}
-	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, kind, details...)
+	var to loose
+	if bounced := e.Bounce.BouncedRecipients; len(bounced) == 1 {
+		to = bounced[0].EmailAddress
+	}
+	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, to, kind, details...)
 	switch e.Bounce.BounceSubType {
 	case "General": // without words mostly an automatic answer of somebody who is away
 		r.Ours = r.Soft && (r.Ours || joined(details) == "")

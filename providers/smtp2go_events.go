@@ -19,8 +19,8 @@ func (s *smtp2goSettings) TakesEvents() bool { return s.EventCredentials.Reveal(
 var _ EventReceiver = (*smtp2go)(nil)
 
 type smtp2goEvent struct {
-	Event, Bounce, ID, Time, Message loose
-	EmailID                          loose `json:"email_id"`
+	Event, Rcpt, Bounce, ID, Time, Message loose
+	EmailID                                loose `json:"email_id"`
 	// RelayID is the header of the mail, for who has chosen it in the webhook.
 	RelayID loose `json:"X-Relay-Id"`
 }
@@ -44,7 +44,7 @@ func (p *smtp2go) Events(_ context.Context, header http.Header, body []byte, now
 		if key == "" {
 			key = sumOf(raw[i])
 		}
-		reports = append(reports, report(string(e.RelayID), string(e.EmailID), key, moment(string(e.Time), now), status, soft, e.Bounce, e.Message))
+		reports = append(reports, report(string(e.RelayID), string(e.EmailID), key, moment(string(e.Time), now), status, soft, e.Rcpt, e.Bounce, e.Message))
 	}
 	return reports, nil
 }

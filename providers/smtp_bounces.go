@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -202,15 +201,6 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		reports = append(reports, one)
 	}
 	return reports
-}
-
-// namesAnother tells whether words name addresses, and the recipient's is none of them:
-// they are about the sender then.
-func namesAnother(words string, recipients ...string) bool {
-	named := addresses.FindAllString(words, -1)
-	return len(named) > 0 && !slices.ContainsFunc(recipients, func(to string) bool {
-		return to != "" && strings.Contains(strings.ToLower(words), strings.ToLower(to))
-	})
 }
 
 // idOf finds the id of a mail of ours: in the address that the report was sent to, and in
