@@ -278,6 +278,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"hMailServer", smtp.AtRCPT, "550 The address is not valid.", recipient, "", code + "%22550+The+address+is+not+valid%22"},
 		{"La Poste", smtp.AtRCPT, "550 5.5.0 Boite du destinataire archivee. Archived recipient.", recipient, "", sisimai},
 		{"a mail server", smtp.AtRCPT, "550 unknown mailbox", recipient, "", sisimai},
+		{"a mail server", smtp.AtRCPT, "550 error: no valid recipients from 192.0.2.7", operator, "", sisimai},
 		{"a mail server", smtp.AtRCPT, "550 there is no one at this address", recipient, "", sisimai},
 		{"a mail server", smtp.AtRCPT, "550 this email address is wrong or no longer valid", recipient, "", sisimai},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [198.51.100.1] blocked using zen.spamhaus.org (in reply to RCPT TO command)", oneAddress, "IP address", verifying},

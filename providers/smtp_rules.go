@@ -258,7 +258,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
 	"account inactive|account is inactive|unknown mailbox|mailbox unknown|mailbox invalid|mailbox is unavailable|mailbox not present|not a valid recipient|" +
 	"recipient not exist|user not active|no account by that name|no one at this address|not an active address|address not present|address could not be found|" +
-	"the address is not valid.|wrong or no longer valid|userunknown|recipientnotfound|recipient notfound|no valid recipients|valid user here|" +
+	"the address is not valid.|wrong or no longer valid|userunknown|recipientnotfound|recipient notfound|valid user here|" +
 	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
