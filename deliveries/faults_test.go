@@ -277,21 +277,29 @@ func TestWhatIsInATransactionCounts(t *testing.T) {
 	}
 }
 
+// twoMails keeps two, and returns them in the order of their ids with what writes such. The
+// first has an id of its service's, too.
+func (r *recorded) twoMails(t *testing.T) (*sql.Stmt, []mail.Delivery) {
+	t.Helper()
+	r.ready(t)
+	insert, _, err := r.db.prepare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mails := []mail.Delivery{accepted("ada@example.com", noon), accepted("bob@example.com", noon)}
+	slices.SortFunc(mails, func(a, b mail.Delivery) int { return strings.Compare(a.ID, b.ID) })
+	mails[0].ProviderID = "theirs"
+	r.keep(t, mails...)
+	return insert, mails
+}
+
 // Verdicts and events of the same mails wait for each other one way round, whatever order
 // they come in. PostgreSQL would end none of them here.
 func TestWritersOfTheSameMailsDoNotLockEachOtherOut(t *testing.T) {
 	server := postgrestest.Start(t)
 	for _, held := range []int{0, 1} {
 		r := opened(t, named(server.Database(t)+"?deadlock_timeout=1h"))
-		r.ready(t)
-		insert, _, err := r.db.prepare(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		mails := []mail.Delivery{accepted("ada@example.com", noon), accepted("bob@example.com", noon)}
-		slices.SortFunc(mails, func(a, b mail.Delivery) int { return strings.Compare(a.ID, b.ID) })
-		mails[0].ProviderID = "theirs"
-		r.keep(t, mails...)
+		insert, mails := r.twoMails(t)
 		// The first mail is named by its service's id, the second one by ours.
 		events := []mail.Report{reported(&mails[1], mail.StatusDelivered, "1", noon), reported(&mails[0], mail.StatusDelivered, "2", noon)}
 		events[1].ID, events[1].ProviderID = "", "theirs"
@@ -320,14 +328,7 @@ func TestWritersOfTheSameMailsDoNotLockEachOtherOut(t *testing.T) {
 // What PostgreSQL has ended for another's sake is carried out again.
 func TestADeadlockIsNoTrouble(t *testing.T) {
 	r := opened(t, named(postgrestest.Start(t).Database(t)+"?deadlock_timeout=50ms"))
-	r.ready(t)
-	insert, _, err := r.db.prepare(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mails := []mail.Delivery{accepted("ada@example.com", noon), accepted("bob@example.com", noon)}
-	slices.SortFunc(mails, func(a, b mail.Delivery) int { return strings.Compare(a.ID, b.ID) })
-	r.keep(t, mails...)
+	insert, mails := r.twoMails(t)
 	for name, write := range map[string]func() error{
 		"verdicts": func() error {
 			var rows []*row

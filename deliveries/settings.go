@@ -32,8 +32,8 @@ type Suppress struct {
 	HardBounce settings.Duration `json:"hardBounce"`
 	// Complaint is the time after a reader called a mail spam.
 	Complaint settings.Duration `json:"complaint"`
-	// SoftBounces is how many mails in a row have to come back because the mailbox takes none for now, such
-	// as a full mailbox, to count as one for good; 0 for never.
+	// SoftBounces is how many mails in a row have to come back because the mailbox takes
+	// none for now, as a full one does, to count as one for good; 0 for never.
 	SoftBounces int `json:"softBounces" validate:"gte=0,lte=50"`
 }
 
