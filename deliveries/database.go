@@ -3,6 +3,7 @@ package deliveries
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,7 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
 )
 
 //go:embed migrations
@@ -27,8 +29,8 @@ var migrations embed.FS
 type database struct {
 	// file is the SQLite file, empty for PostgreSQL and for a database in memory.
 	file string
-	// opened is that file as it was then.
-	opened os.FileInfo
+	// opened is that file as it was then; nil before.
+	opened atomic.Pointer[os.FileInfo]
 	// rows is the function that makes rows of a JSON array.
 	rows string
 	// key is the columns by which a delivery is known.
@@ -67,13 +69,13 @@ func open(name string) (*database, error) {
 		db.read, db.gate = db.write, db.write
 	} else {
 		db.file = name
-		db.write, err = sql.Open("sqlite", sqliteName(name, "journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
-			"wal_autocheckpoint(16000)")) // 64 MB, which checkpoint seldom lets it come to
+		db.write, err = db.connect("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
+			"wal_autocheckpoint(16000)") // 64 MB, which checkpoint seldom lets it come to
 		if err == nil {
-			db.read, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(1000)"))
+			db.read, err = db.connect("query_only(1)", "busy_timeout(1000)")
 		}
 		if err == nil {
-			db.gate, err = sql.Open("sqlite", sqliteName(name, "query_only(1)", "busy_timeout(50)"))
+			db.gate, err = db.connect("query_only(1)", "busy_timeout(50)")
 		}
 	}
 	if err != nil {
@@ -85,6 +87,30 @@ func open(name string) (*database, error) {
 	db.write.SetMaxOpenConns(db.writers)
 	db.read.SetMaxIdleConns(1)
 	return db, nil
+}
+
+// connector opens no file that is in the place of the one that is open already: SQLite
+// would take the log beside it for that file's.
+type connector struct {
+	driver.Connector
+	inPlace func() error
+}
+
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	if err := c.inPlace(); err != nil {
+		return nil, err
+	}
+	return c.Connector.Connect(ctx)
+}
+
+// connect returns connections to the SQLite file.
+func (db *database) connect(pragmas ...string) (*sql.DB, error) {
+	base, err := sqlite.NewConnector(sqliteName(db.file, pragmas...))
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector{base, db.inPlace}), nil
 }
 
 // sqliteName is a file in SQLite's own notation. The file has to be there.
@@ -154,9 +180,11 @@ func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed a
 		return nil, nil, err
 	}
 	if db.file != "" {
-		if db.opened, err = os.Stat(db.file); err != nil {
+		opened, err := os.Stat(db.file)
+		if err != nil {
 			return nil, nil, err
 		}
+		db.opened.Store(&opened)
 	}
 	if insert, err = db.write.PrepareContext(ctx, fmt.Sprintf(write, db.rows, db.key)); err != nil {
 		return nil, nil, err
@@ -172,11 +200,12 @@ func (db *database) prepare(ctx context.Context) (insert *sql.Stmt, suppressed a
 // inPlace fails when the SQLite file has been deleted or replaced. SQLite goes on to write
 // to the one that it has open, and nobody sees that again.
 func (db *database) inPlace() error {
-	if db.file == "" {
+	opened := db.opened.Load()
+	if opened == nil {
 		return nil
 	}
 	now, err := os.Stat(db.file)
-	if err == nil && os.SameFile(db.opened, now) {
+	if err == nil && os.SameFile(*opened, now) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

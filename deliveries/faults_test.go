@@ -186,6 +186,16 @@ func TestAFileThatIsNotInItsPlaceIsNoticed(t *testing.T) {
 					t.Errorf("it says %s", r.State())
 				}
 			}
+			// Nobody gets a connection to what is there now, and keeps it when the file is back.
+			var kept []*sql.Conn
+			for range readers {
+				if c, err := r.db.read.Conn(ctx); err == nil {
+					kept = append(kept, c)
+				}
+			}
+			for _, c := range slices.Backward(kept) {
+				_ = c.Close()
+			}
 			if err := os.Rename(r.db.file+".away", r.db.file); err != nil {
 				t.Fatal(err)
 			}
