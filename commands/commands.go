@@ -275,10 +275,11 @@ func (s *environment) build() (config.Loaded, *app.Graph, error) {
 }
 
 // runtimeDirectory is where a running relay leaves what others on this machine may
-// want to know of it: systemd's for the service, else none.
+// want to know of it: systemd's for the service, the first of several, else none.
 func (s *environment) runtimeDirectory() string {
-	directory, _ := s.env("RUNTIME_DIRECTORY")
-	return directory
+	directories, _ := s.env("RUNTIME_DIRECTORY")
+	first, _, _ := strings.Cut(directories, ":")
+	return first
 }
 
 // unreleased is the version of a build that nothing else is known of, such as one

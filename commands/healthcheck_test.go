@@ -45,6 +45,7 @@ func TestHealthcheck(t *testing.T) {
 		{"on every address of version 4", "0.0.0.0:" + where.Port(), "", 200, 0, ""},
 		{"on every address of version 6", "[::]:" + where.Port(), "", 200, 0, ""},
 		{"another port than that of the configuration", "127.0.0.1:1", left, 200, 0, ""},
+		{"several directories of systemd's", "127.0.0.1:1", left + ":" + t.TempDir(), 200, 0, ""},
 		{"nothing is left", where.Host, t.TempDir(), 200, 0, ""},
 		{"a mistake elsewhere", where.Host + `", "adress": "`, "", 200, 0, ""},
 		{"a file that is none", `"`, left, 200, 0, ""},

@@ -298,12 +298,12 @@ func newSuppressing(s Suppress, now time.Time) *suppressing {
 // look takes an event of a mail to an address.
 func (l *suppressing) look(m *told, e *mail.Event) {
 	var length time.Duration
-	row := suppression{recipient: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time}
+	row := suppression{recipient: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time, of: time.UnixMicro(m.at)}
 	switch {
 	case e.Ours:
 		return
 	case e.Status == mail.StatusComplained:
-		row.reason, length = Complaint, time.Duration(l.settings.Complaint)
+		row.reason, length, row.of = Complaint, time.Duration(l.settings.Complaint), e.Time
 	case e.Status == mail.StatusBounced && e.Soft:
 		row.reason, length = SoftBounces, time.Duration(l.settings.HardBounce)
 	case e.Status == mail.StatusBounced:

@@ -563,6 +563,37 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a lift holds against what came late", func(t *testing.T) {
+		for _, status := range []mail.Status{mail.StatusBounced, mail.StatusSuppressed, mail.StatusComplained} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			before := time.Now().UTC().Add(-time.Hour)
+			first, second := accepted("ada@example.com", before), accepted("ada@example.com", before.Add(time.Second))
+			r.keep(t, first, second)
+			r.apply(t, reported(&first, status, "k", before.Add(time.Minute)))
+			if lifted, err := r.Lift(t.Context(), "ada@example.com"); err != nil || !lifted {
+				t.Fatalf("%v, %v", lifted, err)
+			}
+			r.apply(t, reported(&second, status, "k", before.Add(time.Minute)))
+			if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+				t.Errorf("%s of a mail from before: %s", status, got)
+			}
+			// A person may suppress it again, and so does what comes of a later mail.
+			if _, err := r.Suppress(t.Context(), "ada@example.com", time.Hour, ""); err != nil || r.suppressedNow(t, "ada@example.com") != Manual {
+				t.Error("not suppressed by hand", err)
+			}
+			if lifted, err := r.Lift(t.Context(), "ada@example.com"); err != nil || !lifted {
+				t.Fatalf("%v, %v", lifted, err)
+			}
+			third := accepted("ada@example.com", time.Now().UTC())
+			r.keep(t, third)
+			r.apply(t, reported(&third, status, "k", third.Time.Add(time.Millisecond)))
+			if r.suppressedNow(t, "ada@example.com") == "" {
+				t.Errorf("%s of a later mail suppresses nobody", status)
+			}
+		}
+	})
+
 	t.Run("suppressions end", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)

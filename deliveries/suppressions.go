@@ -38,6 +38,9 @@ type Suppression struct {
 type suppression struct {
 	recipient, shown, reason, provider string
 	since, until                       time.Time
+	// of is when the mail was sent that came back. What lifts an address is not undone by
+	// mails from before it.
+	of time.Time
 }
 
 const (
@@ -46,7 +49,8 @@ const (
 
 	writeSuppression = `INSERT INTO suppressions (recipient, shown, reason, provider, since, until)
 SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS BIGINT)
-FROM %s WHERE true
+FROM %s WHERE NOT EXISTS (SELECT 1 FROM suppressions AS lifted
+    WHERE lifted.recipient = value->>0 AND lifted.until = 0 AND lifted.since > CAST(value->>6 AS BIGINT))
 ON CONFLICT (recipient) DO UPDATE SET
     shown = excluded.shown, reason = excluded.reason, provider = excluded.provider, since = excluded.since, until = excluded.until
 WHERE excluded.until > suppressions.until`
@@ -68,7 +72,7 @@ type writer interface {
 func writeSuppressions(ctx context.Context, to writer, rows string, all []suppression) error {
 	list := make([][]any, len(all))
 	for i, s := range all {
-		list[i] = []any{s.recipient, s.shown, s.reason, s.provider, s.since.UnixMicro(), s.until.UnixMicro()}
+		list[i] = []any{s.recipient, s.shown, s.reason, s.provider, s.since.UnixMicro(), s.until.UnixMicro(), s.of.UnixMicro()}
 	}
 	text, err := json.Marshal(list)
 	if err != nil {
@@ -121,7 +125,7 @@ func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, 
 	}
 	s := r.settings.Load()
 	address, now := travelling(to), time.Now().UTC().Truncate(time.Microsecond)
-	row := suppression{recipient: mail.FoldAddress(address), shown: address, reason: Manual, since: now, until: now.Add(length)}
+	row := suppression{recipient: mail.FoldAddress(address), shown: address, reason: Manual, since: now, until: now.Add(length), of: now.Add(length)}
 	if s.Addresses == Hashed {
 		row.recipient, row.shown = s.hash(row.recipient), mail.Mask(address)
 	}

@@ -123,6 +123,13 @@ type object struct {
 		Groups   any
 		Template struct {
 			Metadata struct{ Annotations map[string]string }
+			Spec     struct {
+				Containers []struct {
+					Ports []struct {
+						ContainerPort int `yaml:"containerPort"`
+					}
+				}
+			}
 		}
 	}
 }
@@ -181,10 +188,17 @@ func TestChart(t *testing.T) {
 	conforms(t, render(t, everything))
 	conforms(t, render(t, "podDisruptionBudget.enabled=false"))
 
-	for _, wrong := range []string{"replica=3", "image.pullPolicy=never", "existingSecret=", "terminationGracePeriodSeconds=5"} {
+	for _, wrong := range []string{"replica=3", "image.pullPolicy=never", "existingSecret=", "terminationGracePeriodSeconds=5",
+		"config.server.address=127.0.0.1:8080", "config.admin.address=localhost:9090", "config.server.address=8080"} {
 		if out, err := exec.Command("helm", "template", "x", chart, "--kube-version", kubeVersion, "--set", wrong).CombinedOutput(); err == nil {
 			t.Errorf("%s is taken: %s", wrong, out)
 		}
+	}
+
+	// The pod's ports are those of the configuration.
+	pod := find(t, objects(t, render(t, "config.server.address=0.0.0.0:8081,config.admin.address=[::]:9091")), "Deployment").Spec.Template.Spec
+	if ports := pod.Containers[0].Ports; ports[0].ContainerPort != 8081 || ports[1].ContainerPort != 9091 {
+		t.Errorf("the ports are %v", ports)
 	}
 
 	// A change of the configuration brings new pods.

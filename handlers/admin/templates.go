@@ -184,7 +184,7 @@ func (p templatePages) problems() Node {
 	var content Group
 	if problem := p.problem(); problem != nil {
 		content = append(content, Div(Class("card notice bad"),
-			P(Strong(Text("The last change of your templates was refused.")), Text(" The mails below are the last good ones, and they are what is sent.")),
+			P(Strong(Text("The last change of the configuration or its templates was refused.")), Text(" The mails below are the last good ones, and they are what is sent.")),
 			Pre(Text(problem.Error())),
 		))
 	}
