@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,12 +79,9 @@ func (w *watcher) report() {
 // ConfigMap or Secret; the files in the mount are links through it.
 const kubernetesData = "..data"
 
-// concerns leaves out what other programs do in the same directories, and what
-// changes no content.
+// concerns leaves out what other programs do in the same directories. Who may read a file
+// counts as well: it may be what the last change lacked.
 func (w *watcher) concerns(event fsnotify.Event) bool {
-	if event.Op == fsnotify.Chmod {
-		return false
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.names[event.Name] || w.dirs[filepath.Dir(event.Name)] || w.dirs[event.Name] ||
@@ -172,14 +170,29 @@ func (w *watcher) follow(files []string, directories ...string) error {
 	return errors.Join(errs...)
 }
 
-// linksOf returns the symbolic links on the way to a file, such as the one that a
-// deployment turns to its next release.
+// maxLinks is how many symbolic links a way may have; Linux follows as many.
+const maxLinks = 40
+
+// linksOf returns the symbolic links on the way to a file, one that leads to another
+// included, such as the one that a deployment turns to its next release.
 func linksOf(path string) (links []string) {
 	path, err := filepath.Abs(path)
-	for parent := filepath.Dir(path); err == nil && parent != path; parent = filepath.Dir(path) {
-		if path = parent; isLink(path) {
-			links = append(links, path)
+	for err == nil && len(links) < maxLinks {
+		link := path // the first on the way, so that its directory is a real one
+		for dir := path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			if isLink(dir) {
+				link = dir
+			}
 		}
+		if !isLink(link) {
+			break
+		}
+		links = append(links, link)
+		var target string
+		if target, err = os.Readlink(link); !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(link), target)
+		}
+		path = filepath.Join(target, strings.TrimPrefix(path, link))
 	}
 	return links
 }

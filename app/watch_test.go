@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -18,7 +19,7 @@ func TestWhatConcernsTheWatcher(t *testing.T) {
 	}{
 		{"/etc/relay/config.json", fsnotify.Create, true},
 		{"/etc/relay/config.json", fsnotify.Write | fsnotify.Chmod, true},
-		{"/etc/relay/config.json", fsnotify.Chmod, false},
+		{"/etc/relay/config.json", fsnotify.Chmod, true},
 		{"/etc/relay/config.json~", fsnotify.Write, false},
 		{"/etc/relay/templates/en/SignIn.html", fsnotify.Remove, true},
 		{"/etc/relay/templates/en", fsnotify.Remove, true},
@@ -68,5 +69,65 @@ func TestWhatIsNewToTheWatcher(t *testing.T) {
 	}
 	if err := w.follow([]string{file, filepath.Join(root, "no", "such", "file")}, templates); err == nil {
 		t.Error("what cannot be watched is not told")
+	}
+}
+
+// A link in the middle of the way is one that a deployment turns.
+func TestEveryLinkOnTheWayIsWatched(t *testing.T) {
+	for name, c := range map[string]struct {
+		links  [][2]string // name, target
+		turned [2]string
+	}{
+		"a file through the link of the release": {[][2]string{{"current", "releases/1"}, {"etc/config.json", "../current/config.json"}}, [2]string{"current", "releases/2"}},
+		"a file through another link": {[][2]string{{"alternatives", "releases/1/config.json"}, {"etc/config.json", "../alternatives"}},
+			[2]string{"alternatives", "releases/2/config.json"}},
+		"links upon links": {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"b", "a/2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			for _, dir := range []string{"etc", "releases/1", "releases/2"} {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(dir), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			link := func(name, target string) {
+				if err := os.Symlink(target, "new"); err != nil {
+					t.Skip("no symbolic links here: ", err)
+				}
+				if err := os.Rename("new", name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, l := range c.links {
+				link(l[0], l[1])
+			}
+			w, err := newWatcher(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.follow([]string{"etc/config.json"}); err != nil {
+				t.Fatal(err)
+			}
+			<-w.changed // it is new
+			link(c.turned[0], c.turned[1])
+			select {
+			case <-w.changed:
+			case <-time.After(10 * time.Second):
+				t.Error("nobody noticed")
+			}
+		})
+	}
+	t.Chdir(t.TempDir())
+	if err := os.Symlink("b", "a"); err != nil {
+		t.Skip("no symbolic links here: ", err)
+	}
+	if err := os.Symlink("a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if got := linksOf("a"); len(got) > maxLinks {
+		t.Errorf("a circle has %d links", len(got))
 	}
 }

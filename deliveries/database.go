@@ -122,9 +122,9 @@ func sqliteName(file string, pragmas ...string) string {
 }
 
 func openPostgres(name string) (*database, error) {
-	c, err := pgx.ParseConfig(name)
+	c, err := parsePostgres(name)
 	if err != nil {
-		return nil, errors.New("the postgres:// URL cannot be read") // and is not repeated
+		return nil, err
 	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = patience

@@ -1,6 +1,8 @@
 package deliveries
 
 import (
+	"errors"
+	"regexp"
 	"strings"
 	"time"
 
@@ -60,11 +62,11 @@ func DefaultSettings() Settings {
 func (s *Settings) Check() (problems []settings.Problem) {
 	database := s.Database.Reveal()
 	if isPostgres(database) {
-		if _, err := pgx.ParseConfig(database); err != nil {
+		if _, err := parsePostgres(database); err != nil {
 			problems = append(problems, settings.Problem{Key: "database",
-				Text: `write a URL such as "postgres://relay:${DATABASE_PASSWORD}@db.acme.example/relay", with special characters in its parts percent-encoded`})
+				Text: `write a URL such as "postgres://relay:${DATABASE_PASSWORD}@db.acme.example/relay", with special characters in its parts percent-encoded, those of the password too`})
 		}
-	} else if strings.Contains(database, "://") {
+	} else if strings.Contains(database, "://") || connectionString.MatchString(database) {
 		problems = append(problems, settings.Problem{Key: "database",
 			Text: `write the name of a file for SQLite, or a URL that begins with postgres://`})
 	}
@@ -76,6 +78,31 @@ func (s *Settings) Check() (problems []settings.Problem) {
 			Text: `hashed addresses need a secret of at least 16 characters, such as "${RELAY_ADDRESS_KEY}": whoever has it can try out addresses`})
 	}
 	return problems
+}
+
+// connectionString is how libpq, MySQL and ADO write a database where they take no URL, with
+// a password that a name of a file would not keep secret.
+var connectionString = regexp.MustCompile(`(?i)\b(host|server|user|user id|password|pwd|dbname|database)\s*=|@(tcp|unix)?\(`)
+
+// errNotPostgres says nothing of the URL, which has a password.
+var errNotPostgres = errors.New("the postgres:// URL cannot be read")
+
+// parsePostgres reads a URL. One whose password has an @ or a / that is not encoded would be
+// read in another way than its author meant, with the rest of the password in the host's or
+// the database's name.
+func parsePostgres(name string) (*pgx.ConnConfig, error) {
+	c, err := pgx.ParseConfig(name)
+	if err != nil {
+		return nil, errNotPostgres
+	}
+	all := []string{c.Host, c.Database}
+	for _, f := range c.Fallbacks {
+		all = append(all, f.Host)
+	}
+	if strings.Contains(strings.Join(all, ""), "@") {
+		return nil, errNotPostgres
+	}
+	return c, nil
 }
 
 func isPostgres(database string) bool {
