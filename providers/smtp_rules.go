@@ -118,7 +118,7 @@ var smtpRules = []smtpRule{
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
-	{words: "messaging limits|sending quota|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
+	{words: "messaging limits|sending quota|relay quota|outgoing limit|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|recipient limit|daily|per day|in 24 hours|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
@@ -137,13 +137,19 @@ var smtpRules = []smtpRule{
 
 	// Full mailboxes that have no code of their own.
 	{at: ofRecipient, words: fullWords, verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, codes: "5", words: quotaExceeded, verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "5", words: diskQuota, verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, codes: "5", enhanced: "5.1. 5.2.", words: quotaExceeded, verdict: verdict{kind: Recipient}},
+	{enhanced: "5.3. 5.4. 5.5. 5.6. 5.7.", words: quotaExceeded, verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{words: "quota exceeded for user|quota exceeded for sender|quota exceeded for this|quota exceeded for api|quota exceeded for domain",
+		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{at: smtp.AtRCPT, codes: "5", words: quotaExceeded, verdict: verdict{kind: Recipient}},
+	{codes: "5", words: quotaExceeded, verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 
 	// Aliyun's own codes.
 	{codes: "436", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "551", words: "account unavailable", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "556", words: "too many|number of rcpts", verdict: verdict{kind: Content}},
-	{codes: "557", verdict: verdict{kind: Content}},
+	{codes: "557", verdict: verdict{kind: Content, filtered: true}},
 	{codes: "559 563", verdict: verdict{kind: Recipient, suppressed: true}},
 	{codes: "561", verdict: verdict{kind: Recipient}},
 
@@ -229,11 +235,13 @@ var smtpRules = []smtpRule{
 
 	// The message, by its codes.
 	{enhanced: "5.3.4", verdict: verdict{kind: Content}},
-	{at: ofMessage, codes: "552", verdict: verdict{kind: Content}},
 	{enhanced: "5.6.", verdict: verdict{kind: Content}},
 
 	// The server's own trouble, though it calls it permanent.
 	{enhanced: "4.3. 4.4. 5.3.1 5.3.2 5.3.5 5.4.", verdict: verdict{kind: Temporary}},
+
+	// Of the message or of a quota of ours: another service may see it in another way.
+	{at: ofMessage, codes: "552", verdict: verdict{kind: Content, filtered: true}},
 
 	// What is left goes by the first digit.
 	{codes: "4", verdict: verdict{kind: Temporary}},
@@ -248,8 +256,11 @@ const senderWords = "sender|originator|return address|from: domain|user or passw
 const fullWords = "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
 	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox out of space|inbox out of space|postfach voll|boîte pleine|buzón lleno|casella piena"
 
-// quotaExceeded are a full mailbox's, or of a quota of ours that has other words beside it.
-const quotaExceeded = "quota exceeded"
+// quotaExceeded may be said of a full mailbox and of a quota of ours, diskQuota of a mailbox alone.
+const (
+	quotaExceeded = "quota exceeded"
+	diskQuota     = "disk quota exceeded|mailbox quota exceeded|storage quota exceeded|recipient quota exceeded|quota exceeded (mailbox"
+)
 
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
