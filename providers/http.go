@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -139,15 +140,30 @@ func (s *httpSettings) Sender() Sender { return Sender{} }
 
 // Open makes the provider.
 func (s *httpSettings) Open() (Provider, error) {
-	logins := append(slices.Collect(maps.Values(s.Headers)), s.Authorization)
-	if s.Auth != nil {
-		logins = append(logins, s.Auth.ClientSecret)
-	}
-	api, err := newAPI(s.Shared(), logins...)
+	api, err := newAPI(s.Shared(), s.logins()...)
 	if err != nil {
 		return nil, err
 	}
 	return &httpProvider{api, s, s.Auth.tokens(api)}, nil
+}
+
+// logins are what the request may hold to sign in with, wherever the service wants it.
+func (s *httpSettings) logins() []settings.Secret {
+	logins := append(slices.Collect(maps.Values(s.Headers)), s.Authorization)
+	if s.Auth != nil {
+		logins = append(logins, s.Auth.ClientSecret)
+	}
+	logins = append(append(logins, s.Body.secrets()...), s.Form.secrets()...)
+	if u, err := url.Parse(cmp.Or(s.URL, s.Endpoint)); err == nil {
+		password, _ := u.User.Password()
+		logins = append(logins, settings.NewSecret(password))
+		for _, values := range u.Query() {
+			for _, value := range values {
+				logins = append(logins, settings.NewSecret(value))
+			}
+		}
+	}
+	return logins
 }
 
 // tokens is where access tokens come from; nil without auth.
@@ -205,6 +221,8 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 			return Receipt{}, x.unreadable(m)
 		}
 		return x.receipt(id), nil
+	case x.broken && !x.isObject():
+		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer broke off"})
 	case !x.isJSONOrEmpty():
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer is neither JSON nor empty",
 			Hint: "something in front of the service may have answered; name the place of the message's id in id"})

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"logto-email-relay/mail"
+	"logto-email-relay/settings"
 )
 
 // jsonTemplate is a JSON object whose texts hold placeholders. It may hold a key
@@ -43,6 +44,32 @@ func (t jsonTemplate) GoString() string { return t.String() }
 
 // MarshalText keeps JSON from showing it.
 func (t jsonTemplate) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// secretName is how services call a field that holds a key.
+var secretName = regexp.MustCompile(`(?i)key|token|secret|pass|pwd|auth|credential|signature`)
+
+// secrets are the texts that every request has in fields for keys.
+func (t jsonTemplate) secrets() (found []settings.Secret) {
+	var look func(value any, isSecret bool)
+	look = func(value any, isSecret bool) {
+		switch v := value.(type) {
+		case string:
+			if isSecret && !httpPlaceholder.MatchString(v) {
+				found = append(found, settings.NewSecret(v))
+			}
+		case []any:
+			for _, item := range v {
+				look(item, isSecret)
+			}
+		case map[string]any:
+			for name, item := range v {
+				look(item, isSecret || secretName.MatchString(name))
+			}
+		}
+	}
+	look(map[string]any(t), false)
+	return found
+}
 
 // httpValues are the placeholders.
 var httpValues = map[string]func(*mail.Message) string{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -343,6 +344,56 @@ func TestHTTPAcceptanceByStatus(t *testing.T) {
 		receipt, err := open(t, s).Send(t.Context(), plainMessage())
 		if accepted != (err == nil && receipt.ID == plainMessage().ID) || !accepted && AsError(err).Kind != Uncertain {
 			t.Errorf("%q: %+v, %v", body, receipt, err)
+		}
+	}
+}
+
+// Nobody knows what an answer that breaks off would have said.
+func TestHTTPBrokenAnswers(t *testing.T) {
+	for body, accepted := range map[string]bool{"": false, "0": false, `{"success":`: false, `{"success":true}`: true} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "61")
+			_, _ = io.WriteString(w, body)
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}))
+		t.Cleanup(server.Close)
+		s := newHTTPSettings()
+		setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+		s.URL = server.URL
+		if _, err := open(t, s).Send(t.Context(), plainMessage()); accepted != (err == nil) || !accepted && AsError(err).Kind != Uncertain {
+			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
+// A service may want its key anywhere, and repeats it from there.
+func TestHTTPKeysOutsideOfHeaders(t *testing.T) {
+	const key = "k3y-Zx81!pQ7w"
+	server, _ := startServer(t, always(answer{401, nil, `{"message":"apiUser relay with apiKey ` + key + ` may not /send?k=` + url.QueryEscape(key) + `"}`}))
+	const rest = `"to":"{{to}}","text":"{{text}}"`
+	for name, c := range map[string][3]string{
+		"body":        {`{"apiKey":"` + key + `",` + rest + `}`},
+		"deep":        {`{"auth":{"values":["` + key + `"]},` + rest + `}`},
+		"form":        {"", `{"api_user":"relay","api_token":"` + key + `",` + rest + `}`},
+		"query":       {`{` + rest + `}`, "", "/?k=" + url.QueryEscape(key)},
+		"user info":   {`{` + rest + `}`, "", ""},
+		"logto's own": {"", "", "/?k=" + url.QueryEscape(key)},
+	} {
+		s := newHTTPSettings()
+		s.URL = server.URL + c[2]
+		if c[0] != "" {
+			setBody(s, c[0])
+		}
+		if c[1] != "" {
+			setTemplate(&s.Form, c[1])
+		}
+		if name == "user info" {
+			s.URL = strings.Replace(s.URL, "://", "://relay:"+url.QueryEscape(key)+"@", 1)
+		}
+		_, err := open(t, s).Send(t.Context(), plainMessage())
+		if e := AsError(err); e.Kind != Configuration || strings.Contains(e.Error(), key) || !strings.Contains(e.Detail, "apiUser relay") {
+			t.Errorf("%s: %v", name, e)
 		}
 	}
 }

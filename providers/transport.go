@@ -122,6 +122,7 @@ type exchange struct {
 	status     int         // zero: no answer came
 	header     http.Header
 	body       []byte // at most maxAnswer
+	broken     bool   // it ended before its end
 	logins     []settings.Secret
 }
 
@@ -201,7 +202,8 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		stop := context.AfterFunc(ctx, func() { _ = body.Close() })
 		// What could not be read is treated as what was not said: the status has
 		// arrived, and each service's rules decide what it is worth alone.
-		x.body, _ = io.ReadAll(io.LimitReader(body, maxAnswer))
+		x.body, err = io.ReadAll(io.LimitReader(body, maxAnswer))
+		x.broken = err != nil
 		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
 		stop()
 	}
