@@ -197,13 +197,16 @@ type bounce struct {
 	// isReply tells that they are a mail server's. Only words that it says of the address
 	// make the bounce hard then, whatever a service calls it. Without them its class counts.
 	isReply, hard bool
-	// ofMailbox are words about what passes at the mailbox, such as that it is full, and
+	// ofMailbox are words about the mailbox, such as that it is full or closed, and
 	// soft are these and all that are known to say nothing of the address.
 	ofMailbox, soft bool
 }
 
 func bounceOf(words string) (b bounce) {
 	said := smtp.Reply{Code: 550, Text: words}
+	if found := basicCode.FindStringSubmatch(words); found != nil {
+		said.Code, _ = strconv.Atoi(found[1])
+	}
 	if found := enhancedCode.FindStringSubmatch(words); found != nil {
 		said.Enhanced = found[1]
 	}
@@ -213,20 +216,21 @@ func bounceOf(words string) (b bounce) {
 	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
 	passes := isFull || softCodes.MatchString(enhanced)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
-	b.ofMailbox = e.AboutAddress || isFull && (e.Hint == "" || e.Kind == Recipient)
+	b.ofMailbox = e.AboutAddress || isFull && (e.Hint == "" || e.Kind == Recipient) || b.hard && closedWords.MatchString(text)
 	b.soft = passes || !b.hard && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 	return b
 }
 
 var (
 	anyAddress   = regexp.MustCompile(`<[^<>\s@]+@[^<>\s@]+>`)
-	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])[45][0-5]\d(?:[\s:;-]|$)`)
+	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45][0-5]\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`) // given up on the way
 	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                    // of the server, the content and policies
 	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
-	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found`)
+	closedWords  = regexp.MustCompile(`(mailbox|account|user)\b.{0,40}\b(disabled|inactive|inactivity|deactivated|suspended)`)
+	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found|domain is not reachable`)
 )
 
 // sumOf is the key of an event that has none of its own.

@@ -189,8 +189,10 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		}
 		one := newReport(id, "", key, at, status, "", loose(detail))
 		if status == mail.StatusBounced {
+			// A report may have more words than those of the server. What the server said
+			// has to agree.
 			said, isOther := bounceOf(detail), namesAnother(detail, r.Address, r.Original)
-			one.Soft = !r.Hard || said.soft || isOther
+			one.Soft = !r.Hard || said.soft || r.Diagnostic != "" && !said.hard || isOther
 			one.Ours = one.Soft && (!said.ofMailbox || isOther)
 		}
 		for _, address := range []string{r.Address, r.Original} {

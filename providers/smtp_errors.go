@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
 )
@@ -165,16 +166,19 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 	return true
 }
 
-// namesSenderAlone tells whether the server says of the sender's address what it would say
-// of the recipient's, such as that there is no such user. Where bounces go may be another
-// address than the one in the mail.
+// namesSenderAlone tells whether the server says of the sender's address or domain what it
+// would say of the recipient's, such as that there is no such user. Where bounces go may be
+// another address than the one in the mail.
 func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 	var failed *smtp.Error
 	if !errors.As(err, &failed) {
 		return false
 	}
 	text := strings.ToLower(failed.Reply.Text)
-	names := func(address string) bool { return address != "" && strings.Contains(text, strings.ToLower(address)) }
+	names := func(address string) bool {
+		domain := regexp.QuoteMeta(strings.ToLower(mail.Domain(address)))
+		return domain != "" && regexp.MustCompile(`(^|[^\w.-])`+domain+`(\.?[^\w.-]|\.?$)`).MatchString(text)
+	}
 	return (names(envelope.From) || names(from)) && !names(envelope.To)
 }
 

@@ -472,6 +472,9 @@ func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
 		"550 5.1.1 <BOUNCES@acme.example>: user unknown":               Configuration,
 		"550 5.1.1 no-reply@acme.example: <ada@example.net> not found": Recipient,
 		"550 5.1.1 user unknown":                                       Recipient,
+		"550 The domain acme.example does not exist":                   Configuration,
+		"550 Domain does not exist: example.net (from acme.example)":   Recipient,
+		"550 mx.acme.example: no such user":                            Recipient,
 	} {
 		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
 			if at == smtp.AtDot {

@@ -81,7 +81,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, words: "greylist|graylist|grey list|grey-list|intentional policy rejection",
 		verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|disabled or discontinued", verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|recipient thread limit|recipient has exceeded|" +
+	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|receivingrate|recipient thread limit|recipient has exceeded|" +
 		"deliveries for user|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "verified address: connect to|verified address: lost connection|verified address: conversation with|verified address: delivery temporarily|" +
 		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|undeliverable address: delivery temporarily|" +
@@ -92,6 +92,10 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Recipient, suppressed: true}},
 	{words: "too many invalid recipient|too many unknown recipient|too many bad recipient|too many failed recipient|too many non-exist|too many nonexist|" +
 		"too many invalid address|too many unknown user|too many invalid user", verdict: verdict{kind: RateLimited, hint: manyUnknown}},
+	// Yahoo's and AT&T's submission, of a sender that is not the account's.
+	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
+	{words: "ip has been temporarily blocked|spam ip|ipbl0", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// A code and words that agree, whatever names and links stand around them.
 	{at: ofRecipient, enhanced: "5.1.", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.6 5.1.10", words: recipientWords, verdict: verdict{kind: Recipient}},
@@ -117,9 +121,9 @@ var smtpRules = []smtpRule{
 	// Quotas of ours, with when they end, before throttling.
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
-	{words: "credits|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
+	{words: "credits|insufficient credit|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
 	{words: "messaging limits|sending quota|relay quota|outgoing limit|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
-		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|recipient limit|daily|per day|in 24 hours|mi:stc",
+		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|unique recipients limit|daily|per day|in 24 hours|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
@@ -133,7 +137,7 @@ var smtpRules = []smtpRule{
 		"too quickly|too fast|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
 		"mi:sfq|mi:dmc|mi:ccl|rp:drc|rp:ccl|rp:qrc|rp:rcl|rp:trc|rp:frl|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
-	{enhanced: "4.5.3 5.5.3", verdict: verdict{kind: RateLimited, hint: slowDown}},
+	{enhanced: "4.5.3 5.5.3 4.7.28 5.7.28", verdict: verdict{kind: RateLimited, hint: slowDown}},
 
 	// Full mailboxes that have no code of their own.
 	{at: ofRecipient, words: fullWords, verdict: verdict{kind: Recipient}},
@@ -183,14 +187,14 @@ var smtpRules = []smtpRule{
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
 		"domain of sender|invalid dns mx|sending domain|sending from|from/sender|from address|from field|from header|valid from|header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
-		"authorized to send from|authorised to send from|not verified|identities failed|badmailfrom|local user only|non-local account|" +
+		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|only send emails to|not verified|identities failed|badmailfrom|local user only|non-local account|" +
 		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
-		"is not allowed to send|activate your|account suspended|account is suspended|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
+		"is not allowed to send|activate your|account suspended|account is suspended|under review|outboundspam|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
 		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
@@ -198,6 +202,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: policy}},
 	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{enhanced: "5.7.9", verdict: verdict{kind: Configuration, hint: checkPassword}},
+	{codes: "4", words: "api key is invalid|invalid api key", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{codes: "534 535", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{enhanced: "5.7.8", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
@@ -217,9 +222,12 @@ var smtpRules = []smtpRule{
 
 	// What is unknown or does not exist may also be something of the operator's.
 	{at: ofRecipient, codes: "5", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
-	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|envelope from|cannot send from|relay list|smarthost|smtp auth|smtp username", verdict: verdict{kind: Configuration}},
+	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|envelope from|cannot send from|relay list|smarthost|smtp auth|smtp username", verdict: verdict{kind: Configuration, hint: policy}},
 	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
+
+	{at: ofRecipient, enhanced: "5.7.", words: "user does not exist|user doesn't exist|recipient does not exist|mailbox does not exist|address does not exist", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "5.7.", words: "does not exist|doesn't exist", verdict: verdict{kind: Configuration}},
 
 	// The recipient.
 	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
@@ -254,7 +262,10 @@ const senderWords = "sender|originator|return address|from: domain|user or passw
 
 // fullWords are how servers say that a mailbox takes no more for now.
 const fullWords = "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
-	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox out of space|inbox out of space|postfach voll|boîte pleine|buzón lleno|casella piena"
+	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|account storage limit|storage exceeded|" +
+	"storage allocation|maximum allowed storage|over disk quota|over the allowed quota|over the quota|has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
+	"reached disk quota|userdisk quota|quota usage exceeded|quota violation|full mailbox|mailfolder is full|space has been used up|" +
+	"mailbox out of space|inbox out of space|postfach voll|boîte pleine|destinataire pleine|buzón lleno|casella piena"
 
 // quotaExceeded may be said of a full mailbox and of a quota of ours, diskQuota of a mailbox alone.
 const (
@@ -272,6 +283,9 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"the address is not valid.|wrong or no longer valid|userunknown|recipientnotfound|recipient notfound|valid user here|" +
 	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
+	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|no mail box|mailbox unavaiable|" +
+	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|invalid-recipient|" +
+	"mailbox has moved|has been replaced by|deactivated mailbox|user suspended|no such id|dd is no longer valid|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
 	"destinatario desconocido|utente sconosciuto|用户不存在|收件人不存在|" +
 	"recipient address must contain|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
