@@ -149,7 +149,7 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 		words := joined(details)
 		b, isOther := bounceOf(words), to != "" && namesAnother(words, string(to))
 		r.Soft = soft || b.isReply && !b.hard || isOther
-		r.Ours = r.Soft && (isOther || b.isReply && !b.hard && !b.ofMailbox)
+		r.Ours = r.Soft && (isOther || words != "" && !b.hard && !b.ofMailbox)
 	}
 	return r
 }
@@ -203,6 +203,9 @@ type bounce struct {
 }
 
 func bounceOf(words string) (b bounce) {
+	if quoted := quotedReply.FindStringSubmatch(words); quoted != nil {
+		words = strings.Join(quoted[1:], " ")
+	}
 	said := smtp.Reply{Code: 550, Text: words}
 	if found := basicCode.FindStringSubmatch(words); found != nil {
 		said.Code, _ = strconv.Atoi(found[1])
@@ -223,7 +226,7 @@ func bounceOf(words string) (b bounce) {
 
 var (
 	anyAddress   = regexp.MustCompile(`<[^<>\s@]+@[^<>\s@]+>`)
-	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45][0-5]\d)(?:[\s:;-]|$)`)
+	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`) // given up on the way

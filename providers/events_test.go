@@ -302,6 +302,10 @@ func sendGridEvents(t testing.TB) eventFixture {
 			{"bounce for the sender", event(`"event":"bounce","type":"bounce","status":"5.7.26","reason":"550 5.7.26 blocked because the sender is unauthenticated"`),
 				ours(ided(told(mail.StatusBounced, "5.7.26: 550 5.7.26 blocked because the sender is unauthenticated"), "", "ev1"))},
 			{"blocked", event(`"event":"bounce","type":"blocked","status":5.2,"reason":"mailbox full"`), softly(ided(told(mail.StatusBounced, "5.2: mailbox full"), "", "ev1"))},
+			{"blocked by the network", event(`"event":"bounce","type":"blocked","reason":"error dialing remote address: dial tcp 192.0.2.9:25: i/o timeout"`),
+				ours(ided(told(mail.StatusBounced, "error dialing remote address: dial tcp 192.0.2.9:25: i/o timeout"), "", "ev1"))},
+			{"blocked by a name server", event(`"event":"bounce","type":"blocked","reason":"unable to get mx info: failed to get IPs from PTR record"`),
+				ours(ided(told(mail.StatusBounced, "unable to get mx info: failed to get IPs from PTR record"), "", "ev1"))},
 			{"dropped for the recipient", event(`"event":"dropped","reason":"Bounced Address"`), ided(told(mail.StatusSuppressed, "Bounced Address"), "", "ev1")},
 			{"dropped", event(`"event":"dropped","reason":"Spam Content"`), ided(told(mail.StatusFailed, "Spam Content"), "", "ev1")},
 			{"dropped for its header", event(`"event":"dropped","reason":"Invalid SMTPAPI header"`), ided(told(mail.StatusFailed, "Invalid SMTPAPI header"), "", "ev1")},
@@ -423,7 +427,7 @@ func mailgunEvents(testing.TB) eventFixture {
 			{"limit of a mailbox", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Mailbox size limit exceeded"}`), softly(want(told(mail.StatusBounced, "550: bounce: Mailbox size limit exceeded")))},
 			{"silence", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"connection timed out"}`), ours(want(told(mail.StatusBounced, "550: bounce: connection timed out")))},
 			{"blocked", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Blocked by the server"}`), ours(want(told(mail.StatusBounced, "550: bounce: Blocked by the server")))},
-			{"given up", event(`"event":"failed","severity":"permanent","reason":"old"`), softly(want(told(mail.StatusBounced, "old")))},
+			{"given up", event(`"event":"failed","severity":"permanent","reason":"old"`), ours(want(told(mail.StatusBounced, "old")))},
 			{"suppressed", event(`"event":"failed","severity":"permanent","reason":"suppress-bounce","delivery-status":{"code":605}`), want(told(mail.StatusSuppressed, "605: suppress-bounce"))},
 			{"suppressed by its code", event(`"event":"failed","severity":"permanent","delivery-status":{"code":607}`), want(told(mail.StatusSuppressed, "607"))},
 			{"rejected", event(`"event":"rejected","reject":{"reason":"Sandbox subdomains are for test purposes only."}`), want(told(mail.StatusFailed, "Sandbox subdomains are for test purposes only."))},
@@ -635,6 +639,9 @@ func sesEvents(t testing.TB) eventFixture {
 				want(mail.StatusBounced, "PermanentGeneral: 5.1.1: smtp; 550 5.1.1 user unknown")},
 			{"away", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"General",` + at + `}`), ours(want(mail.StatusBounced, "TransientGeneral"))},
 			{"soft bounce", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"MailboxFull",` + at + `}`), softly(want(mail.StatusBounced, "TransientMailboxFull"))},
+			{"full with unknown words", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"MailboxFull","bouncedRecipients":[{"emailAddress":"` + plantedAddress + `","status":"5.5.0","diagnosticCode":"smtp; 552 no more room for ada"}],` + at + `}`),
+				softly(want(mail.StatusBounced, "TransientMailboxFull: 5.5.0: smtp; 552 no more room for ada"))},
+			{"nobody knows", event(`"eventType":"Bounce","bounce":{"bounceType":"Undetermined","bounceSubType":"Undetermined",` + at + `}`), ours(want(mail.StatusBounced, "UndeterminedUndetermined"))},
 			{"suppressed", event(`"eventType":"Bounce","bounce":{"bounceType":"Permanent","bounceSubType":"OnAccountSuppressionList",` + at + `}`), want(mail.StatusSuppressed, "PermanentOnAccountSuppressionList")},
 			{"complaint", event(`"eventType":"Complaint","complaint":{"complaintFeedbackType":"abuse","complaintSubType":null,` + at + `}`), want(mail.StatusComplained, "abuse")},
 			{"no spam after all", event(`"eventType":"Complaint","complaint":{"complaintFeedbackType":"not-spam",` + at + `}`), mail.Report{}},
@@ -963,20 +970,27 @@ func resendEvents(testing.TB) eventFixture {
 func TestAServersRefusalIsHardByItsWordsAlone(t *testing.T) {
 	f := mailgunEvents(t)
 	p := f.opened(t, f.settings())
-	for _, words := range []string{
-		"IP=192.0.2.7 - A problem occurred. (Ask your postmaster for help or to contact tosa@rx.t-online.de to clarify.) (BL)",
-		"Your access to this mail system has been rejected due to the sending MTA's poor reputation. If you believe that this failure is in error, please contact the intended recipient via alternate means.",
-		"Rejected by header based Anti-Spoofing policy: user@example.com - https://community.mimecast.com/docs/DOC-1369#550",
-		"RBL Reject.",
-		"opmta1mti37nd1 smtp.orange.fr xZBI Service refuse. Service refused. OFR006_103",
-		"5.5.0 Les emails envoyes vers la messagerie Laposte.net ont ete bloques par nos services. LPN007_102",
-		"p00-smtpin001.me.com ESMTP not accepting connections",
-		"Message not allowed - Headers are not RFC compliant[291]",
-		"Syntax error in parameters or arguments",
-		"Invalid DNS MX or A/AAAA resource record",
-		"Too many invalid recipients",
+	for _, said := range []string{
+		"554 IP=192.0.2.7 - A problem occurred. (Ask your postmaster for help or to contact tosa@rx.t-online.de to clarify.) (BL)",
+		"554 Your access to this mail system has been rejected due to the sending MTA's poor reputation. If you believe that this failure is in error, please contact the intended recipient via alternate means.",
+		"554 Rejected by header based Anti-Spoofing policy: user@example.com - https://community.mimecast.com/docs/DOC-1369#550",
+		"554 RBL Reject.",
+		"554 opmta1mti37nd1 smtp.orange.fr xZBI Service refuse. Service refused. OFR006_103",
+		"554 5.5.0 Les emails envoyes vers la messagerie Laposte.net ont ete bloques par nos services. LPN007_102",
+		"554 p00-smtpin001.me.com ESMTP not accepting connections",
+		"554 Message not allowed - Headers are not RFC compliant[291]",
+		"554 Syntax error in parameters or arguments",
+		"554 Invalid DNS MX or A/AAAA resource record",
+		"554 Too many invalid recipients",
+		"571 Delivery not authorized, message refused",
+		"571 <ada@example.org>... We do not relay",
+		"498 your IP has been blocked",
+		"451 Recipient temporarily unavailable",
+		"550 recipient rejected: mailbox would exceed maximum allowed storage",
+		"450 4.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org (in reply to RCPT TO command)",
 	} {
-		header, body := f.sign(`{"event":"failed","severity":"permanent","reason":"generic","timestamp":1795694399,"delivery-status":{"code":554,"message":"`+words+`"},"user-variables":{"relay_id":"`+eventMail+`"}}`, eventNow.Add(-time.Second))
+		code, words, _ := strings.Cut(said, " ")
+		header, body := f.sign(`{"event":"failed","severity":"permanent","reason":"generic","timestamp":1795694399,"delivery-status":{"code":`+code+`,"message":"`+words+`"},"user-variables":{"relay_id":"`+eventMail+`"}}`, eventNow.Add(-time.Second))
 		got, err := p.Events(t.Context(), header, body, eventNow)
 		if err != nil || len(got) != 1 || !got[0].Soft {
 			t.Errorf("%s: %+v, %v", words, got, err)

@@ -346,8 +346,10 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 	}
 	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, to, kind, details...)
 	switch e.Bounce.BounceSubType {
-	case "General": // without words mostly an automatic answer of somebody who is away
+	case "General", "Undetermined": // without words mostly an automatic answer of somebody who is away
 		r.Ours = r.Soft && (r.Ours || joined(details) == "")
+	case "MailboxFull":
+		r.Ours = false
 	case "MessageTooLarge", "ContentRejected", "AttachmentRejected":
 		r.Ours = r.Soft
 	}

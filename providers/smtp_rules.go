@@ -261,7 +261,7 @@ var smtpRules = []smtpRule{
 const senderWords = "sender|originator|return address|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
 
 // fullWords are how servers say that a mailbox takes no more for now.
-const fullWords = "mailbox full|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
+const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
 	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|account storage limit|storage exceeded|" +
 	"storage allocation|maximum allowed storage|over disk quota|over the allowed quota|over the quota|has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
 	"reached disk quota|userdisk quota|quota usage exceeded|quota violation|full mailbox|mailfolder is full|space has been used up|" +
