@@ -245,6 +245,7 @@ func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte
 		}
 		header.Set("Authorization", "Bearer "+token)
 		x, err := p.request(ctx, p.settings.Method, address, header, body)
+		x.logins = append(slices.Clip(x.logins), settings.NewSecret(token))
 		if x.status != http.StatusUnauthorized || fresh {
 			return x, err
 		}

@@ -479,9 +479,11 @@ func TestHTTPAuth(t *testing.T) {
 			if r.Form.Get("client_id") != "c" || r.Form.Get("client_secret") != httpKey || r.Form.Get("scope") != "a b" {
 				t.Errorf("%v", r.Form)
 			}
-			answer{200, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(`{"access_token":"t%d","expires_in":3600}`, issued.Add(1))}.write(w)
+			answer{200, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(`{"access_token":"opaque%d","expires_in":3600}`, issued.Add(1))}.write(w)
 		case asked.Add(1) == 2: // the second mail, with the first token
 			answer{401, nil, "{}"}.write(w)
+		case refusing.Load() < 0:
+			answer{403, nil, `{"message":"token ` + strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + ` is bad"}`}.write(w)
 		default:
 			answer{202, map[string]string{"X-Id": r.Header.Get("Authorization")}, ""}.write(w)
 		}
@@ -491,13 +493,18 @@ func TestHTTPAuth(t *testing.T) {
 	s.URL, s.ID = server.URL, "header:x-id"
 	s.Auth = &httpAuth{ClientID: "c", ClientSecret: settings.NewSecret(httpKey), AccessURL: server.URL + "/token", Scope: "a b"}
 	provider := open(t, s)
-	for _, want := range []string{"Bearer t1", "Bearer t2", "Bearer t2"} {
+	for _, want := range []string{"Bearer opaque1", "Bearer opaque2", "Bearer opaque2"} {
 		if receipt, err := provider.Send(t.Context(), plainMessage()); err != nil || receipt.ID != want {
 			t.Errorf("%+v, %v, want %s", receipt, err, want)
 		}
 	}
+	refusing.Store(-1)
+	_, err := provider.Send(t.Context(), plainMessage())
+	if e := wantError(t, err); e.Kind != Configuration || strings.Contains(e.Detail, "opaque") {
+		t.Errorf("%v", e)
+	}
 	refusing.Store(1)
-	_, err := open(t, s).Send(t.Context(), plainMessage())
+	_, err = open(t, s).Send(t.Context(), plainMessage())
 	if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
 		t.Errorf("%v", e)
 	}

@@ -190,7 +190,7 @@ func (t *smtpTokens) renew(ctx context.Context) *Error {
 		}
 		return tokenFailure(x, err)
 	}
-	if issued.AccessToken == "" {
+	if issued.AccessToken == "" || breaksLine(issued.AccessToken) {
 		return tokenFailure(x, errors.New("no access token"))
 	}
 	t.token, t.expiry, t.renewal = issued.AccessToken, issued.Expiry, issued.Expiry
@@ -223,8 +223,8 @@ func tokenFailure(x *exchange, err error) *Error {
 	const usual = "check auth.accessUrl and the keys beside it"
 	if x.status == 0 {
 		e := x.networkError(err)
-		if e.Kind == Uncertain {
-			e.Kind = Temporary
+		if e.Kind == Uncertain { // of the token, which may be asked for again
+			e.Kind, e.Momentary = Temporary, true
 		}
 		if e.Kind == Configuration && e.Stage != "proxy" {
 			e.Hint = usual

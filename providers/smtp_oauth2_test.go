@@ -324,6 +324,7 @@ func TestSMTPTokenFailures(t *testing.T) {
 			return true
 		}, Configuration, "auth.accessUrl"},
 		{"no token", says(200, `{"token_type":"Bearer"}`), Configuration, "no access token"},
+		{"a token of two lines", says(200, `{"access_token":"a\nb"}`), Configuration, "no access token"},
 		{"not JSON", says(200, "<html>"), Configuration, "no access token"},
 		{"too many", echo(429, ""), RateLimited, "429"},
 		{"busy", echo(400, "temporarily_unavailable"), Temporary, "temporarily_unavailable"},
@@ -355,6 +356,9 @@ func TestSMTPTokenFailures(t *testing.T) {
 			e := asSMTPError(t, err)
 			if e.Kind != test.kind || e.Stage != "OAuth2" || !strings.Contains(e.Error(), test.words) {
 				t.Errorf("%v, want %v with %q", e, test.kind, test.words)
+			}
+			if test.name == "cut" && !e.Momentary {
+				t.Error("it is not tried again")
 			}
 			if test.kind == RateLimited && e.RetryAfter != 7*time.Second {
 				t.Errorf("wait %v", e.RetryAfter)
