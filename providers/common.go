@@ -102,7 +102,7 @@ func (c *Common) checkEgress() []settings.Problem {
 
 // checkConnection is checkEgress for services that have an endpoint.
 func (c *Common) checkConnection() []settings.Problem {
-	return append(checkURL("endpoint", c.Endpoint), c.checkEgress()...)
+	return append(c.checkURL("endpoint", c.Endpoint), c.checkEgress()...)
 }
 
 // endpointOr returns the base URL of the service without a final slash: the
@@ -114,11 +114,18 @@ func (c *Common) endpointOr(usual string) string {
 	return strings.TrimRight(c.Endpoint, "/")
 }
 
+// isHere tells whether what goes to a host, in lower case, never leaves this machine. Behind
+// a proxy on another one localhost is that one's.
+func (c *Common) isHere(host string) bool {
+	proxy, err := c.proxyURL()
+	return settings.IsLoopback(host) && err == nil && (proxy == nil || settings.IsLoopback(strings.ToLower(proxy.Hostname())))
+}
+
 // checkURL asks for TLS, which keeps the key and the code from everybody on the
 // way. Only this machine is near enough to do without.
-func checkURL(key, text string) []settings.Problem {
+func (c *Common) checkURL(key, text string) []settings.Problem {
 	address, err := url.Parse(text)
-	if err != nil || address.Scheme != "http" || settings.IsLoopback(address.Hostname()) {
+	if err != nil || address.Scheme != "http" || c.isHere(address.Hostname()) {
 		return nil
 	}
 	return []settings.Problem{{Key: key,

@@ -84,7 +84,7 @@ func (s *httpSettings) Check() []settings.Problem {
 	case s.URL != "" && s.Endpoint != "":
 		problems = append(problems, settings.Problem{Key: "endpoint", Text: "this type takes the whole address as url"})
 	}
-	problems = append(problems, checkURL("url", s.URL)...)
+	problems = append(problems, s.checkURL("url", s.URL)...)
 	problems = append(problems, s.checkConnection()...)
 	if breaksLine(s.Authorization.Reveal()) {
 		problems = append(problems, settings.Problem{Key: "authorization", Text: "write a value of one line"})
@@ -98,7 +98,7 @@ func (s *httpSettings) Check() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: "accept", Text: "write statuses from 200 to 299"})
 	}
 	if s.Auth != nil {
-		problems = append(problems, checkURL("auth.accessUrl", s.Auth.AccessURL)...)
+		problems = append(problems, s.checkURL("auth.accessUrl", s.Auth.AccessURL)...)
 		if s.Authorization.Reveal() != "" {
 			problems = append(problems, settings.Problem{Key: "authorization", Text: "remove it; its value comes from auth"})
 		}

@@ -152,7 +152,11 @@ func redactFor(m *mail.Message, text string, logins []settings.Secret) string {
 // partsOfLogins are the words that they consist of, such as "Bearer" and the key.
 func partsOfLogins(logins []settings.Secret) (parts []string) {
 	for _, login := range logins {
-		for _, part := range strings.Fields(login.Reveal()) {
+		fields := strings.Fields(login.Reveal())
+		if len(fields) > 2 { // of an app password each group is short
+			fields = append(fields, strings.Join(fields, ""))
+		}
+		for _, part := range fields {
 			if len(part) >= shortestSecret {
 				parts = append(parts, part)
 			}

@@ -158,6 +158,7 @@ func TestWhatIsShortIsTakenOutWithCare(t *testing.T) {
 		{"", "4a", "", "line 4a", "line 4a"},
 		{"", "", "Bearer k3y-k3", "Bearer k3y-k3 Basic", "[key] [key] Basic"},
 		{"", "", "Basic k3y", "Basic k3y", "Basic k3y"},
+		{"", "", "abcd efgh ijkl mnop", "abcd: no, abcdefghijklmnop and abcd efgh ijkl mnop", "abcd: no, [key] and [key]"},
 		{"", "", "", full, full},
 		{"", "", "", full + "d", full + "…"},
 	} {

@@ -212,7 +212,7 @@ func (s *SMTPSettings) checkMode(report func(key, text string)) {
 			report("ignoreTLS", "it contradicts requireTLS; remove one of them")
 		case s.mode() == smtp.TLSImplicit:
 			report("ignoreTLS", "it contradicts TLS from the first byte; remove it, or secure")
-		case s.logsIn() && !settings.IsLoopback(s.host()):
+		case s.logsIn() && !s.isHere(s.host()):
 			report("ignoreTLS", "a password goes out in clear text to this machine alone; remove ignoreTLS, or auth")
 		}
 	}
@@ -239,7 +239,7 @@ func (s *SMTPSettings) mode() smtp.TLSMode {
 		return smtp.TLSImplicit
 	case s.IgnoreTLS:
 		return smtp.TLSOff
-	case s.RequireTLS, s.logsIn() && !settings.IsLoopback(s.host()):
+	case s.RequireTLS, s.logsIn() && !s.isHere(s.host()):
 		return smtp.TLSRequired
 	}
 	return smtp.TLSOffered
@@ -289,7 +289,7 @@ func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
 	}
 	return smtp.Config{
 		Dial: dialer.Dial, TLS: config, TLSMode: s.mode(), Name: s.ehloName(),
-		Login: s.login(tokens), ClearTextLogin: settings.IsLoopback(s.host()),
+		Login: s.login(tokens), ClearTextLogin: s.isHere(s.host()),
 		TLSTimeout:      time.Duration(s.ConnectionTimeout),
 		GreetingTimeout: time.Duration(s.GreetingTimeout),
 		ReplyTimeout:    time.Duration(s.SocketTimeout),

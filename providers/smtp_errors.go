@@ -74,7 +74,7 @@ func isMomentary(err error, e *Error) bool {
 		busy   *smtp.BusyError
 	)
 	switch {
-	case !errors.As(err, &failed), failed.Stage > smtp.AtDATA, e.Quota, e.AboutAddress,
+	case !errors.As(err, &failed), failed.Stage == smtp.AtDot, e.Quota, e.AboutAddress,
 		errors.Is(err, smtp.ErrClosed), errors.As(err, &busy):
 		return false
 	case failed.Reply.Code == 0:

@@ -43,7 +43,7 @@ func (s *SMTPSettings) checkAuth(report func(key, text string)) {
 	switch strings.ToLower(s.Auth.Type) {
 	case "", "login":
 	case "oauth2":
-		s.Auth.checkOAuth2(report)
+		s.checkOAuth2(report)
 		return
 	default:
 		report("auth.type", `write "login" or "oauth2"`)

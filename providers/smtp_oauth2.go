@@ -45,7 +45,8 @@ func isRSAKey(text string) bool {
 func (a *SMTPAuth) usesOAuth2() bool { return a != nil && strings.EqualFold(a.Type, "oauth2") }
 
 // checkOAuth2 asks for one of the ways to get an access token.
-func (a *SMTPAuth) checkOAuth2(report func(key, text string)) {
+func (s *SMTPSettings) checkOAuth2(report func(key, text string)) {
+	a := s.Auth
 	if a.User == "" {
 		report("auth.user", "write the mailbox that the mails go through")
 	}
@@ -55,7 +56,7 @@ func (a *SMTPAuth) checkOAuth2(report func(key, text string)) {
 	if a.Method != "" && !strings.EqualFold(a.Method, "XOAUTH2") {
 		report("auth.method", `remove it; "type": "oauth2" always logs in by XOAUTH2`)
 	}
-	for _, problem := range checkURL("auth.accessUrl", a.AccessURL) {
+	for _, problem := range s.checkURL("auth.accessUrl", a.AccessURL) {
 		report(problem.Key, problem.Text)
 	}
 	key := a.PrivateKey.Reveal()

@@ -114,7 +114,7 @@ var smtpRules = []smtpRule{
 
 	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
 	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending|sender|submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending quota|sending limit|sender|submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
 
@@ -178,7 +178,7 @@ var smtpRules = []smtpRule{
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
 		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
-		"not on the allow list|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
+		"not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender mismatch|login mismatch|sender signature|sender you used|" +
@@ -233,6 +233,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
 	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient}},
+	{at: smtp.AtRCPT, codes: "450 451", enhanced: "4.4.", verdict: verdict{kind: Temporary, aboutAddress: true}}, // on the way to the recipient
 	{at: ofRecipient, enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: recipientWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.4 5.1.6 5.1.10 5.2.1 5.2.3 5.6.7", verdict: verdict{kind: Recipient}},
@@ -258,7 +259,7 @@ var smtpRules = []smtpRule{
 }
 
 // senderWords are how servers call the operator's side of a mail.
-const senderWords = "sender|originator|return address|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
+const senderWords = "sender|originator|return address|reply-to|return-path|message-id|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
 
 // fullWords are how servers say that a mailbox takes no more for now.
 const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
@@ -288,7 +289,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"mailbox has moved|has been replaced by|deactivated mailbox|user suspended|no such id|dd is no longer valid|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
 	"destinatario desconocido|utente sconosciuto|用户不存在|收件人不存在|" +
-	"recipient address must contain|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
+	"recipient address must contain|recipient address reserved|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
 	"does not exist|doesn't exist|dosn't exist|doesn't have a|no mailbox|mailbox unavailable|mailbox disabled|mailbox is disabled|" +
 	"mailbox is inactive|mailbox has been blocked|invalid mailbox|invalid recipient|invalid rcpt|invalid address|bad recipient|" +
 	"bad address syntax|recipient address rejected|recipient addresses rejected|recipient rejected|recipient unavailable|" +

@@ -57,6 +57,11 @@ func TestSMTPMode(t *testing.T) {
 		if s.mode() != smtp.TLSOffered {
 			t.Errorf("%s: a login on this machine needs no TLS", host)
 		}
+		for proxy, mode := range map[string]smtp.TLSMode{"socks5://LOCALHOST:1080": smtp.TLSOffered, "socks5://bastion.example:1080": smtp.TLSRequired} {
+			if s.Proxy = settings.NewSecret(proxy); s.mode() != mode {
+				t.Errorf("%s behind %s: %v", host, proxy, s.mode())
+			}
+		}
 	}
 }
 
@@ -78,6 +83,8 @@ func TestSMTPCheck(t *testing.T) {
 		{"ignored and required", SMTPSettings{IgnoreTLS: true, RequireTLS: true}, "ignoreTLS"},
 		{"ignored and implicit", SMTPSettings{IgnoreTLS: true, Port: 465}, "ignoreTLS"},
 		{"ignored with a login", SMTPSettings{IgnoreTLS: true, Auth: login(none)}, "ignoreTLS"},
+		{"tokens behind a proxy", SMTPSettings{Host: "smtp.example.com", Common: Common{Proxy: settings.NewSecret("http://bastion.example:3128")},
+			Auth: &SMTPAuth{Type: "oauth2", User: "a@b.example", AccessToken: settings.NewSecret("x"), AccessURL: "http://127.0.0.1/token"}}, "auth.accessUrl"},
 		{"unknown type", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "ntlm" })}, "auth.type"},
 		{"Login", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Type = "LOGIN" })}, ""},
 		{"no password", SMTPSettings{Auth: login(func(a *SMTPAuth) { a.Pass = settings.Secret{} })}, "auth.pass"},

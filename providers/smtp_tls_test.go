@@ -212,6 +212,10 @@ func TestSMTPNoLoginInClearText(t *testing.T) {
 		if server, err := s.server(nil); err != nil || server.ClearTextLogin != want {
 			t.Errorf("%s: %v %v", host, server.ClearTextLogin, err)
 		}
+		s.Proxy = settings.NewSecret("http://bastion.example:3128") // where localhost is another machine
+		if server, err := s.server(nil); err != nil || server.ClearTextLogin || server.TLSMode != smtp.TLSRequired {
+			t.Errorf("%s behind a proxy: %v %v %v", host, server.ClearTextLogin, server.TLSMode, err)
+		}
 	}
 	failure := smtpFailure(&smtp.Error{Stage: smtp.AtAUTH, Err: smtp.ErrClearText})
 	if failure.Kind != Configuration || failure.Stage != "AUTH" || !strings.Contains(failure.Hint, "requireTLS") {

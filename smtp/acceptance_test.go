@@ -55,6 +55,46 @@ func TestEarlyAcceptance(t *testing.T) {
 	}
 }
 
+// A server that leaves behind its 354 has not spoken.
+func TestTheServerLeavesBehindIts354(t *testing.T) {
+	fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+		if at == AtDATA {
+			return "354 go ahead\r\n" + smtptest.EOF
+		}
+		return ""
+	}}).start(t)
+	pool := testPool(t, fake, func(c *Config) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context) (net.Conn, error) {
+			conn, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return slowReader{conn.(*net.TCPConn), func() {
+				eventually(t, "the server has left", func() bool { return fake.OpenConnections() == 0 })
+			}}, nil
+		}
+	})
+	_, err := send(t, pool, testMessage())
+	if e := failed(t, err); e.Stage != AtBody || !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
+
+// slowReader tells of a 354 later.
+type slowReader struct {
+	*net.TCPConn
+	wait func()
+}
+
+func (r slowReader) Read(b []byte) (int, error) {
+	n, err := r.TCPConn.Read(b)
+	if strings.Contains(string(b[:n]), "354") {
+		r.wait()
+	}
+	return n, err
+}
+
 // The same, where the 250 follows in a packet of its own: while it is on its way for
 // a small message, and while a large one is being written.
 func TestEarlyAcceptanceLater(t *testing.T) {

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -280,7 +281,9 @@ const wholeWrite = 32 << 10
 func (s *session) body(ctx context.Context, data []byte) *Error {
 	for len(data) > 0 {
 		if !s.isQuiet() {
-			return s.fail(ctx, AtBody, errUnasked)
+			s.enter(ctx, s.config.ReplyTimeout)
+			_, err := s.in.Peek(1) // words, or that it has left
+			return s.fail(ctx, AtBody, cmp.Or(err, error(errUnasked)))
 		}
 		part := data
 		if len(data) > wholeWrite {

@@ -227,8 +227,9 @@ func (f *Server) serve(raw net.Conn, number int) {
 		case "":
 			reply = usual
 		}
+		reply, ends := strings.CutSuffix(reply, "\r\n"+EOF)
 		_, err := io.WriteString(conn, reply+"\r\n")
-		return err == nil
+		return err == nil && !ends
 	}
 	if f.Implicit {
 		if f.Answer != nil {
