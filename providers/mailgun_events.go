@@ -117,8 +117,9 @@ func mailgunStatus(e *mailgunEvent) (status mail.Status, soft bool) {
 		case strings.HasPrefix(string(e.Reason), "suppress-"), e.Status.Code == "605", e.Status.Code == "606", e.Status.Code == "607":
 			return mail.StatusSuppressed, false
 		}
-		// Given up after a while, or taken for spam: no word about the address.
-		return mail.StatusBounced, e.Reason == "old" || e.Reason == "greylisted" || e.Reason == "espblock"
+		// Given up after a while, taken for spam, or a code of the service's own for what passes
+		// on the way: no word about the address.
+		return mail.StatusBounced, strings.HasPrefix(string(e.Status.Code), "6") || e.Reason == "old" || e.Reason == "greylisted" || e.Reason == "espblock"
 	case "rejected":
 		return mail.StatusFailed, false
 	case "complained":

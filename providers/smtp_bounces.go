@@ -190,8 +190,9 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		one := newReport(id, "", key, at, status, "", loose(detail))
 		if status == mail.StatusBounced {
 			// A report may have more words than those of the server. What the server said
-			// has to agree.
-			said, isOther := bounceOf(detail), namesAnother(detail, r.Address, r.Original)
+			// has to agree: the code beside words without one is the guess of whoever reports.
+			said := bounceOf(cmp.Or(r.Diagnostic, r.Status))
+			isOther := namesAnother(detail, r.Address) || r.Original != "" && !strings.EqualFold(r.Original, r.Address) // sent on
 			one.Soft = !r.Hard || said.soft || r.Diagnostic != "" && !said.hard || isOther
 			one.Ours = one.Soft && (!said.ofMailbox || isOther)
 		}
@@ -255,6 +256,8 @@ func (p *smtpProvider) mailboxFailure(ctx context.Context, err error) error {
 	}
 	e := &Error{Kind: Temporary, Stage: failed.Stage, Code: failed.Code, Err: err}
 	var lookup *net.DNSError
+	said := strings.ToLower(failed.Code + " " + failed.Said)
+	isBusy := anyOf("unavailable |limit |inuse |serverbug |too many|server busy|temporar", "|", func(w string) bool { return strings.Contains(said, w) })
 	switch {
 	case failed.Refused:
 		e.Detail = redactFor(nil, failed.Said, p.logins)
@@ -262,6 +265,9 @@ func (p *smtpProvider) mailboxFailure(ctx context.Context, err error) error {
 		e.Detail = networkWords(failed.Err)
 	}
 	switch {
+	case failed.Refused && isBusy:
+	case failed.Refused && strings.Contains(said, "authenticated but not connected"):
+		e.Kind, e.Hint = Configuration, "the login is right, and may not open the mailbox: check its rights and its licence"
 	case failed.Stage == "login" && failed.Refused:
 		e.Kind, e.Hint = Configuration, "check the login of the mailbox, and whether it may use IMAP"
 		if p.tokens != nil && p.mailbox.Token != nil {

@@ -79,7 +79,7 @@ func TestBounces(t *testing.T) {
 			Detail: "550 5.1.1 <…>: Recipient address rejected: User unknown"}},
 		"postfix-delayed": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusDeferred,
 			Detail: "4.4.1 connect to …[…]: Connection timed out"}},
-		"postfix-forwarded": {To: []string{"ada.home@example.net", "ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusBounced, Soft: true,
+		"postfix-forwarded": {To: []string{"ada.home@example.net", "ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusBounced, Soft: true, Ours: true,
 			Detail: "552 5.2.2 mailbox full"}},
 		"complaint": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusComplained}},
 		"delivered": {To: []string{"ada@example.org"}, Event: mail.Event{Time: at, Status: mail.StatusDelivered, Detail: "2.1.5"}},
@@ -129,6 +129,21 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		end := i + strings.Index(sample[i:], "\n\n")
 		reports := p.Bounce([]byte(sample[:i] + "Diagnostic-Code: smtp; " + words + sample[end:]))
 		if len(reports) != 1 || reports[0].Ours != ours {
+			t.Errorf("%s: %+v", words, reports)
+		}
+	}
+}
+
+// Sendmail calls each refusal of a recipient 5.1.1 that has no code of its own.
+func TestTheGuessOfAServerBetween(t *testing.T) {
+	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
+	sample := strings.ReplaceAll(sampleBounce(t, "postfix-unknown"), "550 5.1.1", "550")
+	sample = strings.ReplaceAll(sample, "Recipient address rejected:", "")
+	for words, soft := range map[string]bool{
+		"User unknown": false, "Administrative prohibition": true, "Connection denied": true, "<ada@example.org> no smtp MX only": true,
+	} {
+		reports := p.Bounce([]byte(strings.ReplaceAll(sample, "User unknown", words)))
+		if len(reports) != 1 || reports[0].Soft != soft {
 			t.Errorf("%s: %+v", words, reports)
 		}
 	}
@@ -215,6 +230,30 @@ func TestATokenThatTheMailboxRefuses(t *testing.T) {
 		var e *Error
 		if err := p.mailboxFailure(t.Context(), &bounces.Error{Stage: "login", Refused: true, Said: "no"}); !errors.As(err, &e) || e.Kind != Configuration {
 			t.Error(err)
+		}
+	}
+}
+
+// A mailbox that cannot be read for a moment is no matter of the login.
+func TestAMailboxThatIsBusy(t *testing.T) {
+	p := openSMTP(t, 25)
+	for _, c := range []struct {
+		stage, code, said string
+		kind              Kind
+		hint              string
+	}{
+		{"login", "", "LOGIN failed.", Configuration, "check the login"},
+		{"login", "UNAVAILABLE", "Temporary authentication failure.", Temporary, ""},
+		{"login", "LIMIT", "LOGIN Rate limit hit", Temporary, ""},
+		{"login", "ALERT", "Too many simultaneous connections. (Failure)", Temporary, ""},
+		{"mailbox", "SERVERBUG", "Internal error occurred.", Temporary, ""},
+		{"mailbox", "NONEXISTENT", "Unknown Mailbox: bounces (Failure)", Configuration, "bounces.mailbox"},
+		{"mailbox", "", "User is authenticated but not connected.", Configuration, "licence"},
+	} {
+		var e *Error
+		err := p.mailboxFailure(t.Context(), &bounces.Error{Stage: c.stage, Refused: true, Code: c.code, Said: c.said})
+		if !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Hint, c.hint) || (c.hint == "") != (e.Hint == "") {
+			t.Errorf("%s: %v", c.said, err)
 		}
 	}
 }

@@ -118,6 +118,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
 
+	{words: "per second|per minute", verdict: verdict{kind: RateLimited, hint: slowDown}}, // whatever plan would allow more
 	// Quotas of ours, with when they end, before throttling.
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
@@ -163,12 +164,13 @@ var smtpRules = []smtpRule{
 	{words: "starttls is required|starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
-	{words: "basic authentication is disabled", verdict: verdict{kind: Configuration, hint: needOAuth2}},
+	{words: "basic authentication is disabled|basic authentication is not supported", verdict: verdict{kind: Configuration, hint: needOAuth2}},
 	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
 		"must be authenticated|need to authenticate|not authenticated|not logged in|log in first|auth first|an auth command|" +
 		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}}, // Workspace, of an address that is not registered
 	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
@@ -198,6 +200,7 @@ var smtpRules = []smtpRule{
 		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
+	{at: ofRecipient, codes: "4", words: "policy rejection", verdict: verdict{kind: Temporary, aboutAddress: true}}, // policyd, of a first try
 	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|organization policy|local policy|security polic",
 		verdict: verdict{kind: Configuration, hint: policy}},
 	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
@@ -282,7 +285,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"account inactive|account is inactive|unknown mailbox|mailbox unknown|mailbox invalid|mailbox is unavailable|mailbox not present|not a valid recipient|" +
 	"recipient not exist|user not active|no account by that name|no one at this address|not an active address|address not present|address could not be found|" +
 	"the address is not valid.|wrong or no longer valid|userunknown|recipientnotfound|recipient notfound|valid user here|" +
-	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|non existing mailbox|archived recipient|" +
+	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|not our user|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|no mail box|mailbox unavaiable|" +
 	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|invalid-recipient|" +
