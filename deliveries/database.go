@@ -65,7 +65,7 @@ func open(name string) (*database, error) {
 	db := &database{writers: 1, events: 200, rows: "jsonb_each($1)", key: "id", dialect: goose.DialectSQLite3}
 	var err error
 	if name == InMemory {
-		db.write, err = sql.Open("sqlite", name)
+		db.write, err = sql.Open("sqlite", "file:"+name+"?_pragma="+inMemory)
 		db.read, db.gate = db.write, db.write
 	} else {
 		db.file = name
@@ -104,9 +104,13 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.Connector.Connect(ctx)
 }
 
+// inMemory keeps in memory what SQLite would write into temporary files. In an image of
+// nothing but the program there is no folder for them.
+const inMemory = "temp_store(2)"
+
 // connect returns connections to the SQLite file.
 func (db *database) connect(pragmas ...string) (*sql.DB, error) {
-	base, err := sqlite.NewConnector(sqliteName(db.file, pragmas...))
+	base, err := sqlite.NewConnector(sqliteName(db.file, append(pragmas, inMemory)...))
 	if err != nil {
 		return nil, err
 	}

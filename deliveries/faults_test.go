@@ -442,3 +442,17 @@ func waiting(t *testing.T, db *database) (n int) {
 	}
 	return n
 }
+
+// Where the program is alone in its image there is no folder for temporary files.
+func TestNoTemporaryFiles(t *testing.T) {
+	for _, name := range []string{InMemory, filepath.Join(t.TempDir(), "deliveries.db")} {
+		r := opened(t, named(name))
+		r.ready(t)
+		for _, db := range []*sql.DB{r.db.write, r.db.read, r.db.gate} {
+			var place int
+			if err := db.QueryRow("PRAGMA temp_store").Scan(&place); err != nil || place != 2 {
+				t.Errorf("%s: temp_store %d, %v", name, place, err)
+			}
+		}
+	}
+}
