@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,16 +23,16 @@ const settlingTime = 200 * time.Millisecond
 // level of directories below.
 //
 // Directories are watched, since editors and Kubernetes replace files instead of writing
-// into them. So are the one above the templates, for the deployment that replaces all of
-// them, and those that symbolic links lead to. And so are the files, since one that is
-// mounted by itself, or has another name too, is written to where no directory tells.
+// into them. So are those above, for the deployment that replaces all of them, and those
+// that symbolic links lie in or lead to. And so are the files, since one that is mounted by
+// itself, or has another name too, is written to where no directory tells.
 type watcher struct {
 	// changed receives a value when something changed and has been quiet since.
 	changed chan struct{}
 
 	notify *fsnotify.Watcher
 	mu     sync.Mutex
-	names  map[string]bool        // of files and links whose change counts
+	names  map[string]bool        // of files, links and directories above whose change counts
 	dirs   map[string]bool        // in which every change counts
 	seen   map[string]os.FileInfo // what each path was when its watch began
 }
@@ -95,6 +96,27 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 // be watched.
 func (w *watcher) follow(files []string, directories ...string) error {
 	names, dirs, paths := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	files, folders := slices.Clone(files), slices.Clone(directories)
+	for _, dir := range directories {
+		if dir == "" {
+			continue
+		}
+		name, target := resolve(dir)
+		names[name], names[target], dirs[target] = true, true, true
+		for _, path := range below(target) {
+			if _, inner := resolve(path); isDirectory(inner) {
+				dirs[inner], folders = true, append(folders, path)
+				files = append(files, slices.DeleteFunc(below(inner), isNoLink)...)
+			} else if isLink(path) {
+				files = append(files, path)
+			}
+		}
+	}
+	for _, path := range slices.Concat(files, folders) {
+		for _, link := range linksOf(path) {
+			names[link] = true
+		}
+	}
 	for _, file := range files {
 		name, target := resolve(file)
 		names[name], names[target] = true, true
@@ -102,31 +124,19 @@ func (w *watcher) follow(files []string, directories ...string) error {
 			paths[target] = true
 		}
 	}
-	for _, path := range append(directories, files...) {
-		for _, link := range linksOf(path) {
-			names[link] = true
-		}
-	}
-	for name := range maps.Clone(names) { // a whole folder may be replaced by another
-		names[filepath.Dir(name)] = true
-	}
-	for _, dir := range directories {
-		if dir == "" {
-			continue
-		}
-		name, target := resolve(dir)
-		names[name], names[target], dirs[target] = true, true, true
-		entries, _ := os.ReadDir(target) // that it cannot be read is for others to tell
-		for _, entry := range entries {
-			_, path := resolve(filepath.Join(target, entry.Name()))
-			if info, err := os.Stat(path); err == nil && info.IsDir() {
-				dirs[path] = true
-			}
-		}
-	}
 	maps.Copy(paths, dirs)
 	for name := range names {
 		paths[filepath.Dir(name)] = true
+	}
+	above := make(map[string]bool) // whole folders may be replaced by others, but many cannot be looked into
+	for name := range maps.Clone(names) {
+		for dir := filepath.Dir(name); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			names[dir] = true
+			above[filepath.Dir(dir)] = !paths[filepath.Dir(dir)]
+		}
+	}
+	for path := range above {
+		paths[path] = true
 	}
 
 	w.mu.Lock()
@@ -157,7 +167,7 @@ func (w *watcher) follow(files []string, directories ...string) error {
 		if err == nil {
 			err = w.notify.Add(path)
 		}
-		if w.seen[path] = info; err != nil {
+		if w.seen[path] = info; err != nil && !above[path] {
 			errs = append(errs, err)
 		}
 	}
@@ -168,6 +178,15 @@ func (w *watcher) follow(files []string, directories ...string) error {
 		w.report()
 	}
 	return errors.Join(errs...)
+}
+
+// below are the paths in a directory; none if it cannot be read, which is for others to tell.
+func below(dir string) (paths []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		paths = append(paths, filepath.Join(dir, entry.Name()))
+	}
+	return paths
 }
 
 // maxLinks is how many symbolic links a way may have; Linux follows as many.
@@ -196,6 +215,13 @@ func linksOf(path string) (links []string) {
 	}
 	return links
 }
+
+func isDirectory(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func isNoLink(path string) bool { return !isLink(path) }
 
 func isLink(path string) bool {
 	info, err := os.Lstat(path)

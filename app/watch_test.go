@@ -72,6 +72,58 @@ func TestWhatIsNewToTheWatcher(t *testing.T) {
 	}
 }
 
+// A whole tree is replaced, and templates may be links to files elsewhere.
+func TestWhatIsFarFromTheFileIsWatched(t *testing.T) {
+	write := func(name string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, change := range map[string]func(){
+		"the tree above is replaced":       func() { write("new/etc/config.json"); rename("relay", "old"); rename("new", "relay") },
+		"a linked template is written":     func() { write("shared/SignIn.html") },
+		"a linked template is replaced":    func() { write("shared/new"); rename("shared/new", "shared/SignIn.html") },
+		"a template beside the folders":    func() { write("templates/layout.html") },
+		"a linked file beside the folders": func() { write("shared/layout.html") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			for _, file := range []string{"relay/etc/config.json", "shared/SignIn.html", "shared/layout.html", "templates/en/Generic.html"} {
+				write(file)
+			}
+			for link, target := range map[string]string{"templates/en/SignIn.html": "../../shared/SignIn.html", "templates/linked.html": "../shared/layout.html"} {
+				if err := os.Symlink(target, link); err != nil {
+					t.Skip("no symbolic links here: ", err)
+				}
+			}
+			w, err := newWatcher(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.follow([]string{"relay/etc/config.json"}, "templates"); err != nil {
+				t.Fatal(err)
+			}
+			<-w.changed // it is new
+			change()
+			select {
+			case <-w.changed:
+			case <-time.After(10 * time.Second):
+				t.Error("nobody noticed")
+			}
+		})
+	}
+}
+
 // A link in the middle of the way is one that a deployment turns.
 func TestEveryLinkOnTheWayIsWatched(t *testing.T) {
 	for name, c := range map[string]struct {
