@@ -32,14 +32,15 @@ type httpSettings struct {
 	URL string `json:"url" validate:"omitempty,http_url"`
 	// Method is that of the request.
 	Method string `json:"method" validate:"oneof=POST PUT PATCH"`
-	// Headers are those of the request, the service's key among them.
-	Headers map[string]settings.Secret `json:"headers"`
+	// Headers are those of the request, the service's key among them. {{id}},
+	// {{messageId}}, {{type}} and {{locale}} in them are replaced.
+	Headers map[string]settings.Secret `json:"headers" placeholders:"id messageId type locale"`
 	// Auth gets the value of Authorization from a token endpoint.
 	Auth *httpAuth `json:"auth"`
 	// Body is the JSON to send; Logto's own when not given. Form is the same for a
 	// service that takes a form.
-	Body jsonTemplate `json:"body"`
-	Form jsonTemplate `json:"form"`
+	Body jsonTemplate `json:"body" placeholders:"any"`
+	Form jsonTemplate `json:"form" placeholders:"any"`
 	// Accept are the statuses that mean that the service took the mail; any
 	// from 200 to 299 when none are given.
 	Accept []int `json:"accept"`
@@ -201,7 +202,9 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		header.Set("Authorization", value)
 	}
 	for name, value := range p.settings.Headers {
-		header.Set(name, value.Reveal())
+		if filled, ok := fillText(value.Reveal(), m); ok {
+			header.Set(name, filled)
+		}
 	}
 	x, err := p.post(ctx, header, body)
 	if failure := (*Error)(nil); errors.As(err, &failure) {

@@ -348,6 +348,27 @@ func TestHTTPAcceptanceByStatus(t *testing.T) {
 	}
 }
 
+// A service that knows a mail by a header gets one for each.
+func TestHTTPPlaceholdersInHeaders(t *testing.T) {
+	var got http.Header
+	server, _ := startServer(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	s := newHTTPSettings()
+	setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+	s.URL = server.URL
+	s.Headers = map[string]settings.Secret{"Idempotency-Key": settings.NewSecret("{{id}}"),
+		"X-About": settings.NewSecret("{{type}} {{ messageId }}"), "X-Language": settings.NewSecret("{{locale}}"), "X-Key": settings.NewSecret("a{b}c")}
+	p := open(t, s)
+	for _, id := range []string{"one", "two"} {
+		m := plainMessage()
+		m.ID, m.Locale = id, ""
+		_, err := p.Send(t.Context(), m)
+		if _, hasLanguage := got["X-Language"]; err != nil || got.Get("Idempotency-Key") != id || hasLanguage ||
+			got.Get("X-About") != m.Type+" "+m.MessageID || got.Get("X-Key") != "a{b}c" {
+			t.Errorf("%v, %v", err, got)
+		}
+	}
+}
+
 // Nobody knows what an answer that breaks off would have said.
 func TestHTTPBrokenAnswers(t *testing.T) {
 	for body, accepted := range map[string]bool{"": false, "0": false, `{"success":`: false, `{"success":true}`: true} {

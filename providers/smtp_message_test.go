@@ -153,13 +153,17 @@ func TestSMTPCustomHeaders(t *testing.T) {
 	m := smtpMessage()
 	m.Headers = append(m.Headers, mail.Header{Name: "X-Environment", Value: "staging"})
 	header, _ := smtptest.ReadMIME(t, buildMIME(t, m, mail.Header{Name: "x-environment", Value: "production ✓"},
-		mail.Header{Name: "X-SMTPAPI", Value: `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`}))
+		mail.Header{Name: "X-SMTPAPI", Value: `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`},
+		mail.Header{Name: "Resend-Idempotency-Key", Value: "{{type}}/{{id}}"}))
 	got, _ := new(mime.WordDecoder).DecodeHeader(header.Get("X-Environment"))
 	if len(header["X-Environment"]) != 1 || got != "production ✓" {
 		t.Errorf("%q", header["X-Environment"])
 	}
 	if header.Get("X-Smtpapi") != `{"filters":{"clicktrack":{"settings":{"enable":0}}}}` {
 		t.Errorf("%q", header["X-Smtpapi"])
+	}
+	if got := header.Get("Resend-Idempotency-Key"); got != m.Type+"/"+m.ID {
+		t.Errorf("%q", got)
 	}
 	if header.Get("Auto-Submitted") != "auto-generated" || header.Get("Content-Language") != "en" {
 		t.Errorf("%v", header)
