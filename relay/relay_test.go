@@ -1027,6 +1027,7 @@ func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
 // A route switches on and off what is general, and leaves what it does not name.
 func TestTheBrandingOfARoute(t *testing.T) {
 	general := templates.Branding{SenderName: "Acme", Color: "#6b3fa0", ReplyToInviter: new(true)}
+	logos := templates.Branding{AppLogo: "acme", AppLogoDark: "acme-dark", ReplyToInviter: new(true)}
 	for _, test := range []struct {
 		general, route templates.Branding
 		want           string
@@ -1034,6 +1035,10 @@ func TestTheBrandingOfARoute(t *testing.T) {
 		{general, templates.Branding{}, "Acme #6b3fa0 true"},
 		{general, templates.Branding{SenderName: "Example", ReplyToInviter: new(false)}, "Example #6b3fa0 false"},
 		{templates.Branding{ReplyToInviter: new(false)}, templates.Branding{Color: "#000000", ReplyToInviter: new(true)}, " #000000 true"},
+		{logos, templates.Branding{Color: "#000000"}, " #000000 true acme acme-dark"},
+		{logos, templates.Branding{AppLogo: "cedar"}, "  true cedar"},
+		{logos, templates.Branding{AppLogo: "cedar", AppLogoDark: "cedar-dark"}, "  true cedar cedar-dark"},
+		{logos, templates.Branding{AppLogoDark: "cedar-dark"}, "  true acme cedar-dark"},
 	} {
 		var seen templates.Request
 		deliver(t, newRelay(t, func(o *relay.Options) {
@@ -1041,7 +1046,7 @@ func TestTheBrandingOfARoute(t *testing.T) {
 			o.Routes = []relay.Route{{Branding: &test.route}}
 		}, accepts("1")))
 		b := seen.Branding
-		if got := fmt.Sprint(b.SenderName, " ", b.Color, " ", *b.ReplyToInviter); got != test.want {
+		if got := strings.TrimRight(fmt.Sprint(b.SenderName, " ", b.Color, " ", *b.ReplyToInviter, " ", b.AppLogo, " ", b.AppLogoDark), " "); got != test.want {
 			t.Errorf("got %s, want %s", got, test.want)
 		}
 	}
