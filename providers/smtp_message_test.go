@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -259,13 +260,18 @@ func TestSMTPEnvelopeSender(t *testing.T) {
 	}
 }
 
-// A message that the server is known not to take is not begun.
+// A message that the server is known not to take is not begun. Another server may take
+// it, and the log tells both sizes.
 func TestSMTPTooLarge(t *testing.T) {
 	fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
-	_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
+	m := smtpMessage()
+	m.Text = strings.Repeat("A long text.\n", 1000)
+	_, err := openSMTP(t, fake.Port()).Send(shortly(t), m)
 	_, commands, _ := fake.Seen()
-	if failure := asSMTPError(t, err); failure.Kind != Content || failure.Stage != "MAIL FROM" || len(commands) != 1 {
-		t.Errorf("%v %q", err, commands)
+	failure := asSMTPError(t, err).About(PrivateOf(m))
+	if failure.Kind != Content || !failure.Filtered || failure.Stage != "MAIL FROM" || len(commands) != 1 ||
+		!regexp.MustCompile(`^the message has \d{5} bytes, and the server takes 500$`).MatchString(failure.Detail) {
+		t.Errorf("%v %q", failure, commands)
 	}
 }
 
