@@ -90,6 +90,7 @@ func httpProviderFixture() fixture {
 				{name: "forbidden", answer: answer{403, nil, `{"message":"not allowed"}`}, kind: Configuration},
 				{name: "unprocessable", answer: answer{422, nil, `{"message":"The subject is required"}`}, kind: Content},
 				{name: "unavailable", answer: answer{503, nil, `{"message":"later"}`}, kind: Temporary},
+				{name: "unavailable for now", answer: answer{503, map[string]string{"Retry-After": "0"}, `{"message":"later"}`}, kind: Temporary},
 			},
 		},
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -226,8 +225,7 @@ func resendErrors(x *exchange) Error {
 	case http.StatusTooManyRequests:
 		e.Quota = answer.Name == "daily_quota_exceeded" || answer.Name == "monthly_quota_exceeded"
 		if x.header.Get("Retry-After") == "" {
-			seconds, _ := strconv.ParseUint(x.header.Get("RateLimit-Reset"), 10, 31)
-			e.RetryAfter = time.Duration(seconds) * time.Second
+			e.RetryAfter = retryAfter(x.header.Get("RateLimit-Reset"), time.Now())
 		}
 	case http.StatusServiceUnavailable:
 		if !x.isObject() {

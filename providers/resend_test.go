@@ -88,6 +88,7 @@ func resendFixture() fixture {
 				{name: "parameter", answer: refusal(422, "invalid_parameter", "invalid"), kind: Content},
 				{name: "attachment", answer: refusal(422, "invalid_attachment", "invalid"), kind: Content},
 				{name: "rate", answer: with(refusal(429, "rate_limit_exceeded", "Too many requests"), "Retry-After", "2"), kind: RateLimited, wait: 2 * time.Second},
+				{name: "rate with reset now", answer: with(refusal(429, "rate_limit_exceeded", "Too many requests"), "RateLimit-Reset", "0"), kind: RateLimited, wait: soonest},
 				{name: "rate with reset only", answer: with(refusal(429, "rate_limit_exceeded", "Too many requests"), "RateLimit-Reset", "3"), kind: RateLimited, wait: 3 * time.Second},
 				{name: "daily quota", answer: refusal(429, "daily_quota_exceeded", "You have reached your daily email quota."), kind: RateLimited, quota: true},
 				{name: "monthly quota", answer: refusal(429, "monthly_quota_exceeded", "You have reached your monthly email quota."), kind: RateLimited, quota: true},
