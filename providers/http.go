@@ -94,6 +94,9 @@ func (s *httpSettings) Check() []settings.Problem {
 		if !httpHeaderName.MatchString(name) || breaksLine(s.Headers[name].Reveal()) {
 			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "write a header name and a value of one line"})
 		}
+		if slices.Contains(connectionHeaders, http.CanonicalHeaderKey(name)) {
+			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "remove it; the connection writes this header itself"})
+		}
 	}
 	if slices.ContainsFunc(s.Accept, func(status int) bool { return status < 200 || status > 299 }) {
 		problems = append(problems, settings.Problem{Key: "accept", Text: "write statuses from 200 to 299"})
@@ -133,6 +136,10 @@ func (s *httpSettings) checkBody() []settings.Problem {
 	}
 	return append(problems, s.checkEvents()...)
 }
+
+// connectionHeaders would contradict what is sent, or are not sent.
+var connectionHeaders = []string{"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 var httpHeaderName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 

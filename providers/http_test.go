@@ -49,9 +49,13 @@ func httpProviderFixture() fixture {
 			"endpoint":   func(s Settings) { s.Shared().Endpoint = "https://api.service.example/" },
 			"headers.a:": func(s Settings) { s.(*httpSettings).Headers["a:"] = settings.NewSecret("x") },
 			"headers.a":  func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
-			"accept":     func(s Settings) { s.(*httpSettings).Accept = []int{200, 300} },
-			"body":       func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
-			"form":       func(s Settings) { setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":{}}`) },
+			"headers.accept-encoding": func(s Settings) {
+				s.(*httpSettings).Headers["accept-encoding"] = settings.NewSecret("gzip, deflate, br")
+			},
+			"headers.Host": func(s Settings) { s.(*httpSettings).Headers["Host"] = settings.NewSecret("b.example") },
+			"accept":       func(s Settings) { s.(*httpSettings).Accept = []int{200, 300} },
+			"body":         func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
+			"form":         func(s Settings) { setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":{}}`) },
 			"form.x": func(s Settings) {
 				s.(*httpSettings).Body = nil
 				setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":[{}]}`)
@@ -78,6 +82,7 @@ func httpProviderFixture() fixture {
 				{name: "no id", answer: answer{200, nil, `{"data":{"ids":[]}}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},
+				{name: "a page in a coding", answer: answer{200, map[string]string{"Content-Encoding": "gzip"}, zipped(proxyPage)}, kind: Uncertain},
 				{name: "bad request", answer: answer{400, nil, `{"code":"invalid_parameter","message":"email is not valid"}`}, kind: Content},
 				{name: "unauthorized", answer: answer{401, nil, `{"message":"Key not found"}`}, kind: Configuration},
 				{name: "limit of a day", answer: answer{400, nil, `{"message":"Daily limit exceeded"}`}, kind: Configuration},
@@ -385,6 +390,20 @@ func TestHTTPBrokenAnswers(t *testing.T) {
 		s.URL = server.URL
 		if _, err := open(t, s).Send(t.Context(), plainMessage()); accepted != (err == nil) || !accepted && AsError(err).Kind != Uncertain {
 			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
+// The log tells of an answer that nobody can read, and nothing of what is in it.
+func TestHTTPAnswerInACoding(t *testing.T) {
+	for _, body := range []string{"\x0b\x02\x80{}\x03", "noise"} {
+		server, _ := startServer(t, always(answer{200, map[string]string{"Content-Encoding": "br"}, body}))
+		s := newHTTPSettings()
+		setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+		s.URL, s.ID = server.URL, "id"
+		_, err := open(t, s).Send(t.Context(), plainMessage())
+		if e := AsError(err); e.Kind != Uncertain || !strings.Contains(e.Detail, "coding br,") {
+			t.Errorf("%q: %v", body, e)
 		}
 	}
 }

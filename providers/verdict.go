@@ -91,6 +91,9 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	if e.Detail == "" && isStatus(e.Code) {
 		e.Detail = http.StatusText(x.status)
 	}
+	if coding := x.header.Get("Content-Encoding"); coding != "" && !x.isJSONOrEmpty() {
+		e.Detail = "the answer came in the coding " + coding + ", which was not asked for and is not read"
+	}
 	e.Detail = redactFor(m, e.Detail, x.logins)
 	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
