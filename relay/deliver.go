@@ -219,6 +219,9 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 	payload := d.request.Payload
 	if _, writes := m.Service.(providers.Composer); writes {
 		payload = templates.Harmless(payload)
+		if payload["link"] != nil {
+			payload["link"] = rendered.Link
+		}
 	}
 	message := &mail.Message{
 		ID:      d.ID,

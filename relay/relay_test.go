@@ -62,7 +62,8 @@ func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 }
 
 func (f fakeRenderer) Render(r templates.Request) (*templates.Mail, error) {
-	return &templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
+	link, _ := r.Payload["link"].(string)
+	return &templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail", Link: link,
 		Text: "text", HTML: mail.Body{mail.OwnPart("<p>html</p>")}}, f.err
 }
 
