@@ -62,7 +62,7 @@ type Error struct {
 	// Suppressed marks a Recipient that the service has on its own list.
 	Suppressed bool
 	// AboutAddress marks a Temporary that is about this recipient alone, such as
-	// greylisting, and says nothing of the service.
+	// greylisting, or an Uncertain about this mail alone: it says nothing of the service.
 	AboutAddress bool
 	// Momentary marks a Temporary or a RateLimited that may be over in a moment, such
 	// as a restart. The service had nothing of the mail yet.

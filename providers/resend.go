@@ -216,7 +216,10 @@ func resendErrors(x *exchange) Error {
 		}
 	case http.StatusConflict:
 		switch answer.Name {
-		case "concurrent_idempotent_requests", "resource_locked":
+		case "concurrent_idempotent_requests":
+			// The same mail is still being worked on; a moment later it is known what became of it.
+			e.Kind, e.RetryAfter, e.AboutAddress = Uncertain, soonest, true
+		case "resource_locked":
 			e.Kind = Temporary
 		case "invalid_idempotent_request":
 			// An earlier, different mail was accepted under this key.

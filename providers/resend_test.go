@@ -79,7 +79,7 @@ func resendFixture() fixture {
 				{name: "testing", answer: refusal(403, "validation_error", "You can only send testing emails to your own email address (ops@acme.example)."), kind: Configuration, hint: "verified domain"},
 				{name: "not found", answer: refusal(404, "not_found", "not found"), kind: Configuration},
 				{name: "method", answer: refusal(405, "method_not_allowed", "not allowed"), kind: Configuration},
-				{name: "under way", answer: refusal(409, "concurrent_idempotent_requests", "under way"), kind: Temporary},
+				{name: "under way", answer: refusal(409, "concurrent_idempotent_requests", "under way"), kind: Uncertain, wait: soonest},
 				{name: "other mail under this key", answer: refusal(409, "invalid_idempotent_request", "different payload"), kind: Uncertain},
 				{name: "locked", answer: refusal(409, "resource_locked", "locked"), kind: Temporary},
 				{name: "recipient", answer: refusal(422, "validation_error", "Invalid `to` field. The email address needs to follow the `email@example.com` or `Name <email@example.com>` format."), kind: Recipient},

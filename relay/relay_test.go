@@ -226,6 +226,44 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 	}
 }
 
+// A service that is still at work on the first mail is asked again while the time allows,
+// of which the next provider keeps its half.
+func TestAMailUnderWayIsAskedForAgain(t *testing.T) {
+	for _, test := range []struct {
+		busy     int32 // answers of the first provider that the mail is under way
+		backup   bool
+		provider string
+		first    int32
+		took     time.Duration
+	}{
+		{2, true, "a", 4, 900 * time.Millisecond},
+		{2, false, "a", 4, 900 * time.Millisecond},
+		{9, true, "b", 5, 2100 * time.Millisecond},
+		{9, false, "", 6, 4500 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			first := &fakeProvider{}
+			first.send = func(context.Context, *mail.Message) (providers.Receipt, error) {
+				switch n := first.calls.Load(); {
+				case n == 1:
+					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+				case n <= 1+test.busy:
+					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain, RetryAfter: 300 * time.Millisecond, AboutAddress: true}
+				}
+				return providers.Receipt{ID: "1"}, nil
+			}
+			members := []*fakeProvider{first}
+			if test.backup {
+				members = append(members, accepts("2"))
+			}
+			d := deliver(t, newRelay(t, func(o *relay.Options) { o.Members[0].Service = repeatable{first} }, members...))
+			if d.Provider != test.provider || first.calls.Load() != test.first || d.Duration != test.took || !d.Accepted() && d.Reason != mail.Uncertain {
+				t.Errorf("%+v: %q, %q after %d sends and %v", test, d.Provider, d.Reason, first.calls.Load(), d.Duration)
+			}
+		})
+	}
+}
+
 // What a filter says of the repeated mail does not end the doubt about the first.
 func TestAFilterDoesNotEndADoubt(t *testing.T) {
 	for _, final := range []bool{false, true} {
