@@ -84,6 +84,25 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"a variable that is set", file("providers", `[{"type": "sendgrid", "apiKey": "$key"}]`), "providers[0].apiKey", "write ${key}, in braces"},
 		{"a variable in a body", file("providers", `[{"type": "http", "url": "https://a.example", "body": {"to": "{{to}}", "text": "{{text}}", "key": "$KEY"}}]`),
 			"providers[0].body.key", "write ${KEY}, in braces"},
+		{"a placeholder in a sender", file("sender", `{"from": "{{application.name}} <a@acme.example>"}`), "sender.from", "not replaced here"},
+		{"a placeholder in a brand", file("branding", `{"senderName": "{{ organization.name }}"}`), "branding.senderName", "not replaced here"},
+		{"a placeholder in a URL", file("providers", `[{"type": "http", "url": "https://a.example/{{id}}"}]`), "providers[0].url", "not replaced here"},
+		{"a placeholder in a login", file("providers", `[{"type": "http", "url": "https://a.example", "authorization": "Bearer {{code}}"}]`),
+			"providers[0].authorization", "not replaced here"},
+		{"a placeholder in a name", file("providers", `[{"type": "sendgrid", "apiKey": "0123456789", "fromName": "${NAME}"}]`), "providers[0].fromName", "not replaced here"},
+		{"a placeholder in a variable", file("providers", `[{"type": "mailgun", "domain": "a.example", "apiKey": "0123456789", "from": "a@a.example",
+			"deliveries": {"SignIn": {"template": "t", "variables": {"brand": ["{{branding.senderName}}"]}}}}]`),
+			"providers[0].deliveries.SignIn.variables.brand[0]", "not replaced here"},
+		{"a placeholder in an answer", file("providers", `[{"type": "http", "url": "https://a.example", "refused": [{"path": "error", "values": ["*{{to}}*"], "kind": "recipient"}]}]`),
+			"providers[0].refused[0].values[0]", "not replaced here"},
+		{"a placeholder in a key", file("providers", `[{"type": "http", "url": "https://a.example", "body": {"to": "{{to}}", "text": "{{text}}", "names": {"{{to}}": "x"}}}]`),
+			"providers[0].body.names", "names of keys"},
+		{"a name in a header", file("providers", `[{"type": "http", "url": "https://a.example", "headers": {"X-Name": "{{user.name}}"}}]`),
+			"providers[0].headers.X-Name", "no placeholder is replaced here but {{id}}, {{messageId}}, {{type}}, {{locale}}"},
+		{"a code in a header of a mail", file("providers", `[{"type": "smtp", "host": "a.example", "customHeaders": {"X-Code": ["one", "{{code}}"]}}]`),
+			"providers[0].customHeaders.X-Code[1]", "no placeholder is replaced here but {{id}}, {{messageId}}, {{type}}, {{locale}}"},
+		{"a type in a sender", file("providers", `[{"type": "smtp", "host": "a.example", "envelope": {"from": "{{type}}+{{id}}@acme.example"}}]`),
+			"providers[0].envelope.from", "no placeholder is replaced here but {{id}}"},
 		{"curly quotes", file("providers", `[{"type": "sendgrid", "apiKey": "“0123456789abcdef”"}]`), "providers[0].apiKey", "curly quotes"},
 		{"curly quotes, no secret", file("log", `{"level": "‘info’"}`), "log.level", "curly quotes"},
 		{"a name with a comma", file("sender", `{"from": "Acme, Inc. <a@acme.example>"}`), "sender.from", "put the name in quotes"},
@@ -115,10 +134,15 @@ func TestRulesBetweenSections(t *testing.T) {
 		"dollars in a password":      file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "$unset"}}]`),
 		"a name in quotes":           file("sender", `{"from": "\"Acme, Inc.\" <a@acme.example>"}`),
 		"curly quotes within":        file("branding", `{"senderName": "Acme “X” Inc."}`),
+		"placeholders in headers": file("providers", `[{"type": "http", "url": "https://a.example", "headers": {"Idempotency-Key": "{{id}}", "X-About": "{{ type }} {{locale}} {{messageId}}"}},
+			{"type": "smtp", "host": "a.example", "customHeaders": [{"key": "Resend-Idempotency-Key", "value": "{{id}}"}], "envelope": {"from": "b+{{id}}@acme.example"}}]`),
+		"placeholders in templates": file("providers", `[{"type": "smtp", "host": "a.example", "templates": [
+			{"usageType": "Generic", "subject": "{{code}} for {{application.name}}", "content": "{{#if code}}{{code}}{{/if}}", "contentType": "text/plain"}]}]`),
+		"placeholders in a password": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${NAME}"}}]`),
 		"an inbox":                   file("sender", "", "providers", `[{"type": "inbox"}]`),
 		"a route without conditions": file("routes", `[{"providers": ["smtp"]}]`),
 	} {
-		if _, err := Parse("config.json", []byte(text), variables()); err != nil {
+		if _, err := Parse("config.json", []byte(text), variables("NAME", "a{{b}}c")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -51,6 +51,8 @@ type field struct {
 	noeffect string
 	future   string
 	file     string
+
+	placeholders string
 }
 
 func fieldsOf(t reflect.Type) []field {
@@ -66,7 +68,7 @@ func fieldsOf(t reflect.Type) []field {
 			}
 		case f.IsExported() && key != "" && key != "-":
 			fields = append(fields, field{key, path.Base(t.PkgPath()) + "." + t.Name() + "." + f.Name, []int{i}, f.Type,
-				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future"), f.Tag.Get("file")})
+				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future"), f.Tag.Get("file"), f.Tag.Get("placeholders")})
 		}
 	}
 	return fields
@@ -184,11 +186,20 @@ func (d *decoder) expand(n *node, path string) bool {
 		good = d.expand(item, fmt.Sprintf("%s[%d]", path, i)) && good
 	}
 	for _, m := range n.members {
+		if placeholder.MatchString(m.key) {
+			d.problem(m.at, path, "placeholders are not replaced in the names of keys")
+			good = false
+		}
 		good = d.expand(m.value, join(path, shownKey(m.key))) && good
 	}
 	written, isText := n.scalar.(string)
+	isSecret := !n.public
 	if isText && mayHoldKey(written) {
 		n.public = false
+	}
+	if text := n.unfilled(written); text != "" {
+		d.problem(n.from, path, text)
+		return false
 	}
 	if name := variable.FindStringSubmatch(written); name != nil && d.means(name[1]) {
 		d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
@@ -203,10 +214,31 @@ func (d *decoder) expand(n *node, path string) bool {
 		d.problem(n.from, path, err.Error())
 		return false
 	}
+	if problem := n.unfilled(text); problem != "" && !isSecret { // a password may look like this
+		d.problem(n.from, path, problem)
+		return false
+	}
 	if n.scalar, n.reference = text, first; first != "" {
 		d.secrets = append(d.secrets, text)
 	}
 	return good
+}
+
+// placeholder is one as templates have them.
+var placeholder = regexp.MustCompile(`\{\{\s*(.*?)\s*\}\}`)
+
+// unfilled says that nobody would replace a placeholder of the text, if that is so:
+// it would go out as it is written.
+func (n *node) unfilled(text string) string {
+	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
+		switch {
+		case n.placeholders == "":
+			return "placeholders such as {{id}} are not replaced here; write the text itself"
+		case n.placeholders != "any" && !slices.Contains(strings.Fields(n.placeholders), found[1]):
+			return "no placeholder is replaced here but {{" + strings.ReplaceAll(n.placeholders, " ", "}}, {{") + "}}"
+		}
+	}
+	return ""
 }
 
 var (
@@ -367,6 +399,9 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 		case f.future != "":
 		default:
 			written, _ := m.value.scalar.(string)
+			if f.placeholders != "" {
+				m.value.walk(func(value *node) { value.placeholders = f.placeholders })
+			}
 			d.decode(m.value, v.FieldByIndex(f.index), key)
 			if strings.Contains(f.validate, "http") && !harmlessURL.MatchString(written) && !bare.MatchString(written) {
 				m.value.public = false // services have keys in their URLs, whatever is wrong with them

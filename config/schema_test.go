@@ -203,7 +203,7 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 // expectProblem wants one problem and no other.
 func expectProblem(t *testing.T, text, key, says string) {
 	t.Helper()
-	_, err := Parse("config.json", []byte(text), variables("key", "x"))
+	_, err := Parse("config.json", []byte(text), variables("key", "x", "NAME", "{{application.name}}"))
 	mistakes, ok := err.(*Error)
 	if !ok {
 		t.Fatalf("got %v for\n%s", err, text)

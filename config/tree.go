@@ -42,6 +42,8 @@ type node struct {
 	// reference is the first ${…} that was replaced in the text, empty if none.
 	reference string
 	expanded  bool
+	// placeholders are those that the setting takes, by the tag of that name.
+	placeholders string
 	// public values may be shown in the excerpt beside a problem. Everything
 	// else is masked there: secrets, and what the loader could not place and so
 	// could not know to be none.

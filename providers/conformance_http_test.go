@@ -2,12 +2,14 @@ package providers
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -193,6 +195,7 @@ func checkHTTP(t *testing.T, f fixture) {
 	t.Run("errors", func(t *testing.T) { checkErrors(t, f) })
 	t.Run("echo", func(t *testing.T) { checkEcho(t, f) })
 	t.Run("endless answer", func(t *testing.T) { checkEndless(t, f) })
+	t.Run("coding", func(t *testing.T) { checkCoding(t, f) })
 	t.Run("redirect", func(t *testing.T) { checkRedirect(t, f) })
 	t.Run("certificate", func(t *testing.T) { checkCertificate(t, f) })
 	t.Run("proxy", func(t *testing.T) { checkProxy(t, f) })
@@ -208,6 +211,37 @@ func always(a answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		a.write(w)
+	}
+}
+
+// zipped is a text as servers compress it.
+func zipped(text string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.String()
+}
+
+// checkCoding lets the service compress its answer, which it was asked not to. What would
+// fill the memory counts as what does not end.
+func checkCoding(t *testing.T, f fixture) {
+	var asked atomic.Value
+	body := f.http.accepted.body
+	for _, a := range []string{zipped(body), zipped(body + strings.Repeat(" ", 10<<20))} {
+		coded := answer{f.http.accepted.status, maps.Clone(f.http.accepted.header), a}
+		if coded.header == nil {
+			coded.header = make(map[string]string)
+		}
+		coded.header["Content-Encoding"] = "gzip"
+		provider := openTo(t, f, func(w http.ResponseWriter, r *http.Request) {
+			asked.Store(r.Header.Get("Accept-Encoding"))
+			always(coded)(w, r)
+		})
+		receipt, err := provider.Send(t.Context(), plainMessage())
+		if err != nil || receipt.ID != f.id || asked.Load() != "identity" {
+			t.Errorf("%+v, %v, asked for %q", receipt, err, asked.Load())
+		}
 	}
 }
 
@@ -229,7 +263,8 @@ func httpErrors() []errorCase {
 			"Retry-After": time.Now().Add(10 * time.Minute).UTC().Format(http.TimeFormat),
 		}, ""}, kind: RateLimited, wait: 10 * time.Minute},
 		{name: "too many for a day", answer: answer{429, map[string]string{"Retry-After": "86400"}, ""}, kind: RateLimited, wait: time.Hour},
-		{name: "too many since", answer: answer{429, map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, ""}, kind: RateLimited},
+		{name: "too many since", answer: answer{429, map[string]string{"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, ""}, kind: RateLimited, wait: soonest},
+		{name: "too many, for now", answer: answer{429, map[string]string{"Retry-After": "0"}, ""}, kind: RateLimited, wait: soonest},
 		{name: "too many, nonsense", answer: answer{429, map[string]string{"Retry-After": "-5 minutes"}, ""}, kind: RateLimited},
 		{name: "server error", answer: answer{500, nil, "oops"}, kind: Temporary},
 		{name: "server error for a while", answer: answer{500, map[string]string{"Retry-After": "7"}, ""}, kind: Temporary, wait: 7 * time.Second},

@@ -17,8 +17,8 @@ type inlineTemplate struct {
 	// UsageType is Logto's message type.
 	UsageType string `json:"usageType" validate:"required,usagetype"`
 	// Subject and Content are the mail, with placeholders such as {{code}}.
-	Subject string `json:"subject" validate:"required"`
-	Content string `json:"content" validate:"required"`
+	Subject string `json:"subject" validate:"required" placeholders:"any"`
+	Content string `json:"content" validate:"required" placeholders:"any"`
 }
 
 const plainText = "text/plain"
@@ -58,8 +58,8 @@ type storableTemplate struct {
 	// UsageType is Logto's message type.
 	UsageType string `json:"usageType" validate:"required,usagetype"`
 	// Subject and Content are the mail, with placeholders such as {{code}}.
-	Subject string `json:"subject"`
-	Content string `json:"content"`
+	Subject string `json:"subject" placeholders:"any"`
+	Content string `json:"content" placeholders:"any"`
 	// Template is the name or id that the service knows the template by.
 	Template string `json:"template"`
 	// Variables are values for its placeholders beside those of the payload.
@@ -92,9 +92,9 @@ func (t *storableTemplate) check(i int) []settings.Problem {
 // delivery is an entry of Mailgun's "deliveries", by message type.
 type delivery struct {
 	// Subject, HTML and Text are the mail, with placeholders such as {{code}}.
-	Subject string `json:"subject"`
-	HTML    string `json:"html"`
-	Text    string `json:"text"`
+	Subject string `json:"subject" placeholders:"any"`
+	HTML    string `json:"html" placeholders:"any"`
+	Text    string `json:"text" placeholders:"any"`
 	// ReplyTo is where answers go.
 	ReplyTo settings.Mailbox `json:"replyTo"`
 	// Template is the name of a template at Mailgun, Variables are values for its

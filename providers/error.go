@@ -50,6 +50,8 @@ type Error struct {
 	Code string
 	// Detail is what the service or the network said, passed through Redact.
 	Detail string
+	// isOwn marks a Detail in which nothing is a service's, so that its numbers stay.
+	isOwn bool
 	// Hint tells the operator what to change, if we know.
 	Hint string
 	// RetryAfter is how long the service asks to be left alone; zero if it
@@ -60,13 +62,13 @@ type Error struct {
 	// Suppressed marks a Recipient that the service has on its own list.
 	Suppressed bool
 	// AboutAddress marks a Temporary that is about this recipient alone, such as
-	// greylisting, and says nothing of the service.
+	// greylisting, or an Uncertain about this mail alone: it says nothing of the service.
 	AboutAddress bool
 	// Momentary marks a Temporary or a RateLimited that may be over in a moment, such
 	// as a restart. The service had nothing of the mail yet.
 	Momentary bool
 	// Filtered marks a Content of which the next provider may think otherwise: a filter
-	// took offence at it, or nothing but a status tells that it is one.
+	// took offence at it, it is too large for this service, or nothing but a status tells that it is one.
 	Filtered bool
 	// Err is the cause for errors.Is and errors.As. Its text is never printed.
 	Err error
@@ -101,7 +103,9 @@ func (e *Error) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(e.Error())) 
 // About returns the error without anything of the mail that it is about.
 func (e *Error) About(p *Private) *Error {
 	about := *e
-	about.Detail = p.Redact(e.Detail)
+	if !e.isOwn {
+		about.Detail = p.Redact(e.Detail)
+	}
 	if p.isQuotedIn(e.Code) {
 		about.Code = ""
 	}

@@ -32,14 +32,15 @@ type httpSettings struct {
 	URL string `json:"url" validate:"omitempty,http_url"`
 	// Method is that of the request.
 	Method string `json:"method" validate:"oneof=POST PUT PATCH"`
-	// Headers are those of the request, the service's key among them.
-	Headers map[string]settings.Secret `json:"headers"`
+	// Headers are those of the request, the service's key among them. {{id}},
+	// {{messageId}}, {{type}} and {{locale}} in them are replaced.
+	Headers map[string]settings.Secret `json:"headers" placeholders:"id messageId type locale"`
 	// Auth gets the value of Authorization from a token endpoint.
 	Auth *httpAuth `json:"auth"`
 	// Body is the JSON to send; Logto's own when not given. Form is the same for a
 	// service that takes a form.
-	Body jsonTemplate `json:"body"`
-	Form jsonTemplate `json:"form"`
+	Body jsonTemplate `json:"body" placeholders:"any"`
+	Form jsonTemplate `json:"form" placeholders:"any"`
 	// Accept are the statuses that mean that the service took the mail; any
 	// from 200 to 299 when none are given.
 	Accept []int `json:"accept"`
@@ -93,6 +94,9 @@ func (s *httpSettings) Check() []settings.Problem {
 		if !httpHeaderName.MatchString(name) || breaksLine(s.Headers[name].Reveal()) {
 			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "write a header name and a value of one line"})
 		}
+		if slices.Contains(connectionHeaders, http.CanonicalHeaderKey(name)) {
+			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "remove it; the connection writes this header itself"})
+		}
 	}
 	if slices.ContainsFunc(s.Accept, func(status int) bool { return status < 200 || status > 299 }) {
 		problems = append(problems, settings.Problem{Key: "accept", Text: "write statuses from 200 to 299"})
@@ -132,6 +136,10 @@ func (s *httpSettings) checkBody() []settings.Problem {
 	}
 	return append(problems, s.checkEvents()...)
 }
+
+// connectionHeaders would contradict what is sent, or are not sent.
+var connectionHeaders = []string{"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Host", "Keep-Alive", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
 var httpHeaderName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
@@ -201,7 +209,9 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		header.Set("Authorization", value)
 	}
 	for name, value := range p.settings.Headers {
-		header.Set(name, value.Reveal())
+		if filled, ok := fillText(value.Reveal(), m); ok {
+			header.Set(name, filled)
+		}
 	}
 	x, err := p.post(ctx, header, body)
 	if failure := (*Error)(nil); errors.As(err, &failure) {

@@ -196,15 +196,20 @@ func (t jsonTemplate) filled(m *mail.Message) map[string]any {
 	return filled.(map[string]any)
 }
 
+// fillText is fill for a text.
+func fillText(text string, m *mail.Message) (string, bool) {
+	filled := httpPlaceholder.ReplaceAllStringFunc(text, func(placeholder string) string {
+		return httpValue(httpPlaceholder.FindStringSubmatch(placeholder)[1], m)
+	})
+	return filled, filled != "" || text == ""
+}
+
 // fill returns the value with its placeholders filled in, and whether there is
 // anything of it left.
 func fill(value any, m *mail.Message) (any, bool) {
 	switch v := value.(type) {
 	case string:
-		filled := httpPlaceholder.ReplaceAllStringFunc(v, func(placeholder string) string {
-			return httpValue(httpPlaceholder.FindStringSubmatch(placeholder)[1], m)
-		})
-		return filled, filled != "" || v == ""
+		return fillText(v, m)
 	case []any:
 		list := make([]any, 0, len(v))
 		for _, item := range v {

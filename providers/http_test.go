@@ -49,9 +49,13 @@ func httpProviderFixture() fixture {
 			"endpoint":   func(s Settings) { s.Shared().Endpoint = "https://api.service.example/" },
 			"headers.a:": func(s Settings) { s.(*httpSettings).Headers["a:"] = settings.NewSecret("x") },
 			"headers.a":  func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
-			"accept":     func(s Settings) { s.(*httpSettings).Accept = []int{200, 300} },
-			"body":       func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
-			"form":       func(s Settings) { setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":{}}`) },
+			"headers.accept-encoding": func(s Settings) {
+				s.(*httpSettings).Headers["accept-encoding"] = settings.NewSecret("gzip, deflate, br")
+			},
+			"headers.Host": func(s Settings) { s.(*httpSettings).Headers["Host"] = settings.NewSecret("b.example") },
+			"accept":       func(s Settings) { s.(*httpSettings).Accept = []int{200, 300} },
+			"body":         func(s Settings) { setBody(s.(*httpSettings), `{"to":"{{to}}"}`) },
+			"form":         func(s Settings) { setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":{}}`) },
 			"form.x": func(s Settings) {
 				s.(*httpSettings).Body = nil
 				setTemplate(&s.(*httpSettings).Form, `{"to":"{{to}}","text":"{{text}}","x":[{}]}`)
@@ -78,6 +82,7 @@ func httpProviderFixture() fixture {
 				{name: "no id", answer: answer{200, nil, `{"data":{"ids":[]}}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
 				{name: "other status", answer: answer{204, nil, ""}, kind: Uncertain},
+				{name: "a page in a coding", answer: answer{200, map[string]string{"Content-Encoding": "gzip"}, zipped(proxyPage)}, kind: Uncertain},
 				{name: "bad request", answer: answer{400, nil, `{"code":"invalid_parameter","message":"email is not valid"}`}, kind: Content},
 				{name: "unauthorized", answer: answer{401, nil, `{"message":"Key not found"}`}, kind: Configuration},
 				{name: "limit of a day", answer: answer{400, nil, `{"message":"Daily limit exceeded"}`}, kind: Configuration},
@@ -90,6 +95,7 @@ func httpProviderFixture() fixture {
 				{name: "forbidden", answer: answer{403, nil, `{"message":"not allowed"}`}, kind: Configuration},
 				{name: "unprocessable", answer: answer{422, nil, `{"message":"The subject is required"}`}, kind: Content},
 				{name: "unavailable", answer: answer{503, nil, `{"message":"later"}`}, kind: Temporary},
+				{name: "unavailable for now", answer: answer{503, map[string]string{"Retry-After": "0"}, `{"message":"later"}`}, kind: Temporary},
 			},
 		},
 	}
@@ -348,6 +354,27 @@ func TestHTTPAcceptanceByStatus(t *testing.T) {
 	}
 }
 
+// A service that knows a mail by a header gets one for each.
+func TestHTTPPlaceholdersInHeaders(t *testing.T) {
+	var got http.Header
+	server, _ := startServer(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	s := newHTTPSettings()
+	setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+	s.URL = server.URL
+	s.Headers = map[string]settings.Secret{"Idempotency-Key": settings.NewSecret("{{id}}"),
+		"X-About": settings.NewSecret("{{type}} {{ messageId }}"), "X-Language": settings.NewSecret("{{locale}}"), "X-Key": settings.NewSecret("a{b}c")}
+	p := open(t, s)
+	for _, id := range []string{"one", "two"} {
+		m := plainMessage()
+		m.ID, m.Locale = id, ""
+		_, err := p.Send(t.Context(), m)
+		if _, hasLanguage := got["X-Language"]; err != nil || got.Get("Idempotency-Key") != id || hasLanguage ||
+			got.Get("X-About") != m.Type+" "+m.MessageID || got.Get("X-Key") != "a{b}c" {
+			t.Errorf("%v, %v", err, got)
+		}
+	}
+}
+
 // Nobody knows what an answer that breaks off would have said.
 func TestHTTPBrokenAnswers(t *testing.T) {
 	for body, accepted := range map[string]bool{"": false, "0": false, `{"success":`: false, `{"success":true}`: true} {
@@ -363,6 +390,20 @@ func TestHTTPBrokenAnswers(t *testing.T) {
 		s.URL = server.URL
 		if _, err := open(t, s).Send(t.Context(), plainMessage()); accepted != (err == nil) || !accepted && AsError(err).Kind != Uncertain {
 			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
+// The log tells of an answer that nobody can read, and nothing of what is in it.
+func TestHTTPAnswerInACoding(t *testing.T) {
+	for _, body := range []string{"\x0b\x02\x80{}\x03", "noise"} {
+		server, _ := startServer(t, always(answer{200, map[string]string{"Content-Encoding": "br"}, body}))
+		s := newHTTPSettings()
+		setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+		s.URL, s.ID = server.URL, "id"
+		_, err := open(t, s).Send(t.Context(), plainMessage())
+		if e := AsError(err); e.Kind != Uncertain || !strings.Contains(e.Detail, "coding br,") {
+			t.Errorf("%q: %v", body, e)
 		}
 	}
 }

@@ -308,10 +308,10 @@ func mailgunRetryAfter(message string, now time.Time) time.Duration {
 		return 0
 	}
 	if seconds, err := strconv.ParseUint(found[1], 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+		return max(time.Duration(seconds)*time.Second, soonest)
 	}
 	if date, err := time.Parse(time.RFC1123, found[2]); err == nil {
-		return max(date.Sub(now), 0)
+		return max(date.Sub(now), soonest)
 	}
 	return 0
 }

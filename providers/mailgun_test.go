@@ -146,7 +146,7 @@ func TestMailgunRetryAfter(t *testing.T) {
 		"limit exceeded, try again after 120 seconds":                   2 * time.Minute,
 		"limit exceeded, try again after 1 second":                      time.Second,
 		"limit exceeded, try again after Mon, 20 Dec 2021 20:33:21 UTC": 3*time.Minute + 21*time.Second,
-		"limit exceeded, try again after Mon, 20 Dec 2021 20:29:21 UTC": 0,
+		"limit exceeded, try again after Mon, 20 Dec 2021 20:29:21 UTC": soonest,
 		"limit exceeded, try again after a while":                       0,
 		"limit exceeded": 0,
 		"":               0,

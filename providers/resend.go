@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -217,7 +216,10 @@ func resendErrors(x *exchange) Error {
 		}
 	case http.StatusConflict:
 		switch answer.Name {
-		case "concurrent_idempotent_requests", "resource_locked":
+		case "concurrent_idempotent_requests":
+			// The same mail is still being worked on; a moment later it is known what became of it.
+			e.Kind, e.RetryAfter, e.AboutAddress = Uncertain, soonest, true
+		case "resource_locked":
 			e.Kind = Temporary
 		case "invalid_idempotent_request":
 			// An earlier, different mail was accepted under this key.
@@ -226,8 +228,7 @@ func resendErrors(x *exchange) Error {
 	case http.StatusTooManyRequests:
 		e.Quota = answer.Name == "daily_quota_exceeded" || answer.Name == "monthly_quota_exceeded"
 		if x.header.Get("Retry-After") == "" {
-			seconds, _ := strconv.ParseUint(x.header.Get("RateLimit-Reset"), 10, 31)
-			e.RetryAfter = time.Duration(seconds) * time.Second
+			e.RetryAfter = retryAfter(x.header.Get("RateLimit-Reset"), time.Now())
 		}
 	case http.StatusServiceUnavailable:
 		if !x.isObject() {

@@ -249,7 +249,7 @@ func sendGridErrors(x *exchange) Error {
 		}
 	case http.StatusTooManyRequests:
 		if reset, err := strconv.ParseInt(x.header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			e.RetryAfter = time.Until(time.Unix(reset, 0))
+			e.RetryAfter = max(time.Until(time.Unix(reset, 0)), soonest)
 		}
 	case http.StatusUnavailableForLegalReasons:
 		e.Kind = Configuration

@@ -21,6 +21,8 @@ func sendGridFixture() fixture {
 	}
 	tooMany := refusal(429, "", "too many requests")
 	tooMany.header["X-RateLimit-Reset"] = strconv.FormatInt(time.Now().Add(5*time.Minute).Unix(), 10)
+	byNow := refusal(429, "", "too many requests")
+	byNow.header["X-RateLimit-Reset"] = "1"
 	return fixture{
 		settings: func(address string) Settings {
 			s := newSendGridSettings()
@@ -90,6 +92,7 @@ func sendGridFixture() fixture {
 				{name: "method", answer: refusal(405, "", "method not allowed"), kind: Configuration},
 				{name: "accept", answer: refusal(406, "", "not acceptable"), kind: Configuration},
 				{name: "media type", answer: refusal(415, "", "unsupported media type"), kind: Configuration},
+				{name: "rate that is over", answer: byNow, kind: RateLimited, wait: soonest},
 				{name: "size", answer: refusal(413, "", "content too large"), kind: Content},
 				{name: "rate", answer: tooMany, kind: RateLimited, wait: 5 * time.Minute},
 				{name: "region", answer: refusal(451, "", "wrong region"), kind: Configuration, hint: "api.eu.sendgrid.com"},

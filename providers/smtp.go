@@ -56,8 +56,9 @@ type SMTPSettings struct {
 	// FromEmail is the sender of this provider's mails, ReplyTo where answers go.
 	FromEmail settings.Mailbox `json:"fromEmail"`
 	ReplyTo   settings.Mailbox `json:"replyTo"`
-	// CustomHeaders are additional headers of the mails.
-	CustomHeaders settings.Headers `json:"customHeaders"`
+	// CustomHeaders are additional headers of the mails. {{id}}, {{messageId}}, {{type}}
+	// and {{locale}} in them are replaced.
+	CustomHeaders settings.Headers `json:"customHeaders" placeholders:"id messageId type locale"`
 	// DKIM signs every mail.
 	DKIM *SMTPDKIM `json:"dkim"`
 
@@ -100,7 +101,7 @@ type smtpTemplate struct {
 type SMTPEnvelope struct {
 	// From is where bounces go. {{id}} in it stands for the id of the mail, by which even
 	// a bounce that says nothing of the mail is known.
-	From settings.Mailbox `json:"from"`
+	From settings.Mailbox `json:"from" placeholders:"id"`
 }
 
 // SMTPDKIM signs every mail (RFC 6376).
@@ -462,7 +463,9 @@ func (p *smtpProvider) build(b []byte, m *mail.Message) ([]byte, error) {
 		}
 	}
 	for _, header := range p.headers {
-		d.Headers = append(d.Headers, smtp.Header(header))
+		if filled, ok := fillText(header.Value, m); ok {
+			d.Headers = append(d.Headers, smtp.Header{Name: header.Name, Value: filled})
+		}
 	}
 	b, err := d.AppendTo(b)
 	if err != nil {

@@ -26,7 +26,9 @@ func (p *smtpProvider) failure(err error) *Error {
 	if errors.As(err, &failed) && failed.Reply.Text != "" { // whole: half a password would not be found
 		e.Detail = failed.Reply.Text
 	}
-	e.Detail = redactFor(nil, e.Detail, p.logins)
+	if !e.isOwn {
+		e.Detail = redactFor(nil, e.Detail, p.logins)
+	}
 	if failed == nil || e.Kind != Configuration {
 		return e
 	}
@@ -126,18 +128,21 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 		login     *smtp.AuthError
 	)
 	e.Detail = Redact(err.Error())
+	if errors.As(err, &busy) || errors.As(err, &pace) || errors.As(err, &size) {
+		e.Detail, e.isOwn = err.Error(), true
+	}
 	switch {
 	case err == context.DeadlineExceeded: //nolint:errorlint // a dialler's own time-out is one too, but not this one
 		e.Detail, e.Hint = "no answer before the deadline of the mail", slowHints[stage]
 	case errors.Is(err, context.Canceled):
 		e.Detail = "the mail was cancelled"
-	case errors.As(err, &busy):
+	case busy != nil:
 		e.Hint = "raise maxConnections if the server allows more"
-	case errors.As(err, &pace):
+	case pace != nil:
 		e.Kind, e.RetryAfter = RateLimited, pace.Wait
 		e.Hint = "rateLimit and rateDelta hold it back: raise them if the service allows more"
-	case errors.As(err, &size):
-		e.Kind = Content
+	case size != nil:
+		e.Kind, e.Filtered = Content, true // another server may take it
 	case errors.Is(err, smtp.ErrTooLate), errors.Is(err, smtp.ErrClosed):
 	case errors.Is(err, smtp.ErrNoUTF8) && stage == smtp.AtRCPT:
 		e.Kind = Recipient

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -153,13 +154,17 @@ func TestSMTPCustomHeaders(t *testing.T) {
 	m := smtpMessage()
 	m.Headers = append(m.Headers, mail.Header{Name: "X-Environment", Value: "staging"})
 	header, _ := smtptest.ReadMIME(t, buildMIME(t, m, mail.Header{Name: "x-environment", Value: "production ✓"},
-		mail.Header{Name: "X-SMTPAPI", Value: `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`}))
+		mail.Header{Name: "X-SMTPAPI", Value: `{"filters":{"clicktrack":{"settings":{"enable":0}}}}`},
+		mail.Header{Name: "Resend-Idempotency-Key", Value: "{{type}}/{{id}}"}))
 	got, _ := new(mime.WordDecoder).DecodeHeader(header.Get("X-Environment"))
 	if len(header["X-Environment"]) != 1 || got != "production ✓" {
 		t.Errorf("%q", header["X-Environment"])
 	}
 	if header.Get("X-Smtpapi") != `{"filters":{"clicktrack":{"settings":{"enable":0}}}}` {
 		t.Errorf("%q", header["X-Smtpapi"])
+	}
+	if got := header.Get("Resend-Idempotency-Key"); got != m.Type+"/"+m.ID {
+		t.Errorf("%q", got)
 	}
 	if header.Get("Auto-Submitted") != "auto-generated" || header.Get("Content-Language") != "en" {
 		t.Errorf("%v", header)
@@ -255,13 +260,18 @@ func TestSMTPEnvelopeSender(t *testing.T) {
 	}
 }
 
-// A message that the server is known not to take is not begun.
+// A message that the server is known not to take is not begun. Another server may take
+// it, and the log tells both sizes.
 func TestSMTPTooLarge(t *testing.T) {
 	fake := (&fakeSMTP{extensions: []string{"SIZE 500"}}).start(t)
-	_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
+	m := smtpMessage()
+	m.Text = strings.Repeat("A long text.\n", 1000)
+	_, err := openSMTP(t, fake.Port()).Send(shortly(t), m)
 	_, commands, _ := fake.Seen()
-	if failure := asSMTPError(t, err); failure.Kind != Content || failure.Stage != "MAIL FROM" || len(commands) != 1 {
-		t.Errorf("%v %q", err, commands)
+	failure := asSMTPError(t, err).About(PrivateOf(m))
+	if failure.Kind != Content || !failure.Filtered || failure.Stage != "MAIL FROM" || len(commands) != 1 ||
+		!regexp.MustCompile(`^the message has \d{5} bytes, and the server takes 500$`).MatchString(failure.Detail) {
+		t.Errorf("%v %q", failure, commands)
 	}
 }
 

@@ -215,11 +215,11 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 
-	// The message. A filter's opinion is one service's own.
+	// The message. A filter's opinion is one service's own, and so is how much it takes.
 	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|dt:spm|virus|malware|infected|phish|unsolicited|suspicious|content|attachment",
 		verdict: verdict{kind: Content, filtered: true}},
 	{at: ofMessage, codes: "5", words: "message size|email size|size limit|mailsize|too large|too big|message is too long",
-		verdict: verdict{kind: Content}},
+		verdict: verdict{kind: Content, filtered: true}},
 	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "malformed|rfc 5322|rfc5322|rfc 2822|not rfc compliant|bare lf|line too long",
 		verdict: verdict{kind: Content}},
 
@@ -246,7 +246,7 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtRCPT, codes: "551 556", verdict: verdict{kind: Recipient}},
 
 	// The message, by its codes.
-	{enhanced: "5.3.4", verdict: verdict{kind: Content}},
+	{enhanced: "5.3.4", verdict: verdict{kind: Content, filtered: true}},
 	{enhanced: "5.6.", verdict: verdict{kind: Content}},
 
 	// The server's own trouble, though it calls it permanent.

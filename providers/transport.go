@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -187,6 +189,8 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 			}
 		},
 	}))
+	request.Header = request.Header.Clone()
+	request.Header.Set("Accept-Encoding", "identity") // without it any coding is acceptable (RFC 9110, 12.5.3)
 	response, err := t.base.RoundTrip(request)
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errNoUse) {
@@ -204,6 +208,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		// arrived, and each service's rules decide what it is worth alone.
 		x.body, err = io.ReadAll(io.LimitReader(body, maxAnswer))
 		x.broken = err != nil
+		x.unzip()
 		x.body = bytes.TrimPrefix(x.body, []byte("\ufeff")) // before JSON, by some servers
 		stop()
 	}
@@ -216,6 +221,20 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	response.Body = io.NopCloser(bytes.NewReader(x.body))
 	response.ContentLength = int64(len(x.body))
 	return response, nil
+}
+
+// unzip decodes an answer that came compressed all the same.
+func (x *exchange) unzip() {
+	if !strings.EqualFold(x.header.Get("Content-Encoding"), "gzip") {
+		return
+	}
+	x.header.Del("Content-Encoding") // which the service's own client would go by
+	unzipped, err := gzip.NewReader(bytes.NewReader(x.body))
+	if err != nil {
+		return // it is not compressed, or nothing
+	}
+	x.body, err = io.ReadAll(io.LimitReader(unzipped, maxAnswer))
+	x.broken = x.broken || err != nil
 }
 
 // hasBeenWritten tells whether the whole request has left. The news of that may

@@ -308,15 +308,18 @@ func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
 		"":                              0,
-		"0":                             0,
+		"0":                             soonest,
 		"30":                            30 * time.Second,
 		"3601":                          time.Hour,
-		"99999999999999999999":          0,
-		"-1":                            0,
-		"1.5":                           0,
+		"99999999999999999999":          time.Hour,
+		"-1":                            soonest,
+		"1.5":                           2 * time.Second,
+		"0.02":                          time.Second,
+		"inf":                           time.Hour,
+		"nan":                           0,
 		"soon":                          0,
 		"Sat, 21 Nov 2026 10:02:00 GMT": 2 * time.Minute,
-		"Sat, 21 Nov 2026 09:00:00 GMT": 0,
+		"Sat, 21 Nov 2026 09:00:00 GMT": soonest,
 		"Sun, 22 Nov 2026 10:00:00 GMT": time.Hour,
 	} {
 		if got := retryAfter(value, now); got != want {

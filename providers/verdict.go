@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -14,8 +15,12 @@ import (
 
 // What an answer means where the service's own table says no more.
 
-// maxRetryAfter bounds how long a service can ask to be left alone.
-const maxRetryAfter = time.Hour
+const (
+	// soonest is how long a service is left alone that says it may be asked again now.
+	soonest = 300 * time.Millisecond
+	// maxRetryAfter bounds how long a service can ask to be left alone.
+	maxRetryAfter = time.Hour
+)
 
 // refusal returns nil if the service answered 2xx, and otherwise the failure.
 // The service's own table says what an answer means; where it says nothing (a
@@ -86,12 +91,18 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	if e.Detail == "" && isStatus(e.Code) {
 		e.Detail = http.StatusText(x.status)
 	}
+	if coding := x.header.Get("Content-Encoding"); coding != "" && !x.isJSONOrEmpty() {
+		e.Detail = "the answer came in the coding " + coding + ", which was not asked for and is not read"
+	}
 	e.Detail = redactFor(m, e.Detail, x.logins)
 	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
-	e.RetryAfter = min(max(e.RetryAfter, 0), maxRetryAfter)
+	e.RetryAfter = min(e.RetryAfter, maxRetryAfter)
 	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable
+	if e.Momentary && e.RetryAfter == soonest {
+		e.RetryAfter = 0 // which is heeded once, while this is asked as often as the time allows
+	}
 	return &e
 }
 
@@ -151,13 +162,14 @@ func (x *exchange) isJSONOrEmpty() bool {
 func (x *exchange) read(target any) { _ = json.Unmarshal(x.body, target) }
 
 // retryAfter reads the header of that name in both of its forms, seconds and
-// HTTP date (RFC 9110, 10.2.3); zero if it holds neither.
+// HTTP date (RFC 9110, 10.2.3); zero if it holds neither. Some services have fractions.
 func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(seconds) {
+		seconds = math.Ceil(min(max(seconds, 0), maxRetryAfter.Seconds()))
+		return max(time.Duration(seconds)*time.Second, soonest)
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return min(max(date.Sub(now), 0), maxRetryAfter)
+		return min(max(date.Sub(now), soonest), maxRetryAfter)
 	}
 	return 0
 }

@@ -154,12 +154,22 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
-	if failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime {
+	least := timeToAnswer
+	if sharesTime {
+		least = left / 2
+	}
+	for pause := firstPause; failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime; pause *= 2 {
 		// The service itself sees to it that this cannot become a second mail. Only
 		// a verdict on the mail puts an end to the doubt.
 		again := d.send(ctx, m, sharesTime, keep)
 		if again == nil || again.Kind == providers.Recipient || again.Kind == providers.Content && !again.Filtered {
 			failure = again
+			break
+		}
+		// It may still be at work on the first one.
+		wait := max(pause, again.RetryAfter)
+		if again.RetryAfter == 0 || time.Until(deadline)-wait < least || !sleep(ctx, wait) {
+			break
 		}
 	}
 	return failure == nil || d.endsWith(failure)
@@ -219,6 +229,9 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 	payload := d.request.Payload
 	if _, writes := m.Service.(providers.Composer); writes {
 		payload = templates.Harmless(payload)
+		if payload["link"] != nil {
+			payload["link"] = rendered.Link
+		}
 	}
 	message := &mail.Message{
 		ID:      d.ID,

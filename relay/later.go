@@ -84,11 +84,7 @@ func (d *delivery) attemptLater(ctx context.Context) {
 		d.rendered = nil // to keep it would cost every mail that waits
 		slices.SortFunc(d.later, func(a, b later) int { return a.at.Compare(b.at) })
 		next := &d.later[0]
-		timer := time.NewTimer(time.Until(next.at))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep(ctx, time.Until(next.at)) {
 			return
 		}
 		// Whatever happens to this attempt, there may be another. Only the last that the
@@ -103,5 +99,17 @@ func (d *delivery) attemptLater(ctx context.Context) {
 		if ends := d.attempt(ctx, m, true, len(d.later) > 1); ends {
 			return
 		}
+	}
+}
+
+// sleep tells whether it came to its end before the context did.
+func sleep(ctx context.Context, length time.Duration) bool {
+	timer := time.NewTimer(length)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

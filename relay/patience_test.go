@@ -13,6 +13,7 @@ import (
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
+	"logto-email-relay/templates"
 )
 
 // inTurn answers one send after the other; nil accepts.
@@ -127,6 +128,32 @@ func TestAProviderGetsAndSaysNothingHarmful(t *testing.T) {
 	}
 	if request.Payload["user"].(map[string]any)["name"] != "see https://evil.example/now" {
 		t.Error("the request was changed")
+	}
+}
+
+// A service that writes the mail itself gets the link as the relay would print it.
+func TestALinkIsHandedOverAsItIsPrinted(t *testing.T) {
+	var got *mail.Message
+	provider := &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
+		got = m
+		return providers.Receipt{ID: "1"}, nil
+	}}
+	for _, link := range []string{"https://acme.example/?a=%22%3E%3Cb%3E", ""} {
+		deliver := newRelay(t, func(o *relay.Options) {
+			o.Members[0].Service = composer{provider}
+			o.Members[0].Renderer = ownTemplates{mail: templates.Mail{Text: "text", Link: link}}
+		}, provider)
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
+		request := secretive()
+		request.Payload["link"] = `https://acme.example/?a="><b>`
+		if d := deliver.Deliver(ctx, request); !d.Accepted() || got.Payload["link"] != link {
+			t.Errorf("%v, got %v, want %q", d.Status, got.Payload["link"], link)
+		}
+		delete(request.Payload, "link")
+		if d := deliver.Deliver(ctx, request); !d.Accepted() || got.Payload["link"] != nil {
+			t.Errorf("%v, got %v", d.Status, got.Payload["link"])
+		}
+		cancel()
 	}
 }
 

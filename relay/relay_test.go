@@ -62,7 +62,8 @@ func (fakeRenderer) Locale(_ string, payload map[string]any) string {
 }
 
 func (f fakeRenderer) Render(r templates.Request) (*templates.Mail, error) {
-	return &templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail",
+	link, _ := r.Payload["link"].(string)
+	return &templates.Mail{Locale: r.Locale, Subject: r.Branding.SenderName + " mail", Link: link,
 		Text: "text", HTML: mail.Body{mail.OwnPart("<p>html</p>")}}, f.err
 }
 
@@ -220,6 +221,44 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 			}
 			if len(slices.Compact(ids)) != 1 {
 				t.Errorf("the sends had the ids %q", ids)
+			}
+		})
+	}
+}
+
+// A service that is still at work on the first mail is asked again while the time allows,
+// of which the next provider keeps its half.
+func TestAMailUnderWayIsAskedForAgain(t *testing.T) {
+	for _, test := range []struct {
+		busy     int32 // answers of the first provider that the mail is under way
+		backup   bool
+		provider string
+		first    int32
+		took     time.Duration
+	}{
+		{2, true, "a", 4, 900 * time.Millisecond},
+		{2, false, "a", 4, 900 * time.Millisecond},
+		{9, true, "b", 5, 2100 * time.Millisecond},
+		{9, false, "", 6, 4500 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			first := &fakeProvider{}
+			first.send = func(context.Context, *mail.Message) (providers.Receipt, error) {
+				switch n := first.calls.Load(); {
+				case n == 1:
+					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+				case n <= 1+test.busy:
+					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain, RetryAfter: 300 * time.Millisecond, AboutAddress: true}
+				}
+				return providers.Receipt{ID: "1"}, nil
+			}
+			members := []*fakeProvider{first}
+			if test.backup {
+				members = append(members, accepts("2"))
+			}
+			d := deliver(t, newRelay(t, func(o *relay.Options) { o.Members[0].Service = repeatable{first} }, members...))
+			if d.Provider != test.provider || first.calls.Load() != test.first || d.Duration != test.took || !d.Accepted() && d.Reason != mail.Uncertain {
+				t.Errorf("%+v: %q, %q after %d sends and %v", test, d.Provider, d.Reason, first.calls.Load(), d.Duration)
 			}
 		})
 	}
@@ -1027,6 +1066,7 @@ func TestTheTemplatesKnowWhoAskedAndWhen(t *testing.T) {
 // A route switches on and off what is general, and leaves what it does not name.
 func TestTheBrandingOfARoute(t *testing.T) {
 	general := templates.Branding{SenderName: "Acme", Color: "#6b3fa0", ReplyToInviter: new(true)}
+	logos := templates.Branding{AppLogo: "acme", AppLogoDark: "acme-dark", ReplyToInviter: new(true)}
 	for _, test := range []struct {
 		general, route templates.Branding
 		want           string
@@ -1034,6 +1074,10 @@ func TestTheBrandingOfARoute(t *testing.T) {
 		{general, templates.Branding{}, "Acme #6b3fa0 true"},
 		{general, templates.Branding{SenderName: "Example", ReplyToInviter: new(false)}, "Example #6b3fa0 false"},
 		{templates.Branding{ReplyToInviter: new(false)}, templates.Branding{Color: "#000000", ReplyToInviter: new(true)}, " #000000 true"},
+		{logos, templates.Branding{Color: "#000000"}, " #000000 true acme acme-dark"},
+		{logos, templates.Branding{AppLogo: "cedar"}, "  true cedar"},
+		{logos, templates.Branding{AppLogo: "cedar", AppLogoDark: "cedar-dark"}, "  true cedar cedar-dark"},
+		{logos, templates.Branding{AppLogoDark: "cedar-dark"}, "  true acme cedar-dark"},
 	} {
 		var seen templates.Request
 		deliver(t, newRelay(t, func(o *relay.Options) {
@@ -1041,7 +1085,7 @@ func TestTheBrandingOfARoute(t *testing.T) {
 			o.Routes = []relay.Route{{Branding: &test.route}}
 		}, accepts("1")))
 		b := seen.Branding
-		if got := fmt.Sprint(b.SenderName, " ", b.Color, " ", *b.ReplyToInviter); got != test.want {
+		if got := strings.TrimRight(fmt.Sprint(b.SenderName, " ", b.Color, " ", *b.ReplyToInviter, " ", b.AppLogo, " ", b.AppLogoDark), " "); got != test.want {
 			t.Errorf("got %s, want %s", got, test.want)
 		}
 	}

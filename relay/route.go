@@ -86,6 +86,9 @@ func override(branding templates.Branding, by *templates.Branding) templates.Bra
 	if by == nil {
 		return branding
 	}
+	if by.AppLogo != "" { // which the general dark one would not match
+		branding.AppLogoDark = ""
+	}
 	for _, key := range []struct{ to, from *string }{
 		{&branding.SenderName, &by.SenderName},
 		{&branding.CompanyInformation, &by.CompanyInformation},

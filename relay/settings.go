@@ -56,7 +56,8 @@ type Route struct {
 	Providers []Group `json:"providers"`
 	// Sender replaces the sender, also a provider's own.
 	Sender *Sender `json:"sender"`
-	// Branding replaces the branding, key by key.
+	// Branding replaces the branding, key by key; an appLogo takes the place of the
+	// general appLogoDark, too.
 	Branding *templates.Branding `json:"branding"`
 	// Limits replace the general ones, limit by limit.
 	Limits *limits.Rules `json:"limits"`

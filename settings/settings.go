@@ -6,7 +6,7 @@
 //
 // A settings struct names its keys with json tags, its simple rules with
 // validate tags (github.com/go-playground/validator) and everything that needs
-// more than one key to judge in a Check method. Three more tags speak to the
+// more than one key to judge in a Check method. Further tags speak to the
 // loader:
 //
 //	noeffect:"why"   the key is accepted, and reported as having no effect
@@ -14,6 +14,7 @@
 //	file:"path"      a relative path begins at the folder of the configuration; a
 //	                 secret may be a URL instead
 //	file:"content"   PEM, or the name of a file, whose content takes its place
+//	placeholders:"…" the {{…}} that are replaced, or any; all others are refused
 package settings
 
 import (

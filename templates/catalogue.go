@@ -68,6 +68,8 @@ type Mail struct {
 	// Stored is the template of a mail service that makes the mail. HTML and Text
 	// are empty then, and Subject unless it replaces that of the template.
 	Stored *mail.StoredTemplate
+	// Link is that of the payload as it is printed, empty unless it may become one.
+	Link string
 }
 
 // Catalogue holds every template in every language. It never changes: to see
@@ -228,6 +230,7 @@ func (r *Request) replyTo(template mail.Address) mail.Address {
 
 // write fills in the parts of a mail that the template has.
 func (t *template) write(m *Mail, v *values) {
+	m.Link = v.builtins[linkBuiltin]
 	if t.subject != nil {
 		m.Subject = oneLine(t.subject.text(v))
 	}

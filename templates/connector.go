@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -140,7 +141,7 @@ func (v *values) data(variables map[string]any) map[string]any {
 
 // Harmless returns a payload in which what people typed is neutralised, for a
 // service that writes the mail itself. Addresses of images and pages are left out
-// unless they are https.
+// unless they are https. The link stays, for which there is Mail.Link.
 func Harmless(payload map[string]any) map[string]any {
 	all := make(map[string]any, len(payload))
 	for name, value := range payload {
@@ -169,6 +170,10 @@ func harmless(name string, value any) any {
 			list[i] = harmless(name, inner)
 		}
 		return list
+	case json.Number:
+		if len(value) > maxNameRunes {
+			return neutralise(string(value))
+		}
 	case string:
 		if isAddress(name) {
 			return httpsURL(value)

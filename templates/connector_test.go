@@ -1,6 +1,7 @@
 package templates_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -87,6 +88,26 @@ func TestTheLanguageOfAProvidersOwnTemplates(t *testing.T) {
 	}
 }
 
+// A service that writes the mail itself is given the link as it is printed.
+func TestTheLinkOfAMail(t *testing.T) {
+	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{{Key: "deliveries.Generic", Type: "Generic", Stored: "otp"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for link, want := range map[string]string{
+		`HTTPS://App.acme.example/?a="><b>x`: "https://app.acme.example/?a=%22%3E%3Cb%3Ex", "javascript:alert(1)": "",
+	} {
+		request := templates.Request{Type: "OrganizationInvitation", Locale: "en", Payload: map[string]any{"link": link}}
+		for _, renderer := range []interface {
+			Render(templates.Request) (*templates.Mail, error)
+		}{catalogue(t), overlay} {
+			if got, err := renderer.Render(request); err != nil || got.Link != want {
+				t.Errorf("%q: %q, %v", link, got.Link, err)
+			}
+		}
+	}
+}
+
 // The values go to a template that is not ours, so names are neutralised here.
 func TestATemplateKeptAtTheService(t *testing.T) {
 	overlay, err := catalogue(t).With([]mail.ConnectorTemplate{{Key: "deliveries.Generic", Type: "Generic", Stored: "otp",
@@ -96,7 +117,7 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 	}
 	got, err := overlay.Render(templates.Request{Type: "OrganizationInvitation", Locale: "fr", Payload: map[string]any{
 		"code": "482913", "link": "javascript:alert(1)", "locale": "fr-CA", "seats": 3,
-		"list": []any{"evil.example", nil},
+		"list": []any{"evil.example", nil}, "number": json.Number(strings.Repeat("1", 5000)), "few": json.Number("12345"),
 		"inviter": map[string]any{"name": "evil.example", "primaryEmail": "alice@example.com", "avatar": "http://tracker.example/a.png",
 			"profile": map[string]any{"website": "https://alice.example"}},
 	}})
@@ -105,7 +126,7 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 	}
 	want := templates.Mail{Source: "deliveries.Generic", Stored: &mail.StoredTemplate{Name: "otp", Data: map[string]any{
 		"brand": "Acme", "code": "482913", "link": "", "locale": "fr-CA", "seats": 3,
-		"list": []any{"evil. example", nil},
+		"list": []any{"evil. example", nil}, "number": strings.Repeat("1", 99) + "…", "few": json.Number("12345"),
 		"inviter": map[string]any{"name": "evil. example", "primaryEmail": "alice@example.com", "avatar": "",
 			"profile": map[string]any{"website": "https://alice.example"}},
 	}}}
