@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"maps"
 	"slices"
 	"strings"
@@ -139,8 +140,8 @@ func (v *values) data(variables map[string]any) map[string]any {
 	return all
 }
 
-// Harmless returns a payload in which what people typed is neutralised, for a
-// service that writes the mail itself. Addresses of images and pages are left out
+// Harmless returns a payload in which what people typed is neutralised and holds no
+// markup, for a service that writes the mail itself. Addresses of images and pages are left out
 // unless they are https. The link stays, for which there is Mail.Link.
 func Harmless(payload map[string]any) map[string]any {
 	all := make(map[string]any, len(payload))
@@ -181,9 +182,21 @@ func harmless(name string, value any) any {
 		if name == "primaryEmail" {
 			return Mailbox(value)
 		}
-		return neutralise(value)
+		return unmarked(neutralise(value))
 	}
 	return value
+}
+
+// withoutMarkup replaces the characters of HTML, by others that look like them.
+var withoutMarkup = strings.NewReplacer("<", "‹", ">", "›", `"`, "”")
+
+// unmarked takes the markup out of a text, and the character references, behind which a
+// link may hide: not every service escapes what it puts into its templates.
+func unmarked(text string) string {
+	if text = withoutMarkup.Replace(text); html.UnescapeString(text) != text {
+		text = strings.ReplaceAll(text, "&", "& ")
+	}
+	return text
 }
 
 // isAddress tells whether Logto keeps the address of an image or a page under a
