@@ -35,12 +35,22 @@ func newFind(s *environment) *cobra.Command {
 			"The reference or the id of one mail may stand for the address.",
 		Args: cobra.MatchAll(cobra.ExactArgs(1), noBlanks),
 		RunE: s.runs(func(args []string) error {
-			cmd.Address = args[0]
+			cmd.Address = copied(args[0])
 			return cmd.run(s)
 		}),
 	}
 	c.Flags().IntVar(&cmd.Limit, "limit", 20, "how many mails to list at most")
 	return c
+}
+
+// copied is an address or a reference without what stood around it: "<ada@example.com>",
+// "(ref 7k3f9qab)".
+func copied(text string) string {
+	text = strings.TrimPrefix(strings.Trim(text, " \t<>()"), "ref ")
+	if !strings.Contains(text, "@") {
+		text = strings.ToLower(text)
+	}
+	return text
 }
 
 // run asks the database itself, whether a relay is running or not. It lists the

@@ -73,6 +73,14 @@ aaaaaaaa, accepted:
 2026-11-26 12:00:00.0 a SignIn mail was asked for, in en
 2026-11-26 12:00:01.0 accepted by main, 1.0 s after the request
 `},
+		{[]string{"(ref AAAAAAAA)"}, `TIME (UTC) REFERENCE TO TYPE PROVIDER STATUS
+2026-11-26 12:00:00 aaaaaaaa Ada@example.com SignIn main accepted
+
+aaaaaaaa, accepted:
+2026-11-26 12:00:00.0 a SignIn mail was asked for, in en
+2026-11-26 12:00:01.0 accepted by main, 1.0 s after the request
+`},
+		{[]string{" <bob@example.com> "}, "Nothing is recorded of bob@example.com.\n"},
 		{[]string{"bob@example.com"}, "Nothing is recorded of bob@example.com.\n"},
 		{[]string{"bob\x1b[2J\n@example.com"}, "Nothing is recorded of bob?[2J?@example.com.\n"},
 	} {

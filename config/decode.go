@@ -250,6 +250,8 @@ var (
 	// bareURL is one without its scheme, which somebody forgot.
 	bareURL = regexp.MustCompile(`^(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::\d+)?[/?]\S`)
 	keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
+	// login is user:password@host without a scheme.
+	login = regexp.MustCompile(`^[^:@\s]+:[^\s]+@`)
 )
 
 // means tells whether a name after a dollar sign is that of a variable, by its
@@ -263,7 +265,7 @@ func (d *decoder) means(name string) bool {
 // the same: services have keys in their URLs, and people paste into the wrong line.
 func mayHoldKey(text string) bool {
 	return strings.Contains(text, "://") && !harmlessURL.MatchString(text) ||
-		bareURL.MatchString(text) || keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
+		bareURL.MatchString(text) || login.MatchString(text) || keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
 }
 
 // hidden stands for a key that may be a secret.

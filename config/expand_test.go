@@ -73,6 +73,9 @@ func TestSecretsStayOut(t *testing.T) {
 	for name, text := range map[string]string{
 		"number for a secret": file("admin", `{"token": 4815162342}`),
 		"secret beside":       file("providers", `[{"type": "sendgrid", "apiKey": "never-print-this", "prot": 1}]`),
+		"login as host":       file("providers", `[{"type": "smtp", "host": "relay:never-print-this@mail.example", "prot": 1}]`),
+		"header with a value": file("providers", `[{"type": "http", "url": "https://a.example", "headers": {"X-Key: never-print-this": ""}}]`),
+		"header of a mail":    file("providers", `[{"type": "smtp", "host": "a.example", "customHeaders": {"X-Key: never-print-this": ""}}]`),
 		"misspelt key":        file("providers", `[{"type": "sendgrid", "apikey": "never-print-this"}]`),
 		"unknown object":      file("secrets", `{"a": {"b": ["never-print-this"]}}`),
 		"unknown type":        file("providers", `[{"type": "sendgird", "apiKey": "never-print-this"}]`),

@@ -91,8 +91,10 @@ func (s *httpSettings) Check() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: "authorization", Text: "write a value of one line"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
-		if !httpHeaderName.MatchString(name) || breaksLine(s.Headers[name].Reveal()) {
-			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "write a header name and a value of one line"})
+		if !httpHeaderName.MatchString(name) { // a value may be in it
+			problems = append(problems, settings.Problem{Key: "headers", Text: "write header names of letters, digits and dashes alone, and values of one line"})
+		} else if breaksLine(s.Headers[name].Reveal()) {
+			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "write a value of one line"})
 		}
 		if slices.Contains(connectionHeaders, http.CanonicalHeaderKey(name)) {
 			problems = append(problems, settings.Problem{Key: "headers." + name, Text: "remove it; the connection writes this header itself"})

@@ -45,10 +45,10 @@ func httpProviderFixture() fixture {
 			return s
 		},
 		mistakes: map[string]func(Settings){
-			"url":        func(s Settings) { s.(*httpSettings).URL = "http://api.service.example/" },
-			"endpoint":   func(s Settings) { s.Shared().Endpoint = "https://api.service.example/" },
-			"headers.a:": func(s Settings) { s.(*httpSettings).Headers["a:"] = settings.NewSecret("x") },
-			"headers.a":  func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
+			"url":       func(s Settings) { s.(*httpSettings).URL = "http://api.service.example/" },
+			"endpoint":  func(s Settings) { s.Shared().Endpoint = "https://api.service.example/" },
+			"headers":   func(s Settings) { s.(*httpSettings).Headers["a:"] = settings.NewSecret("x") },
+			"headers.a": func(s Settings) { s.(*httpSettings).Headers["a"] = settings.NewSecret("x\r\ny") },
 			"headers.accept-encoding": func(s Settings) {
 				s.(*httpSettings).Headers["accept-encoding"] = settings.NewSecret("gzip, deflate, br")
 			},

@@ -245,7 +245,7 @@ func (h *Headers) UnmarshalSetting(value any) error {
 // the relay writes itself.
 func checkHeader(name, value string) error {
 	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
-		return fmt.Errorf("%q is not a header name: use letters, digits and dashes", name)
+		return errors.New("write header names of letters, digits and dashes alone; the value is a text of its own") // which may be a secret
 	}
 	if name == "" {
 		return errors.New("a header needs a name")
