@@ -67,6 +67,9 @@ type Error struct {
 	// Momentary marks a Temporary or a RateLimited that may be over in a moment, such
 	// as a restart. The service had nothing of the mail yet.
 	Momentary bool
+	// Unplaced marks a Configuration at the recipient of which nobody can tell what it is
+	// about: it may be this recipient alone.
+	Unplaced bool
 	// Filtered marks a Content of which the next provider may think otherwise: a filter
 	// took offence at it, it is too large for this service, or nothing but a status tells that it is one.
 	Filtered bool

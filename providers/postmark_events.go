@@ -49,7 +49,7 @@ func (p *postmark) Events(_ context.Context, header http.Header, body []byte, no
 		r := report(string(e.Metadata.RelayID), string(e.MessageID),
 			string(e.RecordType+" "+e.MessageID+" "+e.ID+" "+at), moment(string(at), now), status, soft,
 			e.Email, e.Type+e.SuppressionReason, cmp.Or(e.Details, e.Description)) // the server's words, or else the service's own sentence
-		if e.Type == "Blocked" || e.Type == "Unknown" || e.Type == "DMARCPolicy" || e.Type == "VirusNotification" {
+		if e.Type == "Blocked" || e.Type == "SpamNotification" || e.Type == "Unknown" || e.Type == "DMARCPolicy" || e.Type == "VirusNotification" {
 			r.Ours = r.Soft
 		}
 		reports = append(reports, r)
@@ -72,13 +72,13 @@ func postmarkStatus(e *postmarkEvent) (status mail.Status, soft bool) {
 		switch e.Type {
 		case "HardBounce", "BadEmailAddress":
 			return mail.StatusBounced, false
-		case "SoftBounce", "Blocked", "DMARCPolicy", "VirusNotification", "Unknown":
+		case "SoftBounce", "Blocked", "DMARCPolicy", "VirusNotification", "SpamNotification", "Unknown":
 			return mail.StatusBounced, true
 		case "Transient", "DnsError":
 			return mail.StatusDeferred, false
 		case "ManuallyDeactivated", "Unconfirmed":
 			return mail.StatusSuppressed, false
-		case "SpamNotification", "SpamComplaint":
+		case "SpamComplaint":
 			return mail.StatusComplained, false
 		case "TemplateRenderingFailed", "SMTPApiError":
 			return mail.StatusFailed, false

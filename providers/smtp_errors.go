@@ -210,7 +210,7 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 	said, _ := strconv.Atoi(quoted[1])
 	e.judge(stage, smtp.Reply{Code: said, Enhanced: quoted[2], Text: quoted[3]})
 	if e.Kind != Recipient { // it is a matter of that one server
-		e.Kind, e.AboutAddress, e.Quota, e.Filtered = Temporary, true, false, false
+		e.Kind, e.AboutAddress, e.Quota, e.Filtered, e.Unplaced = Temporary, true, false, false, false
 	}
 	if said < 500 {
 		e.Hint = ""
@@ -225,7 +225,7 @@ func (e *Error) judge(stage smtp.Stage, reply smtp.Reply) {
 	for i := range smtpRules {
 		if rule := &smtpRules[i]; rule.fits(stage, code, enhanced, text) {
 			e.Kind, e.Quota, e.Suppressed, e.Hint = rule.kind, rule.quota, rule.suppressed, rule.hint
-			e.AboutAddress, e.Filtered = rule.aboutAddress, rule.filtered
+			e.AboutAddress, e.Filtered, e.Unplaced = rule.aboutAddress, rule.filtered, rule.unplaced
 			break
 		}
 	}
@@ -248,7 +248,7 @@ var (
 	// sendersTask is what happens to every mail that is refused, no word about its sender.
 	sendersTask = regexp.MustCompile(`\b(return(ed|ing)?( \w+)? to|contact|notify|inform|ask|tell)( the)? sender\b|\bsender( was| has been)? (notified|informed)\b`)
 	// emptyBrackets are what is left where an address stood.
-	emptyBrackets = strings.NewReplacer("<>", "", "[]", "")
+	emptyBrackets = strings.NewReplacer("<>", "", "[]", "", "()", "", "( )", "")
 )
 
 // smtpWords returns the words of a reply in small letters, and its enhanced code. They

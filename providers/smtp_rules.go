@@ -13,6 +13,7 @@ type verdict struct {
 	suppressed   bool
 	aboutAddress bool
 	filtered     bool
+	unplaced     bool
 	hint         string
 }
 
@@ -83,6 +84,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|disabled or discontinued", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|receivingrate|recipient thread limit|recipient has exceeded|" +
 		"deliveries for user|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "too many messages on the server|too many messages for this recipient|zuviele mails auf dem server", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "verified address: connect to|verified address: lost connection|verified address: conversation with|verified address: delivery temporarily|" +
 		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|undeliverable address: delivery temporarily|" +
 		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
@@ -92,6 +94,9 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Recipient, suppressed: true}},
 	{words: "too many invalid recipient|too many unknown recipient|too many bad recipient|too many failed recipient|too many non-exist|too many nonexist|" +
 		"too many invalid address|too many unknown user|too many invalid user", verdict: verdict{kind: RateLimited, hint: manyUnknown}},
+	// Postfix, of every recipient, where the client has neither logged in nor an address that it knows.
+	{at: ofRecipient, enhanced: "4.7.1 5.7.1", words: "recipient address rejected: access denied", verdict: verdict{kind: Configuration, hint: needLogin}},
+	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}}, // qmail and chkuser, under codes of any kind
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
 	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
@@ -123,7 +128,7 @@ var smtpRules = []smtpRule{
 	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: "credits|insufficient credit|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
-	{words: "messaging limits|sending quota|relay quota|outgoing limit|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
+	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|unique recipients limit|daily|per day|in 24 hours|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
@@ -135,7 +140,7 @@ var smtpRules = []smtpRule{
 	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
 	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
 		"per second|per minute|per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
-		"too quickly|too fast|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
+		"too quickly|too fast|throttle delay|reached its limit for|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
 		"mi:sfq|mi:dmc|mi:ccl|rp:drc|rp:ccl|rp:qrc|rp:rcl|rp:trc|rp:frl|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{enhanced: "4.5.3 5.5.3 4.7.28 5.7.28", verdict: verdict{kind: RateLimited, hint: slowDown}},
@@ -174,7 +179,7 @@ var smtpRules = []smtpRule{
 	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
-		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|allowed rcpthosts|i cannot deliver mail for",
+		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|i cannot deliver mail for",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -229,7 +234,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
 
-	{at: ofRecipient, enhanced: "5.7.", words: "user does not exist|user doesn't exist|recipient does not exist|mailbox does not exist|address does not exist", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "5.7.", words: "user does not exist|user doesn't exist|recipient does not exist|recipient doesn't exist|mailbox does not exist|mailbox doesn't exist|address does not exist|address doesn't exist", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "5.7.", words: "does not exist|doesn't exist", verdict: verdict{kind: Configuration}},
 
 	// The recipient.
@@ -255,7 +260,9 @@ var smtpRules = []smtpRule{
 	// Of the message or of a quota of ours: another service may see it in another way.
 	{at: ofMessage, codes: "552", verdict: verdict{kind: Content, filtered: true}},
 
-	// What is left goes by the first digit.
+	// What is left goes by the first digit. At the recipient it may be about this one alone.
+	{at: smtp.AtRCPT, codes: "552", verdict: verdict{kind: Temporary, aboutAddress: true}}, // "exceeded storage allocation" in RFC 5321
+	{at: smtp.AtRCPT, codes: "5", verdict: verdict{kind: Configuration, unplaced: true}},
 	{codes: "4", verdict: verdict{kind: Temporary}},
 	{at: smtp.AtMAIL, codes: "5", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", verdict: verdict{kind: Configuration}},
@@ -267,7 +274,8 @@ const senderWords = "sender|originator|return address|reply-to|return-path|messa
 // fullWords are how servers say that a mailbox takes no more for now.
 const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
 	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|account storage limit|storage exceeded|" +
-	"storage allocation|maximum allowed storage|over disk quota|over the allowed quota|over the quota|has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
+	"storage allocation|storage full|exhausted allowed storage|allowed storage|exceeds allowed size|exceeds quota|exceed mailbox quota|" +
+	"allowed mailbox quota|quota limit is exceeded|space limit exceeded|over disk quota|over the allowed quota|over the quota|has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
 	"reached disk quota|userdisk quota|quota usage exceeded|quota violation|full mailbox|mailfolder is full|space has been used up|" +
 	"mailbox out of space|inbox out of space|postfach voll|boîte pleine|destinataire pleine|buzón lleno|casella piena"
 

@@ -148,7 +148,7 @@ func (h *health) rest(cause *providers.Error, now time.Time, length time.Duratio
 // restFor returns the rest that one failure alone calls for.
 func restFor(err *providers.Error) time.Duration {
 	switch {
-	case err.Kind == providers.Configuration, err.Quota:
+	case err.Kind == providers.Configuration && !err.Unplaced, err.Quota:
 		return restAfterConfiguration
 	case err.Kind == providers.RateLimited && err.RetryAfter > 0:
 		return min(err.RetryAfter, longestThrottling)

@@ -433,6 +433,7 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 	}{
 		{"three temporary failures", providers.Error{Kind: providers.Temporary}, 3, 10 * time.Second, 9 * time.Second},
 		{"a wrong key", providers.Error{Kind: providers.Configuration}, 1, 2 * time.Minute, 119 * time.Second},
+		{"three refusals that nobody can place", providers.Error{Kind: providers.Configuration, Unplaced: true}, 3, 10 * time.Second, 9 * time.Second},
 		{"a spent quota", providers.Error{Kind: providers.RateLimited, Quota: true}, 1, 2 * time.Minute, 119 * time.Second},
 		{"throttled for a while", providers.Error{Kind: providers.RateLimited, RetryAfter: 7 * time.Second}, 1, 7 * time.Second, 6 * time.Second},
 		{"throttled without a word", providers.Error{Kind: providers.RateLimited}, 1, 5 * time.Second, 4 * time.Second},
