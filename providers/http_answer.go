@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -73,6 +74,9 @@ func (p *httpProvider) errors(x *exchange) Error {
 			e.Code, e.Detail = said.Code, said.Detail
 			return e
 		}
+	}
+	if x.status == http.StatusBadGateway { // whose words these are nobody can tell
+		said.Kind = Uncertain
 	}
 	return said
 }

@@ -408,6 +408,28 @@ func TestHTTPAnswerInACoding(t *testing.T) {
 	}
 }
 
+// A gateway that did not reach the service may be asked again; what it says of one that left
+// in between is no verdict. Whose words come with a 502 nobody can tell.
+func TestHTTPGateways(t *testing.T) {
+	const envoy = "upstream connect error or disconnect/reset before headers. reset reason: "
+	for _, c := range []struct {
+		answer answer
+		want   Kind
+	}{
+		{answer{503, nil, envoy + "connection failure"}, Temporary}, {answer{503, nil, envoy + "overflow"}, Temporary},
+		{answer{503, nil, envoy + "remote reset"}, Uncertain}, {answer{503, nil, "no healthy upstream"}, Temporary},
+		{answer{502, nil, `{"message":"An invalid response was received from the upstream server"}`}, Uncertain},
+	} {
+		server, _ := startServer(t, always(c.answer))
+		s := newHTTPSettings()
+		setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+		s.URL = server.URL
+		if _, err := open(t, s).Send(t.Context(), plainMessage()); AsError(err).Kind != c.want {
+			t.Errorf("%+v: %v", c.answer, err)
+		}
+	}
+}
+
 // A service may want its key anywhere, and repeats it from there.
 func TestHTTPKeysOutsideOfHeaders(t *testing.T) {
 	const key = "k3y-Zx81!pQ7w"

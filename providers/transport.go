@@ -176,9 +176,9 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 			if connections > maxConnections {
 				giveUp(errNoUse)
 			}
-			if connections > 1 && request.Header.Get("Idempotency-Key") == "" {
-				// net/http begins again only with what nobody can have taken, unless
-				// the service knows a repeated request.
+			if connections > 1 && request.Header.Get("Idempotency-Key")+request.Header.Get("X-Idempotency-Key") == "" {
+				// net/http begins again only with what nobody can have taken, unless one of
+				// these says that the service knows a repeated request.
 				x.handedOver.Store(false)
 			}
 			settle(info)

@@ -133,10 +133,16 @@ func (x *exchange) kindOfStatus() Kind {
 		}
 	case http.StatusTooManyRequests:
 		return RateLimited
-	case http.StatusBadGateway, http.StatusGatewayTimeout, 520, 524: // the last two are Cloudflare's
+	case http.StatusGatewayTimeout, 520, 524: // the last two are Cloudflare's
+		return Uncertain // by definition of something that had no answer in time
+	case http.StatusBadGateway:
 		// With the service's own words it is the service that failed; with
 		// anything else it is a proxy in front of it, which cannot know.
 		if !x.isObject() {
+			return Uncertain
+		}
+	case http.StatusServiceUnavailable:
+		if lostUpstream.Match(x.body) && !unsentUpstream.Match(x.body) {
 			return Uncertain
 		}
 	}
@@ -145,6 +151,13 @@ func (x *exchange) kindOfStatus() Kind {
 	}
 	return Configuration
 }
+
+// What gateways say under 503 when the service behind them left while it had the request:
+// Envoy, Varnish and Fastly. Of a connection that did not come about Envoy says so.
+var (
+	lostUpstream   = regexp.MustCompile(`(?i)reset before headers|backend (fetch failed|read error)|first byte timeout`)
+	unsentUpstream = regexp.MustCompile(`(?i)connection (failure|timeout)|overflow|refused stream`)
+)
 
 // isObject tells whether the answer is a JSON object.
 func (x *exchange) isObject() bool {

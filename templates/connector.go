@@ -147,7 +147,7 @@ func Harmless(payload map[string]any) map[string]any {
 	all := make(map[string]any, len(payload))
 	for name, value := range payload {
 		switch name {
-		case "code", "link", "locale", "uiLocales":
+		case "code", "link":
 			all[name] = value
 		default:
 			all[name] = harmless(name, value)
@@ -180,15 +180,16 @@ func harmless(name string, value any) any {
 			return httpsURL(value)
 		}
 		if name == "primaryEmail" {
-			return Mailbox(value)
+			return unmarked(Mailbox(value))
 		}
 		return unmarked(neutralise(value))
 	}
 	return value
 }
 
-// withoutMarkup replaces the characters of HTML, by others that look like them.
-var withoutMarkup = strings.NewReplacer("<", "‹", ">", "›", `"`, "”")
+// withoutMarkup replaces the characters of HTML by others that look like them, and breaks
+// what services' own templates begin with.
+var withoutMarkup = strings.NewReplacer("<", "‹", ">", "›", `"`, "”", "{{", "{ {", "{%", "{ %", "*|", "* |", "[[", "[ [")
 
 // unmarked takes the markup out of a text, and the character references, behind which a
 // link may hide: not every service escapes what it puts into its templates.
