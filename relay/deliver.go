@@ -158,7 +158,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	if sharesTime {
 		least = left / 2
 	}
-	for pause := firstPause; failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime; pause *= 2 {
+	for pause := firstPause; failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime; pause = min(2*pause, longestPause) {
 		// The service itself sees to it that this cannot become a second mail. Only
 		// a verdict on the mail puts an end to the doubt.
 		again := d.send(ctx, m, sharesTime, keep)
@@ -166,9 +166,11 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 			failure = again
 			break
 		}
-		// It may still be at work on the first one.
+		// It may still be at work on the first one, or away for a moment. For that a mail
+		// waits that nobody else may take.
+		passes := again.RetryAfter > 0 && !again.Quota || !sharesTime && (again.Kind == providers.Uncertain || again.Momentary)
 		wait := max(pause, again.RetryAfter)
-		if again.RetryAfter == 0 || time.Until(deadline)-wait < least || !sleep(ctx, wait) {
+		if !passes || time.Until(deadline)-wait < least || !sleep(ctx, wait) {
 			break
 		}
 	}

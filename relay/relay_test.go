@@ -235,11 +235,15 @@ func TestAMailUnderWayIsAskedForAgain(t *testing.T) {
 		provider string
 		first    int32
 		took     time.Duration
+		says     time.Duration // how long it will be
 	}{
-		{2, true, "a", 4, 900 * time.Millisecond},
-		{2, false, "a", 4, 900 * time.Millisecond},
-		{9, true, "b", 5, 2100 * time.Millisecond},
-		{9, false, "", 6, 4500 * time.Millisecond},
+		{2, true, "a", 4, 900 * time.Millisecond, 300 * time.Millisecond},
+		{2, false, "a", 4, 900 * time.Millisecond, 300 * time.Millisecond},
+		{9, true, "b", 5, 2100 * time.Millisecond, 300 * time.Millisecond},
+		{9, false, "", 7, 6100 * time.Millisecond, 300 * time.Millisecond},
+		{2, true, "b", 2, 0, 0},
+		{2, false, "a", 4, 900 * time.Millisecond, 0},
+		{9, false, "", 7, 6100 * time.Millisecond, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			first := &fakeProvider{}
@@ -248,7 +252,7 @@ func TestAMailUnderWayIsAskedForAgain(t *testing.T) {
 				case n == 1:
 					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
 				case n <= 1+test.busy:
-					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain, RetryAfter: 300 * time.Millisecond, AboutAddress: true}
+					return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain, RetryAfter: test.says, AboutAddress: true}
 				}
 				return providers.Receipt{ID: "1"}, nil
 			}
