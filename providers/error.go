@@ -70,8 +70,9 @@ type Error struct {
 	// Unplaced marks a Configuration at the recipient of which nobody can tell what it is
 	// about: it may be this recipient alone.
 	Unplaced bool
-	// Filtered marks a Content of which the next provider may think otherwise: a filter
-	// took offence at it, it is too large for this service, or nothing but a status tells that it is one.
+	// Filtered marks a Content or a Recipient of which the next provider may think otherwise:
+	// the address has letters that this service takes from nobody; a filter took offence at
+	// the mail, it is too large for this service, or nothing but a status tells that it is one.
 	Filtered bool
 	// Err is the cause for errors.Is and errors.As. Its text is never printed.
 	Err error

@@ -219,7 +219,7 @@ func bounceOf(words string) (b bounce) {
 	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
 	passes := isFull || softCodes.MatchString(enhanced)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
-	b.ofMailbox = e.AboutAddress || isFull && (e.Hint == "" || e.Kind == Recipient) || b.hard && closedWords.MatchString(text)
+	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) || isFull && (e.Hint == "" || e.Kind == Recipient) || b.hard && closedWords.MatchString(text)
 	b.soft = passes || !b.hard && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 	return b
 }
@@ -232,6 +232,7 @@ var (
 	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`) // given up on the way
 	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                    // of the server, the content and policies
 	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
+	triedLater   = regexp.MustCompile(`^4\.[14]\.|gr[ea]y.?list|verif|policy rejection`) // which the reader's server asks of every new sender
 	closedWords  = regexp.MustCompile(`(mailbox|account|user)\b.{0,40}\b(disabled|inactive|inactivity|deactivated|suspended)`)
 	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found|domain is not reachable`)
 )

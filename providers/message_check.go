@@ -40,7 +40,7 @@ func checkASCII(m *mail.Message) *Error {
 		return e
 	}
 	if !mail.IsASCII(m.To) {
-		return &Error{Kind: Recipient, Detail: "the service takes no address with letters outside ASCII before the @"}
+		return &Error{Kind: Recipient, Filtered: true, Detail: "the service takes no address with letters outside ASCII before the @"}
 	}
 	if !mail.IsASCII(m.From.Address) || !mail.IsASCII(m.ReplyTo.Address) {
 		return &Error{Kind: Configuration, Detail: "the service takes no sender with letters outside ASCII before the @",

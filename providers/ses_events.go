@@ -320,11 +320,13 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 		kind, details = e.Bounce.BounceType+e.Bounce.BounceSubType, wordsOf(e.Bounce.BouncedRecipients)
 	case "Complaint":
 		status, at = mail.StatusComplained, e.Complaint.Timestamp
-		switch {
-		case strings.Contains(string(e.Complaint.ComplaintSubType), "Suppress"):
-			status = mail.StatusSuppressed
-		case e.Complaint.ComplaintFeedbackType == "not-spam":
+		switch e.Complaint.ComplaintFeedbackType {
+		case "", "abuse", "fraud", "opt-out":
+		default: // such as not-spam, and auth-failure, which is about the sender
 			return nil
+		}
+		if strings.Contains(string(e.Complaint.ComplaintSubType), "Suppress") {
+			status = mail.StatusSuppressed
 		}
 		kind = e.Complaint.ComplaintSubType + e.Complaint.ComplaintFeedbackType
 	case "Reject":
@@ -346,12 +348,12 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 	}
 	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, to, kind, details...)
 	switch e.Bounce.BounceSubType {
-	case "General", "Undetermined": // without words mostly an automatic answer of somebody who is away
-		r.Ours = r.Soft && (r.Ours || joined(details) == "")
 	case "MailboxFull":
 		r.Ours = false
 	case "MessageTooLarge", "ContentRejected", "AttachmentRejected":
 		r.Ours = r.Soft
+	default: // without words mostly an automatic answer of somebody who is away, or a time that is over
+		r.Ours = r.Soft && (r.Ours || joined(details) == "")
 	}
 	return []mail.Report{r}
 }

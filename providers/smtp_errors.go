@@ -145,7 +145,7 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 		e.Kind, e.Filtered = Content, true // another server may take it
 	case errors.Is(err, smtp.ErrTooLate), errors.Is(err, smtp.ErrClosed):
 	case errors.Is(err, smtp.ErrNoUTF8) && stage == smtp.AtRCPT:
-		e.Kind = Recipient
+		e.Kind, e.Filtered = Recipient, true
 	case errors.Is(err, smtp.ErrNoUTF8):
 		e.Kind, e.Hint = Configuration, "write a sender and a reply address whose part before the @ is ASCII"
 	case errors.Is(err, smtp.ErrNoTLS):
@@ -197,8 +197,11 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 	if reply.Code < 400 {
 		// An answer of another class: the two sides no longer understand each other.
 		e.Kind, e.Hint = Temporary, "the server's answer makes no sense at this stage"
-		if stage == smtp.AtDot {
+		switch {
+		case stage == smtp.AtDot:
 			e.Kind = Uncertain
+		case stage == smtp.AtRCPT && strings.Contains(strings.ToLower(reply.Text), "suppressed"): // Oracle's 254
+			e.Kind, e.Suppressed, e.Hint = Recipient, true, ""
 		}
 		return e
 	}
@@ -239,6 +242,8 @@ var (
 	// quotedReply is what Postfix was answered when it asked the recipient's server whether
 	// there is such an address.
 	quotedReply = regexp.MustCompile(`(?is)\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): ([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
+	// discarded is how amavis tells of a mail that it took and throws away.
+	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they

@@ -47,6 +47,7 @@ const (
 	quotaOfMonth = "the quota is spent until the next month: raise it at the service, or add another provider"
 	quotaOfPlan  = "the quota is spent until more is bought at the service; another provider helps meanwhile"
 	needOAuth2   = `the service takes no passwords any more: log in by OAuth2, with "type": "oauth2" in auth`
+	mayRelay     = "the server says this of recipients that do not exist, and where this client may not send to others: check auth"
 	policy       = "the server refuses by a policy of its own, mostly for the sender, the IP address or a header: ask its operator"
 )
 
@@ -97,6 +98,8 @@ var smtpRules = []smtpRule{
 	// Postfix, of every recipient, where the client has neither logged in nor an address that it knows.
 	{at: ofRecipient, enhanced: "4.7.1 5.7.1", words: "recipient address rejected: access denied", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}}, // qmail and chkuser, under codes of any kind
+	{at: smtp.AtRCPT, codes: "550", words: "invalid recipient:|or not local|or is not local", verdict: verdict{kind: Configuration, unplaced: true, hint: mayRelay}}, // OpenSMTPD, MailEnable
+	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}}, // AT&T, under 5.1.1
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
 	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
@@ -176,6 +179,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}}, // Workspace, of an address that is not registered
+	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exim, of the recipient's server
 	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
@@ -183,7 +187,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
+	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
 		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
@@ -217,6 +221,7 @@ var smtpRules = []smtpRule{
 	{enhanced: "5.7.10 5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{enhanced: "5.7.13", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "504", verdict: verdict{kind: Configuration}},
+	{at: smtp.AtAUTH, words: "could not authenticate", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 

@@ -308,7 +308,7 @@ func (d *delivery) note(provider string, start, end time.Time, failure *provider
 	if failure != nil {
 		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
 		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
-		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered // which is no last word on the mail
+		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered || failure.Kind == providers.Recipient // which is no last word on the mail
 		d.suppressed = d.suppressed || failure.Suppressed
 	}
 }
@@ -316,9 +316,7 @@ func (d *delivery) note(provider string, start, end time.Time, failure *provider
 // endsWith tells whether a failure is the end of the delivery.
 func (d *delivery) endsWith(failure *providers.Error) bool {
 	switch failure.Kind {
-	case providers.Recipient:
-		return true
-	case providers.Content:
+	case providers.Recipient, providers.Content:
 		return !failure.Filtered
 	case providers.Uncertain:
 		d.uncertain++

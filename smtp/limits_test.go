@@ -451,6 +451,7 @@ func TestTimeEndsBeforeTheTurn(t *testing.T) {
 			t.Error(e)
 		}
 		burst.Wait()
+		synctest.Wait() // for whoever hands on the last place
 		if !atRest(pool) {
 			t.Error("places are missing")
 		}

@@ -160,12 +160,15 @@ func (s *session) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 		return Reply{}, s.fail(ctx, AtDot, err)
 	}
 	reply := parseReply(code, string(text))
-	if code < 250 || code > 252 {
+	if !accepts(code) {
 		return Reply{}, s.refuse(AtDot, reply)
 	}
 	s.used, s.accepted = time.Now(), true
 	return reply, nil
 }
+
+// accepts tells whether a server takes a recipient or a message (RFC 5321, 4.2.3).
+func accepts(code int) bool { return 250 <= code && code <= 252 }
 
 // admits refuses what the server has said beforehand that it would not take.
 func (s *session) admits(m *outgoing) *Error {
@@ -205,7 +208,7 @@ func (s *session) envelope(ctx context.Context, m *outgoing) *Error {
 		if err != nil {
 			return s.fail(ctx, step.stage, err)
 		}
-		if step.stage == AtDATA && code != 354 || step.stage != AtDATA && code/100 != 2 {
+		if step.stage == AtDATA && code != 354 || step.stage != AtDATA && code/100 != 2 || step.stage == AtRCPT && !accepts(code) {
 			e := s.refuse(step.stage, parseReply(code, string(text)))
 			if s.extensions.pipelining {
 				for s.owed = len(steps) - 1 - i; s.owed > 0 && s.in.Buffered() > 0 && !s.broken; {
