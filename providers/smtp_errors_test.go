@@ -246,6 +246,43 @@ func TestSMTPRefusals(t *testing.T) {
 	}
 }
 
+// Oracle answers 254 for an address that it suppresses, and amavis 250 for a mail that it
+// throws away.
+func TestSMTPConsentThatIsNone(t *testing.T) {
+	for _, c := range []struct {
+		at         smtp.Stage
+		reply      string
+		kind       Kind
+		suppressed bool
+	}{
+		{smtp.AtRCPT, "254 4.7.1 ada@example.net is suppressed for sender no-reply@acme.example", Recipient, true},
+		{smtp.AtRCPT, "221 2.0.0 bye", Temporary, false},
+		{smtp.AtDot, "250 2.7.0 Ok, discarded, id=01234-05 - spam", Content, false},
+	} {
+		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+			if at == c.at {
+				return c.reply
+			}
+			return ""
+		}}).start(t)
+		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
+		if e := asSMTPError(t, err); e.Kind != c.kind || e.Suppressed != c.suppressed || e.Filtered != (c.kind == Content) {
+			t.Errorf("%s: %v", c.reply, e)
+		}
+	}
+	for _, reply := range []string{"251 2.1.5 user not local; will forward", "252 2.1.5 cannot verify the user"} {
+		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+			if at == smtp.AtRCPT {
+				return reply
+			}
+			return ""
+		}}).start(t)
+		if _, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage()); err != nil {
+			t.Errorf("%s: %v", reply, err)
+		}
+	}
+}
+
 // asSMTPError asks for what every failed Send promises.
 func asSMTPError(t testing.TB, err error) *Error {
 	t.Helper()
