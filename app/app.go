@@ -311,11 +311,14 @@ func (a *App) tellOfRest(p relay.Status) {
 func (a *App) status() admin.Status {
 	s := admin.Status{Ready: !a.public.Draining(), Degraded: true, Details: make(map[string]string)}
 	for _, p := range a.current.get().Relay.Status() {
-		state := "in use"
-		if p.Resting {
+		state, isOver := "in use", time.Now().After(p.Until)
+		switch {
+		case p.Resting && isOver:
+			state = fmt.Sprintf("to be tried again since %s, after %v", p.Until.UTC().Format(time.RFC3339), p.Cause)
+		case p.Resting:
 			state = fmt.Sprintf("resting until %s after %v", p.Until.UTC().Format(time.RFC3339), p.Cause)
 		}
-		if !p.Resting || time.Now().After(p.Until) {
+		if !p.Resting || isOver {
 			s.Degraded = false
 		}
 		s.Details["provider "+p.Name] = state

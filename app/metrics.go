@@ -32,7 +32,7 @@ var (
 	lostDesc          = describe("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.")
 	queueDesc         = describe("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.")
 	uncheckedDesc     = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
-	restingDesc       = describe("relay_provider_resting", "1 while the provider is put behind all others.", "provider")
+	restingDesc       = describe("relay_provider_resting", "1 from the failure that puts the provider behind all others to the next mail that it accepts.", "provider")
 	causeDesc         = describe("relay_provider_rest_cause", "1 for the cause of which the provider rests.", "provider", "cause")
 	untilDesc         = describe("relay_provider_rest_until_seconds", "When the rest of the provider ends or has ended, in seconds since 1970; 0 while it does not rest. A later mail has to show that it is well.", "provider")
 	inFlightDesc      = describe("relay_provider_in_flight", "Sends under way at the provider.", "provider")

@@ -97,9 +97,9 @@ var smtpRules = []smtpRule{
 		"too many invalid address|too many unknown user|too many invalid user", verdict: verdict{kind: RateLimited, hint: manyUnknown}},
 	// Postfix, of every recipient, where the client has neither logged in nor an address that it knows.
 	{at: ofRecipient, enhanced: "4.7.1 5.7.1", words: "recipient address rejected: access denied", verdict: verdict{kind: Configuration, hint: needLogin}},
-	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}}, // qmail and chkuser, under codes of any kind
+	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}},                                                                             // qmail and chkuser, under codes of any kind
 	{at: smtp.AtRCPT, codes: "550", words: "invalid recipient:|or not local|or is not local", verdict: verdict{kind: Configuration, unplaced: true, hint: mayRelay}}, // OpenSMTPD, MailEnable
-	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}}, // AT&T, under 5.1.1
+	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                                        // AT&T, under 5.1.1
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
 	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
@@ -178,7 +178,7 @@ var smtpRules = []smtpRule{
 		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}}, // Workspace, of an address that is not registered
+	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                    // Workspace, of an address that is not registered
 	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exim, of the recipient's server
 	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},

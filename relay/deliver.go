@@ -101,7 +101,7 @@ func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 			continue
 		}
 		later := members[i+1:]
-		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyWell(later)); ends {
+		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyMayBeWell(later)); ends {
 			return true
 		}
 	}
@@ -114,9 +114,9 @@ func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	return false
 }
 
-func anyWell(members []Member) bool {
+func anyMayBeWell(members []Member) bool {
 	for _, m := range members {
-		if m.health.wellNow() {
+		if m.health.mayBeWell(time.Now()) {
 			return true
 		}
 	}

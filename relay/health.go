@@ -94,11 +94,12 @@ func (h *health) hasTrouble(now time.Time) bool {
 	return now.Sub(h.failed) < recovery || !h.accepted.IsZero() && now.Sub(h.accepted) >= stillAfter
 }
 
-// wellNow tells whether the provider is in use, without claiming the probe.
-func (h *health) wellNow() bool {
+// mayBeWell tells whether the provider is in use, or would be tried again in its turn. One
+// that had trouble while it stood in may long be well, and no mail has come that far since.
+func (h *health) mayBeWell(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return !h.resting
+	return !h.resting || !now.Before(h.restUntil)
 }
 
 // record takes the end of an attempt: nil when the mail was accepted. A refusal that

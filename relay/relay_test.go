@@ -501,6 +501,52 @@ func TestAFailingProviderRestsAndComesBack(t *testing.T) {
 	}
 }
 
+// A backup that had trouble once is seldom asked again. When the first provider hangs, it
+// gets its time all the same.
+func TestOldTroubleOfABackup(t *testing.T) {
+	for name, trouble := range map[string]providers.Error{
+		"was away": {Kind: providers.Temporary}, "throttled": {Kind: providers.RateLimited}, "a wrong key": {Kind: providers.Configuration},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hangs, isAway := false, true
+				first := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+					if hangs {
+						<-ctx.Done()
+					}
+					if hangs || isAway {
+						return providers.Receipt{}, &providers.Error{Kind: providers.Temporary}
+					}
+					return providers.Receipt{ID: "1"}, nil
+				}}
+				backup := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+					if isAway {
+						e := trouble
+						return providers.Receipt{}, &e
+					}
+					return providers.Receipt{ID: "2"}, nil
+				}}
+				r := newRelay(t, nil, first, backup)
+				for range 3 {
+					if d := deliver(t, r); d.Accepted() {
+						t.Fatal(d)
+					}
+				}
+				isAway = false
+				for range 3 {
+					time.Sleep(time.Minute)
+					if d := deliver(t, r); d.Provider != "a" {
+						t.Fatal(d)
+					}
+				}
+				if hangs = true; deliver(t, r).Provider != "b" {
+					t.Error("the backup is not asked")
+				}
+			})
+		})
+	}
+}
+
 func TestAfterARestOneMailProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool
