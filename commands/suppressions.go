@@ -27,7 +27,7 @@ func newSuppressions(s *environment) *cobra.Command {
 	adding := &cobra.Command{
 		Use: "add ADDRESS", Short: "Keep mails from an address for a while", Args: cobra.ExactArgs(1),
 		RunE: s.runs(func(args []string) error {
-			add.Address = args[0]
+			add.Address = copied(args[0])
 			return add.run(s)
 		}),
 	}
@@ -42,7 +42,7 @@ func newSuppressions(s *environment) *cobra.Command {
 		&cobra.Command{
 			Use: "lift ADDRESS", Short: "Let an address get mails again, here and at the providers that keep a list of their own",
 			Args: cobra.ExactArgs(1),
-			RunE: s.runs(func(args []string) error { return suppressionsLift{Address: args[0]}.run(s) }),
+			RunE: s.runs(func(args []string) error { return suppressionsLift{Address: copied(args[0])}.run(s) }),
 		},
 	)
 	return c
