@@ -246,6 +246,8 @@ func tokenFailure(x *exchange, err error) *Error {
 		e.Code = code
 	}
 	switch {
+	case x.is2xx() && x.broken:
+		e.Kind, e.Detail = Temporary, "the answer broke off"
 	case x.is2xx():
 		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", usual
 	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable":
@@ -257,6 +259,7 @@ func tokenFailure(x *exchange, err error) *Error {
 	}
 	failure := x.finish(nil, e)
 	failure.Stage = atOAuth2
+	failure.Momentary = failure.Kind == Temporary && failure.RetryAfter == 0 // nothing of the mail has left
 	return failure
 }
 

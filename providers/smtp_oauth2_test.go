@@ -331,6 +331,12 @@ func TestSMTPTokenFailures(t *testing.T) {
 		{"server error", echo(500, "server_error"), Temporary, "server_error"},
 		{"gateway", says(502, proxyPage), Temporary, "502"},
 		{"cut", func(http.ResponseWriter, *http.Request, int) bool { panic(http.ErrAbortHandler) }, Temporary, "OAuth2: EOF"},
+		{"broken off", func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Header().Set("Content-Length", "500")
+			_, _ = io.WriteString(w, `{"access_to`)
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}, Temporary, "broke off"},
 		{"endless", func(w http.ResponseWriter, r *http.Request, _ int) bool {
 			for r.Context().Err() == nil {
 				if _, err := io.WriteString(w, strings.Repeat("x", 1<<16)); err != nil {
@@ -357,8 +363,8 @@ func TestSMTPTokenFailures(t *testing.T) {
 			if e.Kind != test.kind || e.Stage != "OAuth2" || !strings.Contains(e.Error(), test.words) {
 				t.Errorf("%v, want %v with %q", e, test.kind, test.words)
 			}
-			if test.name == "cut" && !e.Momentary {
-				t.Error("it is not tried again")
+			if again := test.kind == Temporary; test.name != "silence" && e.Momentary != again {
+				t.Errorf("tried again: %v", e.Momentary)
 			}
 			if test.kind == RateLimited && e.RetryAfter != 7*time.Second {
 				t.Errorf("wait %v", e.RetryAfter)
