@@ -246,7 +246,7 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 // stopped to take before its time is replaced once.
 func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte) (*exchange, error) {
 	address := cmp.Or(p.settings.URL, p.settings.Endpoint)
-	for p.tokens != nil {
+	for isSecond := false; p.tokens != nil; isSecond = true {
 		token, fresh, err := p.tokens.Token(ctx)
 		if err != nil {
 			failure := AsError(err)
@@ -258,7 +258,7 @@ func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte
 		header.Set("Authorization", "Bearer "+token)
 		x, err := p.request(ctx, p.settings.Method, address, header, body)
 		x.logins = append(slices.Clip(x.logins), settings.NewSecret(token))
-		if x.status != http.StatusUnauthorized || fresh {
+		if x.status != http.StatusUnauthorized || fresh || isSecond {
 			return x, err
 		}
 		p.tokens.Drop(ctx, token)

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -570,6 +571,37 @@ func TestHTTPAuth(t *testing.T) {
 	_, err = open(t, s).Send(t.Context(), plainMessage())
 	if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
 		t.Errorf("%v", e)
+	}
+}
+
+// A service that takes no token at all gets each mail twice, and not once for each of the
+// others' tokens too.
+func TestHTTPAuthThatIsNeverTaken(t *testing.T) {
+	var posts, issued atomic.Int64
+	server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/token" {
+			answer{200, map[string]string{"Content-Type": "application/json"}, fmt.Sprintf(`{"access_token":"opaque%d","expires_in":3600}`, issued.Add(1))}.write(w)
+			return
+		}
+		posts.Add(1)
+		answer{401, nil, "{}"}.write(w)
+	})
+	s := newHTTPSettings()
+	setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
+	s.URL, s.Auth = server.URL, &httpAuth{ClientID: "c", ClientSecret: settings.NewSecret(httpKey), AccessURL: server.URL + "/token"}
+	provider := open(t, s)
+	const mails = 20
+	var all sync.WaitGroup
+	for range mails {
+		all.Go(func() {
+			if _, err := provider.Send(t.Context(), plainMessage()); AsError(err).Kind != Configuration {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if posts.Load() > 2*mails {
+		t.Errorf("%d posts, %d tokens for %d mails", posts.Load(), issued.Load(), mails)
 	}
 }
 

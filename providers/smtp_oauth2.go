@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -91,10 +92,14 @@ func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := &smtpTokens{turn: make(chan struct{}, 1), client: client, token: a.AccessToken.Reveal()}
-	if a.Expires > 0 {
-		tokens.expiry = time.UnixMilli(a.Expires)
-		tokens.renewal = tokens.expiry
+	tokens := &smtpTokens{turn: make(chan struct{}, 1), client: client}
+	if text := a.AccessToken.Reveal(); text != "" {
+		written := &accessToken{text: text}
+		if a.Expires > 0 {
+			written.expiry = time.UnixMilli(a.Expires)
+			written.renewal = written.expiry
+		}
+		tokens.current.Store(written)
 	}
 	scopes := func(usual string) []string { return strings.Fields(cmp.Or(a.Scope, usual)) }
 	secret := a.ClientSecret.Reveal()
@@ -121,56 +126,90 @@ func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
 	return tokens, nil
 }
 
-// smtpTokens keeps an access token and renews it ahead of its expiry, one
-// renewal at a time.
+// accessToken is one, when it ends, and when to look for the next; zero for never.
+type accessToken struct {
+	text            string
+	renewal, expiry time.Time
+}
+
+// smtpTokens keeps an access token and renews it ahead of its expiry, one renewal at a
+// time. While there is a good one nobody waits for the next.
 type smtpTokens struct {
 	client *api
 	// issue gets a token; nil where there is only the one that was written down.
 	issue func(context.Context) (*oauth2.Token, error)
 
-	turn            chan struct{} // holds a value while somebody looks at what follows
-	token           string
-	renewal, expiry time.Time // zero for never
+	current atomic.Pointer[accessToken] // nil for none
+	turn    chan struct{}               // holds a value while somebody asks for one
+}
+
+// good returns the token if it has not ended, and whether it is time for the next.
+func (t *smtpTokens) good() (token *accessToken, isDue bool) {
+	token, now := t.current.Load(), time.Now()
+	if token == nil || !token.expiry.IsZero() && !now.Before(token.expiry) {
+		return nil, false
+	}
+	return token, !token.renewal.IsZero() && !now.Before(token.renewal)
 }
 
 // Token returns the access token, and whether it is as new as one can be: issued
 // just now, or the only one there is. Its error is an *Error.
 func (t *smtpTokens) Token(ctx context.Context) (token string, isNew bool, err error) {
+	if good, isDue := t.good(); good != nil {
+		if isDue && t.issue != nil {
+			t.renewAhead(good)
+		}
+		return good.text, t.issue == nil, nil
+	}
 	select {
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }()
 	case <-ctx.Done():
 		return "", false, &Error{Kind: Temporary, Stage: atOAuth2, Detail: "no access token before the deadline of the mail", Err: ctx.Err()}
 	}
-	now := time.Now()
-	if t.token != "" && (t.renewal.IsZero() || now.Before(t.renewal)) {
-		return t.token, t.issue == nil, nil
+	if good, _ := t.good(); good != nil { // by whoever had the turn before
+		return good.text, t.issue == nil, nil
 	}
 	if t.issue == nil {
 		return "", false, &Error{Kind: Configuration, Stage: atOAuth2, Detail: "the access token has expired or is refused",
 			Hint: "write a new auth.accessToken, or let the relay get tokens: write auth.refreshToken, " +
 				"auth.clientSecret or auth.privateKey"}
 	}
-	failure := t.renew(ctx)
-	if failure == nil {
-		return t.token, true, nil
+	if failure := t.renew(ctx); failure != nil {
+		return "", false, failure
 	}
-	if t.token != "" && now.Before(t.expiry) {
-		return t.token, false, nil // it was renewed early, so that this one is still good
+	return t.current.Load().text, true, nil
+}
+
+// How long a renewal ahead may take, and when after a failure there is another.
+const (
+	renewalTime  = 10 * time.Second
+	renewalPause = 10 * time.Second
+)
+
+// renewAhead looks for the next token while the current one is good, unless somebody does.
+func (t *smtpTokens) renewAhead(current *accessToken) {
+	select {
+	case t.turn <- struct{}{}:
+	default:
+		return
 	}
-	return "", false, failure
+	go func() {
+		defer func() { <-t.turn }()
+		ctx, cancel := context.WithTimeout(context.Background(), renewalTime)
+		defer cancel()
+		if t.renew(ctx) != nil {
+			again := *current
+			again.renewal = time.Now().Add(renewalPause)
+			t.current.CompareAndSwap(current, &again)
+		}
+	}()
 }
 
 // Drop forgets a token that the server refuses.
-func (t *smtpTokens) Drop(ctx context.Context, token string) {
-	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
-	case <-ctx.Done():
-		return // the next one to be refused drops it
-	}
-	if t.token == token {
-		t.token = ""
+func (t *smtpTokens) Drop(_ context.Context, token string) {
+	if current := t.current.Load(); current != nil && current.text == token {
+		t.current.CompareAndSwap(current, nil)
 	}
 }
 
@@ -178,6 +217,7 @@ func (t *smtpTokens) Drop(ctx context.Context, token string) {
 // one it is a fifth of its life.
 const tokenMargin = 5 * time.Minute
 
+// renew asks for a token. The turn is the caller's.
 func (t *smtpTokens) renew(ctx context.Context) *Error {
 	asked := time.Now()
 	ctx, x := withExchange(ctx)
@@ -194,10 +234,11 @@ func (t *smtpTokens) renew(ctx context.Context) *Error {
 	if issued.AccessToken == "" || breaksLine(issued.AccessToken) {
 		return tokenFailure(x, errors.New("no access token"))
 	}
-	t.token, t.expiry, t.renewal = issued.AccessToken, issued.Expiry, issued.Expiry
+	next := &accessToken{text: issued.AccessToken, expiry: issued.Expiry, renewal: issued.Expiry}
 	if !issued.Expiry.IsZero() {
-		t.renewal = issued.Expiry.Add(-min(tokenMargin, issued.Expiry.Sub(asked)/5))
+		next.renewal = issued.Expiry.Add(-min(tokenMargin, issued.Expiry.Sub(asked)/5))
 	}
+	t.current.Store(next)
 	return nil
 }
 

@@ -431,10 +431,14 @@ func TestSMTPTokenIsRenewedAhead(t *testing.T) {
 			time.Sleep(test.renewal - time.Second)
 			want("1")
 			time.Sleep(time.Second)
+			want("1") // nobody waits while it is good
+			synctest.Wait()
 			want("2")
 			time.Sleep(test.renewal)
 			broken = true
 			want("2") // it is good until it expires
+			synctest.Wait()
+			want("2")
 			time.Sleep(test.lifetime - test.renewal)
 			if got, _, failure := tokens.Token(t.Context()); failure == nil {
 				t.Errorf("token %q although it has expired", got)
@@ -443,6 +447,30 @@ func TestSMTPTokenIsRenewedAhead(t *testing.T) {
 			want("3")
 		})
 	}
+}
+
+// An endpoint that hangs keeps no mail waiting while there is a good token.
+func TestATokenEndpointThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		tokens := newTestTokens(t, func(ctx context.Context) (*oauth2.Token, error) {
+			if asked++; asked == 1 {
+				return &oauth2.Token{AccessToken: "1", Expiry: time.Now().Add(time.Hour)}, nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		for start := time.Now(); time.Since(start) < time.Hour; time.Sleep(time.Second) {
+			before := time.Now()
+			if token, _, err := tokens.Token(t.Context()); err != nil || token != "1" || time.Since(before) != 0 {
+				t.Fatalf("%q, %v after %v", token, err, time.Since(before))
+			}
+		}
+		if asked < 10 || asked > 20 {
+			t.Errorf("the endpoint was asked %d times", asked)
+		}
+		time.Sleep(renewalTime)
+	})
 }
 
 func TestSMTPTokenIsRenewedOnceForAll(t *testing.T) {

@@ -472,7 +472,7 @@ func FuzzTokenAnswer(f *testing.F) {
 		server.status, server.body = status, body
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // against a hang only
 		defer cancel()
-		tokens.Drop(ctx, tokens.token)
+		tokens.current.Store(nil)
 		token, _, err := tokens.Token(ctx)
 		var failure *Error
 		if err == nil && (token == "" || status > 299) || err != nil && (!errors.As(err, &failure) || token != "") {
