@@ -136,6 +136,11 @@ func openPostgres(name string) (*database, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "logto-email-relay"
 	}
+	// After a failover a server may have become a reader, while its connections live on.
+	ends := c.OnPgError
+	c.OnPgError = func(conn *pgconn.PgConn, said *pgconn.PgError) bool {
+		return said.Code != readOnly && ends(conn, said)
+	}
 	// Of several replicas that start together one migrates. The others ask every second, for
 	// five minutes: meanwhile what they record is in memory.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
@@ -146,9 +151,13 @@ func openPostgres(name string) (*database, error) {
 	// table to find that there is no such type.
 	reading := c.Copy()
 	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	writing := c.Copy()
+	if writing.ValidateConnect == nil { // which target_session_attrs sets
+		writing.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	db := &database{writers: 2, events: 1000, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
-		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
+		write: stdlib.OpenDB(*writing), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)
@@ -229,13 +238,17 @@ func (db *database) checkpoint(ctx context.Context) error {
 	return err
 }
 
+// What PostgreSQL says of two transactions that wait for each other, and of a server that
+// takes no writes.
+const deadlock, readOnly = "40P01", "25006"
+
 // retried carries out a transaction, some times more if PostgreSQL has ended it because it
-// and another one waited for each other.
+// and another one waited for each other, or because others write elsewhere by now.
 func retried(carryOut func() error) error {
 	err := carryOut()
 	for range 3 {
 		var refused *pgconn.PgError
-		if !errors.As(err, &refused) || refused.Code != "40P01" {
+		if !errors.As(err, &refused) || refused.Code != deadlock && refused.Code != readOnly {
 			break
 		}
 		err = carryOut()
