@@ -136,10 +136,17 @@ func openPostgres(name string) (*database, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "logto-email-relay"
 	}
-	// After a failover a server may have become a reader, while its connections live on.
-	ends := c.OnPgError
+	// What it closes, when it returns false, is not asked again.
+	keep := c.OnPgError
 	c.OnPgError = func(conn *pgconn.PgConn, said *pgconn.PgError) bool {
-		return said.Code != readOnly && ends(conn, said)
+		switch said.Code {
+		case readOnly: // after a failover connections may live on to what was the writer
+			return false
+		case preparedTwice, notPrepared:
+			said.Message += "; the relay needs connections of its own: write the address of the server itself, or of a pooler in session mode"
+			return false
+		}
+		return keep(conn, said)
 	}
 	// Of several replicas that start together one migrates. The others ask every second, for
 	// five minutes: meanwhile what they record is in memory.
@@ -238,9 +245,15 @@ func (db *database) checkpoint(ctx context.Context) error {
 	return err
 }
 
-// What PostgreSQL says of two transactions that wait for each other, and of a server that
-// takes no writes.
-const deadlock, readOnly = "40P01", "25006"
+// What PostgreSQL says of two transactions that wait for each other, of a server that takes
+// no writes, and of statements that somebody else on this connection prepared or this one
+// did on another.
+const (
+	deadlock      = "40P01"
+	readOnly      = "25006"
+	preparedTwice = "42P05"
+	notPrepared   = "26000"
+)
 
 // retried carries out a transaction, some times more if PostgreSQL has ended it because it
 // and another one waited for each other, or because others write elsewhere by now.

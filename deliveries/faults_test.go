@@ -282,6 +282,35 @@ func TestAFailoverOfPostgreSQL(t *testing.T) {
 	}
 }
 
+// A pooler that gives every transaction another connection keeps no prepared statements.
+func TestAPoolerOfTransactionsIsToldOf(t *testing.T) {
+	const advice = "pooler in session mode"
+	r := opened(t, named(postgrestest.Start(t).Database(t)))
+	r.ready(t)
+	on := func(commands ...string) (err error) {
+		t.Helper()
+		connection, err := r.db.write.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = connection.Close() }()
+		for _, command := range commands {
+			_, err = connection.ExecContext(t.Context(), command)
+		}
+		return err
+	}
+	eventually(t, "the log has the advice", func() bool {
+		if err := on("DEALLOCATE ALL"); err != nil {
+			t.Fatal(err)
+		}
+		r.keep(t, accepted("ada@example.com", noon))
+		return strings.Contains(r.log.String(), advice)
+	})
+	if err := on("PREPARE mine AS SELECT 1", "PREPARE mine AS SELECT 1"); err == nil || !strings.Contains(err.Error(), advice) {
+		t.Error(err)
+	}
+}
+
 func TestWhatMemoryHasNoRoomForIsCounted(t *testing.T) {
 	r := opened(t, named(filepath.Join(t.TempDir(), "no", "such", "folder", "deliveries.db")))
 	eventually(t, "the trouble is known", func() bool { return r.State().Behind != nil })
