@@ -25,9 +25,8 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
-	type task func(context.Context, time.Time) error
-	every := []task{func(context.Context, time.Time) error { return s.db.inPlace() }, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
-	tasks := append([]task{s.touchUncounted}, every...)
+	tasks := []func(context.Context, time.Time) error{func(context.Context, time.Time) error { return s.db.inPlace() }, s.touchUncounted, s.giveUpLate, s.purge,
+		s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
 	for {
 		now := time.Now()
 		var err error
@@ -38,7 +37,6 @@ func (s *Store) maintain(ctx context.Context) {
 		}
 		// In quiet times this is what notices that the database is down, or back.
 		if err == nil {
-			tasks = every
 			s.catchUp(time.Since(now), 0)
 		} else if ctx.Err() == nil {
 			s.fallBehind(err, nil)
