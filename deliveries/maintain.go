@@ -142,6 +142,9 @@ DELETE FROM %[1]s WHERE id IN (SELECT id FROM old)`, table, s.db.skipLocked), li
 // keepMonths looks after the partitions of a table that has some, and returns the tables
 // that old rows are to be deleted from.
 func (s *Store) keepMonths(ctx context.Context, limit int64) (tables []string, err error) {
+	if _, err := s.db.write.ExecContext(ctx, "SELECT drop_deliveries_until()"); err != nil {
+		return nil, err
+	}
 	rows, err := s.db.write.QueryContext(ctx, "SELECT keep_months($1)", limit)
 	if err != nil {
 		return nil, err
