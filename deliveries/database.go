@@ -136,6 +136,18 @@ func openPostgres(name string) (*database, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "logto-email-relay"
 	}
+	// What it closes, when it returns false, is not asked again.
+	keep := c.OnPgError
+	c.OnPgError = func(conn *pgconn.PgConn, said *pgconn.PgError) bool {
+		switch said.Code {
+		case readOnly: // after a failover connections may live on to what was the writer
+			return false
+		case preparedTwice, notPrepared:
+			said.Message += "; the relay needs connections of its own: write the address of the server itself, or of a pooler in session mode"
+			return false
+		}
+		return keep(conn, said)
+	}
 	// Of several replicas that start together one migrates. The others ask every second, for
 	// five minutes: meanwhile what they record is in memory.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
@@ -146,9 +158,13 @@ func openPostgres(name string) (*database, error) {
 	// table to find that there is no such type.
 	reading := c.Copy()
 	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	writing := c.Copy()
+	if writing.ValidateConnect == nil { // which target_session_attrs sets
+		writing.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	db := &database{writers: 2, events: 1000, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
-		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
+		write: stdlib.OpenDB(*writing), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)
@@ -229,13 +245,23 @@ func (db *database) checkpoint(ctx context.Context) error {
 	return err
 }
 
+// What PostgreSQL says of two transactions that wait for each other, of a server that takes
+// no writes, and of statements that somebody else on this connection prepared or this one
+// did on another.
+const (
+	deadlock      = "40P01"
+	readOnly      = "25006"
+	preparedTwice = "42P05"
+	notPrepared   = "26000"
+)
+
 // retried carries out a transaction, some times more if PostgreSQL has ended it because it
-// and another one waited for each other.
+// and another one waited for each other, or because others write elsewhere by now.
 func retried(carryOut func() error) error {
 	err := carryOut()
 	for range 3 {
 		var refused *pgconn.PgError
-		if !errors.As(err, &refused) || refused.Code != "40P01" {
+		if !errors.As(err, &refused) || refused.Code != deadlock && refused.Code != readOnly {
 			break
 		}
 		err = carryOut()

@@ -44,12 +44,12 @@ FROM (SELECT value->>0 AS id, value->>1 AS status, value->>2 AS events FROM %s) 
 FROM (SELECT value->>0 AS id, value->>1 AS provider FROM %s) AS changes WHERE deliveries.id = changes.id`
 	// mailsTo are the last mails to each of some addresses, newest first, but for those
 	// before the end of a suppression.
-	mailsTo = `WITH wanted AS MATERIALIZED (SELECT value->>0 AS recipient,
+	mailsTo = `WITH wanted AS MATERIALIZED (SELECT value->>0 AS recipient, value->>1 AS suppressed,
     (SELECT time FROM deliveries WHERE recipient = value->>0 ORDER BY time DESC LIMIT 1 OFFSET $2) AS oldest FROM %s)
 SELECT mails.recipient, mails.time, mails.status, mails.events FROM wanted
 JOIN deliveries AS mails ON mails.recipient = wanted.recipient AND mails.time > COALESCE(wanted.oldest, 0)
 WHERE NOT EXISTS (SELECT 1 FROM suppressions AS ended
-    WHERE ended.recipient = mails.recipient AND (ended.since >= mails.time OR ended.until >= mails.time))
+    WHERE ended.recipient IN (wanted.recipient, wanted.suppressed) AND (ended.since >= mails.time OR ended.until >= mails.time))
 ORDER BY mails.time DESC`
 )
 
@@ -116,7 +116,7 @@ func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 		return nil, 0, nil, err
 	}
 	now := time.Now().UTC()
-	list := newSuppressing(s.settings.Load().Suppress, now)
+	list := newSuppressing(s.settings.Load(), now)
 	var occurred []occurrence
 	for i, r := range reports {
 		m := found[i]
@@ -285,31 +285,32 @@ func (s *Reader) writeLists(ctx context.Context, tx *sql.Tx, text string, lists 
 
 // suppressing gathers the addresses that a batch of events suppresses.
 type suppressing struct {
-	settings Suppress
+	settings *Settings
 	now      time.Time
 	rows     map[string]suppression // by recipient
-	soft     map[string]suppression // those with a soft bounce, if it is one too many
+	soft     map[string]suppression // by that of the mail: those with a soft bounce, if it is one too many
 }
 
-func newSuppressing(s Suppress, now time.Time) *suppressing {
+func newSuppressing(s *Settings, now time.Time) *suppressing {
 	return &suppressing{s, now, make(map[string]suppression), make(map[string]suppression)}
 }
 
 // look takes an event of a mail to an address.
 func (l *suppressing) look(m *told, e *mail.Event) {
 	var length time.Duration
-	row := suppression{recipient: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time, of: time.UnixMicro(m.at)}
+	suppress := &l.settings.Suppress
+	row := suppression{recipient: m.recipient, stored: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time, of: time.UnixMicro(m.at)}
 	switch {
 	case e.Ours:
 		return
 	case e.Status == mail.StatusComplained:
-		row.reason, length, row.of = Complaint, time.Duration(l.settings.Complaint), e.Time
+		row.reason, length, row.of = Complaint, time.Duration(suppress.Complaint), e.Time
 	case e.Status == mail.StatusBounced && e.Soft:
-		row.reason, length = SoftBounces, time.Duration(l.settings.HardBounce)
+		row.reason, length = SoftBounces, time.Duration(suppress.HardBounce)
 	case e.Status == mail.StatusBounced:
-		row.reason, length = HardBounce, time.Duration(l.settings.HardBounce)
+		row.reason, length = HardBounce, time.Duration(suppress.HardBounce)
 	case e.Status == mail.StatusSuppressed:
-		row.reason, length = ProviderList, time.Duration(l.settings.HardBounce)
+		row.reason, length = ProviderList, time.Duration(suppress.HardBounce)
 	}
 	row.until = e.Time.Add(length)
 	if length == 0 || !row.until.After(l.now) {
@@ -319,26 +320,32 @@ func (l *suppressing) look(m *told, e *mail.Event) {
 	if json.Unmarshal(m.data, &rest) == nil && rest.To != "" {
 		row.shown = rest.To
 	}
-	rows := l.rows
-	if row.reason == SoftBounces {
-		rows = l.soft
+	if l.settings.Addresses == Hashed { // the mail may be older than the setting
+		row.shown = mail.Mask(row.shown)
+		if strings.Contains(m.recipient, "@") {
+			row.recipient = l.settings.hash(m.recipient)
+		}
 	}
-	if row.until.After(rows[m.recipient].until) {
-		rows[m.recipient] = row
+	rows, key := l.rows, row.recipient
+	if row.reason == SoftBounces {
+		rows, key = l.soft, row.stored
+	}
+	if row.until.After(rows[key].until) {
+		rows[key] = row
 	}
 }
 
 // write looks for soft bounces in a row, and writes the suppressions.
 func (l *suppressing) write(ctx context.Context, tx *sql.Tx, rows string) error {
-	maps.DeleteFunc(l.soft, func(recipient string, _ suppression) bool { return !l.rows[recipient].until.IsZero() })
-	if len(l.soft) > 0 && l.settings.SoftBounces > 0 {
-		mails, err := lastMailsTo(ctx, tx, rows, slices.Sorted(maps.Keys(l.soft)))
+	maps.DeleteFunc(l.soft, func(_ string, row suppression) bool { return !l.rows[row.recipient].until.IsZero() })
+	if enough := l.settings.Suppress.SoftBounces; len(l.soft) > 0 && enough > 0 {
+		mails, err := lastMailsTo(ctx, tx, rows, l.soft)
 		if err != nil {
 			return err
 		}
-		for recipient, row := range l.soft {
-			if softBounces(mails[recipient]) >= l.settings.SoftBounces {
-				l.rows[recipient] = row
+		for stored, row := range l.soft {
+			if softBounces(mails[stored]) >= enough {
+				l.rows[row.recipient] = row
 			}
 		}
 	}
@@ -355,8 +362,16 @@ func (l *suppressing) write(ctx context.Context, tx *sql.Tx, rows string) error 
 }
 
 // lastMailsTo returns the mails to addresses, newest first, since they could get any.
-func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, recipients []string) (mails map[string][]told, err error) {
-	found, err := tx.QueryContext(ctx, fmt.Sprintf(mailsTo, rows), listOf(recipients), recentMails)
+func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, soft map[string]suppression) (mails map[string][]told, err error) {
+	addresses := make([][2]string, 0, len(soft))
+	for stored, row := range soft {
+		addresses = append(addresses, [2]string{stored, row.recipient})
+	}
+	list, err := json.Marshal(addresses)
+	if err != nil {
+		return nil, err
+	}
+	found, err := tx.QueryContext(ctx, fmt.Sprintf(mailsTo, rows), string(list), recentMails)
 	if err != nil {
 		return nil, err
 	}

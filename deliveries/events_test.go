@@ -641,6 +641,62 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 			t.Error("the hashed one is not found any more")
 		}
 	})
+
+	t.Run("addresses that were not hashed when the mails were sent", func(t *testing.T) {
+		s := empty(t)
+		s.Suppress.SoftBounces = 2
+		r := opened(t, s)
+		r.ready(t)
+		sent := make(map[string]*mail.Delivery)
+		for _, name := range []string{"before", "lifted", "complaint", "soft", "soft again", "ended", "ended again"} {
+			to, _, _ := strings.Cut(name, " ")
+			d := accepted(to+"@example.com", at)
+			sent[name] = &d
+			r.keep(t, d)
+		}
+		lift := func(to string) {
+			t.Helper()
+			if lifted, err := r.Lift(t.Context(), to); err != nil || !lifted {
+				t.Errorf("%s is lifted: %v, %v", to, lifted, err)
+			}
+		}
+		soft := func(name, key string) mail.Report {
+			report := reported(sent[name], mail.StatusBounced, key, at)
+			report.Soft = true
+			return report
+		}
+		r.apply(t, reported(sent["before"], mail.StatusBounced, "1", at), reported(sent["lifted"], mail.StatusBounced, "1", at))
+		lift("lifted@example.com")
+		s.Addresses, s.AddressKey = Hashed, settings.NewSecret("a key that nobody guesses")
+		r.Use(s)
+		since := accepted("complaint@example.com", at)
+		r.keep(t, since)
+		r.apply(t, reported(sent["complaint"], mail.StatusComplained, "1", at), reported(&since, mail.StatusBounced, "1", at),
+			soft("soft", "1"), soft("soft again", "1"), soft("ended", "1"), soft("ended again", "1"), reported(sent["lifted"], mail.StatusBounced, "2", at))
+		if _, err := r.db.write.Exec("UPDATE suppressions SET until = $1 WHERE shown LIKE 'e%'", at.UnixMicro()); err != nil {
+			t.Fatal(err)
+		}
+		r.apply(t, soft("ended", "2"))
+		for name, want := range map[string]string{"before": HardBounce, "lifted": "", "complaint": Complaint, "soft": SoftBounces, "ended": ""} {
+			if got := r.suppressedNow(t, name+"@example.com"); got != want {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+		list, err := r.Suppressions(t.Context(), "")
+		if err != nil || len(list) != 3 {
+			t.Errorf("%+v, %v", list, err)
+		}
+		for _, s := range list {
+			if mail.Mask(s.To) != s.To {
+				t.Errorf("the list has %s", s.To)
+			}
+		}
+		var n int
+		if err := r.db.write.QueryRow("SELECT COUNT(*) FROM suppressions WHERE recipient LIKE '%@%' OR shown NOT LIKE '%***@%'").Scan(&n); err != nil || n != 2 {
+			t.Errorf("%d are stored with an address, %v", n, err)
+		}
+		lift("complaint@example.com")
+	})
 }
 
 // A database that does not answer stops no mail and is not asked for each of them.

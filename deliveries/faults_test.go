@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -237,6 +238,76 @@ func TestConnectionsToPostgreSQL(t *testing.T) {
 		if err := db.close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// After a failover a connection may live on to a server that only reads by now. No mail
+// notices.
+func TestAFailoverOfPostgreSQL(t *testing.T) {
+	var servers []*database
+	var hosts []string
+	for range 2 {
+		name := postgrestest.Start(t).Database(t)
+		servers = append(servers, prepared(t, named(name)))
+		u, err := url.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosts = append(hosts, u.Host)
+	}
+	takesWrites := func(server int, takes string) {
+		t.Helper()
+		for _, command := range []string{"ALTER SYSTEM SET default_transaction_read_only = " + takes, "SELECT pg_reload_conf()"} {
+			if _, err := servers[server].read.Exec(command); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the server has read it", func() bool {
+			var now string
+			return servers[server].read.QueryRow("SHOW transaction_read_only").Scan(&now) == nil && now == takes
+		})
+	}
+	takesWrites(0, "on")
+	r := opened(t, named("postgres://relay@"+strings.Join(hosts, ",")+"/relay1"))
+	r.ready(t)
+	takesWrites(0, "off")
+	takesWrites(1, "on")
+	eventually(t, "mails are written at the other one", func() bool {
+		r.keep(t, accepted("ada@example.com", noon))
+		var n int
+		return servers[0].read.QueryRow("SELECT COUNT(*) FROM deliveries").Scan(&n) == nil && n > 0
+	})
+	if said := r.log.String(); strings.Contains(said, readOnly) {
+		t.Errorf("the log says\n%s", said)
+	}
+}
+
+// A pooler that gives every transaction another connection keeps no prepared statements.
+func TestAPoolerOfTransactionsIsToldOf(t *testing.T) {
+	const advice = "pooler in session mode"
+	r := opened(t, named(postgrestest.Start(t).Database(t)))
+	r.ready(t)
+	on := func(commands ...string) (err error) {
+		t.Helper()
+		connection, err := r.db.write.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = connection.Close() }()
+		for _, command := range commands {
+			_, err = connection.ExecContext(t.Context(), command)
+		}
+		return err
+	}
+	eventually(t, "the log has the advice", func() bool {
+		if err := on("DEALLOCATE ALL"); err != nil {
+			t.Fatal(err)
+		}
+		r.keep(t, accepted("ada@example.com", noon))
+		return strings.Contains(r.log.String(), advice)
+	})
+	if err := on("PREPARE mine AS SELECT 1", "PREPARE mine AS SELECT 1"); err == nil || !strings.Contains(err.Error(), advice) {
+		t.Error(err)
 	}
 }
 

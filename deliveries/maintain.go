@@ -25,9 +25,8 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
-	type task func(context.Context, time.Time) error
-	every := []task{func(context.Context, time.Time) error { return s.db.inPlace() }, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
-	tasks := append([]task{s.touchUncounted}, every...)
+	tasks := []func(context.Context, time.Time) error{func(context.Context, time.Time) error { return s.db.inPlace() }, s.touchUncounted, s.giveUpLate, s.purge,
+		s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
 	for {
 		now := time.Now()
 		var err error
@@ -38,7 +37,6 @@ func (s *Store) maintain(ctx context.Context) {
 		}
 		// In quiet times this is what notices that the database is down, or back.
 		if err == nil {
-			tasks = every
 			s.catchUp(time.Since(now), 0)
 		} else if ctx.Err() == nil {
 			s.fallBehind(err, nil)
@@ -144,6 +142,9 @@ DELETE FROM %[1]s WHERE id IN (SELECT id FROM old)`, table, s.db.skipLocked), li
 // keepMonths looks after the partitions of a table that has some, and returns the tables
 // that old rows are to be deleted from.
 func (s *Store) keepMonths(ctx context.Context, limit int64) (tables []string, err error) {
+	if _, err := s.db.write.ExecContext(ctx, "SELECT drop_deliveries_until()"); err != nil {
+		return nil, err
+	}
 	rows, err := s.db.write.QueryContext(ctx, "SELECT keep_months($1)", limit)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,70 @@ func TestPartitioningWhileRelaysWork(t *testing.T) {
 		WHERE indrelid = 'deliveries'::regclass`).Scan(&valid, &broken); err != nil || valid < 8 || broken > 0 {
 		t.Errorf("%d indexes, %d broken, %v", valid, broken, err)
 	}
+}
+
+// A call that cannot have the table soon leaves it to the writers, and what one leaves that
+// ended in between does not keep the deliveries of the next month out.
+func TestACallThatFails(t *testing.T) {
+	r := opened(t, named(postgrestest.Start(t).Database(t)))
+	r.ready(t)
+	const call, until = "CALL partition_deliveries()", "ALTER TABLE deliveries ADD CONSTRAINT deliveries_until CHECK (time < 0) NOT VALID"
+	backup, err := r.db.read.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Exec("LOCK TABLE deliveries IN ACCESS SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error, 1)
+	other := prepared(t, *r.settings.Load())
+	go func() {
+		_, err := other.write.ExecContext(t.Context(), call)
+		failed <- err
+	}()
+	select {
+	case err = <-failed:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the call waits, and all writers with it")
+	}
+	if err == nil || !strings.Contains(err.Error(), "lock timeout") {
+		t.Errorf("the call ends with %v", err)
+	}
+	if err := backup.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	// The connection of that call is open still, as if it was under way.
+	if _, err := r.db.write.Exec(until); err != nil {
+		t.Fatal(err)
+	}
+	left := func() (n int) {
+		t.Helper()
+		if err := r.purge(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.db.read.QueryRow("SELECT COUNT(*) FROM pg_constraint WHERE conname = 'deliveries_until'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if left() != 1 {
+		t.Error("the constraint is taken from a call that needs it")
+	}
+	if err := other.close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what it left has gone", func() bool { return left() == 0 })
+	r.keep(t, accepted("ada@example.com", time.Now()))
+	for range 2 { // the second one finds nothing to do, and leaves no lock
+		if _, err := r.db.write.Exec(call); err != nil {
+			t.Error(err)
+		}
+	}
+	var locks int
+	if err := r.db.read.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory'").Scan(&locks); err != nil || locks > 0 {
+		t.Errorf("%d locks, %v", locks, err)
+	}
+	r.keep(t, accepted("ada@example.com", time.Now().AddDate(0, 1, 0)))
 }
 
 // A month leaves as a whole when its last day is older than the retention, and what

@@ -160,6 +160,13 @@ func (r *recorded) counted(t testing.TB, want any, count func() any, changed ...
 	t.Errorf("got %v, want %v", got, want)
 }
 
+// forget has nothing counted any more of what changed, as if the relay had been killed.
+func (r *recorded) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.touched)
+}
+
 func (r *recorded) find(t testing.TB, q Query) []mail.Delivery {
 	t.Helper()
 	q.Limit = max(q.Limit, 100)
@@ -554,12 +561,57 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			t.Fatal(err)
 		}
 		r.keep(t, accepted("ada@example.com", now.Add(-3*time.Hour)), accepted("ada@example.com", now))
+		r.forget()
 		r.close(t)
 		r = opened(t, s)
 		eventually(t, "they are counted", func() bool {
 			found, err := r.Summarize(t.Context(), LastDay, now)
 			return err == nil && found.All.Accepted == 3
 		})
+	})
+
+	t.Run("what a relay leaves uncounted that is killed is counted by one that runs", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		eventually(t, "it has looked once", func() bool { return r.looked.Load() > 0 })
+		now := time.Now()
+		r.keep(t, accepted("ada@example.com", now))
+		r.counted(t, 1, func() any {
+			r.forget()
+			r.looked.Store(now.UnixMicro())
+			if err := r.touchUncounted(t.Context(), now.Add(looking)); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			found, err := r.Summarize(t.Context(), LastHour, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found.All.Accepted
+		})
+	})
+
+	t.Run("a relay that stops counts its last mails", func(t *testing.T) {
+		s := empty(t)
+		if s.Database.Reveal() == InMemory {
+			t.Skip("nothing is left in memory")
+		}
+		r := opened(t, s)
+		r.ready(t)
+		now := time.Now()
+		r.keep(t, accepted("ada@example.com", now))
+		r.catchUp(0, 0) // however slow the commit was
+		r.close(t)
+		reader, err := OpenReader(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = reader.Close() }()
+		if found, err := reader.Summarize(t.Context(), LastHour, now); err != nil || found.All.Accepted != 1 {
+			t.Errorf("%+v, %v", found, err)
+		}
 	})
 
 	t.Run("a change is counted twice", func(t *testing.T) {

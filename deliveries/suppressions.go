@@ -38,6 +38,9 @@ type Suppression struct {
 type suppression struct {
 	recipient, shown, reason, provider string
 	since, until                       time.Time
+	// stored is the recipient as the mail has it, which may be from before addresses were
+	// hashed; empty for no mail.
+	stored string
 	// of is when the mail was sent that came back. What lifts an address is not undone by
 	// mails from before it.
 	of time.Time
@@ -50,7 +53,7 @@ const (
 	writeSuppression = `INSERT INTO suppressions (recipient, shown, reason, provider, since, until)
 SELECT value->>0, value->>1, value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS BIGINT)
 FROM %s WHERE NOT EXISTS (SELECT 1 FROM suppressions AS lifted
-    WHERE lifted.recipient = value->>0 AND lifted.until = 0 AND lifted.since > CAST(value->>6 AS BIGINT))
+    WHERE lifted.recipient IN (value->>0, value->>7) AND lifted.until = 0 AND lifted.since > CAST(value->>6 AS BIGINT))
 ON CONFLICT (recipient) DO UPDATE SET
     shown = excluded.shown, reason = excluded.reason, provider = excluded.provider, since = excluded.since, until = excluded.until
 WHERE excluded.until > suppressions.until`
@@ -72,7 +75,7 @@ type writer interface {
 func writeSuppressions(ctx context.Context, to writer, rows string, all []suppression) error {
 	list := make([][]any, len(all))
 	for i, s := range all {
-		list[i] = []any{s.recipient, s.shown, s.reason, s.provider, s.since.UnixMicro(), s.until.UnixMicro(), s.of.UnixMicro()}
+		list[i] = []any{s.recipient, s.shown, s.reason, s.provider, s.since.UnixMicro(), s.until.UnixMicro(), s.of.UnixMicro(), s.stored}
 	}
 	text, err := json.Marshal(list)
 	if err != nil {
@@ -92,9 +95,10 @@ func (s *Settings) both(address string) [2]string {
 // Suppressions returns those that hold now, newest first; only that of one address,
 // unless it is empty.
 func (r *Reader) Suppressions(ctx context.Context, to string) (list []Suppression, err error) {
+	settings := r.settings.Load()
 	query, args := listSuppressions, []any{time.Now().UnixMicro(), maxSuppressions}
 	if to != "" {
-		both := r.settings.Load().both(travelling(to))
+		both := settings.both(travelling(to))
 		query, args = findSuppression, []any{args[0], both[0], both[1], maxSuppressions}
 	}
 	rows, err := r.db.read.QueryContext(ctx, query, args...)
@@ -107,6 +111,9 @@ func (r *Reader) Suppressions(ctx context.Context, to string) (list []Suppressio
 		var since, until int64
 		if err := rows.Scan(&s.To, &s.Reason, &s.Provider, &since, &until); err != nil {
 			return nil, err
+		}
+		if settings.Addresses == Hashed { // the row may be older than the setting
+			s.To = mail.Mask(s.To)
 		}
 		s.Since, s.Until = time.UnixMicro(since).UTC(), time.UnixMicro(until).UTC()
 		list = append(list, s)

@@ -169,6 +169,9 @@ const (
 	// recounting how far for those of which events may have come just before the stop.
 	counting   = 8 * 24 * time.Hour
 	recounting = 24 * time.Hour
+	// looking is how often a relay looks for them while it runs, and how far back before
+	// the time when it last did.
+	looking = 10 * time.Minute
 )
 
 // group is what mails are counted by.
@@ -220,23 +223,34 @@ func (s *Store) touch(slices ...int64) {
 	}
 }
 
-// touchUncounted has the mails counted that no relay has counted: one may have been
-// killed, or nothing of the kind may have been counted before.
+// touchUncounted has the mails counted that no relay has counted, once in a while: one may
+// have been killed, or nothing of the kind may have been counted before.
 func (s *Store) touchUncounted(ctx context.Context, now time.Time) error {
-	var last sql.NullInt64
-	err := s.db.read.QueryRowContext(ctx, "SELECT MAX(time) FROM totals WHERE span = $1", slice.Microseconds()).Scan(&last)
-	if err != nil {
-		return err
+	looked := s.looked.Load()
+	begin := looked - looking.Microseconds()
+	if now.UnixMicro() < looked+looking.Microseconds() {
+		return nil
 	}
-	begin := now.Add(-counting).UnixMicro()
-	if last.Valid {
-		begin = max(begin, last.Int64-recounting.Microseconds())
+	if looked == 0 {
+		var last sql.NullInt64
+		err := s.db.read.QueryRowContext(ctx, "SELECT MAX(time) FROM totals WHERE span = $1", slice.Microseconds()).Scan(&last)
+		if err != nil {
+			return err
+		}
+		begin = now.Add(-counting).UnixMicro()
+		if last.Valid {
+			begin = max(begin, last.Int64-recounting.Microseconds())
+		}
 	}
 	for { // slices without mails are passed over
 		var next sql.NullInt64
 		err := s.db.read.QueryRowContext(ctx, "SELECT MIN(time) FROM deliveries WHERE time >= $1", begin).Scan(&next)
-		if err != nil || !next.Valid {
+		if err != nil {
 			return err
+		}
+		if !next.Valid {
+			s.looked.Store(now.UnixMicro())
+			return nil
 		}
 		at := sliceOf(time.UnixMicro(next.Int64))
 		s.touch(at)

@@ -54,6 +54,9 @@ type Store struct {
 	state    State
 	// touched are the slices that have to be counted anew, and how often.
 	touched map[int64]int
+	// looked is when mails were last looked for that no relay has counted, in microseconds
+	// since 1970; 0 before.
+	looked atomic.Int64
 	// committed tells that something was, since the last checkpoint.
 	committed atomic.Bool
 
@@ -267,9 +270,7 @@ func (s *Store) run() {
 		return
 	}
 	var maintaining sync.WaitGroup
-	defer maintaining.Wait()
 	ctx, stop := context.WithCancel(s.ctx)
-	defer stop()
 	maintaining.Go(func() { s.maintain(ctx) })
 	maintaining.Go(func() { s.checkpoint(ctx) })
 	var working sync.WaitGroup
@@ -277,6 +278,13 @@ func (s *Store) run() {
 		working.Go(func() { s.work(insert) })
 	}
 	working.Wait()
+	stop()
+	maintaining.Wait()
+	if s.State().Behind == nil { // what is not counted now is found later, by whoever runs then
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
+		defer cancel()
+		_ = s.count(ctx)
+	}
 }
 
 // work writes what waits, one transaction after the other.

@@ -67,7 +67,7 @@ type shared struct {
 	logger *slog.Logger
 	failed atomic.Bool
 	// asked is when it was last seen or found to fail, and broken when a connection
-	// was found closed, in Unix nanoseconds.
+	// was found of no use, in Unix nanoseconds.
 	asked, broken atomic.Int64
 }
 
@@ -91,7 +91,7 @@ func newShared(url string, logger *slog.Logger) (*shared, error) {
 	return s, nil
 }
 
-var errBroken = errors.New("the connection is older than one that was found closed")
+var errBroken = errors.New("the connection is older than one that was found of no use")
 
 // server is where a Redis is, and how one signs in.
 type server struct {
@@ -173,8 +173,9 @@ func (s *shared) run(ctx context.Context, counts []count) (refused int, wait tim
 		arguments = append(arguments, c.rate.interval().Microseconds(), c.rate.Per.Microseconds())
 	}
 	answer, err := s.ask(ctx, arguments)
-	if said := redis.Error(""); err != nil && ctx.Err() == nil && !errors.As(err, &said) {
-		// It may have closed the connection since that was used.
+	if err != nil && ctx.Err() == nil {
+		// It may have closed the connection since that was used, or be no master any more,
+		// while a new connection leads to the one that is.
 		s.broken.Store(time.Now().UnixNano())
 		answer, err = s.ask(ctx, arguments)
 	}

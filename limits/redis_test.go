@@ -1,6 +1,7 @@
 package limits_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -330,6 +331,41 @@ func TestARestartOfRedisIsNotNoticed(t *testing.T) {
 			}
 		}
 	})
+}
+
+// After a failover connections may live on to what is a replica by now, while the address
+// leads to another one. No mail finds them so.
+func TestAFailoverOfRedisIsNotNoticed(t *testing.T) {
+	for _, program := range servers(t) {
+		calmly(t, func(t testing.TB, told *log) {
+			address := filepath.Join(t.TempDir(), "address")
+			lead := func(to *server) {
+				_ = os.Remove(address)
+				if err := os.Symlink(strings.TrimPrefix(to.url, "unix://"), address); err != nil {
+					t.Fatal(err)
+				}
+			}
+			old, master := startServer(t, program), startServer(t, program)
+			lead(old)
+			l := replica(t, "unix://"+address, told, *tenAnHour(t))
+			together(t, 14, l)
+			lead(master)
+			conn, err := net.Dial("unix", strings.TrimPrefix(old.url, "unix://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if _, err := conn.Write([]byte("REPLICAOF 127.0.0.1 1\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			if said, err := bufio.NewReader(conn).ReadString('\n'); err != nil || said != "+OK\r\n" {
+				t.Fatalf("%q, %v", said, err)
+			}
+			if n := together(t, 14, l); n != 10 || told.text.Len() != 0 {
+				t.Errorf("%d of 14 passed, told:\n%s", n, &told.text)
+			}
+		})
+	}
 }
 
 // A Redis that takes calls and says nothing, in clear text or TLS, keeps no mail for long.
