@@ -128,7 +128,7 @@ func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 		case m == nil:
 			unknown++
 			continue
-		case r.Status == mail.StatusBounced && !s.isTo(m, r.To):
+		case r.Status == mail.StatusBounced && (m.details().Redirected || !s.isTo(m, r.To)):
 			r.Soft, r.Ours = true, true // it tells nothing of the address that this mail went to
 		}
 		if !m.add(&r, now) {
@@ -231,7 +231,7 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 	if r.Time.IsZero() || r.Time.After(now) { // by a clock that is wrong
 		r.Time = now
 	}
-	if r.Status.StrongerThan(m.status) {
+	if r.Status.StrongerThan(m.status) && !m.isOfAnother(r) {
 		m.status = r.Status
 	}
 	if m.provider == "" { // nobody knew that it took the mail, or nobody does yet
@@ -242,6 +242,21 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 	}
 	m.changed = true
 	return true
+}
+
+// details are what the mail has beside its columns.
+func (m *told) details() (d details) {
+	_ = json.Unmarshal(m.data, &d)
+	return d
+}
+
+// isOfAnother tells whether a report says what did not become of the mail at a provider that
+// may have taken it before another one did: to the reader it says nothing.
+func (m *told) isOfAnother(r *mail.Report) bool {
+	if m.provider == "" || r.Provider == m.provider || r.Status == mail.StatusDelivered || r.Status == mail.StatusComplained {
+		return false
+	}
+	return slices.ContainsFunc(m.details().Attempts, func(a attempt) bool { return a.Provider == r.Provider })
 }
 
 // keyOf is short, and says nothing of what it stands for.
@@ -316,8 +331,11 @@ func (l *suppressing) look(m *told, e *mail.Event) {
 	if length == 0 || !row.until.After(l.now) {
 		return
 	}
-	var rest details
-	if json.Unmarshal(m.data, &rest) == nil && rest.To != "" {
+	rest := m.details()
+	if rest.Redirected {
+		return
+	}
+	if rest.To != "" {
 		row.shown = rest.To
 	}
 	if l.settings.Addresses == Hashed { // the mail may be older than the setting
@@ -330,8 +348,8 @@ func (l *suppressing) look(m *told, e *mail.Event) {
 	if row.reason == SoftBounces {
 		rows, key = l.soft, row.stored
 	}
-	if row.until.After(rows[key].until) {
-		rows[key] = row
+	if had := rows[key]; row.of.After(had.of) || row.of.Equal(had.of) && row.until.After(had.until) {
+		rows[key] = row // of the newest mail: a lift may be later than the others
 	}
 }
 

@@ -563,6 +563,67 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a redirected mail says nothing of whom it was for", func(t *testing.T) {
+		for _, status := range []mail.Status{mail.StatusBounced, mail.StatusSuppressed, mail.StatusComplained} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			d := accepted("ada@example.com", at)
+			d.RedirectedTo = "staging@cedar.example"
+			r.keep(t, d)
+			r.apply(t, reported(&d, status, "k", at))
+			if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+				t.Errorf("%s: %s", status, got)
+			}
+			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != status {
+				t.Errorf("%+v, %v", got, err)
+			}
+		}
+	})
+
+	t.Run("what did not become of a mail at a doubted provider", func(t *testing.T) {
+		for _, c := range []struct {
+			provider     string
+			status, want mail.Status
+		}{
+			{"doubted", mail.StatusFailed, mail.StatusAccepted}, {"doubted", mail.StatusSuppressed, mail.StatusAccepted},
+			{"doubted", mail.StatusBounced, mail.StatusAccepted}, {"doubted", mail.StatusDelivered, mail.StatusDelivered},
+			{"main", mail.StatusFailed, mail.StatusFailed}, {"renamed", mail.StatusBounced, mail.StatusBounced},
+		} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			d := accepted("ada@example.com", at)
+			d.Attempts = []mail.Attempt{{Provider: "doubted", Kind: "uncertain"}, {Provider: "main", Kind: mail.AttemptAccepted}}
+			r.keep(t, d)
+			report := reported(&d, c.status, "k", at)
+			report.Provider = c.provider
+			r.apply(t, report)
+			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != c.want || len(got.Events) != 1 {
+				t.Errorf("%s of %s: %+v, %v", c.status, c.provider, got, err)
+			}
+		}
+	})
+
+	t.Run("a batch across a lift", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		before := time.Now().UTC().Add(-time.Hour)
+		old := accepted("ada@example.com", before)
+		r.keep(t, old)
+		if _, err := r.Suppress(t.Context(), "ada@example.com", time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+		if lifted, err := r.Lift(t.Context(), "ada@example.com"); err != nil || !lifted {
+			t.Fatalf("%v, %v", lifted, err)
+		}
+		fresh := accepted("ada@example.com", time.Now().UTC())
+		r.keep(t, fresh)
+		late := reported(&old, mail.StatusBounced, "k", fresh.Time.Add(2*time.Millisecond))
+		r.apply(t, late, reported(&fresh, mail.StatusBounced, "k", fresh.Time.Add(time.Millisecond)))
+		if got := r.suppressedNow(t, "ada@example.com"); got != HardBounce {
+			t.Errorf("%q", got)
+		}
+	})
+
 	t.Run("a lift holds against what came late", func(t *testing.T) {
 		for _, status := range []mail.Status{mail.StatusBounced, mail.StatusSuppressed, mail.StatusComplained} {
 			r := opened(t, empty(t))

@@ -26,6 +26,9 @@ type details struct {
 	Reason       string    `json:"reason,omitempty"`
 	Trace        string    `json:"trace,omitempty"`
 	Attempts     []attempt `json:"attempts,omitempty"`
+	// Redirected tells that the mail went to another address, so that what becomes of it
+	// says nothing of this one.
+	Redirected bool `json:"redirected,omitempty"`
 }
 
 // attempt is a mail.Attempt. Durations are in microseconds.
@@ -75,7 +78,7 @@ func (s *Settings) encode(d *mail.Delivery) []byte {
 	if s.Addresses == Hashed {
 		recipient, to = s.hash(recipient), mail.Mask(d.To)
 	}
-	rest := details{Application: clean(d.Application), Organization: clean(d.Organization), Route: d.Route, Reason: string(d.Reason), Trace: clean(d.Trace)}
+	rest := details{Application: clean(d.Application), Organization: clean(d.Organization), Route: d.Route, Reason: string(d.Reason), Trace: clean(d.Trace), Redirected: d.RedirectedTo != ""}
 	if to != recipient {
 		rest.To = to
 	}

@@ -547,6 +547,24 @@ func TestOldTroubleOfABackup(t *testing.T) {
 	}
 }
 
+// What a service was not asked is no sign that it is well.
+func TestAnAddressThatWasNotTriedEndsNoRest(t *testing.T) {
+	hasKey := false
+	p := &fakeProvider{}
+	p.send = func(context.Context, *mail.Message) (providers.Receipt, error) {
+		if !hasKey {
+			return providers.Receipt{}, &providers.Error{Kind: providers.Configuration}
+		}
+		return providers.Receipt{}, &providers.Error{Kind: providers.Recipient, Filtered: true}
+	}
+	r := newRelay(t, nil, p)
+	deliver(t, r)
+	hasKey = true
+	if d := deliver(t, r); d.Reason != mail.RecipientRefused || !r.Status()[0].Resting {
+		t.Errorf("%v, %+v", d.Reason, r.Status()[0])
+	}
+}
+
 func TestAfterARestOneMailProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var slow atomic.Bool
