@@ -93,7 +93,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 		DisableCompression:     true,
 		// An HTTP/2 connection that a middlebox has forgotten would swallow
 		// every mail up to its deadline.
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 4 * time.Second, PingTimeout: 2 * time.Second},
 		OnProxyConnectResponse: proxyVerdict,
 	}
 	if proxy != nil {

@@ -34,6 +34,7 @@ type delivery struct {
 	// What the attempts ended with, as far as the verdict depends on it.
 	seen       [providers.Uncertain + 1]bool // by kind
 	suppressed bool
+	declined   bool // by a provider that takes no such address, of which another may think otherwise
 	uncertain  int  // sends that ended so and were not repeated
 	outOfTime  bool // the last send ended with the mail's time
 	isFinal    bool // no attempt comes after this one, which waits for longer for one of the places
@@ -308,7 +309,8 @@ func (d *delivery) note(provider string, start, end time.Time, failure *provider
 	if failure != nil {
 		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
 		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
-		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered || failure.Kind == providers.Recipient // which is no last word on the mail
+		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered // which is no last word on the mail
+		d.declined = d.declined || failure.Kind == providers.Recipient
 		d.suppressed = d.suppressed || failure.Suppressed
 	}
 }
@@ -360,6 +362,8 @@ func (d *delivery) reason() mail.Reason {
 		return mail.Timeout
 	case d.seen[providers.Temporary], d.seen[providers.RateLimited]:
 		return mail.ProviderUnavailable
+	case d.declined:
+		return mail.RecipientRefused
 	}
 	return mail.ProviderRefused
 }

@@ -1,6 +1,9 @@
 package smtp
 
-import "time"
+import (
+	"regexp"
+	"time"
+)
 
 // What servers allow, found out by what they refuse.
 
@@ -13,15 +16,27 @@ const (
 	eximMessages  = 10
 )
 
+// ofMessages are words of a 421 that ends a connection for its messages. Without them it is
+// that of a server that restarts, or was not asked for long.
+var ofMessages = regexp.MustCompile(`(?i)message|mails|transaction`)
+
+// Two refusals after the same number of messages within sameLimit are a limit, which is
+// kept to for limitHolds: then a connection may show again that more go through.
+const (
+	sameLimit  = 10 * time.Minute
+	limitHolds = time.Hour
+)
+
 // learn notes after how many messages a connection took no more, while a fresh one
 // did. Once may be chance, twice the same is a limit.
 func (p *Pool) learn(carried int) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	if p.refusedAfter == carried {
-		p.mostMessages = carried
+	now := time.Now()
+	if p.refusedAfter == carried && now.Sub(p.refused) < sameLimit {
+		p.mostMessages, p.learned = carried, now
 	}
-	p.refusedAfter = carried
+	p.refusedAfter, p.refused = carried, now
 }
 
 // maxMessages is how many messages a connection may carry, zero for any number.
@@ -37,7 +52,7 @@ func (p *Pool) maxMessages(s *session) int {
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	if p.mostMessages > 0 && (most == 0 || p.mostMessages < most) {
+	if p.mostMessages > 0 && time.Since(p.learned) < limitHolds && (most == 0 || p.mostMessages < most) {
 		return p.mostMessages
 	}
 	return most

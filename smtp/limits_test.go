@@ -88,6 +88,49 @@ func TestRefusalIsNoLimit(t *testing.T) {
 	}
 }
 
+// A server that restarts, or lets go of idle connections with a word, has no limit. One that
+// had one may have lost it since.
+func TestALimitIsLearntWithCare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reply := "421 4.3.2 Service shutting down"
+		var sour atomic.Bool
+		fake := (&fakeServer{answer: func(at Stage, _, mail int) string {
+			if at == AtMAIL && mail == 2 && sour.Load() {
+				return reply
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake)
+		opened := func(messages int, isSour bool) int {
+			sour.Store(isSour)
+			before, _, _ := fake.Seen()
+			for range messages {
+				if _, err := send(t, pool, testMessage()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			after, _, _ := fake.Seen()
+			return after - before
+		}
+		opened(6, true)
+		if n := opened(20, false); n > 1 {
+			t.Errorf("%d connections after 421", n)
+		}
+		reply = "451 4.7.0 too many messages"
+		pool.Close()
+		pool = testPool(t, fake)
+		opened(6, true)
+		if n := opened(20, false); n < 15 {
+			t.Errorf("%d connections while the limit is known", n)
+		}
+		time.Sleep(limitHolds)
+		if n := opened(20, false); n > 1 {
+			t.Errorf("%d connections an hour later", n)
+		}
+		pool.Close()
+	})
+}
+
 // Connections that die after as many messages teach nothing either, and a refusal for
 // good at DATA is none of the connection's.
 func TestWhatIsNoLimit(t *testing.T) {

@@ -67,6 +67,7 @@ type Pool struct {
 	// mostMessages is how many messages a connection was seen to carry, zero while
 	// that is not known; refusedAfter is after how many another was refused last.
 	mostMessages, refusedAfter int
+	learned, refused           time.Time // when
 }
 
 // NewPool makes a pool without connections.
@@ -243,7 +244,7 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 			return s, reply, e
 		}
 		s.drop()
-		if usedUp {
+		if usedUp && (e.Reply.Code != 421 || ofMessages.MatchString(e.Reply.Text)) {
 			carried = s.messages - 1
 		}
 		if s, e = p.open(ctx, false); e != nil {
