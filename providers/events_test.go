@@ -1112,7 +1112,7 @@ func httpEvents(testing.TB) eventFixture {
 			s.URL, s.EventCredentials = "https://api.example.com", settings.NewSecret(eventCredentials)
 			s.EventSignature = httpEventSignature{"Signature", settings.NewSecret("signing secret")}
 			s.EventMapping = httpEventMapping{ID: "data.email_id", Status: settings.Texts{"data.type", "data.kind"}, Time: "ts", Detail: "data.reason", Key: "id",
-				Statuses: map[string]string{"done": "delivered", "bounce hard": "bounced", "bounce soft": "softBounced", "later": "deferred", "spam": "complained", "listed": "suppressed", "bad": "failed"}}
+				Statuses: map[string]string{"done": "delivered", "bounce hard": "bounced", "bounce soft": "softBounced", "bounce true": "bounced", "bounce false": "softBounced", "later": "deferred", "spam": "complained", "listed": "suppressed", "bad": "failed"}}
 			return s
 		},
 		sign: func(event string, _ time.Time) (http.Header, []byte) {
@@ -1127,6 +1127,9 @@ func httpEvents(testing.TB) eventFixture {
 			{"in a list", "[" + event(`"type":"done"`) + "]", want(mail.StatusDelivered, "")},
 			{"bounce", event(`"type":"bounce","kind":"hard","reason":"no such user"`), want(mail.StatusBounced, "no such user")},
 			{"soft bounce", event(`"type":"bounce","kind":"soft"`), softly(want(mail.StatusBounced, ""))},
+			{"bounce by truth", event(`"type":"bounce","kind":true`), want(mail.StatusBounced, "")},
+			{"soft bounce by truth", event(`"type":"bounce","kind":false`), softly(want(mail.StatusBounced, ""))},
+			{"an empty word", event(`"type":"later","kind":""`), want(mail.StatusDeferred, "")},
 			{"deferred", event(`"type":"later"`), want(mail.StatusDeferred, "")},
 			{"complaint", event(`"type":"spam"`), want(mail.StatusComplained, "")},
 			{"suppressed", event(`"type":"listed"`), want(mail.StatusSuppressed, "")},

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,6 +114,12 @@ func (p *httpProvider) Events(_ context.Context, header http.Header, body []byte
 func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report, ok bool) {
 	var words []string
 	for _, path := range m.Status {
+		if values := jsonValues(event, path); len(values) > 0 {
+			if is, ok := values[0].(bool); ok {
+				words = append(words, strconv.FormatBool(is))
+				continue
+			}
+		}
 		if word := jsonPath(event, path); word != "" {
 			words = append(words, word)
 		}
