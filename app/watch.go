@@ -96,11 +96,9 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 // be watched.
 func (w *watcher) follow(files []string, directories ...string) error {
 	names, dirs, paths := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	directories = slices.DeleteFunc(slices.Clone(directories), func(dir string) bool { return dir == "" })
 	files, folders := slices.Clone(files), slices.Clone(directories)
 	for _, dir := range directories {
-		if dir == "" {
-			continue
-		}
 		name, target := resolve(dir)
 		names[name], names[target], dirs[target] = true, true, true
 		for _, path := range below(target) {
@@ -112,10 +110,13 @@ func (w *watcher) follow(files []string, directories ...string) error {
 			}
 		}
 	}
+	var ends []string
 	for _, path := range slices.Concat(files, folders) {
-		for _, link := range linksOf(path) {
+		links, end := linksOf(path)
+		for _, link := range links {
 			names[link] = true
 		}
+		ends = append(ends, end)
 	}
 	for _, file := range files {
 		name, target := resolve(file)
@@ -128,11 +129,13 @@ func (w *watcher) follow(files []string, directories ...string) error {
 	for name := range names {
 		paths[filepath.Dir(name)] = true
 	}
-	above := make(map[string]bool) // whole folders may be replaced by others, but many cannot be looked into
-	for name := range maps.Clone(names) {
-		for dir := filepath.Dir(name); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-			names[dir] = true
-			above[filepath.Dir(dir)] = !paths[filepath.Dir(dir)]
+	// Whole folders may be replaced by others, but many cannot be looked into. What a link
+	// leads to may be there later, with its folders.
+	above := make(map[string]bool)
+	for _, name := range slices.AppendSeq(ends, maps.Keys(names)) {
+		for ; name != filepath.Dir(name); name = filepath.Dir(name) {
+			names[name] = true
+			above[filepath.Dir(name)] = !paths[filepath.Dir(name)]
 		}
 	}
 	for path := range above {
@@ -193,8 +196,9 @@ func below(dir string) (paths []string) {
 const maxLinks = 40
 
 // linksOf returns the symbolic links on the way to a file, one that leads to another
-// included, such as the one that a deployment turns to its next release.
-func linksOf(path string) (links []string) {
+// included, such as the one that a deployment turns to its next release, and where the way
+// ends, whether something is there or not.
+func linksOf(path string) (links []string, end string) {
 	path, err := filepath.Abs(path)
 	for err == nil && len(links) < maxLinks {
 		link := path // the first on the way, so that its directory is a real one
@@ -213,7 +217,7 @@ func linksOf(path string) (links []string) {
 		}
 		path = filepath.Join(target, strings.TrimPrefix(path, link))
 	}
-	return links
+	return links, path
 }
 
 func isDirectory(path string) bool {
