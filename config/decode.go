@@ -428,9 +428,13 @@ func (d *decoder) resolve(n *node, v reflect.Value, tag, path string) {
 		return
 	}
 	if secret, ok := v.Interface().(settings.Secret); ok {
-		if name := secret.Reveal(); !strings.Contains(name, "://") { // else it is no file
-			v.Set(reflect.ValueOf(settings.NewSecret(d.environment.path(name))))
+		name := secret.Reveal()
+		if strings.Contains(name, "://") { // it is no file
+			name = d.environment.certificates(name)
+		} else {
+			name = d.environment.path(name)
 		}
+		v.Set(reflect.ValueOf(settings.NewSecret(name)))
 		return
 	}
 	switch text := v.String(); {

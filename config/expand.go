@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -40,6 +41,27 @@ func (e *environment) path(written string) string {
 		return written
 	}
 	return filepath.Join(e.folder, written)
+}
+
+// certificates returns a URL of PostgreSQL with the files of its parameters as they are
+// opened.
+func (e *environment) certificates(written string) string {
+	base, query, _ := strings.Cut(written, "?")
+	parameters, err := url.ParseQuery(query)
+	if err != nil {
+		return written
+	}
+	changed := false
+	for _, key := range []string{"sslrootcert", "sslcert", "sslkey"} {
+		if name := parameters.Get(key); name != e.path(name) && name != "system" {
+			parameters.Set(key, e.path(name))
+			changed = true
+		}
+	}
+	if !changed {
+		return written
+	}
+	return base + "?" + parameters.Encode()
 }
 
 // expand replaces every ${NAME} and ${file:/path} in a text; $${ is a literal

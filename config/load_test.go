@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -346,6 +347,37 @@ func TestFilesBeginAtTheConfiguration(t *testing.T) {
 		}
 		if !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "never-print") {
 			t.Errorf("%s: want …%s…, got %v", name, says, err)
+		}
+	}
+}
+
+// The files that a URL of PostgreSQL names begin at the configuration's folder, too.
+func TestCertificatesOfADatabase(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	folder := t.TempDir()
+	bundle := filepath.Join(folder, "ca.pem")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const database = "postgres://relay:a%3Fb@db1:5432,db2/relay"
+	for written, want := range map[string]string{
+		"?sslrootcert=ca.pem&sslmode=verify-full":         "?sslmode=verify-full&sslrootcert=" + url.QueryEscape(bundle),
+		"?sslmode=require&sslrootcert=" + bundle:          "?sslmode=require&sslrootcert=" + bundle,
+		"?sslmode=verify-full&sslrootcert=system":         "?sslmode=verify-full&sslrootcert=system",
+		"?target_session_attrs=any&application_name=a%20": "?target_session_attrs=any&application_name=a%20",
+		"": "",
+	} {
+		name := filepath.Join(folder, "config.json")
+		if err := os.WriteFile(name, []byte(file("deliveries", fmt.Sprintf(`{"database": %q}`, database+written))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := Load(name, variables())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := loaded.Config.Deliveries.Database.Reveal(); got != database+want {
+			t.Errorf("%s becomes %s", written, got)
 		}
 	}
 }

@@ -245,23 +245,25 @@ func (db *database) checkpoint(ctx context.Context) error {
 	return err
 }
 
-// What PostgreSQL says of two transactions that wait for each other, of a server that takes
-// no writes, and of statements that somebody else on this connection prepared or this one
+// What PostgreSQL says of two transactions that wait for each other, or that its isolation
+// (default_transaction_isolation) does not let both be, of a server that takes no writes, and
+// of statements that somebody else on this connection prepared or this one
 // did on another.
 const (
 	deadlock      = "40P01"
+	notSerial     = "40001"
 	readOnly      = "25006"
 	preparedTwice = "42P05"
 	notPrepared   = "26000"
 )
 
-// retried carries out a transaction, some times more if PostgreSQL has ended it because it
-// and another one waited for each other, or because others write elsewhere by now.
+// retried carries out a transaction, some times more if PostgreSQL has ended it because of
+// another one, or because others write elsewhere by now.
 func retried(carryOut func() error) error {
 	err := carryOut()
 	for range 3 {
 		var refused *pgconn.PgError
-		if !errors.As(err, &refused) || refused.Code != deadlock && refused.Code != readOnly {
+		if !errors.As(err, &refused) || refused.Code != deadlock && refused.Code != readOnly && refused.Code != notSerial {
 			break
 		}
 		err = carryOut()

@@ -449,6 +449,38 @@ func TestADeadlockIsNoTrouble(t *testing.T) {
 	}
 }
 
+// Nor is an isolation that the operator has set for the whole database.
+func TestAnIsolationIsNoTrouble(t *testing.T) {
+	r := opened(t, named(postgrestest.Start(t).Database(t)+"?default_transaction_isolation=serializable"))
+	insert, mails := r.twoMails(t)
+	for name, write := range map[string]func() error{
+		"a verdict": func() error {
+			return r.commit(insert, []*row{{id: mails[0].ID, json: r.settings.Load().encode(&mails[0])}})
+		},
+		"an event": func() error {
+			_, _, err := r.Reader.Apply(t.Context(), []mail.Report{reported(&mails[0], mail.StatusDelivered, "1", noon)})
+			return err
+		},
+	} {
+		other, err := r.db.read.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Exec("UPDATE deliveries SET duration = 1 WHERE id = '" + mails[0].ID + "'"); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- write() }()
+		eventually(t, "it waits", func() bool { return waiting(t, r.db) == 1 })
+		if err := other.Commit(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // The minute's work leaves what others hold for the next minute.
 func TestMaintenanceWaitsForNobody(t *testing.T) {
 	r := opened(t, named(postgrestest.Start(t).Database(t)))

@@ -2,7 +2,10 @@ package deliveries
 
 import (
 	"errors"
+	"maps"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +65,9 @@ func DefaultSettings() Settings {
 func (s *Settings) Check() (problems []settings.Problem) {
 	database := s.Database.Reveal()
 	if isPostgres(database) {
-		if _, err := parsePostgres(database); err != nil {
+		if text := parameterProblem(database); text != "" {
+			problems = append(problems, settings.Problem{Key: "database", Text: text})
+		} else if _, err := parsePostgres(database); err != nil {
 			problems = append(problems, settings.Problem{Key: "database",
 				Text: `write a URL such as "postgres://relay:${DATABASE_PASSWORD}@db.acme.example/relay", with special characters in its parts percent-encoded, those of the password too`})
 		}
@@ -103,6 +108,36 @@ func parsePostgres(name string) (*pgx.ConnConfig, error) {
 		return nil, errNotPostgres
 	}
 	return c, nil
+}
+
+// parameterProblem tells what is wrong with the parameters of a URL, if nothing is with the
+// rest. None of them has a password, unless it ends in it: then there is an @ behind.
+func parameterProblem(name string) string {
+	base, query, _ := strings.Cut(name, "?")
+	parameters, err := url.ParseQuery(query)
+	if err != nil || strings.Contains(query, "@") {
+		return ""
+	}
+	if _, err := parsePostgres(base); err != nil {
+		return ""
+	}
+	_, err = pgx.ParseConfig(name)
+	if err == nil {
+		return ""
+	}
+	text := "the parameters of the URL cannot be used"
+	for _, key := range slices.Sorted(maps.Keys(parameters)) {
+		others := maps.Clone(parameters)
+		delete(others, key)
+		if _, err := parsePostgres(base + "?" + others.Encode()); err == nil {
+			text = "the parameter " + key + " of the URL cannot be used"
+			break
+		}
+	}
+	if cause := errors.Unwrap(err); cause != nil { // err itself has the URL
+		text += ": " + cause.Error()
+	}
+	return text
 }
 
 func isPostgres(database string) bool {

@@ -26,6 +26,24 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		}, "database", "postgres://"},
 		{func(s *Settings) { s.Database = settings.NewSecret("Server=db;User Id=relay;Pwd=never-print-this") }, "database", "postgres://"},
 		{func(s *Settings) { s.Database = settings.NewSecret("relay:never-print-this@tcp(db:3306)/relay") }, "database", "postgres://"},
+		{func(s *Settings) {
+			s.Database = settings.NewSecret("postgres://relay:never-print-this@db/relay?sslmode=verify-full&sslrootcert=/no/such/bundle.pem")
+		}, "database", "parameter sslrootcert of the URL cannot be used: unable to read CA file: open /no/such/bundle.pem: no such file"},
+		{func(s *Settings) {
+			s.Database = settings.NewSecret("postgres://relay:never-print-this@db/relay?sslcert=/no/such.crt&sslkey=/no/such.key&password=never-print-this")
+		}, "database", "parameters of the URL cannot be used: unable to read sslkey"},
+		{func(s *Settings) {
+			s.Database = settings.NewSecret("postgres://relay:never-print-this@db:5432,db2:5432/relay?sslmode=verify_full&connect_timeout=5")
+		}, "database", "parameter sslmode of"},
+		{func(s *Settings) {
+			s.Database = settings.NewSecret("postgres://relay:never-print-this@db/relay?connect_timeout=5s")
+		}, "database", "parameter connect_timeout of"},
+		{func(s *Settings) {
+			s.Database = settings.NewSecret("postgres://relay:never-print-this@db/relay?target_session_attrs=readwrite")
+		}, "database", "parameter target_session_attrs of"},
+		{func(s *Settings) {
+			s.Database = settings.NewSecret("postgres://relay@db/relay?connect_timeout=5s&password=p@never-print-this")
+		}, "database", "percent-encoded"},
 		{func(s *Settings) { s.Retention = 0 }, "retention", "1h"},
 		{func(s *Settings) { s.Addresses, s.AddressKey = Hashed, settings.NewSecret("never-print") }, "addressKey", "16 characters"},
 	} {

@@ -593,7 +593,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		})
 	})
 
-	t.Run("a relay that stops counts its last mails", func(t *testing.T) {
+	t.Run("a relay that stops counts its last mails and events", func(t *testing.T) {
 		s := empty(t)
 		if s.Database.Reveal() == InMemory {
 			t.Skip("nothing is left in memory")
@@ -601,6 +601,14 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		r := opened(t, s)
 		r.ready(t)
 		now := time.Now()
+		long := accepted("eve@example.com", now.AddDate(0, 0, -3))
+		r.keep(t, long)
+		for range rounds {
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.apply(t, reported(&long, mail.StatusBounced, "1", now))
 		r.keep(t, accepted("ada@example.com", now))
 		r.catchUp(0, 0) // however slow the commit was
 		r.close(t)
@@ -609,7 +617,7 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 			t.Fatal(err)
 		}
 		defer func() { _ = reader.Close() }()
-		if found, err := reader.Summarize(t.Context(), LastHour, now); err != nil || found.All.Accepted != 1 {
+		if found, err := reader.Summarize(t.Context(), LastWeek, now); err != nil || found.All.Accepted != 2 || found.All.Bounced != 1 {
 			t.Errorf("%+v, %v", found, err)
 		}
 	})

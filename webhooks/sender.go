@@ -199,9 +199,12 @@ func (s *Sender) Close(ctx context.Context) {
 // run calls an endpoint until its context ends.
 func (s *Sender) run(ctx context.Context, e *endpoint) {
 	for ctx.Err() == nil {
-		select {
-		case <-time.After(s.round(ctx, e)):
-		case <-ctx.Done():
+		for rest := s.round(ctx, e); rest > 0 && ctx.Err() == nil; rest -= counting {
+			select {
+			case <-time.After(min(rest, counting)):
+				_ = s.count(ctx, e) // the next round tells if it cannot be
+			case <-ctx.Done():
+			}
 		}
 	}
 }

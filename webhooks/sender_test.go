@@ -378,6 +378,38 @@ func TestAnIdleQueueIsCountedNowAndThen(t *testing.T) {
 }
 
 // What failed together does not come back together.
+// What comes while an endpoint is left alone is counted all the same.
+func TestAQueueIsCountedWhileItsEndpointRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		s := start(t, service(func(*http.Request) (*http.Response, error) {
+			calls++
+			return answer(503, "Retry-After", "3600")
+		}))
+		defer s.close()
+		e := endpointAt("https://acme.example/")
+		s.queue.add(e, 1)
+		s.Use(Settings{Send: []Endpoint{e}})
+		time.Sleep(looking)
+		s.queue.add(e, 30)
+		time.Sleep(2 * counting)
+		synctest.Wait()
+		if state := s.State()[0]; state.Pending != 31 || calls != 1 || !strings.Contains(state.String(), "31 wait") {
+			t.Errorf("%d calls, %+v", calls, state)
+		}
+		time.Sleep(longestAsked - looking - 2*counting - time.Second)
+		synctest.Wait()
+		if calls != 1 {
+			t.Errorf("%d calls within the hour", calls)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if calls == 1 {
+			t.Error("no call after it")
+		}
+	})
+}
+
 func TestJitter(t *testing.T) {
 	seen := make(map[time.Duration]bool)
 	for range 1000 {
