@@ -624,6 +624,23 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a lift of what is not suppressed holds, too", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("Ada@example.com", time.Now().UTC().Add(-time.Hour))
+		r.keep(t, d)
+		if lifted, err := r.Lift(t.Context(), "ada@example.com"); err != nil || lifted {
+			t.Fatalf("%v, %v", lifted, err)
+		}
+		r.apply(t, reported(&d, mail.StatusSuppressed, "k", d.Time))
+		if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+			t.Errorf("suppressed again: %s", got)
+		}
+		if list, err := r.Suppressions(t.Context(), ""); err != nil || len(list) > 0 {
+			t.Errorf("%+v, %v", list, err)
+		}
+	})
+
 	t.Run("a lift holds against what came late", func(t *testing.T) {
 		for _, status := range []mail.Status{mail.StatusBounced, mail.StatusSuppressed, mail.StatusComplained} {
 			r := opened(t, empty(t))

@@ -62,6 +62,10 @@ WHERE excluded.until > suppressions.until`
 	// What is lifted or over stays for as long as mails from before it do: soft bounces
 	// are counted from there. What is lifted ends at once, whatever another relay's clock
 	// says.
+	// An address that is not suppressed is lifted from there on, too: a service may have
+	// it on its list, and tell so late.
+	markLifted = `INSERT INTO suppressions (recipient, shown, reason, provider, since, until) VALUES ($1, $2, $3, '', $4, 0)
+ON CONFLICT (recipient) DO UPDATE SET since = excluded.since, until = 0`
 	liftSuppression = "UPDATE suppressions SET since = $3, until = 0 WHERE recipient IN ($1, $2) AND until > $3"
 	endSuppressions = `WITH ended AS MATERIALIZED (SELECT recipient FROM suppressions WHERE until <= $1 AND since <= $1%s)
 DELETE FROM suppressions WHERE recipient IN (SELECT recipient FROM ended)`
@@ -90,6 +94,14 @@ func writeSuppressions(ctx context.Context, to writer, rows string, all []suppre
 func (s *Settings) both(address string) [2]string {
 	all := s.recipients(address)
 	return [2]string{all[0], all[len(all)-1]}
+}
+
+// stored returns what stands for an address, and what shows it.
+func (s *Settings) stored(address string) (recipient, shown string) {
+	if s.Addresses == Hashed {
+		return s.hash(mail.FoldAddress(address)), mail.Mask(address)
+	}
+	return mail.FoldAddress(address), address
 }
 
 // Suppressions returns those that hold now, newest first; only that of one address,
@@ -132,10 +144,8 @@ func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, 
 	}
 	s := r.settings.Load()
 	address, now := travelling(to), time.Now().UTC().Truncate(time.Microsecond)
-	row := suppression{recipient: mail.FoldAddress(address), shown: address, reason: Manual, since: now, until: now.Add(length), of: now.Add(length)}
-	if s.Addresses == Hashed {
-		row.recipient, row.shown = s.hash(row.recipient), mail.Mask(address)
-	}
+	row := suppression{reason: Manual, since: now, until: now.Add(length), of: now.Add(length)}
+	row.recipient, row.shown = s.stored(address)
 	if note != "" {
 		row.reason += ": " + clean(note)
 	}
@@ -157,13 +167,19 @@ func (r *Reader) Lift(ctx context.Context, to string) (lifted bool, err error) {
 	if mail.Mask(to) == to {
 		return false, ErrMasked
 	}
-	both := r.settings.Load().both(travelling(to))
-	result, err := r.db.write.ExecContext(ctx, liftSuppression, both[0], both[1], time.Now().UnixMicro())
+	address, now := travelling(to), time.Now().UnixMicro()
+	s := r.settings.Load()
+	both := s.both(address)
+	result, err := r.db.write.ExecContext(ctx, liftSuppression, both[0], both[1], now)
 	if err != nil {
 		return false, err
 	}
-	n, err := result.RowsAffected()
-	return n > 0, err
+	if n, err := result.RowsAffected(); n > 0 || err != nil {
+		return n > 0, err
+	}
+	recipient, shown := s.stored(address)
+	_, err = r.db.write.ExecContext(ctx, markLifted, recipient, shown, Manual, now)
+	return false, err
 }
 
 // travelling is an address as mails to it are recorded.
