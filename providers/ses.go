@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -173,7 +175,24 @@ func (p *ses) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	return x.receipt(*answer.MessageId), nil
 }
 
+// sesUnsigned judges a mail that could not be signed. Where credentials come from an
+// endpoint, as those of a role do, it may be away for a moment.
 func sesUnsigned(err error) *Error {
+	var (
+		answered interface {
+			error
+			HTTPStatusCode() int
+		}
+		network net.Error
+	)
+	isAway := errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if errors.As(err, &answered) {
+		status := answered.HTTPStatusCode()
+		isAway = status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+	}
+	if isAway {
+		return &Error{Kind: Temporary, Stage: "credentials", Err: err, Momentary: true, Detail: "the endpoint of the credentials gives none now"}
+	}
 	return &Error{Kind: Configuration, Stage: "credentials", Err: err,
 		Hint: "no request could be signed; check region, and accessKeyId and accessKeySecret or the AWS default chain"}
 }

@@ -3,6 +3,7 @@ package providers
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -271,5 +272,31 @@ func TestSESCredentialsThatSwitchProtocols(t *testing.T) {
 			}
 			eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
 		})
+	}
+}
+
+// The credentials of a role come from an endpoint, whose moment of trouble is no mistake of
+// the operator's.
+func TestSESCredentialsOfARole(t *testing.T) {
+	var status atomic.Int64
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if status.Load() == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(int(status.Load()))
+	}))
+	t.Cleanup(endpoint.Close)
+	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_MAX_ATTEMPTS": "1"} {
+		t.Setenv(name, value)
+	}
+	for code, kind := range map[int64]Kind{0: Temporary, 503: Temporary, 429: Temporary, 403: Configuration} {
+		status.Store(code)
+		s := &sesSettings{Region: "eu-west-1"}
+		s.Endpoint = "http://127.0.0.1:1"
+		_, err := open(t, s).Send(shortly(t), plainMessage())
+		if e := AsError(err); e.Kind != kind || e.Momentary != (kind == Temporary) || e.Stage != "credentials" {
+			t.Errorf("%d: %v, tried again: %v", code, e, e.Momentary)
+		}
 	}
 }
