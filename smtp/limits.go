@@ -58,8 +58,13 @@ func (p *Pool) maxMessages(s *session) int {
 	return most
 }
 
-// holdTime is how long places stay empty after the server refused a connection.
-const holdTime = 15 * time.Second
+// holdTime is how long places stay empty after the server refused a connection. One of
+// them may be tried after probeTime: a server that was only tired for a moment takes it, and
+// each that it takes frees two more.
+const (
+	holdTime  = 15 * time.Second
+	probeTime = time.Second
+)
 
 // holdPlaces makes the pool as small as the server wants it, after it refused a
 // connection. The caller's place is one of those that stay empty then. It tells
@@ -77,6 +82,7 @@ func (p *Pool) holdPlaces() bool {
 		return true
 	}
 	if p.held == 0 {
+		time.AfterFunc(probeTime, func() { p.freePlaces(1) })
 		time.AfterFunc(holdTime, func() { p.freePlaces(int64(p.config.MaxConnections)) })
 	}
 	for p.held++; surplus > 1 && p.places.TryAcquire(1); surplus-- {

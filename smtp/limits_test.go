@@ -296,8 +296,33 @@ func TestPoolShrinksToWhatTheServerTakes(t *testing.T) {
 		for _, surplus := range []int{1, 2} {
 			burst(limit+surplus, 2*time.Second, surplus)
 			burst(limit, time.Second, 0)
-			burst(limit+1, 2*time.Second, 0) // one waits
+			burst(limit+1, 2*time.Second, 1) // one waits, and asks whether it was for a moment only
+			burst(limit+1, 2*time.Second, 0)
 			time.Sleep(holdTime)
+		}
+		pool.Close()
+	})
+}
+
+// One connection that is refused for once does not keep a burst waiting.
+func TestOneRefusedConnectionIsNoLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := (&fakeServer{answer: func(at Stage, connection, _ int) string {
+			switch {
+			case at == AtGreeting && connection == 2:
+				return "421 4.7.0 Try again later, closing connection."
+			case at == AtDot:
+				time.Sleep(300 * time.Millisecond)
+			}
+			return ""
+		}}).prepare(t)
+		pool := testPool(t, fake, func(c *Config) { c.MaxConnections = 50 })
+		sendAtOnce(t, pool, 2)
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		sendAtOnce(t, pool, 40)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("40 messages took %v", took)
 		}
 		pool.Close()
 	})
