@@ -9,10 +9,13 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2"
 	"github.com/aws/aws-sdk-go-v2/service/sesv2/types"
 	"github.com/aws/smithy-go"
@@ -113,7 +116,10 @@ func (s *sesSettings) Open() (Provider, error) {
 	if s.AccessKeyID != "" {
 		options.Credentials = credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.AccessKeySecret.Reveal(), "")
 	} else {
-		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region),
+		// All mails wait for one question for credentials, which has no deadline of theirs.
+		client := awshttp.NewBuildableClient().WithTimeout(credentialsTime)
+		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region), config.WithHTTPClient(client),
+			config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
 			config.WithAPIOptions([]func(*middleware.Stack) error{refuseUpgrade}))
 		if err != nil {
 			return nil, err
@@ -125,6 +131,9 @@ func (s *sesSettings) Open() (Provider, error) {
 	}
 	return &ses{api: api, sdk: sesv2.New(options), settings: s, certificates: newCertificates()}, nil
 }
+
+// credentialsTime bounds one question for credentials.
+const credentialsTime = 3 * time.Second
 
 // refuseUpgrade keeps the default chain from reading the answer of a server that
 // switches protocols, which has no end, whatever the time-out. All mails wait for

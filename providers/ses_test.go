@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/smithy-go"
 
@@ -298,5 +300,34 @@ func TestSESCredentialsOfARole(t *testing.T) {
 		if e := AsError(err); e.Kind != kind || e.Momentary != (kind == Temporary) || e.Stage != "credentials" {
 			t.Errorf("%d: %v, tried again: %v", code, e, e.Momentary)
 		}
+	}
+}
+
+// One question for credentials that gets no answer does not keep all mails waiting for good.
+func TestSESCredentialsThatNeverCome(t *testing.T) {
+	var asked atomic.Int64
+	stop := make(chan struct{})
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) == 1 {
+			<-stop
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"AccessKeyId": sesKeyID, "SecretAccessKey": sesSecret, "Token": "t",
+			"Expiration": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)})
+	}))
+	t.Cleanup(endpoint.Close)
+	t.Cleanup(func() { close(stop) })
+	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
+		t.Setenv(name, value)
+	}
+	server, _ := startServer(t, always(answer{200, map[string]string{"Content-Type": "application/json"}, `{"MessageId":"1"}`}))
+	s := &sesSettings{Region: "eu-west-1"}
+	s.Endpoint = server.URL
+	provider := open(t, s)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*credentialsTime) // against a hang only
+	defer cancel()
+	if _, err := provider.Send(ctx, plainMessage()); err != nil {
+		t.Error(err)
 	}
 }

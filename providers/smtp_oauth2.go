@@ -175,15 +175,18 @@ func (t *smtpTokens) Token(ctx context.Context) (token string, isNew bool, err e
 			Hint: "write a new auth.accessToken, or let the relay get tokens: write auth.refreshToken, " +
 				"auth.clientSecret or auth.privateKey"}
 	}
-	if failure := t.renew(ctx); failure != nil {
+	asking, cancel := context.WithTimeout(ctx, questionTime)
+	defer cancel()
+	if failure := t.renew(asking); failure != nil {
 		return "", false, failure
 	}
 	return t.current.Load().text, true, nil
 }
 
-// How long a renewal ahead may take, and when after a failure there is another.
+// How long a question for a token may take, of which the mails wait for that of the first,
+// and when after a failure ahead of time there is another.
 const (
-	renewalTime  = 10 * time.Second
+	questionTime = 4 * time.Second
 	renewalPause = 10 * time.Second
 )
 
@@ -196,7 +199,7 @@ func (t *smtpTokens) renewAhead(current *accessToken) {
 	}
 	go func() {
 		defer func() { <-t.turn }()
-		ctx, cancel := context.WithTimeout(context.Background(), renewalTime)
+		ctx, cancel := context.WithTimeout(context.Background(), questionTime)
 		defer cancel()
 		if t.renew(ctx) != nil {
 			again := *current

@@ -170,6 +170,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, giveUp := context.WithCancelCause(request.Context())
 	defer giveUp(nil)
 	connections := 0
+	var used atomic.Pointer[http2Conn]
 	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			connections++
@@ -181,7 +182,11 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 				// these says that the service knows a repeated request.
 				x.handedOver.Store(false)
 			}
-			settle(info)
+			if raw, isHTTP2 := unwrapped(info.Conn); !isHTTP2 {
+				settle(info, raw)
+			} else if raw != nil {
+				used.Store(&http2Conn{info.Conn, raw})
+			}
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
@@ -192,6 +197,9 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	request.Header = request.Header.Clone()
 	request.Header.Set("Accept-Encoding", "identity") // without it any coding is acceptable (RFC 9110, 12.5.3)
 	response, err := t.base.RoundTrip(request)
+	if conn := used.Load(); conn != nil {
+		conn.tell(err == nil, x.handedOver.Load())
+	}
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errNoUse) {
 			err = errNoUse
@@ -259,6 +267,7 @@ type watched struct {
 	net.Conn
 	since   atomic.Pointer[time.Time] // nil while it does not wait
 	closed  atomic.Bool
+	lost    atomic.Int32 // requests in a row over HTTP/2 without an answer
 	bounded bool // the first read has a deadline of its own
 }
 
@@ -297,25 +306,46 @@ func (c *watched) isQuiet() bool {
 	return false
 }
 
+// http2Conn is an HTTP/2 connection and what it stands on.
+type http2Conn struct {
+	net.Conn
+	raw *watched
+}
+
+// tell notes whether a request was answered. A connection on which two in a row were not is
+// given up: the machine at its end may have forgotten it, or live without serving, and no
+// deadline of a mail would ever take the connection along, as in HTTP/1.
+func (c *http2Conn) tell(isAnswered, isSent bool) {
+	switch {
+	case isAnswered:
+		c.raw.lost.Store(0)
+	case isSent && c.raw.lost.Add(1) >= 2:
+		_ = c.Close()
+	}
+}
+
+// unwrapped returns what a connection stands on, nil if it is none of ours, and whether
+// HTTP/2 is spoken over it.
+func unwrapped(conn net.Conn) (raw *watched, isHTTP2 bool) {
+	for {
+		secured, ok := conn.(*tls.Conn)
+		if !ok {
+			raw, _ = conn.(*watched)
+			return raw, isHTTP2
+		}
+		isHTTP2 = isHTTP2 || secured.ConnectionState().NegotiatedProtocol == "h2"
+		conn = secured.NetConn()
+	}
+}
+
 // settle closes a pooled HTTP/1 connection that is not quiet before anything was
 // asked, such as one with a second answer to the request before: net/http would
 // take it for the answer to this one if it came to look late. On a closed
 // connection nothing is written, so that another one is taken.
 //
 // HTTP/2 knows by itself which answer belongs to which request.
-func settle(info httptrace.GotConnInfo) {
-	conn := info.Conn
-	for {
-		secured, ok := conn.(*tls.Conn)
-		if !ok {
-			break
-		}
-		if secured.ConnectionState().NegotiatedProtocol == "h2" {
-			return
-		}
-		conn = secured.NetConn()
-	}
-	if raw, ok := conn.(*watched); ok && info.Reused && !raw.isQuiet() {
+func settle(info httptrace.GotConnInfo, raw *watched) {
+	if raw != nil && info.Reused && !raw.isQuiet() {
 		_ = info.Conn.Close()
 	}
 }

@@ -211,6 +211,50 @@ func TestTheNewsOfTheEndOfTheQuestion(t *testing.T) {
 	})
 }
 
+// An HTTP/2 connection to a machine that lives and gives no answers any more is given up.
+func TestAnHTTP2ConnectionWithoutAnswers(t *testing.T) {
+	type number struct{}
+	var connections, stuck atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(number{}).(int64) <= stuck.Load() {
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, "{}")
+	}))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, number{}, connections.Add(1))
+	}
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	a := openAPI(t, &Common{})
+	a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
+	ask := func() *Error {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		return judge(ctx, a, server.URL, []byte("{}"))
+	}
+	for range 3 {
+		if e := ask(); e != nil {
+			t.Fatal(e)
+		}
+	}
+	stuck.Store(connections.Load())
+	for range 2 {
+		if e := ask(); e == nil || e.Kind != Uncertain {
+			t.Errorf("%v", e)
+		}
+	}
+	for range 3 {
+		if e := ask(); e != nil {
+			t.Errorf("over another connection: %v", e)
+		}
+	}
+}
+
 // A server that says goodbye on every HTTP/2 connection is given up soon, and has
 // taken nothing.
 func TestGoodbyeOnEveryConnection(t *testing.T) {

@@ -68,6 +68,9 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
+		if x.status == http.StatusBadGateway && e.Code+e.Detail == "" {
+			e.Kind = Uncertain // the JSON of whoever it is
+		}
 		if e.Kind == Content && (aboutOperator.MatchString(e.Detail) || refusesAddress(e.Detail)) {
 			e.Kind = Configuration
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
@@ -99,7 +102,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
 	e.RetryAfter = min(e.RetryAfter, maxRetryAfter)
-	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable
+	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable || e.Kind == RateLimited && !e.Quota && e.RetryAfter == 0
 	if e.Momentary && e.RetryAfter == soonest {
 		e.RetryAfter = 0 // which is heeded once, while this is asked as often as the time allows
 	}
@@ -153,9 +156,9 @@ func (x *exchange) kindOfStatus() Kind {
 }
 
 // What gateways say under 503 when the service behind them left while it had the request:
-// Envoy, Varnish and Fastly. Of a connection that did not come about Envoy says so.
+// Envoy, Varnish, Fastly, Heroku and Akamai. Of a connection that did not come about Envoy says so.
 var (
-	lostUpstream   = regexp.MustCompile(`(?i)reset before headers|backend (fetch failed|read error)|first byte timeout`)
+	lostUpstream   = regexp.MustCompile(`(?i)reset before headers|backend (fetch failed|read error)|first byte timeout|herokucdn|zero size object`)
 	unsentUpstream = regexp.MustCompile(`(?i)connection (failure|timeout)|overflow|refused stream`)
 )
 
