@@ -89,7 +89,7 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 func (s *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
 	applied, unknown, changed, err := s.apply(ctx, reports)
 	for _, at := range changed {
-		err = errors.Join(err, s.countHour(ctx, hourOf(at), []int64{at}))
+		err = errors.Join(err, retried(func() error { return s.countHour(ctx, hourOf(at), []int64{at}) }))
 	}
 	return applied, unknown, err
 }

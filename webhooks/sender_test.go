@@ -381,9 +381,9 @@ func TestAnIdleQueueIsCountedNowAndThen(t *testing.T) {
 // What comes while an endpoint is left alone is counted all the same.
 func TestAQueueIsCountedWhileItsEndpointRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls := 0
+		var calls atomic.Int64
 		s := start(t, service(func(*http.Request) (*http.Response, error) {
-			calls++
+			calls.Add(1)
 			return answer(503, "Retry-After", "3600")
 		}))
 		defer s.close()
@@ -394,17 +394,17 @@ func TestAQueueIsCountedWhileItsEndpointRests(t *testing.T) {
 		s.queue.add(e, 30)
 		time.Sleep(2 * counting)
 		synctest.Wait()
-		if state := s.State()[0]; state.Pending != 31 || calls != 1 || !strings.Contains(state.String(), "31 wait") {
-			t.Errorf("%d calls, %+v", calls, state)
+		if state := s.State()[0]; state.Pending != 31 || calls.Load() != 1 || !strings.Contains(state.String(), "31 wait") {
+			t.Errorf("%d calls, %+v", calls.Load(), state)
 		}
 		time.Sleep(longestAsked - looking - 2*counting - time.Second)
 		synctest.Wait()
-		if calls != 1 {
-			t.Errorf("%d calls within the hour", calls)
+		if calls.Load() != 1 {
+			t.Errorf("%d calls within the hour", calls.Load())
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if calls == 1 {
+		if calls.Load() == 1 {
 			t.Error("no call after it")
 		}
 	})
