@@ -253,7 +253,7 @@ func (m *told) details() (d details) {
 // isOfAnother tells whether a report says what did not become of the mail at a provider that
 // may have taken it before another one did: to the reader it says nothing.
 func (m *told) isOfAnother(r *mail.Report) bool {
-	if m.provider == "" || r.Provider == m.provider || r.Status == mail.StatusDelivered || r.Status == mail.StatusComplained {
+	if m.provider == "" || r.Provider == m.provider || r.ProviderID != "" && clean(r.ProviderID) == m.providerID || r.Status == mail.StatusDelivered || r.Status == mail.StatusComplained {
 		return false
 	}
 	return slices.ContainsFunc(m.details().Attempts, func(a attempt) bool { return a.Provider == r.Provider })
