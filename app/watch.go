@@ -104,8 +104,8 @@ func (w *watcher) follow(files []string, directories ...string) error {
 		for _, path := range below(target) {
 			if _, inner := resolve(path); isDirectory(inner) {
 				dirs[inner], folders = true, append(folders, path)
-				files = append(files, slices.DeleteFunc(below(inner), isNoLink)...)
-			} else if isLink(path) {
+				files = append(files, below(inner)...)
+			} else {
 				files = append(files, path)
 			}
 		}
@@ -225,8 +225,6 @@ func isDirectory(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
 }
-
-func isNoLink(path string) bool { return !isLink(path) }
 
 func isLink(path string) bool {
 	info, err := os.Lstat(path)

@@ -156,15 +156,14 @@ func openPostgres(name string) (*database, error) {
 	}
 	// A search is planned for what it looks for. A plan for any value may read the whole
 	// table to find that there is no such type.
+	if c.ValidateConnect == nil { // which target_session_attrs sets; a replica may be behind
+		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 	reading := c.Copy()
 	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	writing := c.Copy()
-	if writing.ValidateConnect == nil { // which target_session_attrs sets
-		writing.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
 	db := &database{writers: 2, events: 1000, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
-		write: stdlib.OpenDB(*writing), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
+		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(1)
 	db.read.SetConnMaxIdleTime(time.Minute)

@@ -87,7 +87,7 @@ func (s *Settings) Check() (problems []settings.Problem) {
 
 // connectionString is how libpq, MySQL and ADO write a database where they take no URL, with
 // a password that a name of a file would not keep secret.
-var connectionString = regexp.MustCompile(`(?i)\b(host|server|user|user id|password|pwd|dbname|database)\s*=|@(tcp|unix)?\(`)
+var connectionString = regexp.MustCompile(`(?i)\b(host|server|user|user id|password|pwd|dbname|database)\s*=|@(tcp|unix)?\(|:[^\s\\/@]*@`)
 
 // errNotPostgres says nothing of the URL, which has a password.
 var errNotPostgres = errors.New("the postgres:// URL cannot be read")

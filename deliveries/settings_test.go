@@ -44,6 +44,9 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{func(s *Settings) {
 			s.Database = settings.NewSecret("postgres://relay@db/relay?connect_timeout=5s&password=p@never-print-this")
 		}, "database", "percent-encoded"},
+		{func(s *Settings) { s.Database = settings.NewSecret("relay:never-print-this@db:5432/relay") }, "database", "postgres://"},
+		{func(s *Settings) { s.Database = settings.NewSecret("//relay:never-print-this@db/relay") }, "database", "postgres://"},
+		{func(s *Settings) { s.Database = settings.NewSecret("postgres:/relay:never-print-this@db/relay") }, "database", "postgres://"},
 		{func(s *Settings) { s.Retention = 0 }, "retention", "1h"},
 		{func(s *Settings) { s.Addresses, s.AddressKey = Hashed, settings.NewSecret("never-print") }, "addressKey", "16 characters"},
 	} {
@@ -59,7 +62,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 	}
 	fine := DefaultSettings()
 	fine.Retention, fine.Addresses, fine.AddressKey = settings.Duration(time.Hour), Hashed, settings.NewSecret("sixteen of them.")
-	for _, database := range []string{"", "deliveries.db", "/var/lib/relay/deliveries.db", `C:\relay\deliveries.db`, "/data/relay@eu (2)/user.db", "postgres://re%40lay:a@%2Fvar%2Frun/relay", "postgres://relay@db/relay", "postgresql://a:b%40c@[::1]:5432,db2/relay?sslmode=require"} {
+	for _, database := range []string{"", "deliveries.db", "/var/lib/relay/deliveries.db", `C:\relay\deliveries.db`, "/data/relay@eu (2)/user.db", `C:\data\relay@eu.db`, "postgres://re%40lay:a@%2Fvar%2Frun/relay", "postgres://relay@db/relay", "postgresql://a:b%40c@[::1]:5432,db2/relay?sslmode=require"} {
 		fine.Database = settings.NewSecret(database)
 		if problems := fine.Check(); len(problems) > 0 {
 			t.Errorf("%s: %+v", database, problems)

@@ -157,7 +157,8 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 // namesAnother tells whether words for a bounce are about an address, and the recipient's
 // is not among them: they are about the sender then.
 func namesAnother(words string, recipients ...string) bool {
-	return anyAddress.MatchString(words) && !slices.ContainsFunc(recipients, func(to string) bool {
+	named := slices.DeleteFunc(anyAddress.FindAllString(words, -1), helpdesk.MatchString)
+	return len(named) > 0 && !slices.ContainsFunc(recipients, func(to string) bool {
 		return to != "" && strings.Contains(strings.ToLower(words), strings.ToLower(to))
 	})
 }
@@ -225,7 +226,8 @@ func bounceOf(words string) (b bounce) {
 }
 
 var (
-	anyAddress   = regexp.MustCompile(`<[^<>\s@]+@[^<>\s@]+>`)
+	anyAddress   = regexp.MustCompile(`[\w.+=-]+@[\w-]+(\.[\w-]+)+`)
+	helpdesk     = regexp.MustCompile(`(?i)^(postmaster|abuse|support|help|admin|noc|tosa|info|contact)[\w.-]*@`) // whom to ask
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)

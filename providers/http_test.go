@@ -418,7 +418,11 @@ func TestHTTPGateways(t *testing.T) {
 		want   Kind
 	}{
 		{answer{503, nil, envoy + "connection failure"}, Temporary}, {answer{503, nil, envoy + "overflow"}, Temporary},
-		{answer{503, nil, envoy + "remote reset"}, Uncertain}, {answer{503, nil, "no healthy upstream"}, Temporary},
+		{answer{503, nil, envoy + "remote reset"}, Uncertain},
+		{answer{503, nil, "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure"}, Uncertain}, {answer{503, nil, "no healthy upstream"}, Temporary},
+		{answer{503, nil, "<style>body{overflow:hidden}</style><title>503 Backend fetch failed</title>"}, Uncertain},
+		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/application-error.html">`}, Uncertain},
+		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/maintenance-mode.html">`}, Temporary},
 		{answer{502, nil, `{"message":"An invalid response was received from the upstream server"}`}, Uncertain},
 	} {
 		server, _ := startServer(t, always(c.answer))
@@ -484,7 +488,7 @@ func TestHTTPGuessesOfAStatus(t *testing.T) {
 	}{
 		`{"message":"Bad request"}`: {Content, true}, `{}`: {Content, true}, `{"message":"refused"}`: {Content, false},
 		`{"message":"Recipient limit exceeded"}`: {Configuration, false}, `{"message":"Sending IP is blocked"}`: {Configuration, false},
-		`{"message":"Too many of your mails bounced"}`: {Configuration, false}, `{"message":"You can only send to verified recipients"}`: {Configuration, false},
+		`{"message":"Too many of your mails bounced"}`: {Configuration, false}, `{"message":"accounts@example.org is malformed"}`: {Content, true}, `{"message":"You can only send to verified recipients"}`: {Configuration, false},
 	} {
 		server, _ := startServer(t, always(answer{400, nil, text}))
 		s := f.settings(server.URL).(*httpSettings)

@@ -145,7 +145,7 @@ func mailJunkyErrors(x *exchange) Error {
 		e.Hint = "check apiKey"
 	case x.status == http.StatusForbidden:
 		e.Hint = "check what the key may do, and that the sender's domain is verified; or " + addressHint
-	case aboutOperator.MatchString(e.Detail):
+	case isAboutOperator(e.Detail):
 		e.Kind, e.Hint = Configuration, "verify the sender's domain, and see the state of the account"
 	case x.status != http.StatusBadRequest && x.status != http.StatusUnprocessableEntity && !x.is2xx():
 	case mailJunkyListed.MatchString(e.Detail):

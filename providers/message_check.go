@@ -125,6 +125,12 @@ var aboutOperator = regexp.MustCompile(`(?i)\bnot (yet )?(been )?(verified|authe
 
 var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|restrict|can't be used)|(allow|white)-?list`)
 
+// isAboutOperator looks for them beside the addresses, which may have such words in them:
+// accounts@example.org.
+func isAboutOperator(words string) bool {
+	return aboutOperator.MatchString(addresses.ReplaceAllString(words, ""))
+}
+
 // refusesAddress tells whether a refusal is about the address that we come from.
 func refusesAddress(message string) bool { return aboutAddress.MatchString(message) }
 

@@ -133,7 +133,7 @@ func (s *sesSettings) Open() (Provider, error) {
 }
 
 // credentialsTime bounds one question for credentials.
-const credentialsTime = 3 * time.Second
+const credentialsTime = 6 * time.Second
 
 // refuseUpgrade keeps the default chain from reading the answer of a server that
 // switches protocols, which has no end, whatever the time-out. All mails wait for

@@ -172,6 +172,7 @@ func smtp2goErrors(x *exchange) Error {
 	if e.Detail == "" && len(data.Failures) > 0 {
 		e.Detail = string(data.Failures[0])
 	}
+	words := addresses.ReplaceAllString(e.Detail, "")
 	field := smtp2goField.FindSubmatch(data.Fields)
 	switch {
 	case x.status == http.StatusTooManyRequests:
@@ -185,11 +186,11 @@ func smtp2goErrors(x *exchange) Error {
 		e.Kind = Recipient
 	case field != nil:
 		e.Kind, e.Hint = Configuration, "check the sender"
-	case aboutOperator.MatchString(e.Detail):
+	case isAboutOperator(e.Detail):
 		e.Kind, e.Hint = Configuration, smtp2goVerify
-	case smtp2goListed.MatchString(e.Detail):
+	case smtp2goListed.MatchString(words):
 		e.Kind, e.Suppressed = Recipient, true
-	case smtp2goPerson.MatchString(e.Detail):
+	case smtp2goPerson.MatchString(words):
 		e.Kind = Recipient
 	case x.status == http.StatusUnauthorized:
 		e.Hint = "check apiKey"

@@ -122,6 +122,8 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"Host or domain name not found. Name service error for name=smtp.acme.example type=A: Host not found":   true,
 		"4.7.8 SASL authentication failed; server smtp.acme.example[10.0.0.1] said: 535 5.7.8 Error: bad login": true,
 		"4.3.5 Server configuration problem":                                                                    true,
+		"550 5.1.1 no-reply@acme.example: user unknown":                                                         true,
+		"550 5.1.1 user unknown, ask postmaster@example.org":                                                    false,
 		"553 Relaying disallowed. Invalid Domain":                                                               true,
 		"550 error: no valid recipients from 192.0.2.7":                                                         true,
 		"550 5.2.1 The email account that you tried to reach is inactive":                                       false,

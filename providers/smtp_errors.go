@@ -206,7 +206,7 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 		return e
 	}
 	quoted := quotedReply.FindStringSubmatch(reply.Text)
-	if quoted == nil || stage != smtp.AtRCPT {
+	if quoted == nil || stage != smtp.AtRCPT || strings.Contains(strings.ToLower(reply.Text), "sender verify") {
 		e.judge(stage, reply)
 		return e
 	}
@@ -239,9 +239,9 @@ var (
 	furtherCodes = regexp.MustCompile(`\n[245]\.\d{1,3}\.\d{1,3} `)
 	// textCodes are how qmail and others write an enhanced code.
 	textCodes = regexp.MustCompile(`(?m)(?:^|[#(\[<])([45]\.\d{1,3}\.\d{1,3})(?:[^.\d]|$)`)
-	// quotedReply is what Postfix was answered when it asked the recipient's server whether
-	// there is such an address.
-	quotedReply = regexp.MustCompile(`(?is)\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): ([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
+	// quotedReply is what Postfix or Exim was answered when it asked the recipient's server
+	// whether there is such an address.
+	quotedReply = regexp.MustCompile(`(?is)(?:\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): |\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// discarded is how amavis tells of a mail that it took and throws away.
 	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=`)
 	// quotedWords are single words in quotes, such as the name of a field.
@@ -264,7 +264,8 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 	if found := textCodes.FindStringSubmatch(text); enhanced == "" && found != nil {
 		enhanced = found[1]
 	}
-	text = addresses.ReplaceAllString(furtherCodes.ReplaceAllString(text, " "), "")
+	text = strings.ReplaceAll(furtherCodes.ReplaceAllString(text, " "), "...", " ... ") // "ada@example.net...User unknown"
+	text = addresses.ReplaceAllString(text, "")
 	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
 	text = " " + sendersTask.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
 	if reply.Code >= 500 && !byPostfix.MatchString(text) {

@@ -161,32 +161,50 @@ func (t *smtpTokens) Token(ctx context.Context) (token string, isNew bool, err e
 		}
 		return good.text, t.issue == nil, nil
 	}
-	select {
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
-	case <-ctx.Done():
-		return "", false, &Error{Kind: Temporary, Stage: atOAuth2, Detail: "no access token before the deadline of the mail", Err: ctx.Err()}
-	}
-	if good, _ := t.good(); good != nil { // by whoever had the turn before
-		return good.text, t.issue == nil, nil
-	}
 	if t.issue == nil {
 		return "", false, &Error{Kind: Configuration, Stage: atOAuth2, Detail: "the access token has expired or is refused",
 			Hint: "write a new auth.accessToken, or let the relay get tokens: write auth.refreshToken, " +
 				"auth.clientSecret or auth.privateKey"}
 	}
-	asking, cancel := context.WithTimeout(ctx, questionTime)
-	defer cancel()
-	if failure := t.renew(asking); failure != nil {
+	late := &Error{Kind: Temporary, Stage: atOAuth2, Detail: "no access token before the deadline of the mail"}
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		late.Err = ctx.Err()
+		return "", false, late
+	}
+	if good, _ := t.good(); good != nil { // by whoever had the turn before
+		<-t.turn
+		return good.text, false, nil
+	}
+	var (
+		issued  string
+		failure *Error
+	)
+	asked := make(chan struct{})
+	go func() { // the answer is for the mails behind, too, if it is late for this one
+		defer close(asked)
+		defer func() { <-t.turn }()
+		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), questionTime)
+		defer cancel()
+		issued, failure = t.renew(asking)
+	}()
+	select {
+	case <-asked:
+	case <-ctx.Done():
+		late.Err = ctx.Err()
+		return "", false, late
+	}
+	if failure != nil {
 		return "", false, failure
 	}
-	return t.current.Load().text, true, nil
+	return issued, true, nil
 }
 
 // How long a question for a token may take, of which the mails wait for that of the first,
 // and when after a failure ahead of time there is another.
 const (
-	questionTime = 4 * time.Second
+	questionTime = 6 * time.Second
 	renewalPause = 10 * time.Second
 )
 
@@ -201,7 +219,7 @@ func (t *smtpTokens) renewAhead(current *accessToken) {
 		defer func() { <-t.turn }()
 		ctx, cancel := context.WithTimeout(context.Background(), questionTime)
 		defer cancel()
-		if t.renew(ctx) != nil {
+		if _, failure := t.renew(ctx); failure != nil {
 			again := *current
 			again.renewal = time.Now().Add(renewalPause)
 			t.current.CompareAndSwap(current, &again)
@@ -221,7 +239,7 @@ func (t *smtpTokens) Drop(_ context.Context, token string) {
 const tokenMargin = 5 * time.Minute
 
 // renew asks for a token. The turn is the caller's.
-func (t *smtpTokens) renew(ctx context.Context) *Error {
+func (t *smtpTokens) renew(ctx context.Context) (string, *Error) {
 	asked := time.Now()
 	ctx, x := withExchange(ctx)
 	client := *t.client.client
@@ -232,17 +250,17 @@ func (t *smtpTokens) renew(ctx context.Context) *Error {
 		if within.err != nil {
 			err = within.err
 		}
-		return tokenFailure(x, err)
+		return "", tokenFailure(x, err)
 	}
 	if issued.AccessToken == "" || breaksLine(issued.AccessToken) {
-		return tokenFailure(x, errors.New("no access token"))
+		return "", tokenFailure(x, errors.New("no access token"))
 	}
 	next := &accessToken{text: issued.AccessToken, expiry: issued.Expiry, renewal: issued.Expiry}
 	if !issued.Expiry.IsZero() {
 		next.renewal = issued.Expiry.Add(-min(tokenMargin, issued.Expiry.Sub(asked)/5))
 	}
 	t.current.Store(next)
-	return nil
+	return next.text, nil
 }
 
 // withinContext sends requests under the mail's context and keeps the error that

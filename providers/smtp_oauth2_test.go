@@ -345,7 +345,7 @@ func TestSMTPTokenFailures(t *testing.T) {
 			}
 			return true
 		}, Configuration, "no access token"},
-		{"silence", func(_ http.ResponseWriter, r *http.Request, _ int) bool { <-r.Context().Done(); return true }, Temporary, "in time"},
+		{"silence", func(_ http.ResponseWriter, r *http.Request, _ int) bool { <-r.Context().Done(); return true }, Temporary, "before the deadline"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			endpoint := startTokenEndpoint(t)
@@ -486,7 +486,7 @@ func TestSMTPTokenIsRenewedOnceForAll(t *testing.T) {
 			}
 		})
 		var group sync.WaitGroup
-		group.Go(func() { // the first mail gives up, and leaves the renewal to the next
+		group.Go(func() { // the first mail gives up, and leaves the answer to the next
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if _, _, failure := tokens.Token(ctx); failure == nil || !errors.Is(failure, context.DeadlineExceeded) {
@@ -503,14 +503,14 @@ func TestSMTPTokenIsRenewedOnceForAll(t *testing.T) {
 		})
 		for range 20 {
 			group.Go(func() {
-				if token, _, failure := tokens.Token(t.Context()); failure != nil || token != "2" {
+				if token, _, failure := tokens.Token(t.Context()); failure != nil || token != "1" {
 					t.Errorf("token %q, %v", token, failure)
 				}
 			})
 		}
 		group.Wait()
-		if issued != 2 {
-			t.Errorf("%d tokens were asked for, want 2", issued)
+		if issued != 1 {
+			t.Errorf("%d tokens were asked for, want 1", issued)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -51,6 +52,7 @@ const (
 type api struct {
 	client *http.Client
 	base   *http.Transport
+	next   atomic.Pointer[http.Transport] // in its place; nil for none yet
 	// proxyDelay bounds the wait for each answer of a proxy.
 	proxyDelay time.Duration
 }
@@ -100,7 +102,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 		a.base.Proxy = http.ProxyURL(proxy)
 	}
 	a.client = &http.Client{
-		Transport: recorder{a.base, logins},
+		Transport: recorder{a, logins},
 		// A redirect is answered, not followed: it would take the
 		// credentials elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -110,7 +112,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 
 // Close gives up the idle connections.
 func (a *api) Close() error {
-	a.base.CloseIdleConnections()
+	a.transport().CloseIdleConnections()
 	return nil
 }
 
@@ -151,9 +153,20 @@ func (a *api) request(ctx context.Context, method, url string, header http.Heade
 	return x, err
 }
 
+// transport is the one in use.
+func (a *api) transport() *http.Transport { return cmp.Or(a.next.Load(), a.base) }
+
+// renew has another take the place of a transport. What is under way ends on the old one.
+func (a *api) renew(old *http.Transport) {
+	next := old.Clone()
+	if a.next.CompareAndSwap(nil, next) || a.next.CompareAndSwap(old, next) {
+		old.CloseIdleConnections()
+	}
+}
+
 // recorder fills the exchange of a request's context.
 type recorder struct {
-	base   *http.Transport
+	api    *api
 	logins []settings.Secret
 }
 
@@ -170,7 +183,8 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, giveUp := context.WithCancelCause(request.Context())
 	defer giveUp(nil)
 	connections := 0
-	var used atomic.Pointer[http2Conn]
+	var used atomic.Pointer[watched] // by HTTP/2
+	transport := t.api.transport()
 	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			connections++
@@ -185,7 +199,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 			if raw, isHTTP2 := unwrapped(info.Conn); !isHTTP2 {
 				settle(info, raw)
 			} else if raw != nil {
-				used.Store(&http2Conn{info.Conn, raw})
+				used.Store(raw)
 			}
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
@@ -196,9 +210,13 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	}))
 	request.Header = request.Header.Clone()
 	request.Header.Set("Accept-Encoding", "identity") // without it any coding is acceptable (RFC 9110, 12.5.3)
-	response, err := t.base.RoundTrip(request)
-	if conn := used.Load(); conn != nil {
-		conn.tell(err == nil, x.handedOver.Load())
+	response, err := transport.RoundTrip(request)
+	switch conn := used.Load(); {
+	case conn == nil:
+	case err == nil:
+		conn.lost.Store(0)
+	case x.handedOver.Load() && ctx.Err() != nil && conn.lost.Add(1) >= mostLost:
+		t.api.renew(transport)
 	}
 	if err != nil {
 		if errors.Is(context.Cause(ctx), errNoUse) {
@@ -268,7 +286,7 @@ type watched struct {
 	since   atomic.Pointer[time.Time] // nil while it does not wait
 	closed  atomic.Bool
 	lost    atomic.Int32 // requests in a row over HTTP/2 without an answer
-	bounded bool // the first read has a deadline of its own
+	bounded bool         // the first read has a deadline of its own
 }
 
 // Close marks the connection as closed.
@@ -306,23 +324,10 @@ func (c *watched) isQuiet() bool {
 	return false
 }
 
-// http2Conn is an HTTP/2 connection and what it stands on.
-type http2Conn struct {
-	net.Conn
-	raw *watched
-}
-
-// tell notes whether a request was answered. A connection on which two in a row were not is
-// given up: the machine at its end may have forgotten it, or live without serving, and no
-// deadline of a mail would ever take the connection along, as in HTTP/1.
-func (c *http2Conn) tell(isAnswered, isSent bool) {
-	switch {
-	case isAnswered:
-		c.raw.lost.Store(0)
-	case isSent && c.raw.lost.Add(1) >= 2:
-		_ = c.Close()
-	}
-}
+// mostLost is how many requests in a row may end without an answer on an HTTP/2 connection.
+// Then the machine at its end may have forgotten it, or live without serving, and no
+// deadline of a mail takes the connection along, as in HTTP/1: others come over new ones.
+const mostLost = 2
 
 // unwrapped returns what a connection stands on, nil if it is none of ours, and whether
 // HTTP/2 is spoken over it.

@@ -216,6 +216,7 @@ func TestAnHTTP2ConnectionWithoutAnswers(t *testing.T) {
 	type number struct{}
 	var connections, stuck atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		if r.Context().Value(number{}).(int64) <= stuck.Load() {
 			<-r.Context().Done()
 			return

@@ -71,7 +71,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 		if x.status == http.StatusBadGateway && e.Code+e.Detail == "" {
 			e.Kind = Uncertain // the JSON of whoever it is
 		}
-		if e.Kind == Content && (aboutOperator.MatchString(e.Detail) || refusesAddress(e.Detail)) {
+		if e.Kind == Content && (isAboutOperator(e.Detail) || refusesAddress(e.Detail)) {
 			e.Kind = Configuration
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
@@ -156,10 +156,10 @@ func (x *exchange) kindOfStatus() Kind {
 }
 
 // What gateways say under 503 when the service behind them left while it had the request:
-// Envoy, Varnish, Fastly, Heroku and Akamai. Of a connection that did not come about Envoy says so.
+// Envoy, Varnish, Fastly, Heroku and Akamai. Of a first connection that did not come about Envoy says so.
 var (
-	lostUpstream   = regexp.MustCompile(`(?i)reset before headers|backend (fetch failed|read error)|first byte timeout|herokucdn|zero size object`)
-	unsentUpstream = regexp.MustCompile(`(?i)connection (failure|timeout)|overflow|refused stream`)
+	lostUpstream   = regexp.MustCompile(`(?i)reset before headers|backend (fetch failed|read error)|first byte timeout|herokucdn\.com/error-pages/application-error|zero size object`)
+	unsentUpstream = regexp.MustCompile(`(?i)reset before headers\W+reset reason: (remote |local )?(connection (failure|timeout)|overflow|refused stream)`)
 )
 
 // isObject tells whether the answer is a JSON object.

@@ -163,7 +163,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		// The service itself sees to it that this cannot become a second mail. Only
 		// a verdict on the mail puts an end to the doubt.
 		again := d.send(ctx, m, sharesTime, keep)
-		if again == nil || again.Kind == providers.Recipient || again.Kind == providers.Content && !again.Filtered {
+		if again == nil || (again.Kind == providers.Recipient || again.Kind == providers.Content) && !again.Filtered {
 			failure = again
 			break
 		}

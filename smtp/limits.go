@@ -64,6 +64,9 @@ func (p *Pool) maxMessages(s *session) int {
 const (
 	holdTime  = 15 * time.Second
 	probeTime = time.Second
+	// refusedPause is how long one stays empty where there should be room: a connection may
+	// still be on its way out.
+	refusedPause = 100 * time.Millisecond
 )
 
 // holdPlaces makes the pool as small as the server wants it, after it refused a
@@ -78,7 +81,7 @@ func (p *Pool) holdPlaces() bool {
 	}
 	surplus := int64(p.config.MaxConnections) - connections - p.held
 	if surplus < 1 { // the others' places are held already, and this one is waited with
-		p.places.Release(1)
+		time.AfterFunc(refusedPause, func() { p.places.Release(1) })
 		return true
 	}
 	if p.held == 0 {
