@@ -46,23 +46,22 @@ func (e *environment) path(written string) string {
 // certificates returns a URL of PostgreSQL with the files of its parameters as they are
 // opened.
 func (e *environment) certificates(written string) string {
-	base, query, _ := strings.Cut(written, "?")
-	parameters, err := url.ParseQuery(query)
-	if err != nil {
+	base, query, found := strings.Cut(written, "?")
+	if !found {
 		return written
 	}
-	changed := false
-	for _, key := range []string{"sslrootcert", "sslcert", "sslkey"} {
-		if name := parameters.Get(key); name != e.path(name) && name != "system" {
-			parameters.Set(key, e.path(name))
-			changed = true
+	parameters := strings.Split(query, "&")
+	for i, parameter := range parameters { // each by itself: a + is a blank to some
+		key, value, _ := strings.Cut(parameter, "=")
+		if name, err := url.PathUnescape(value); err == nil && name != "system" && e.path(name) != name && slices.Contains(certificateFiles, key) {
+			parameters[i] = key + "=" + url.PathEscape(e.path(name))
 		}
 	}
-	if !changed {
-		return written
-	}
-	return base + "?" + parameters.Encode()
+	return base + "?" + strings.Join(parameters, "&")
 }
+
+// certificateFiles are the parameters that name files.
+var certificateFiles = []string{"sslrootcert", "sslcert", "sslkey"}
 
 // expand replaces every ${NAME} and ${file:/path} in a text; $${ is a literal
 // ${. What comes in is not expanded again. It returns the first reference too.

@@ -300,7 +300,7 @@ func checkErrors(t *testing.T, f fixture) {
 			if row.wait > 0 && e.RetryAfter <= 0 {
 				t.Error("no wait")
 			}
-			if e.Momentary != (row.kind == Temporary && row.status == 503 || row.kind == RateLimited && !row.quota && e.RetryAfter == 0) {
+			if e.Momentary != (row.kind == Temporary && row.status == 503) {
 				t.Errorf("over in a moment: %v", e.Momentary)
 			}
 			if row.code != "" && e.Code != row.code {

@@ -102,7 +102,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
 	e.RetryAfter = min(e.RetryAfter, maxRetryAfter)
-	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable || e.Kind == RateLimited && !e.Quota && e.RetryAfter == 0
+	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable
 	if e.Momentary && e.RetryAfter == soonest {
 		e.RetryAfter = 0 // which is heeded once, while this is asked as often as the time allows
 	}

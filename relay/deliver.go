@@ -151,7 +151,12 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		d.note(m.Name, start, time.Now(), failure)
 		return false
 	}
-	defer m.release()
+	holdsPlace := true
+	defer func() {
+		if holdsPlace {
+			m.release()
+		}
+	}()
 
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
@@ -171,7 +176,12 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		// waits that nobody else may take.
 		passes := again.RetryAfter > 0 && !again.Quota || !sharesTime && (again.Kind == providers.Uncertain || again.Momentary)
 		wait := max(pause, again.RetryAfter)
-		if !passes || time.Until(deadline)-wait < least || !sleep(ctx, wait) {
+		if !passes || time.Until(deadline)-wait < least {
+			break
+		}
+		m.release() // for the mails behind
+		holdsPlace = sleep(ctx, wait) && m.acquire(ctx, time.Until(deadline))
+		if !holdsPlace {
 			break
 		}
 	}
