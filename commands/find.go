@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	netmail "net/mail"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -43,9 +44,12 @@ func newFind(s *environment) *cobra.Command {
 	return c
 }
 
-// copied is an address or a reference without what stood around it: "<ada@example.com>",
+// copied is an address or a reference without what stood around it: "Ada <ada@example.com>",
 // "(ref 7k3f9qab)".
 func copied(text string) string {
+	if parsed, err := netmail.ParseAddress(text); err == nil {
+		return parsed.Address
+	}
 	text = strings.TrimPrefix(strings.Trim(text, " \t<>()"), "ref ")
 	if !strings.Contains(text, "@") {
 		text = strings.ToLower(text)

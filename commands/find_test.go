@@ -80,6 +80,7 @@ aaaaaaaa, accepted:
 2026-11-26 12:00:00.0 a SignIn mail was asked for, in en
 2026-11-26 12:00:01.0 accepted by main, 1.0 s after the request
 `},
+		{[]string{"Bob <bob@example.com>"}, "Nothing is recorded of bob@example.com.\n"},
 		{[]string{" <bob@example.com> "}, "Nothing is recorded of bob@example.com.\n"},
 		{[]string{"bob@example.com"}, "Nothing is recorded of bob@example.com.\n"},
 		{[]string{"bob\x1b[2J\n@example.com"}, "Nothing is recorded of bob?[2J?@example.com.\n"},

@@ -362,11 +362,11 @@ func TestCertificatesOfADatabase(t *testing.T) {
 	}
 	const database = "postgres://relay:a%3Fb@db1:5432,db2/relay"
 	for written, want := range map[string]string{
-		"?sslrootcert=ca.pem&sslmode=verify-full":          "?sslrootcert=" + url.PathEscape(bundle) + "&sslmode=verify-full",
-		"?options=-c%20search_path%3Drelay&sslcert=ca.pem": "?options=-c%20search_path%3Drelay&sslcert=" + url.PathEscape(bundle),
-		"?sslmode=require&sslrootcert=" + bundle:           "?sslmode=require&sslrootcert=" + bundle,
-		"?sslmode=verify-full&sslrootcert=system":          "?sslmode=verify-full&sslrootcert=system",
-		"?target_session_attrs=any&application_name=a%20":  "?target_session_attrs=any&application_name=a%20",
+		"?sslrootcert=ca.pem&sslmode=verify-full":              "?sslrootcert=" + url.PathEscape(bundle) + "&sslmode=verify-full",
+		"?options=-c%20search_path%3Drelay&sslrootcert=ca.pem": "?options=-c%20search_path%3Drelay&sslrootcert=" + url.PathEscape(bundle),
+		"?sslmode=require&sslrootcert=" + bundle:               "?sslmode=require&sslrootcert=" + bundle,
+		"?sslmode=verify-full&sslrootcert=system":              "?sslmode=verify-full&sslrootcert=system",
+		"?target_session_attrs=any&application_name=a%20":      "?target_session_attrs=any&application_name=a%20",
 		"": "",
 	} {
 		name := filepath.Join(folder, "config.json")

@@ -174,7 +174,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		}
 		// It may still be at work on the first one, or away for a moment. For that a mail
 		// waits that nobody else may take.
-		passes := again.RetryAfter > 0 && !again.Quota || !sharesTime && (again.Kind == providers.Uncertain || again.Momentary)
+		passes := again.RetryAfter > 0 && !again.Quota || isLast && (again.Kind == providers.Uncertain || again.Momentary)
 		wait := max(pause, again.RetryAfter)
 		if !passes || time.Until(deadline)-wait < least {
 			break
