@@ -23,7 +23,7 @@ type smtpRule struct {
 	at       smtp.Stage
 	codes    string // basic codes; "4" and "5" stand for a whole class
 	enhanced string // enhanced codes; one that ends in a dot stands for all that begin with it
-	words    string // parts of the text in lower case, separated by |
+	words    string // parts of the text in lower case, separated by |; behind a blank one begins a word, as no part of a host's name does
 	verdict
 }
 
@@ -128,11 +128,11 @@ var smtpRules = []smtpRule{
 
 	{words: "per second|per minute", verdict: verdict{kind: RateLimited, hint: slowDown}}, // whatever plan would allow more
 	// Quotas of ours, with when they end, before throttling.
-	{words: "per hour|this hour|hour limit|hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
+	{words: "per hour|this hour|hour limit| hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
-	{words: "credits|insufficient credit|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
+	{words: " credits|insufficient credit|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
 	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
-		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|unique recipients limit|daily|per day|in 24 hours|mi:stc",
+		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|unique recipients limit| daily|per day|in 24 hours|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
@@ -180,7 +180,7 @@ var smtpRules = []smtpRule{
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                    // Workspace, of an address that is not registered
 	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exim, of the recipient's server
-	{words: "helo|ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
+	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
 		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|i cannot deliver mail for",
@@ -206,7 +206,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
 		"is not allowed to send|activate your|account suspended|account is suspended|under review|outboundspam|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
-		"sender throttled|license", verdict: verdict{kind: Configuration, hint: checkAccount}},
+		"sender throttled| license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
 	{at: ofRecipient, codes: "4", words: "policy rejection", verdict: verdict{kind: Temporary, aboutAddress: true}}, // policyd, of a first try
