@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -85,8 +86,8 @@ const kubernetesData = "..data"
 func (w *watcher) concerns(event fsnotify.Event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.names[event.Name] || w.dirs[filepath.Dir(event.Name)] || w.dirs[event.Name] ||
-		filepath.Base(event.Name) == kubernetesData
+	dir, base := filepath.Split(event.Name)
+	return w.names[event.Name] || w.dirs[filepath.Clean(dir)] && !isHidden(base) || w.dirs[event.Name] || base == kubernetesData
 }
 
 // follow watches these files and directories from now on, and nothing else. What
@@ -121,7 +122,7 @@ func (w *watcher) follow(files []string, directories ...string) error {
 	for _, file := range files {
 		name, target := resolve(file)
 		names[name], names[target] = true, true
-		if _, err := os.Stat(target); err == nil {
+		if info, err := os.Stat(target); err == nil && info.Mode().IsRegular() {
 			paths[target] = true
 		}
 	}
@@ -172,7 +173,7 @@ func (w *watcher) follow(files []string, directories ...string) error {
 			err = w.notify.Add(path)
 		}
 		if w.seen[path] = info; err != nil && !above[path] {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
 		}
 	}
 	for _, path := range w.notify.WatchList() {
@@ -184,11 +185,16 @@ func (w *watcher) follow(files []string, directories ...string) error {
 	return errors.Join(errs...)
 }
 
+// isHidden tells whether a name is one of those that templates leave alone.
+func isHidden(name string) bool { return strings.HasPrefix(name, ".") }
+
 // below are the paths in a directory; none if it cannot be read, which is for others to tell.
 func below(dir string) (paths []string) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
-		paths = append(paths, filepath.Join(dir, entry.Name()))
+		if !isHidden(entry.Name()) {
+			paths = append(paths, filepath.Join(dir, entry.Name()))
+		}
 	}
 	return paths
 }

@@ -22,6 +22,7 @@ func TestWhatConcernsTheWatcher(t *testing.T) {
 		{"/etc/relay/config.json", fsnotify.Chmod, true},
 		{"/etc/relay/config.json~", fsnotify.Write, false},
 		{"/etc/relay/templates/en/SignIn.html", fsnotify.Remove, true},
+		{"/etc/relay/templates/en/.SignIn.html.swp", fsnotify.Write, false},
 		{"/etc/relay/templates/en", fsnotify.Remove, true},
 		{"/etc/relay/templates/de", fsnotify.Create, false},
 		{"/etc/secret/..data", fsnotify.Create, true},

@@ -189,7 +189,7 @@ func TestChart(t *testing.T) {
 	conforms(t, render(t, "podDisruptionBudget.enabled=false"))
 
 	for _, wrong := range []string{"replica=3", "image.pullPolicy=never", "existingSecret=", "terminationGracePeriodSeconds=5",
-		"config.server.address=127.0.0.1:8080", "config.admin.address=localhost:9090", "config.server.address=8080"} {
+		"config.server.address=127.0.0.1:8080", "config.admin.address=localhost:9090", "config.server.address=8080", "config.server.address=:080", "config.admin.address=null"} {
 		if out, err := exec.Command("helm", "template", "x", chart, "--kube-version", kubeVersion, "--set", wrong).CombinedOutput(); err == nil {
 			t.Errorf("%s is taken: %s", wrong, out)
 		}
