@@ -119,6 +119,7 @@ func (s *sesSettings) Open() (Provider, error) {
 		// All mails wait for one question for credentials, which has no deadline of theirs.
 		client := awshttp.NewBuildableClient().WithTimeout(credentialsTime)
 		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region), config.WithHTTPClient(client),
+			config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = credentialsMargin }),
 			config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
 			config.WithAPIOptions([]func(*middleware.Stack) error{refuseUpgrade}))
 		if err != nil {
@@ -132,8 +133,13 @@ func (s *sesSettings) Open() (Provider, error) {
 	return &ses{api: api, sdk: sesv2.New(options), settings: s, certificates: newCertificates()}, nil
 }
 
-// credentialsTime bounds one question for credentials.
-const credentialsTime = 6 * time.Second
+// credentialsTime bounds one question for credentials, and credentialsMargin is how long
+// before their end there is another. The SDK's own five minutes are as many in which trouble
+// of the endpoint would stop mails that good credentials could sign.
+const (
+	credentialsTime   = 6 * time.Second
+	credentialsMargin = time.Minute
+)
 
 // refuseUpgrade keeps the default chain from reading the answer of a server that
 // switches protocols, which has no end, whatever the time-out. All mails wait for

@@ -303,6 +303,36 @@ func TestSESCredentialsOfARole(t *testing.T) {
 	}
 }
 
+// While credentials are good, their endpoint is of no interest.
+func TestSESCredentialsThatAreGoodStill(t *testing.T) {
+	var asked atomic.Int64
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) > 1 {
+			w.WriteHeader(500)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"AccessKeyId": sesKeyID, "SecretAccessKey": sesSecret, "Token": "t",
+			"Expiration": time.Now().Add(2 * time.Minute).UTC().Format(time.RFC3339)})
+	}))
+	t.Cleanup(endpoint.Close)
+	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
+		t.Setenv(name, value)
+	}
+	server, _ := startServer(t, always(answer{200, map[string]string{"Content-Type": "application/json"}, `{"MessageId":"1"}`}))
+	s := &sesSettings{Region: "eu-west-1"}
+	s.Endpoint = server.URL
+	provider := open(t, s)
+	for range 3 {
+		if _, err := provider.Send(shortly(t), plainMessage()); err != nil {
+			t.Error(err)
+		}
+	}
+	if asked.Load() != 1 {
+		t.Errorf("asked %d times", asked.Load())
+	}
+}
+
 // One question for credentials that gets no answer does not keep all mails waiting for good.
 func TestSESCredentialsThatNeverCome(t *testing.T) {
 	var asked atomic.Int64
