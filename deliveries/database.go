@@ -154,11 +154,11 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A search is planned for what it looks for. A plan for any value may read the whole
-	// table to find that there is no such type.
 	if c.ValidateConnect == nil { // which target_session_attrs sets; a replica may be behind
 		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
+	// A search is planned for what it looks for. A plan for any value may read the whole
+	// table to find that there is no such type.
 	reading := c.Copy()
 	reading.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	db := &database{writers: 2, events: 1000, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,

@@ -277,6 +277,20 @@ func TestSESCredentialsThatSwitchProtocols(t *testing.T) {
 	}
 }
 
+// openSESOfARole opens a service that takes every mail, with credentials of an endpoint as a
+// container has them.
+func openSESOfARole(t *testing.T, endpoint *httptest.Server) Provider {
+	t.Helper()
+	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
+		t.Setenv(name, value)
+	}
+	server, _ := startServer(t, always(answer{200, map[string]string{"Content-Type": "application/json"}, `{"MessageId":"1"}`}))
+	s := &sesSettings{Region: "eu-west-1"}
+	s.Endpoint = server.URL
+	return open(t, s)
+}
+
 // The credentials of a role come from an endpoint, whose moment of trouble is no mistake of
 // the operator's.
 func TestSESCredentialsOfARole(t *testing.T) {
@@ -288,15 +302,9 @@ func TestSESCredentialsOfARole(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 	}))
 	t.Cleanup(endpoint.Close)
-	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_MAX_ATTEMPTS": "1"} {
-		t.Setenv(name, value)
-	}
 	for code, kind := range map[int64]Kind{0: Temporary, 503: Temporary, 429: Temporary, 403: Configuration} {
 		status.Store(code)
-		s := &sesSettings{Region: "eu-west-1"}
-		s.Endpoint = "http://127.0.0.1:1"
-		_, err := open(t, s).Send(shortly(t), plainMessage())
+		_, err := openSESOfARole(t, endpoint).Send(shortly(t), plainMessage())
 		if e := AsError(err); e.Kind != kind || e.Momentary != (kind == Temporary) || e.Stage != "credentials" {
 			t.Errorf("%d: %v, tried again: %v", code, e, e.Momentary)
 		}
@@ -315,14 +323,7 @@ func TestSESCredentialsThatAreGoodStill(t *testing.T) {
 			"Expiration": time.Now().Add(2 * time.Minute).UTC().Format(time.RFC3339)})
 	}))
 	t.Cleanup(endpoint.Close)
-	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
-		t.Setenv(name, value)
-	}
-	server, _ := startServer(t, always(answer{200, map[string]string{"Content-Type": "application/json"}, `{"MessageId":"1"}`}))
-	s := &sesSettings{Region: "eu-west-1"}
-	s.Endpoint = server.URL
-	provider := open(t, s)
+	provider := openSESOfARole(t, endpoint)
 	for range 3 {
 		if _, err := provider.Send(shortly(t), plainMessage()); err != nil {
 			t.Error(err)
@@ -347,14 +348,7 @@ func TestSESCredentialsThatNeverCome(t *testing.T) {
 	}))
 	t.Cleanup(endpoint.Close)
 	t.Cleanup(func() { close(stop) })
-	for name, value := range map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL + "/credentials", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
-		t.Setenv(name, value)
-	}
-	server, _ := startServer(t, always(answer{200, map[string]string{"Content-Type": "application/json"}, `{"MessageId":"1"}`}))
-	s := &sesSettings{Region: "eu-west-1"}
-	s.Endpoint = server.URL
-	provider := open(t, s)
+	provider := openSESOfARole(t, endpoint)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*credentialsTime) // against a hang only
 	defer cancel()
 	if _, err := provider.Send(ctx, plainMessage()); err != nil {
