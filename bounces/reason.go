@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"logto-email-relay/mail"
 )
 
 // expression is compiled when it is first used. Together they would add 14 ms and 1 MB
@@ -125,7 +127,7 @@ func isHard(status, address string, sources []string) bool {
 	}
 	isCode := slices.Contains(hardCodes, status)
 	for i, said := range sources {
-		said = addressPattern().ReplaceAllString(said, "<>") // whose words mean nothing
+		said = mail.WithoutHosts(addressPattern().ReplaceAllString(said, "<>")) // whose words mean nothing
 		switch {
 		case softWords().MatchString(said):
 			return false

@@ -112,6 +112,14 @@ func TestAnUnknownDomainIsHard(t *testing.T) {
 	}
 }
 
+// A name of a server is no word about spam.
+func TestNamesOfServersMeanNothing(t *testing.T) {
+	report := Parse(bytes.ReplaceAll(sample(t, "internationalized"), []byte("550 no such user"), []byte("550 5.1.1 mx2.antispamcloud.example: no such user")))
+	if report == nil || !report.Results[0].Hard {
+		t.Errorf("%+v", report)
+	}
+}
+
 // Answers of people and their programs, and what else comes to a mailbox.
 func TestNoReports(t *testing.T) {
 	files, err := filepath.Glob("testdata/reports/no-*.eml")

@@ -603,6 +603,26 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("what did not become of a mail at a doubted provider, told before the verdict", func(t *testing.T) {
+		for status, want := range map[mail.Status]mail.Status{mail.StatusBounced: mail.StatusAccepted, mail.StatusFailed: mail.StatusAccepted,
+			mail.StatusDelivered: mail.StatusDelivered, mail.StatusComplained: mail.StatusComplained} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			d := accepted("ada@example.com", at)
+			sending := d
+			sending.Status, sending.Provider, sending.ProviderID = mail.StatusSending, "", ""
+			r.keep(t, sending)
+			report := reported(&d, status, "k", at)
+			report.Provider = "doubted"
+			r.apply(t, report)
+			d.Attempts = []mail.Attempt{{Provider: "doubted", Kind: "uncertain"}, {Provider: "main", Kind: mail.AttemptAccepted}}
+			r.keep(t, d)
+			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != want || got.Provider != "main" || len(got.Events) != 1 {
+				t.Errorf("%s: %+v, %v", status, got, err)
+			}
+		}
+	})
+
 	t.Run("a batch across a lift", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)

@@ -2,7 +2,9 @@ package mail
 
 import (
 	"errors"
+	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -166,3 +168,14 @@ func isHostName(domain string) bool {
 	}
 	return true
 }
+
+// hostNames begin and end with what stands around a name in a sentence. Exchange writes its
+// exceptions in the same way, but with longer words.
+var hostNames = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(^|[\s\[(<"'=])(?:[a-z0-9_-]+\.){2,}[a-z]{2,8}\.?([\s,;:)\]>"'/]|$)`)
+})
+
+// WithoutHosts takes the names of hosts out of what a server says, so that a name such as
+// mx.antispam.example is no word about spam. Those in links stay: they belong to what a
+// server wants to say.
+func WithoutHosts(text string) string { return hostNames().ReplaceAllString(text, "$1$2") }

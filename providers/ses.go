@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -117,7 +119,7 @@ func (s *sesSettings) Open() (Provider, error) {
 		options.Credentials = credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.AccessKeySecret.Reveal(), "")
 	} else {
 		// All mails wait for one question for credentials, which has no deadline of theirs.
-		client := awshttp.NewBuildableClient().WithTimeout(credentialsTime)
+		client := awshttp.NewBuildableClient().WithTimeout(credentialsTime).WithTransportOptions(api.besideTheMachine)
 		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region), config.WithHTTPClient(client),
 			config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = credentialsMargin }),
 			config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
@@ -140,6 +142,20 @@ const (
 	credentialsTime   = 6 * time.Second
 	credentialsMargin = time.Minute
 )
+
+// besideTheMachine has questions for credentials go through the proxy, but for those to an
+// endpoint of the machine itself, such as 169.254.169.254.
+func (a *api) besideTheMachine(transport *http.Transport) {
+	if a.base.Proxy == nil {
+		return
+	}
+	transport.Proxy = func(request *http.Request) (*url.URL, error) {
+		if ip, err := netip.ParseAddr(request.URL.Hostname()); err == nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsPrivate()) {
+			return nil, nil
+		}
+		return a.base.Proxy(request)
+	}
+}
 
 // refuseUpgrade keeps the default chain from reading the answer of a server that
 // switches protocols, which has no end, whatever the time-out. All mails wait for

@@ -3,11 +3,15 @@ package providers
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -308,6 +312,54 @@ func TestSESCredentialsOfARole(t *testing.T) {
 		if e := AsError(err); e.Kind != kind || e.Momentary != (kind == Temporary) || e.Stage != "credentials" {
 			t.Errorf("%d: %v, tried again: %v", code, e, e.Momentary)
 		}
+	}
+}
+
+// The service that makes credentials of a role is asked through the proxy, as SES is; an
+// endpoint of the machine itself is not.
+func TestSESCredentialsThroughAProxy(t *testing.T) {
+	var hosts sync.Map
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts.Store(r.Host, true)
+		if r.Host == "sts.example.com" {
+			_, _ = fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>%s</AccessKeyId>`+
+				`<SecretAccessKey>%s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
+				sesKeyID, sesSecret, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"MessageId":"1"}`)
+	}))
+	t.Cleanup(proxy.Close)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("t"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/mails", "AWS_WEB_IDENTITY_TOKEN_FILE": token,
+		"AWS_ENDPOINT_URL_STS": "http://sts.example.com", "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"} {
+		t.Setenv(name, value)
+	}
+	s := &sesSettings{Region: "eu-west-1"}
+	s.Endpoint, s.Proxy = "http://ses.example.com", settings.NewSecret(proxy.URL)
+	if _, err := open(t, s).Send(shortly(t), plainMessage()); err != nil {
+		t.Error(err)
+	}
+	for _, host := range []string{"sts.example.com", "ses.example.com"} {
+		if _, asked := hosts.Load(host); !asked {
+			t.Errorf("%s was not asked through the proxy", host)
+		}
+	}
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "")
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]string{"AccessKeyId": sesKeyID, "SecretAccessKey": sesSecret, "Token": "t"})
+	}))
+	t.Cleanup(endpoint.Close)
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint.URL)
+	if _, err := open(t, s).Send(shortly(t), plainMessage()); err != nil {
+		t.Error(err)
+	}
+	if _, asked := hosts.Load(endpoint.Listener.Addr().String()); asked {
+		t.Error("the endpoint of the machine was asked through the proxy")
 	}
 }
 

@@ -257,15 +257,15 @@ var (
 )
 
 // smtpWords returns the words of a reply in small letters, and its enhanced code. They
-// have no addresses, so that one at relay.example.com does not look like a word about
-// relaying.
+// have no addresses and names of hosts, so that relay.example.com does not look like a word
+// about relaying.
 func smtpWords(reply smtp.Reply) (text, enhanced string) {
 	text, enhanced = reply.Text, reply.Enhanced
 	if found := textCodes.FindStringSubmatch(text); enhanced == "" && found != nil {
 		enhanced = found[1]
 	}
 	text = strings.ReplaceAll(furtherCodes.ReplaceAllString(text, " "), "...", " ... ") // "ada@example.net...User unknown"
-	text = addresses.ReplaceAllString(text, "")
+	text = mail.WithoutHosts(addresses.ReplaceAllString(text, ""))
 	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
 	text = " " + sendersTask.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
 	if reply.Code >= 500 && !byPostfix.MatchString(text) {

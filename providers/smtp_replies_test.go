@@ -322,6 +322,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exchange Online", smtp.AtAUTH, "550 5.7.30 Basic authentication is not supported for Client Submission.", operator, "oauth2", "https://techcommunity.microsoft.com/blog/exchange/exchange-online-to-retire-basic-auth-for-client-submission-smtp-auth/4114750"},
 		{"Postfix with policyd", smtp.AtRCPT, "450 4.7.1 <ada@example.net>: Recipient address rejected: Policy Rejection- Please try later.", oneAddress, "", code + "%22Policy+Rejection-+Please+try+later%22"},
 		{"Earthlink", smtp.AtRCPT, "550 ada@example.net...User unknown", recipient, "", sisimai},
+		{"a server with a name", smtp.AtRCPT, "550 mx2.password-reset.example.net: User unknown", recipient, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mail.dailypost.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mx.thelodge.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"Rackspace", smtp.AtRCPT, "450 4.4.1 <ada@example.net>: The recipient's server was temporarily unavailable to accept your message (G6)", oneAddress, "", "https://smtp.codes/rackspace"},

@@ -23,7 +23,7 @@ type smtpRule struct {
 	at       smtp.Stage
 	codes    string // basic codes; "4" and "5" stand for a whole class
 	enhanced string // enhanced codes; one that ends in a dot stands for all that begin with it
-	words    string // parts of the text in lower case, separated by |; behind a blank one begins a word, as no part of a host's name does
+	words    string // parts of the text in lower case, separated by |; behind a blank one begins a word
 	verdict
 }
 
