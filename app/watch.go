@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,41 +96,35 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 // be watched.
 func (w *watcher) follow(files []string, directories ...string) error {
 	names, dirs, paths := make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	directories = slices.DeleteFunc(slices.Clone(directories), func(dir string) bool { return dir == "" })
-	files, folders := slices.Clone(files), slices.Clone(directories)
-	for _, dir := range directories {
-		name, target := resolve(dir)
-		names[name], names[target], dirs[target] = true, true, true
-		for _, path := range below(target) {
-			if _, inner := resolve(path); isDirectory(inner) {
-				dirs[inner], folders = true, append(folders, path)
-				files = append(files, below(inner)...)
-			} else {
-				files = append(files, path)
+	var add func(path string, levels int)
+	add = func(path string, levels int) {
+		links, end := followed(path)
+		for _, link := range links {
+			names[link], paths[filepath.Dir(link)] = true, true
+		}
+		names[end] = true
+		info, err := os.Stat(end)
+		if err == nil || len(links) == 0 { // else a link names what may come
+			paths[filepath.Dir(end)] = true
+		}
+		switch {
+		case err != nil:
+		case info.Mode().IsRegular():
+			paths[end] = true
+		case info.IsDir() && levels > 0:
+			dirs[end], paths[end] = true, true
+			for _, inner := range below(end) {
+				add(inner, levels-1)
 			}
 		}
 	}
-	var ends []string
-	for _, path := range slices.Concat(files, folders) {
-		links, end := followed(path)
-		for _, link := range links {
-			names[link] = true
-		}
-		ends = append(ends, end)
-	}
 	for _, file := range files {
-		name, target := resolve(file)
-		names[name], names[target] = true, true
-		if info, err := os.Stat(target); err == nil && info.Mode().IsRegular() {
-			paths[target] = true
+		add(file, 0)
+	}
+	for _, dir := range directories {
+		if dir != "" {
+			add(dir, 2)
 		}
-	}
-	maps.Copy(paths, dirs)
-	for name := range names {
-		paths[filepath.Dir(name)] = true
-	}
-	for _, end := range ends { // which a link may name before it is there
-		names[end] = true
 	}
 	above := make(map[string]bool) // whole folders may be replaced by others, but many cannot be looked into
 	for name := range maps.Clone(names) {
@@ -227,28 +220,7 @@ func followed(path string) (links []string, end string) {
 	return links, path
 }
 
-func isDirectory(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
 func isLink(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
-}
-
-// resolve returns the name of a file in the directory where it really is, and what
-// it leads to: the same unless it is a symbolic link, or does not exist.
-func resolve(file string) (name, target string) {
-	name, err := filepath.Abs(file)
-	if err != nil {
-		return file, file
-	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(name)); err == nil {
-		name = filepath.Join(dir, filepath.Base(name))
-	}
-	if target, err = filepath.EvalSymlinks(name); err != nil {
-		target = name
-	}
-	return name, target
 }
