@@ -114,6 +114,9 @@ func parseServer(text string) (server, error) {
 	database := strings.Trim(u.Path, "/")
 	switch u.Scheme {
 	case "redis", "rediss":
+		if strings.ContainsAny(u.Host, ", ") {
+			return server{}, errors.New("more than one host")
+		}
 		s.address = net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379"))
 	case "unix":
 		if s.network, s.address = "unix", u.Path; u.Path == "" {
