@@ -149,7 +149,8 @@ func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, 
 	if note != "" {
 		row.reason += ": " + clean(note)
 	}
-	if err := writeSuppressions(ctx, r.db.write, r.db.rows, []suppression{row}); err != nil {
+	err = retried(func() error { return writeSuppressions(ctx, r.db.write, r.db.rows, []suppression{row}) })
+	if err != nil {
 		return held, err
 	}
 	held = Suppression{To: row.shown, Reason: row.reason, Since: row.since, Until: row.until}
@@ -167,6 +168,14 @@ func (r *Reader) Lift(ctx context.Context, to string) (lifted bool, err error) {
 	if mail.Mask(to) == to {
 		return false, ErrMasked
 	}
+	err = retried(func() (err error) {
+		lifted, err = r.lift(ctx, to)
+		return err
+	})
+	return lifted, err
+}
+
+func (r *Reader) lift(ctx context.Context, to string) (lifted bool, err error) {
 	address, now := travelling(to), time.Now().UnixMicro()
 	s := r.settings.Load()
 	both := s.both(address)
