@@ -92,13 +92,16 @@ var connectionString = regexp.MustCompile(`(?i)\b(host|server|user|user id|passw
 // errNotPostgres says nothing of the URL, which has a password.
 var errNotPostgres = errors.New("the postgres:// URL cannot be read")
 
-// parsePostgres reads a URL. One whose password has an @ or a / that is not encoded would be
+// parsePostgres reads a URL. One whose password has an @, a /, a ? or a # that is not encoded may be
 // read in another way than its author meant, with the rest of the password in the host's or
 // the database's name.
 func parsePostgres(name string) (*pgx.ConnConfig, error) {
 	c, err := pgx.ParseConfig(name)
 	if err != nil {
 		return nil, errNotPostgres
+	}
+	if i := strings.IndexAny(name, "?#"); i >= 0 && strings.Contains(name[i:], "@") && !strings.Contains(name[:i], "@") {
+		return nil, errNotPostgres // which is where the login ends
 	}
 	all := []string{c.Host, c.Database}
 	for _, f := range c.Fallbacks {

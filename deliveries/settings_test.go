@@ -18,6 +18,8 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{func(s *Settings) { s.Database = settings.NewSecret("mysql://relay:never-print-this@db/relay") }, "database", "postgres://"},
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:p@never-print-this@db/relay") }, "database", "percent-encoded"},
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:12/never-print-this@db/relay") }, "database", "percent-encoded"},
+		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:p?never-print-this@db/relay") }, "database", "percent-encoded"},
+		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:12#never-print-this@db/relay") }, "database", "percent-encoded"},
 		{func(s *Settings) {
 			s.Database = settings.NewSecret("postgres://relay:a@db1,never-print-this@db2/relay")
 		}, "database", "percent-encoded"},

@@ -114,8 +114,8 @@ func parseServer(text string) (server, error) {
 	database := strings.Trim(u.Path, "/")
 	switch u.Scheme {
 	case "redis", "rediss":
-		if strings.ContainsAny(u.Host, ", ") {
-			return server{}, errors.New("more than one host")
+		if strings.ContainsAny(u.Host, ", ") || u.Hostname() == "" && u.Port() != "" {
+			return server{}, errors.New("not one host")
 		}
 		s.address = net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379"))
 	case "unix":

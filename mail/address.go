@@ -169,13 +169,13 @@ func isHostName(domain string) bool {
 	return true
 }
 
-// hostNames begin and end with what stands around a name in a sentence. Exchange writes its
-// exceptions in the same way, but with longer words.
+// hostNames have three labels or more. Exchange writes its exceptions in the same way, but
+// with longer words at their end.
 var hostNames = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)(^|[\s\[(<"'=])(?:[a-z0-9_-]+\.){2,}[a-z]{2,8}\.?([\s,;:)\]>"'/]|$)`)
+	return regexp.MustCompile(`(?i)(^|[^\w@/.-])(?:[a-z0-9_-]+\.){2,}(?:xn--[a-z0-9-]+|[a-z]{2,8})\b`)
 })
 
 // WithoutHosts takes the names of hosts out of what a server says, so that a name such as
 // mx.antispam.example is no word about spam. Those in links stay: they belong to what a
 // server wants to say.
-func WithoutHosts(text string) string { return hostNames().ReplaceAllString(text, "$1$2") }
+func WithoutHosts(text string) string { return hostNames().ReplaceAllString(text, "$1") }

@@ -119,12 +119,14 @@ func TestASCIIDomain(t *testing.T) {
 
 func TestWithoutHosts(t *testing.T) {
 	for text, want := range map[string]string{
-		"mx1.antispam.example: no such user":             ": no such user",
-		"host <mail.policy.example> said [in.spf.co.uk]": "host <> said []",
-		"see https://ipcheck.proofpoint.com/?ip=1":       "see https://ipcheck.proofpoint.com/?ip=1",
-		"5.1.1 STOREDRV.Submission.Exception:Quota":      "5.1.1 STOREDRV.Submission.Exception:Quota",
-		"mailbox full.Please try later. Goodbye":         "mailbox full.Please try later. Goodbye",
-		"192.0.2.1 and 4.2.2":                            "192.0.2.1 and 4.2.2",
+		"mx1.antispam.example: no such user":              ": no such user",
+		"host <mail.policy.example> said [in.spf.co.uk]":  "host <> said []",
+		"see https://ipcheck.proofpoint.com/?ip=1":        "see https://ipcheck.proofpoint.com/?ip=1",
+		"5.1.1 STOREDRV.Submission.Exception:Quota":       "5.1.1 STOREDRV.Submission.Exception:Quota",
+		"mailbox full.Please try later. Goodbye":          "mailbox full.Please try later. Goodbye",
+		"host mx.antispam.example[192.0.2.1] said":        "host [192.0.2.1] said",
+		"dns;mx.spam.example in.virus.xn--p1ai#smtp; 550": "dns; #smtp; 550",
+		"192.0.2.1 and 4.2.2":                             "192.0.2.1 and 4.2.2",
 	} {
 		if got := mail.WithoutHosts(text); got != want {
 			t.Errorf("%q: %q", text, got)

@@ -79,7 +79,7 @@ func (c *Common) proxyURL() (*url.URL, error) {
 		return nil, nil
 	}
 	proxy, err := settings.ParseURL(text)
-	if err != nil || proxy.Hostname() == "" || !slices.Contains(proxySchemes, proxy.Scheme) {
+	if err != nil || proxy.Hostname() == "" || strings.Trim(proxy.Path, "/")+proxy.RawQuery != "" || !slices.Contains(proxySchemes, proxy.Scheme) {
 		return nil, errors.New("proxy: not the address of a proxy")
 	}
 	return proxy, nil

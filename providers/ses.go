@@ -150,7 +150,8 @@ func (a *api) besideTheMachine(transport *http.Transport) {
 		return
 	}
 	transport.Proxy = func(request *http.Request) (*url.URL, error) {
-		if ip, err := netip.ParseAddr(request.URL.Hostname()); err == nil && (ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip.IsPrivate()) {
+		host := strings.ToLower(request.URL.Hostname())
+		if ip, err := netip.ParseAddr(host); settings.IsLoopback(host) || err == nil && (ip.IsLinkLocalUnicast() || ip.IsPrivate()) {
 			return nil, nil
 		}
 		return a.base.Proxy(request)

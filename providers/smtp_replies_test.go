@@ -36,6 +36,7 @@ func TestSMTPReplies(t *testing.T) {
 	const exchange = "https://learn.microsoft.com/en-us/troubleshoot/exchange/email-delivery/ndr/non-delivery-reports-in-exchange-online"
 	const throttling = "https://learn.microsoft.com/en-us/Exchange/mail-flow-best-practices/continuous-error-throttling-smtp-auth-submissions"
 	const postfix = "https://www.postfix.org/postconf.5.html"
+	const eximRouter = "https://github.com/Exim/exim/blob/master/src/src/routers/dnslookup.c"
 	const exim = "https://www.exim.org/exim-html-current/doc/html/spec_html/ch-access_control_lists.html"
 	const sendmail = "https://sources.debian.org/src/sendmail/8.17.1.9-2/cf/m4/proto.m4/"
 	const qmail = "https://github.com/notqmail/notqmail/blob/main/qmail-smtpd.c"
@@ -322,6 +323,10 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exchange Online", smtp.AtAUTH, "550 5.7.30 Basic authentication is not supported for Client Submission.", operator, "oauth2", "https://techcommunity.microsoft.com/blog/exchange/exchange-online-to-retire-basic-auth-for-client-submission-smtp-auth/4114750"},
 		{"Postfix with policyd", smtp.AtRCPT, "450 4.7.1 <ada@example.net>: Recipient address rejected: Policy Rejection- Please try later.", oneAddress, "", code + "%22Policy+Rejection-+Please+try+later%22"},
 		{"Earthlink", smtp.AtRCPT, "550 ada@example.net...User unknown", recipient, "", sisimai},
+		{"Exim", smtp.AtRCPT, "550-It appears that the DNS operator for example.net\r\n550-has installed an invalid MX record with an IP address\r\n550 instead of a domain name on the right hand side.", recipient, "", eximRouter},
+		{"Exim", smtp.AtRCPT, "550 all relevant MX records point to non-existent hosts or (invalidly) to IP addresses", recipient, "", eximRouter},
+		{"Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-all relevant MX records point to non-existent hosts\r\n550 Sender verify failed", operator, "sender", eximRouter},
+		{"Exim", smtp.AtRCPT, "550 an MX or SRV record indicated no SMTP service", recipient, "", eximRouter},
 		{"a server with a name", smtp.AtRCPT, "550 mx2.password-reset.example.net: User unknown", recipient, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mail.dailypost.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mx.thelodge.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},

@@ -178,6 +178,9 @@ var smtpRules = []smtpRule{
 		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
+	// Exim, of the recipient's domain.
+	{at: smtp.AtRCPT, codes: "5", words: "relevant mx records point to|invalid mx record|indicated no smtp service|resolve the ip address of the following domain|mail exchanger or ip address",
+		verdict: verdict{kind: Recipient}},
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                    // Workspace, of an address that is not registered
 	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exim, of the recipient's server
 	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},

@@ -332,11 +332,15 @@ func MatchHost(written, host string) bool {
 	return written == host
 }
 
-// ParseURL is url.Parse for the address of a server, whose port has to be one.
+// ParseURL is url.Parse for the address of a server, whose port has to be one. A password
+// with an @ and a / # or ? in it that is not encoded is refused: part of it would be the host.
 func ParseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return nil, err
+	}
+	if strings.Contains(u.Fragment, "@") || u.User != nil && strings.Contains(u.Path+u.RawQuery, "@") {
+		return nil, errors.New("a password is percent-encoded")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
