@@ -3,6 +3,7 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -76,6 +77,12 @@ type Error struct {
 	Filtered bool
 	// Err is the cause for errors.Is and errors.As. Its text is never printed.
 	Err error
+}
+
+// IsNoHost tells whether there was no such host as the one to connect to.
+func (e *Error) IsNoHost() bool {
+	var lookup *net.DNSError
+	return errors.As(e.Err, &lookup) && lookup.IsNotFound
 }
 
 // Error describes the failure in one line.

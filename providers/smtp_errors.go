@@ -39,6 +39,8 @@ func (p *smtpProvider) failure(err error) *Error {
 		e.Hint = "the server refuses the access token: check auth.user, and that this client may use SMTP for this mailbox"
 	case !p.logsIn && (e.Hint == refusedIP && failed.Stage >= smtp.AtMAIL || e.Hint == checkPassword || e.Hint == checkLogin):
 		e.Hint = needLogin
+	case p.logsIn && e.Hint == noRecords: // the sender was accepted
+		e.Kind, e.Unplaced, e.Hint = Recipient, false, ""
 	case p.logsIn && e.Hint == needLogin:
 		e.Hint = needRight
 	}

@@ -291,7 +291,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"Postfix that asks ahead", smtp.AtRCPT, "450 4.1.1 <ada@example.org>: Recipient address rejected: unverified address: host mx.example.org[192.0.2.9] said: 421 4.7.0 Try again later (in reply to MAIL FROM command)", oneAddress, "", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "450 4.1.1 <ada@example.org>: Recipient address rejected: unverified address: TLS is required, but was not offered by host mx.example.org[192.0.2.9]", oneAddress, "", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] refused to talk to me: 554 5.7.1 Client host [198.51.100.1] blocked", oneAddress, "IP address", verifying},
-		{"GMX", smtp.AtRCPT, "550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record", operator, "sender", "https://postmaster.gmx.com/en/error-messages"},
+		{"GMX", smtp.AtRCPT, "550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record", recipient, "", "https://github.com/nodemailer/nodemailer/issues/548"},
 		{"T-Online", smtp.AtGreeting, "554 IP=192.0.2.7 - A problem occurred. (Ask your postmaster for help or to contact tosa@rx.t-online.de to clarify.) (BL)", operator, "IP address", zoneMTA},
 		{"an IronPort", smtp.AtRCPT, "554 Your access to this mail system has been rejected due to the sending MTA's poor reputation.", operator, "IP address", zoneMTA},
 		{"Exim", smtp.AtRCPT, "501 ada: recipient address must contain a domain", recipient, "", exim},
@@ -433,6 +433,14 @@ func TestSMTPHintsForTheLogin(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Without a login nobody knows whose records a server misses.
+func TestSMTPReplyOfMissingRecords(t *testing.T) {
+	reply := parsed("550-Requested action not taken: mailbox unavailable\r\n550 invalid DNS MX or A/AAAA resource record")
+	if e := (&smtpProvider{}).failure(&smtp.Error{Stage: smtp.AtRCPT, Reply: reply}); e.Kind != Configuration || !e.Unplaced || !strings.Contains(e.Hint, "fromEmail") {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -48,6 +48,7 @@ const (
 	quotaOfPlan  = "the quota is spent until more is bought at the service; another provider helps meanwhile"
 	needOAuth2   = `the service takes no passwords any more: log in by OAuth2, with "type": "oauth2" in auth`
 	mayRelay     = "the server says this of recipients that do not exist, and where this client may not send to others: check auth"
+	noRecords    = "the server finds no MX or A record of the recipient's domain, or of the sender's: check fromEmail"
 	policy       = "the server refuses by a policy of its own, mostly for the sender, the IP address or a header: ask its operator"
 )
 
@@ -181,6 +182,7 @@ var smtpRules = []smtpRule{
 	// Exim, of the recipient's domain.
 	{at: smtp.AtRCPT, codes: "5", words: "relevant mx records point to|invalid mx record|indicated no smtp service|resolve the ip address of the following domain|mail exchanger or ip address",
 		verdict: verdict{kind: Recipient}},
+	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},                      // GMX, IONOS
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                    // Workspace, of an address that is not registered
 	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exim, of the recipient's server
 	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},

@@ -94,6 +94,13 @@ func (h *health) hasTrouble(now time.Time) bool {
 	return now.Sub(h.failed) < recovery || !h.accepted.IsZero() && now.Sub(h.accepted) >= stillAfter
 }
 
+// hasWorked tells whether the service has taken a mail or a login before.
+func (h *health) hasWorked() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.accepted.IsZero()
+}
+
 // mayBeWell tells whether the provider is in use, or would be tried again in its turn. One
 // that had trouble while it stood in may long be well, and no mail has come that far since.
 func (h *health) mayBeWell(now time.Time) bool {

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,6 +238,23 @@ func TestTroubleThatPassesIsWaitedFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The name of a container goes with it. That of a host that never answered is a mistake.
+func TestAHostThatWasThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := &providers.Error{Kind: providers.Configuration, Err: &net.DNSError{IsNotFound: true}}
+		r := newRelay(t, nil, inTurn(gone, nil, gone, gone, nil))
+		if d := deliver(t, r); d.Reason != mail.ProviderRefused || len(d.Attempts) != 1 {
+			t.Errorf("never seen: %q, %+v", d.Reason, d.Attempts)
+		}
+		if d := deliver(t, r); !d.Accepted() {
+			t.Errorf("%q", d.Reason)
+		}
+		if d := deliver(t, r); !d.Accepted() || len(d.Attempts) != 3 || d.Attempts[0].Kind != "temporary" {
+			t.Errorf("%q, %+v", d.Reason, d.Attempts)
+		}
+	})
 }
 
 // A mail that comes again to a provider whose places are all taken by mails that it
