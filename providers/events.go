@@ -157,8 +157,7 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 // namesAnother tells whether words for a bounce are about an address, and the recipient's
 // is not among them: they are about the sender then.
 func namesAnother(words string, recipients ...string) bool {
-	named := slices.DeleteFunc(anyAddress.FindAllString(words, -1), helpdesk.MatchString)
-	return len(named) > 0 && !slices.ContainsFunc(recipients, func(to string) bool {
+	return anyAddress.MatchString(whomToAsk.ReplaceAllString(words, "")) && !slices.ContainsFunc(recipients, func(to string) bool {
 		return to != "" && strings.Contains(strings.ToLower(words), strings.ToLower(to))
 	})
 }
@@ -225,9 +224,11 @@ func bounceOf(words string) (b bounce) {
 	return b
 }
 
+const anAddress = `[\w.+=-]+@[\w-]+(?:\.[\w-]+)+`
+
 var (
-	anyAddress   = regexp.MustCompile(`[\w.+=-]+@[\w-]+(\.[\w-]+)+`)
-	helpdesk     = regexp.MustCompile(`(?i)^(postmaster|abuse|support|help|admin|noc|tosa|info|contact)[\w.-]*@`) // whom to ask
+	anyAddress   = regexp.MustCompile(anAddress)
+	whomToAsk    = regexp.MustCompile(`(?i)\b(?:ask|contact|consult|mailto|write to|reach|via|help|assistance|support|questions?)[\s:,?][^@<]{0,40}?<?` + anAddress)
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
