@@ -203,8 +203,8 @@ type bounce struct {
 }
 
 func bounceOf(words string) (b bounce) {
-	if quoted := quotedReply.FindStringSubmatch(words); quoted != nil {
-		words = strings.Join(quoted[1:], " ")
+	if quoted := quotedIn(words); quoted != nil {
+		words = strings.Join(quoted, " ")
 	}
 	said := smtp.Reply{Code: 550, Text: words}
 	if found := basicCode.FindStringSubmatch(words); found != nil {

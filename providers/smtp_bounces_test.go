@@ -128,9 +128,11 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"550 5.1.1 contact@acme.example: user unknown":                                                          true,
 		"550 5.1.1 user unknown; please contact <jane@example.net> for more":                                    false,
 		"550 5.1.1 user unknown, ask postmaster@example.org":                                                    false,
-		"553 Relaying disallowed. Invalid Domain":                                                               true,
-		"550 error: no valid recipients from 192.0.2.7":                                                         true,
-		"550 5.2.1 The email account that you tried to reach is inactive":                                       false,
+		"550 5.1.7 <support@acme.example>: Sender address rejected: undeliverable address: host mx.acme.example[192.0.2.1] said: 550 5.1.1 <support@acme.example>: User unknown": true,
+		"550-Verification failed for <support@acme.example> 550-Callout verification failed: 550-550 no such user 550 Sender verify failed":                                      true,
+		"553 Relaying disallowed. Invalid Domain":                         true,
+		"550 error: no valid recipients from 192.0.2.7":                   true,
+		"550 5.2.1 The email account that you tried to reach is inactive": false,
 	} {
 		end := i + strings.Index(sample[i:], "\n\n")
 		reports := p.Bounce([]byte(sample[:i] + "Diagnostic-Code: smtp; " + words + sample[end:]))

@@ -207,13 +207,13 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 		}
 		return e
 	}
-	quoted := quotedReply.FindStringSubmatch(reply.Text)
-	if quoted == nil || stage != smtp.AtRCPT || strings.Contains(strings.ToLower(reply.Text), "sender verify") {
+	quoted := quotedIn(reply.Text)
+	if quoted == nil || stage != smtp.AtRCPT {
 		e.judge(stage, reply)
 		return e
 	}
-	said, _ := strconv.Atoi(quoted[1])
-	e.judge(stage, smtp.Reply{Code: said, Enhanced: quoted[2], Text: quoted[3]})
+	said, _ := strconv.Atoi(quoted[0])
+	e.judge(stage, smtp.Reply{Code: said, Enhanced: quoted[1], Text: quoted[2]})
 	if e.Kind != Recipient { // it is a matter of that one server
 		e.Kind, e.AboutAddress, e.Quota, e.Filtered, e.Unplaced = Temporary, true, false, false, false
 	}
@@ -221,6 +221,16 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 		e.Hint = ""
 	}
 	return e
+}
+
+// quotedIn returns the code, the enhanced code and the words that a server quotes of the
+// recipient's; nil if of none. What it quotes of the sender's is no matter of the recipient.
+func quotedIn(text string) []string {
+	quoted := quotedReply.FindStringSubmatch(text)
+	if quoted == nil || ofSender.MatchString(text) {
+		return nil
+	}
+	return quoted[1:]
 }
 
 // judge says what a reply means.
@@ -244,6 +254,8 @@ var (
 	// quotedReply is what Postfix or Exim was answered when it asked the recipient's server
 	// whether there is such an address.
 	quotedReply = regexp.MustCompile(`(?is)(?:\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): |\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
+	// ofSender is how Postfix and Exim write that the sender's server was asked.
+	ofSender = regexp.MustCompile(`(?i)sender address rejected|sender verif|verification failed for`)
 	// discarded is how amavis tells of a mail that it took and throws away.
 	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=`)
 	// quotedWords are single words in quotes, such as the name of a field.

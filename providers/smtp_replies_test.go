@@ -327,6 +327,8 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exim", smtp.AtRCPT, "550 all relevant MX records point to non-existent hosts or (invalidly) to IP addresses", recipient, "", eximRouter},
 		{"Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-all relevant MX records point to non-existent hosts\r\n550 Sender verify failed", operator, "sender", eximRouter},
 		{"Exim", smtp.AtRCPT, "550 an MX or SRV record indicated no SMTP service", recipient, "", eximRouter},
+		{"Postfix that asks for the sender", smtp.AtRCPT, "550 5.1.7 <no-reply@acme.example>: Sender address rejected: undeliverable address: host mx.acme.example[192.0.2.1] said: 550 5.1.1 <no-reply@acme.example>: Recipient address rejected: User unknown in local recipient table (in reply to RCPT TO command)", operator, "fromEmail", "https://www.postfix.org/ADDRESS_VERIFICATION_README.html"},
+		{"Postfix that asks for the sender", smtp.AtRCPT, "450 4.1.7 <no-reply@acme.example>: Sender address rejected: undeliverable address: host mx.acme.example[192.0.2.1] said: 550 5.1.1 <no-reply@acme.example>: Recipient address rejected: User unknown in local recipient table (in reply to RCPT TO command)", operator, "fromEmail", "https://www.postfix.org/ADDRESS_VERIFICATION_README.html"},
 		{"a server with a name", smtp.AtRCPT, "550 mx2.password-reset.example.net: User unknown", recipient, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mail.dailypost.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mx.thelodge.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
