@@ -113,7 +113,7 @@ func (p *aliyun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	}
 	form, err := aliyunForm(m, p.settings.RegionID)
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	x, err := p.call(ctx, "SingleSendMail", form)
 	if e := x.refusal(m, err, aliyunErrors); e != nil {

@@ -123,6 +123,11 @@ func (e *Error) About(p *Private) *Error {
 	return &about
 }
 
+// unbuilt is a request that could not be written, so that nothing of the mail has left.
+func unbuilt(err error) *Error {
+	return &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+}
+
 // AsError returns the *Error in err's chain. Anything else can only be a bug in
 // a provider, and is Uncertain, the kind that promises nothing.
 func AsError(err error) *Error {

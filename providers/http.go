@@ -204,7 +204,7 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 	}
 	body, contentType, err := p.body(m)
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	header := http.Header{"Content-Type": {contentType}, "Accept": {"application/json"}}
 	if value := p.settings.Authorization.Reveal(); value != "" {

@@ -93,7 +93,7 @@ func (p *mailGun) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	}
 	x, err := send(ctx, m)
 	if x == nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	if e := x.refusal(m, err, mailgunErrors); e != nil {
 		return Receipt{}, e

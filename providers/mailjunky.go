@@ -78,7 +78,7 @@ func (p *mailJunky) Send(ctx context.Context, m *mail.Message) (Receipt, error) 
 	body, err := json.Marshal(mailJunkyMail{From: quotedMailbox(m.From), To: quotedAddress(m.To), ReplyTo: quotedAddress(m.ReplyTo.Address),
 		Subject: m.Subject, Text: m.Text, HTML: m.HTML.String()})
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	x, err := p.request(ctx, http.MethodPost, p.url, p.header(m.ID), body)
 	if e := x.refusal(m, err, mailJunkyErrors); e != nil {

@@ -117,7 +117,7 @@ func (p *postmark) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	}
 	body, err := json.Marshal(newPostmarkMail(m))
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	address := p.endpoint + "/email"
 	if m.Stored != nil {

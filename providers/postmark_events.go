@@ -96,7 +96,7 @@ func (p *postmark) Lift(ctx context.Context, address string) error {
 	type suppression struct{ EmailAddress, Status, Message string }
 	body, err := json.Marshal(map[string]any{"Suppressions": []map[string]string{{"EmailAddress": address}}})
 	if err != nil {
-		return &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return unbuilt(err)
 	}
 	x, err := p.request(ctx, http.MethodPost, p.endpoint+"/message-streams/outbound/suppressions/delete", p.header(), body)
 	if e := x.verdict(err, postmarkErrors); e != nil {

@@ -101,7 +101,7 @@ func (p *resend) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	}
 	body, err := json.Marshal(newResendMail(m))
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	header := http.Header{
 		"Authorization":   {"Bearer " + p.key.Reveal()},

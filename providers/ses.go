@@ -192,7 +192,7 @@ func (p *ses) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	ctx, x := withExchange(ctx)
 	input, err := p.input(m)
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	answer, err := p.sdk.SendEmail(ctx, input)
 	if !x.begun && ctx.Err() == nil {

@@ -115,7 +115,7 @@ func (p *smtp2go) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	}
 	body, err := json.Marshal(message)
 	if err != nil {
-		return Receipt{}, &Error{Kind: Content, Stage: "request", Detail: Redact(err.Error()), Err: err}
+		return Receipt{}, unbuilt(err)
 	}
 	x, err := p.request(ctx, http.MethodPost, p.endpoint+"/email/send", p.header(), body)
 	if e := x.refusal(m, err, smtp2goErrors); e != nil {
