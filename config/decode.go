@@ -49,7 +49,6 @@ type field struct {
 	kind     reflect.Type
 	validate string
 	noeffect string
-	future   string
 	file     string
 
 	placeholders string
@@ -68,7 +67,7 @@ func fieldsOf(t reflect.Type) []field {
 			}
 		case f.IsExported() && key != "" && key != "-":
 			fields = append(fields, field{key, path.Base(t.PkgPath()) + "." + t.Name() + "." + f.Name, []int{i}, f.Type,
-				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("future"), f.Tag.Get("file"), f.Tag.Get("placeholders")})
+				f.Tag.Get("validate"), f.Tag.Get("noeffect"), f.Tag.Get("file"), f.Tag.Get("placeholders")})
 		}
 	}
 	return fields
@@ -393,24 +392,21 @@ func (d *decoder) decodeStruct(n *node, v reflect.Value, path string) {
 			d.unknown(m, path, fields)
 			continue
 		}
-		switch f := fields[at]; {
-		case f.noeffect != "":
+		f := fields[at]
+		if f.noeffect != "" {
 			d.notice(m.at, key, "has no effect: "+f.noeffect)
-		case f.future != "" && !m.value.off():
-			d.problem(m.at, key, f.future+": not available in this version; remove it or leave it empty")
-		case f.future != "":
-		default:
-			written, _ := m.value.scalar.(string)
-			if f.placeholders != "" {
-				m.value.walk(func(value *node) { value.placeholders = f.placeholders })
-			}
-			d.decode(m.value, v.FieldByIndex(f.index), key)
-			if strings.Contains(f.validate, "http") && !harmlessURL.MatchString(written) && !bare.MatchString(written) {
-				m.value.public = false // services have keys in their URLs, whatever is wrong with them
-			}
-			if f.file != "" && !d.reported[key] {
-				d.resolve(m.value, v.FieldByIndex(f.index), f.file, key)
-			}
+			continue
+		}
+		written, _ := m.value.scalar.(string)
+		if f.placeholders != "" {
+			m.value.walk(func(value *node) { value.placeholders = f.placeholders })
+		}
+		d.decode(m.value, v.FieldByIndex(f.index), key)
+		if strings.Contains(f.validate, "http") && !harmlessURL.MatchString(written) && !bare.MatchString(written) {
+			m.value.public = false // services have keys in their URLs, whatever is wrong with them
+		}
+		if f.file != "" && !d.reported[key] {
+			d.resolve(m.value, v.FieldByIndex(f.index), f.file, key)
 		}
 	}
 }

@@ -57,9 +57,6 @@ func (d descriptions) objectSchema(v reflect.Value, naming bool) *jsonschema.Sch
 		switch {
 		case f.noeffect != "":
 			property.Description = "Accepted without effect: " + f.noeffect + "."
-		case f.future != "":
-			property.Description = "Not available in this version: " + f.future + "."
-			property.Enum = []any{nil, false, "", []any{}, map[string]any{}}
 		default:
 			property = d.valueSchema(value, f.validate)
 			property.Description = d[f.name]

@@ -10,7 +10,6 @@
 // loader:
 //
 //	noeffect:"why"   the key is accepted, and reported as having no effect
-//	future:"what"    the key is checked, but refused unless it is off
 //	file:"path"      a relative path begins at the folder of the configuration; a
 //	                 secret may be a URL instead
 //	file:"content"   PEM, or the name of a file, whose content takes its place
