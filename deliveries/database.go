@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -267,6 +268,22 @@ func retried(carryOut func() error) error {
 		}
 		err = carryOut()
 	}
+	return err
+}
+
+// writer writes in a transaction or without one.
+type writer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// writeList carries out a statement for all items of a list at once. The statement takes them
+// as rows, by the function that makes rows of a JSON array, and args behind them.
+func writeList(ctx context.Context, to writer, rows, statement string, list any, args ...any) error {
+	text, err := json.Marshal(list)
+	if err != nil {
+		return err
+	}
+	_, err = to.ExecContext(ctx, fmt.Sprintf(statement, rows), append([]any{string(text)}, args...)...)
 	return err
 }
 

@@ -283,19 +283,10 @@ func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) erro
 		}
 		changes = append(changes, []string{m.id, string(m.status), string(events)})
 	}
-	if err := s.writeLists(ctx, tx, writeEvents, changes); err != nil || len(providers) == 0 {
+	if err := writeList(ctx, tx, s.db.rows, writeEvents, changes); err != nil || len(providers) == 0 {
 		return err
 	}
-	return s.writeLists(ctx, tx, writeProviders, providers)
-}
-
-func (s *Reader) writeLists(ctx context.Context, tx *sql.Tx, text string, lists [][]string) error {
-	list, err := json.Marshal(lists)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(text, s.db.rows), string(list))
-	return err
+	return writeList(ctx, tx, s.db.rows, writeProviders, providers)
 }
 
 // suppressing gathers the addresses that a batch of events suppresses.

@@ -125,12 +125,7 @@ func (s *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) er
 		}
 	}
 	slices.SortFunc(list, func(a, b [3]string) int { return strings.Compare(a[0], b[0]) }) // who writes the same waits at the first one
-	text, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(writeNotifications, s.db.rows), string(text), time.Now().UnixMicro())
-	return err
+	return writeList(ctx, tx, s.db.rows, writeNotifications, list, time.Now().UnixMicro())
 }
 
 // described returns what is told of mails, by their ids.
@@ -228,12 +223,7 @@ func (s *Store) Settle(ctx context.Context, done []string, again []mail.Notifica
 	for i, n := range again {
 		list[i] = [2]any{n.ID, n.Due.UnixMicro()}
 	}
-	text, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	_, err = s.db.write.ExecContext(ctx, fmt.Sprintf(putOff, s.db.rows), string(text))
-	return err
+	return writeList(ctx, s.db.write, s.db.rows, putOff, list)
 }
 
 // Pending counts the notifications to an endpoint that wait.

@@ -2,10 +2,7 @@ package deliveries
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"logto-email-relay/mail"
@@ -71,22 +68,12 @@ ON CONFLICT (recipient) DO UPDATE SET since = excluded.since, until = 0`
 DELETE FROM suppressions WHERE recipient IN (SELECT recipient FROM ended)`
 )
 
-// writer writes in a transaction or without one.
-type writer interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
 func writeSuppressions(ctx context.Context, to writer, rows string, all []suppression) error {
 	list := make([][]any, len(all))
 	for i, s := range all {
 		list[i] = []any{s.recipient, s.shown, s.reason, s.provider, s.since.UnixMicro(), s.until.UnixMicro(), s.of.UnixMicro(), s.stored}
 	}
-	text, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
-	_, err = to.ExecContext(ctx, fmt.Sprintf(writeSuppression, rows), string(text))
-	return err
+	return writeList(ctx, to, rows, writeSuppression, list)
 }
 
 // both returns what an address may be stored as: there is always a second one, so

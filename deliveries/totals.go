@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -154,6 +153,15 @@ func (r *Reader) Summarize(ctx context.Context, span Span, now time.Time) (*Summ
 }
 
 const (
+	writeTotals = `INSERT INTO totals
+    (span, time, dimension, name, accepted, delivered, bounced, complained, failed, to_accepted, to_delivered)
+SELECT CAST(value->>0 AS BIGINT), CAST(value->>1 AS BIGINT), value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS BIGINT),
+       CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT), CAST(value->>8 AS BIGINT), value->>9, value->>10 FROM %s WHERE true
+ORDER BY 1, 2, 3, 4 -- two relays that count the same hour lock its rows in the same order
+ON CONFLICT (span, time, dimension, name) DO UPDATE SET
+    accepted = excluded.accepted, delivered = excluded.delivered, bounced = excluded.bounced, complained = excluded.complained,
+    failed = excluded.failed, to_accepted = excluded.to_accepted, to_delivered = excluded.to_delivered`
+
 	// slice is the shortest while that mails are counted in. Hours are the sums of
 	// theirs, so that a change does not take counting a whole hour.
 	slice = 5 * time.Minute
@@ -325,10 +333,6 @@ func (s *Reader) countHour(ctx context.Context, hour int64, changed []int64) err
 }
 
 func (s *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, list [][]any) error {
-	encoded, err := json.Marshal(list)
-	if err != nil {
-		return err
-	}
 	tx, err := s.db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -343,13 +347,7 @@ func (s *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, l
 	if _, err := tx.ExecContext(ctx, remove, time.Hour.Microseconds(), hour); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, fmt.Sprintf(`INSERT INTO totals (span, time, dimension, name, accepted, delivered, bounced, complained, failed, to_accepted, to_delivered)
-SELECT CAST(value->>0 AS BIGINT), CAST(value->>1 AS BIGINT), value->>2, value->>3, CAST(value->>4 AS BIGINT), CAST(value->>5 AS BIGINT),
-       CAST(value->>6 AS BIGINT), CAST(value->>7 AS BIGINT), CAST(value->>8 AS BIGINT), value->>9, value->>10 FROM %s WHERE true
-ORDER BY 1, 2, 3, 4 -- two relays that count the same hour lock its rows in the same order
-ON CONFLICT (span, time, dimension, name) DO UPDATE SET accepted = excluded.accepted, delivered = excluded.delivered, bounced = excluded.bounced,
-    complained = excluded.complained, failed = excluded.failed, to_accepted = excluded.to_accepted, to_delivered = excluded.to_delivered`, s.db.rows), string(encoded))
-	if err != nil {
+	if err := writeList(ctx, tx, s.db.rows, writeTotals, list); err != nil {
 		return err
 	}
 	return tx.Commit()
