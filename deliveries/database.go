@@ -82,12 +82,17 @@ func open(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	db.limit()
+	return db, nil
+}
+
+// limit bounds the connections. In memory all three are one, which is the writer's.
+func (db *database) limit() {
 	db.gate.SetMaxOpenConns(gates)
 	db.gate.SetMaxIdleConns(gates)
 	db.read.SetMaxOpenConns(readers)
-	db.write.SetMaxOpenConns(db.writers)
 	db.read.SetMaxIdleConns(1)
-	return db, nil
+	db.write.SetMaxOpenConns(db.writers)
 }
 
 // connector opens no file that is in the place of the one that is open already: SQLite
@@ -165,12 +170,8 @@ func openPostgres(name string) (*database, error) {
 	db := &database{writers: 2, events: 1000, rows: "jsonb_array_elements(CAST($1 AS jsonb)) AS rows(value)", key: "id, time", dialect: goose.DialectPostgres,
 		options: []goose.ProviderOption{goose.WithSessionLocker(locker)}, lock: " FOR UPDATE", skipLocked: " FOR UPDATE SKIP LOCKED",
 		write: stdlib.OpenDB(*c), read: stdlib.OpenDB(*reading), gate: stdlib.OpenDB(*c)}
-	db.read.SetMaxOpenConns(readers)
-	db.read.SetMaxIdleConns(1)
+	db.limit()
 	db.read.SetConnMaxIdleTime(time.Minute)
-	db.write.SetMaxOpenConns(db.writers)
-	db.gate.SetMaxOpenConns(gates)
-	db.gate.SetMaxIdleConns(gates)
 	return db, nil
 }
 
@@ -269,6 +270,19 @@ func retried(carryOut func() error) error {
 		err = carryOut()
 	}
 	return err
+}
+
+// inTransaction carries out what has to become true together, or not at all.
+func (db *database) inTransaction(ctx context.Context, carryOut func(*sql.Tx) error) error {
+	tx, err := db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // without effect after the commit
+	if err := carryOut(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
 }
 
 // writer writes in a transaction or without one.

@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -68,40 +69,39 @@ func (s *Store) checkpoint(ctx context.Context) {
 
 // giveUpLate calls mails uncertain whose verdict should have come: their relay was
 // killed. Should it come after all, it counts.
-func (s *Store) giveUpLate(ctx context.Context, now time.Time) (err error) {
-	tx, err := s.db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // without effect after the commit
+func (s *Store) giveUpLate(ctx context.Context, now time.Time) error {
+	return s.db.inTransaction(ctx, func(tx *sql.Tx) error {
+		occurred, err := s.callUncertain(ctx, tx, now)
+		if err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, occurred)
+	})
+}
+
+// callUncertain returns what is to be told of these mails.
+func (s *Store) callUncertain(ctx context.Context, tx *sql.Tx, now time.Time) (occurred []occurrence, err error) {
 	// A row that somebody holds may be getting its verdict just now.
 	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`WITH late AS MATERIALIZED
     (SELECT id FROM deliveries WHERE status = $2 AND status NOT IN ('accepted', 'delivered') AND time < $3%s)
 UPDATE deliveries SET status = $1 WHERE id IN (SELECT id FROM late) RETURNING id, time`, s.db.skipLocked),
 		string(mail.StatusUncertain), string(mail.StatusSending), now.Add(-s.late).UnixMicro())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	var occurred []occurrence
 	for rows.Next() {
 		var id string
 		var at int64
 		if err := rows.Scan(&id, &at); err != nil {
-			return err
+			return nil, err
 		}
 		s.touch(sliceOf(time.UnixMicro(at)))
 		if s.wanted(string(mail.StatusUncertain)) {
 			occurred = append(occurred, occurrence{what: string(mail.StatusUncertain), at: now, id: id})
 		}
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	if err := s.tell(ctx, tx, occurred); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return occurred, rows.Err()
 }
 
 // endSuppressions deletes those that have been over for as long as mails are kept.

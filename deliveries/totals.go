@@ -333,24 +333,18 @@ func (s *Reader) countHour(ctx context.Context, hour int64, changed []int64) err
 }
 
 func (s *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, list [][]any) error {
-	tx, err := s.db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // without effect after the commit
 	const remove = "DELETE FROM totals WHERE span = $1 AND time = $2"
-	for _, at := range changed {
-		if _, err := tx.ExecContext(ctx, remove, slice.Microseconds(), at); err != nil {
+	return s.db.inTransaction(ctx, func(tx *sql.Tx) error {
+		for _, at := range changed {
+			if _, err := tx.ExecContext(ctx, remove, slice.Microseconds(), at); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, remove, time.Hour.Microseconds(), hour); err != nil {
 			return err
 		}
-	}
-	if _, err := tx.ExecContext(ctx, remove, time.Hour.Microseconds(), hour); err != nil {
-		return err
-	}
-	if err := writeList(ctx, tx, s.db.rows, writeTotals, list); err != nil {
-		return err
-	}
-	return tx.Commit()
+		return writeList(ctx, tx, s.db.rows, writeTotals, list)
+	})
 }
 
 // countSlice looks at every mail of a slice.

@@ -469,18 +469,12 @@ func (s *Store) write(ctx context.Context, insert *sql.Stmt, list string, occurr
 		_, err := insert.ExecContext(ctx, list)
 		return err
 	}
-	tx, err := s.db.write.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // without effect after the commit
-	if _, err := tx.StmtContext(ctx, insert).ExecContext(ctx, list); err != nil {
-		return err
-	}
-	if err := s.tell(ctx, tx, occurred); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return s.db.inTransaction(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.StmtContext(ctx, insert).ExecContext(ctx, list); err != nil {
+			return err
+		}
+		return s.tell(ctx, tx, occurred)
+	})
 }
 
 // Close writes what waits, within the context, and lets go of the database.
