@@ -284,9 +284,6 @@ var aliyunKinds = map[string]Error{
 	"SignatureNonceUsed":          {Kind: Uncertain}, // an earlier copy of this request arrived
 	"MissingParameter":            {Kind: Content},
 	"InvalidParameter":            {Kind: Content},
-	"Throttling":                  {Kind: RateLimited},
-	"Throttling.User":             {Kind: RateLimited},
-	"Throttling.Api":              {Kind: RateLimited},
 	"InternalError":               {Kind: Temporary},
 	"InternalServiceError":        {Kind: Temporary},
 	"ServiceUnavailable":          {Kind: Temporary},
@@ -301,13 +298,13 @@ func aliyunErrors(x *exchange) Error {
 	var answer struct{ Code string }
 	x.read(&answer)
 	e := aliyunKinds[answer.Code]
-	if e.Kind == 0 && strings.Contains(answer.Code, "Quota") {
+	switch {
+	case e.Kind != 0:
+	case strings.Contains(answer.Code, "Quota"):
 		e.Kind, e.Quota = RateLimited, true
-	}
-	if e.Kind == 0 && strings.HasPrefix(answer.Code, "Throttling") {
+	case strings.HasPrefix(answer.Code, "Throttling"): // .User, .Api and others
 		e.Kind = RateLimited
-	}
-	if e.Kind == 0 && aliyunOperator.MatchString(answer.Code) {
+	case aliyunOperator.MatchString(answer.Code):
 		e.Kind = Configuration
 	}
 	e.Code = answer.Code

@@ -143,7 +143,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: RateLimited, hint: fewer}},
 	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
 	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
-		"per second|per minute|per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
+		"per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
 		"too quickly|too fast|throttle delay|reached its limit for|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
 		"mi:sfq|mi:dmc|mi:ccl|rp:drc|rp:ccl|rp:qrc|rp:rcl|rp:trc|rp:frl|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
@@ -170,7 +170,7 @@ var smtpRules = []smtpRule{
 	// What an operator has to mend, at whatever stage and under whatever code the
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
-	{words: "starttls is required|starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{words: "starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
 	{words: "basic authentication is disabled|basic authentication is not supported", verdict: verdict{kind: Configuration, hint: needOAuth2}},
@@ -198,12 +198,12 @@ var smtpRules = []smtpRule{
 	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender mismatch|login mismatch|sender signature|sender you used|" +
-		"authorize the sender|not local sender|unregistered domain|domain is unverified|domain must be verified|demo domain|test purposes|" +
+		"authorize the sender|not local sender|unregistered domain|domain is unverified|demo domain|test purposes|" +
 		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
 		"domain of sender|invalid dns mx|sending domain|sending from|from/sender|from address|from field|from header|valid from|header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
-		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|only send emails to|not verified|identities failed|badmailfrom|local user only|non-local account|" +
+		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|only send emails to|not verified|identities failed|local user only|non-local account|" +
 		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -278,13 +278,14 @@ var smtpRules = []smtpRule{
 	{codes: "5", verdict: verdict{kind: Configuration}},
 }
 
-// senderWords are how servers call the operator's side of a mail.
-const senderWords = "sender|originator|return address|reply-to|return-path|message-id|from: domain|user or password|absender|expéditeur|remitente|mittente|发件"
+// senderWords are how servers call the operator's side of a mail. "sender" finds the German
+// "Absender" too.
+const senderWords = "sender|originator|return address|reply-to|return-path|message-id|from: domain|user or password|expéditeur|remitente|mittente|发件"
 
 // fullWords are how servers say that a mailbox takes no more for now.
 const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
 	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|account storage limit|storage exceeded|" +
-	"storage allocation|storage full|exhausted allowed storage|allowed storage|exceeds allowed size|exceeds quota|exceed mailbox quota|" +
+	"storage allocation|storage full|allowed storage|exceeds allowed size|exceeds quota|exceed mailbox quota|" +
 	"allowed mailbox quota|quota limit is exceeded|space limit exceeded|over disk quota|over the allowed quota|over the quota|has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
 	"reached disk quota|userdisk quota|quota usage exceeded|quota violation|full mailbox|mailfolder is full|space has been used up|" +
 	"mailbox out of space|inbox out of space|postfach voll|boîte pleine|destinataire pleine|buzón lleno|casella piena"
@@ -313,7 +314,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"recipient address must contain|recipient address reserved|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
 	"does not exist|doesn't exist|dosn't exist|doesn't have a|no mailbox|mailbox unavailable|mailbox disabled|mailbox is disabled|" +
 	"mailbox is inactive|mailbox has been blocked|invalid mailbox|invalid recipient|invalid rcpt|invalid address|bad recipient|" +
-	"bad address syntax|recipient address rejected|recipient addresses rejected|recipient rejected|recipient unavailable|" +
+	"bad address syntax|recipient addresses rejected|recipient rejected|recipient unavailable|" +
 	"recipient temporarily unavailable|address rejected|address unknown|unknown address|addressee unknown|undeliverable address|" +
 	"unrouteable|unroutable|not a valid mailbox|not a valid email|not a valid rfc-5321 address|not our customer|host unknown|host not found"
 
