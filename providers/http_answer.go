@@ -75,7 +75,7 @@ func (p *httpProvider) errors(x *exchange) Error {
 			return e
 		}
 	}
-	if x.status == http.StatusBadGateway { // whose words these are nobody can tell
+	if x.status == http.StatusBadGateway { // here nobody can tell a service's words from a proxy's
 		said.Kind = Uncertain
 	}
 	return said

@@ -68,8 +68,10 @@ func (x *exchange) foreign() *Error {
 func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 	if e.Kind == 0 {
 		e.Kind = x.kindOfStatus()
-		if x.status == http.StatusBadGateway && e.Code+e.Detail == "" {
-			e.Kind = Uncertain // the JSON of whoever it is
+		// With the service's own words a 502 says that the service failed. With anything else it
+		// is a proxy in front of it, which cannot know.
+		if x.status == http.StatusBadGateway && (!x.isObject() || e.Code+e.Detail == "") {
+			e.Kind = Uncertain
 		}
 		if e.Kind == Content && (isAboutOperator(e.Detail) || refusesAddress(e.Detail)) {
 			e.Kind = Configuration
@@ -121,7 +123,8 @@ func (x *exchange) unreadable(m *mail.Message) *Error {
 	return x.finish(m, Error{Kind: Uncertain, Detail: "the answer does not hold the id of the message"})
 }
 
-// kindOfStatus is what a status means where the service does not say more.
+// kindOfStatus is what a status means where the service does not say more. Of a 502 failure
+// knows better.
 func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
 	case http.StatusSwitchingProtocols: // whatever it is that answers
@@ -138,12 +141,6 @@ func (x *exchange) kindOfStatus() Kind {
 		return RateLimited
 	case http.StatusGatewayTimeout, 520, 524: // the last two are Cloudflare's
 		return Uncertain // by definition of something that had no answer in time
-	case http.StatusBadGateway:
-		// With the service's own words it is the service that failed; with
-		// anything else it is a proxy in front of it, which cannot know.
-		if !x.isObject() {
-			return Uncertain
-		}
 	case http.StatusServiceUnavailable:
 		if lostUpstream.Match(x.body) && !unsentUpstream.Match(x.body) {
 			return Uncertain
