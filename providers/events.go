@@ -67,6 +67,15 @@ func isCurrent(at, now time.Time, oldest time.Duration) bool {
 	return age <= oldest && age >= -ahead
 }
 
+// isCurrentUnix is isCurrent for seconds since 1970, as headers write them.
+func isCurrentUnix(text string, now time.Time, oldest time.Duration) bool {
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	return err == nil && isCurrent(time.Unix(seconds, 0), now, oldest)
+}
+
+// tooOld is why a call is refused whose time is not current.
+const tooOld = "the call is too old, or our clock is wrong"
+
 // isSigned tells whether a signature is the HMAC-SHA256 of parts, in constant time.
 func isSigned(key, signature []byte, parts ...string) bool {
 	mac := hmac.New(sha256.New, key)
@@ -83,6 +92,14 @@ func hasCredentials(header http.Header, credentials settings.Secret) bool {
 	user, pass, _ := request.BasicAuth()
 	given, wanted := sha256.Sum256([]byte(user+":"+pass)), sha256.Sum256([]byte(credentials.Reveal()))
 	return len(header.Values("Authorization")) == 1 && subtle.ConstantTimeCompare(given[:], wanted[:]) == 1
+}
+
+// verifyCredentials refuses a call without them, and any where there are none.
+func verifyCredentials(header http.Header, credentials settings.Secret) *EventError {
+	if credentials.Reveal() == "" || !hasCredentials(header, credentials) {
+		return &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
+	}
+	return nil
 }
 
 // checkCredentials wants a user and a password that cannot be guessed.

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -85,8 +86,10 @@ var _ EventReceiver = (*httpProvider)(nil)
 // Events checks the credentials and the signature, as far as there are to be any.
 func (p *httpProvider) Events(_ context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error) {
 	s := p.settings
-	if s.EventCredentials.Reveal() != "" && !hasCredentials(header, s.EventCredentials) {
-		return nil, &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
+	if s.EventCredentials.Reveal() != "" {
+		if refused := verifyCredentials(header, s.EventCredentials); refused != nil {
+			return nil, refused
+		}
 	}
 	if secret := s.EventSignature.Secret.Reveal(); secret != "" {
 		signature, err := hex.DecodeString(header.Get(s.EventSignature.Header))
@@ -132,10 +135,6 @@ func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report,
 	if soft {
 		status = string(mail.StatusBounced)
 	}
-	key := jsonPath(event, m.Key)
-	if key == "" {
-		key = sumOf(event)
-	}
 	id := jsonPath(event, m.ID)
-	return report(id, id, key, moment(jsonPath(event, m.Time), now), mail.Status(status), soft, "", "", loose(jsonPath(event, m.Detail))), true
+	return report(id, id, cmp.Or(jsonPath(event, m.Key), sumOf(event)), moment(jsonPath(event, m.Time), now), mail.Status(status), soft, "", "", loose(jsonPath(event, m.Detail))), true
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -88,9 +87,8 @@ func (p *resend) Events(_ context.Context, header http.Header, body []byte, now 
 	if len(p.eventKey) == 0 || id == "" || !svixSigned(p.eventKey, header.Get("Svix-Signature"), id+"."+timestamp+".", string(body)) {
 		return nil, &EventError{Status: http.StatusUnauthorized, Detail: "the signature is missing or not by eventSecret"}
 	}
-	seconds, err := strconv.ParseInt(timestamp, 10, 64)
-	if err != nil || !isCurrent(time.Unix(seconds, 0), now, svixTolerance) {
-		return nil, &EventError{Status: http.StatusBadRequest, Detail: "the call is too old, or our clock is wrong"}
+	if !isCurrentUnix(timestamp, now, svixTolerance) {
+		return nil, &EventError{Status: http.StatusBadRequest, Detail: tooOld}
 	}
 	var e resendEvent
 	if json.Unmarshal(body, &e) != nil {

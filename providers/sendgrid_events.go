@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
@@ -10,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"time"
 
 	"logto-email-relay/mail"
@@ -69,9 +69,8 @@ func (p *sendGrid) Events(_ context.Context, header http.Header, body []byte, no
 	if p.eventKey == nil || err != nil || !ecdsa.VerifyASN1(p.eventKey, sum.Sum(nil), signature) {
 		return nil, &EventError{Status: http.StatusUnauthorized, Detail: "the signature is missing or not by eventPublicKey"}
 	}
-	seconds, err := strconv.ParseInt(timestamp, 10, 64)
-	if err != nil || !isCurrent(time.Unix(seconds, 0), now, sendGridRetries) {
-		return nil, &EventError{Status: http.StatusForbidden, Detail: "the call is too old, or our clock is wrong"}
+	if !isCurrentUnix(timestamp, now, sendGridRetries) {
+		return nil, &EventError{Status: http.StatusForbidden, Detail: tooOld}
 	}
 	events, raw, failed := decodeEvents[sendGridEvent](body)
 	if failed != nil {
@@ -83,10 +82,7 @@ func (p *sendGrid) Events(_ context.Context, header http.Header, body []byte, no
 		if status == "" {
 			continue
 		}
-		key := string(e.Key)
-		if key == "" {
-			key = sumOf(raw[i])
-		}
+		key := cmp.Or(string(e.Key), sumOf(raw[i]))
 		reports = append(reports, report(string(e.RelayID), "", key, moment(string(e.Timestamp), now), status, soft,
 			e.Email, "", e.Status, e.Reason, e.Response))
 	}

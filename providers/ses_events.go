@@ -82,7 +82,7 @@ func (p *ses) Events(ctx context.Context, header http.Header, body []byte, now t
 	}
 	at, err := time.Parse(time.RFC3339, m.Timestamp)
 	if err != nil || !isCurrent(at, now, snsRetries) {
-		return nil, snsRefusal("the call is too old, or our clock is wrong")
+		return nil, snsRefusal(tooOld)
 	}
 	if err := p.verifySNS(ctx, &m, now); err != nil {
 		return nil, err

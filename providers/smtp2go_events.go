@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -27,8 +28,8 @@ type smtp2goEvent struct {
 
 // Events checks the credentials.
 func (p *smtp2go) Events(_ context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error) {
-	if p.events.Reveal() == "" || !hasCredentials(header, p.events) {
-		return nil, &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
+	if refused := verifyCredentials(header, p.events); refused != nil {
+		return nil, refused
 	}
 	events, raw, failed := decodeEvents[smtp2goEvent](body)
 	if failed != nil {
@@ -40,10 +41,7 @@ func (p *smtp2go) Events(_ context.Context, header http.Header, body []byte, now
 		if status == "" {
 			continue
 		}
-		key := string(e.ID)
-		if key == "" {
-			key = sumOf(raw[i])
-		}
+		key := cmp.Or(string(e.ID), sumOf(raw[i]))
 		reports = append(reports, report(string(e.RelayID), string(e.EmailID), key, moment(string(e.Time), now), status, soft, e.Rcpt, e.Bounce, e.Message))
 	}
 	return reports, nil
