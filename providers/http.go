@@ -177,13 +177,13 @@ func (s *httpSettings) logins() []settings.Secret {
 }
 
 // tokens is where access tokens come from; nil without auth.
-func (a *httpAuth) tokens(api *api) *smtpTokens {
+func (a *httpAuth) tokens(api *api) *accessTokens {
 	if a == nil {
 		return nil
 	}
 	app := &clientcredentials.Config{ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), TokenURL: a.AccessURL,
 		Scopes: strings.Fields(a.Scope), AuthStyle: oauth2.AuthStyleInParams}
-	return &smtpTokens{turn: make(chan struct{}, 1), client: api, issue: app.Token}
+	return newAccessTokens(api, app.Token)
 }
 
 var _ Composer = (*httpProvider)(nil)
@@ -191,7 +191,7 @@ var _ Composer = (*httpProvider)(nil)
 type httpProvider struct {
 	*api
 	settings *httpSettings
-	tokens   *smtpTokens // nil where the settings hold what to sign in with
+	tokens   *accessTokens // nil where the settings hold what to sign in with
 }
 
 // Composes tells that the operator's body may hold anything of the payload.
@@ -261,7 +261,7 @@ func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte
 		if x.status != http.StatusUnauthorized || fresh || isSecond {
 			return x, err
 		}
-		p.tokens.Drop(ctx, token)
+		p.tokens.Drop(token)
 		if ctx.Err() != nil {
 			return x, err
 		}

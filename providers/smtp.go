@@ -279,7 +279,7 @@ func (s *SMTPSettings) dialer(host string, port int) (*smtp.Dialer, error) {
 }
 
 // server is what the pool is made of; tokens are nil for a login by password.
-func (s *SMTPSettings) server(tokens *smtpTokens) (smtp.Config, error) {
+func (s *SMTPSettings) server(tokens *accessTokens) (smtp.Config, error) {
 	dialer, err := s.dialer(s.host(), s.port())
 	if err != nil {
 		return smtp.Config{}, err
@@ -346,7 +346,7 @@ type smtpProvider struct {
 	logsIn  bool
 	logins  []settings.Secret // which no server's words may repeat
 	signer  *smtp.DKIM        // nil when mails are not signed
-	tokens  *smtpTokens       // nil when the login is by password, or there is none
+	tokens  *accessTokens     // nil when the login is by password, or there is none
 	drafts  sync.Pool         // of *smtpDraft
 }
 

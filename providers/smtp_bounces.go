@@ -110,7 +110,7 @@ func (p *smtpProvider) sender(m *mail.Message) string {
 func (s *SMTPSettings) ReadsBounces() bool { return s.Bounces != nil }
 
 // mailbox is where bounces come to; nil if nowhere.
-func (s *SMTPSettings) mailbox(tokens *smtpTokens) (*bounces.Mailbox, error) {
+func (s *SMTPSettings) mailbox(tokens *accessTokens) (*bounces.Mailbox, error) {
 	b := s.Bounces
 	if b == nil {
 		return nil, nil
@@ -272,7 +272,7 @@ func (p *smtpProvider) mailboxFailure(ctx context.Context, err error) error {
 		e.Kind, e.Hint = Configuration, "check the login of the mailbox, and whether it may use IMAP"
 		if p.tokens != nil && p.mailbox.Token != nil {
 			if token, err := p.mailbox.Token(ctx); err == nil {
-				p.tokens.Drop(ctx, token)
+				p.tokens.Drop(token)
 			}
 		}
 	case failed.Stage == "mailbox" && failed.Refused:

@@ -78,7 +78,7 @@ func (s *SMTPSettings) method() string {
 func (s *SMTPSettings) logsIn() bool { return s.Auth != nil && s.Auth.User != "" }
 
 // login is how to log in, by access tokens if there are any; nil for no login.
-func (s *SMTPSettings) login(tokens *smtpTokens) *smtp.Login {
+func (s *SMTPSettings) login(tokens *accessTokens) *smtp.Login {
 	switch {
 	case !s.logsIn():
 		return nil

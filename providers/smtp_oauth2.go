@@ -84,7 +84,7 @@ func (s *SMTPSettings) checkOAuth2(report func(key, text string)) {
 }
 
 // tokenSource returns where access tokens come from.
-func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
+func (s *SMTPSettings) tokenSource() (*accessTokens, error) {
 	a := s.Auth
 	// The way to the token endpoint is the provider's own: same proxy, same
 	// local address.
@@ -92,7 +92,7 @@ func (s *SMTPSettings) tokenSource() (*smtpTokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := &smtpTokens{turn: make(chan struct{}, 1), client: client}
+	tokens := newAccessTokens(client, nil)
 	if text := a.AccessToken.Reveal(); text != "" {
 		written := &accessToken{text: text}
 		if a.Expires > 0 {
@@ -132,9 +132,9 @@ type accessToken struct {
 	renewal, expiry time.Time
 }
 
-// smtpTokens keeps an access token and renews it ahead of its expiry, one renewal at a
+// accessTokens, of smtp and http, keeps an access token and renews it ahead of its expiry, one renewal at a
 // time. While there is a good one nobody waits for the next.
-type smtpTokens struct {
+type accessTokens struct {
 	client *api
 	// issue gets a token; nil where there is only the one that was written down.
 	issue func(context.Context) (*oauth2.Token, error)
@@ -143,8 +143,13 @@ type smtpTokens struct {
 	turn    chan struct{}               // holds a value while somebody asks for one
 }
 
+// newAccessTokens makes one whose way to the service is the client's.
+func newAccessTokens(client *api, issue func(context.Context) (*oauth2.Token, error)) *accessTokens {
+	return &accessTokens{client: client, issue: issue, turn: make(chan struct{}, 1)}
+}
+
 // good returns the token if it has not ended, and whether it is time for the next.
-func (t *smtpTokens) good() (token *accessToken, isDue bool) {
+func (t *accessTokens) good() (token *accessToken, isDue bool) {
 	token, now := t.current.Load(), time.Now()
 	if token == nil || !token.expiry.IsZero() && !now.Before(token.expiry) {
 		return nil, false
@@ -154,7 +159,7 @@ func (t *smtpTokens) good() (token *accessToken, isDue bool) {
 
 // Token returns the access token, and whether it is as new as one can be: issued
 // just now, or the only one there is. Its error is an *Error.
-func (t *smtpTokens) Token(ctx context.Context) (token string, isNew bool, err error) {
+func (t *accessTokens) Token(ctx context.Context) (token string, isNew bool, err error) {
 	if good, isDue := t.good(); good != nil {
 		if isDue && t.issue != nil {
 			t.renewAhead(good)
@@ -209,7 +214,7 @@ const (
 )
 
 // renewAhead looks for the next token while the current one is good, unless somebody does.
-func (t *smtpTokens) renewAhead(current *accessToken) {
+func (t *accessTokens) renewAhead(current *accessToken) {
 	select {
 	case t.turn <- struct{}{}:
 	default:
@@ -228,7 +233,7 @@ func (t *smtpTokens) renewAhead(current *accessToken) {
 }
 
 // Drop forgets a token that the server refuses.
-func (t *smtpTokens) Drop(_ context.Context, token string) {
+func (t *accessTokens) Drop(token string) {
 	if current := t.current.Load(); current != nil && current.text == token {
 		t.current.CompareAndSwap(current, nil)
 	}
@@ -239,7 +244,7 @@ func (t *smtpTokens) Drop(_ context.Context, token string) {
 const tokenMargin = 5 * time.Minute
 
 // renew asks for a token. The turn is the caller's.
-func (t *smtpTokens) renew(ctx context.Context) (string, *Error) {
+func (t *accessTokens) renew(ctx context.Context) (string, *Error) {
 	asked := time.Now()
 	ctx, x := withExchange(ctx)
 	client := *t.client.client

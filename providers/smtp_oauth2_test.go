@@ -402,8 +402,8 @@ func TestSMTPTokenFailures(t *testing.T) {
 }
 
 // newTestTokens issues tokens by a function, in the fake time of a test.
-func newTestTokens(t *testing.T, issue func(ctx context.Context) (*oauth2.Token, error)) *smtpTokens {
-	return &smtpTokens{turn: make(chan struct{}, 1), client: openAPI(t, &Common{}), issue: issue}
+func newTestTokens(t *testing.T, issue func(ctx context.Context) (*oauth2.Token, error)) *accessTokens {
+	return newAccessTokens(openAPI(t, &Common{}), issue)
 }
 
 func TestSMTPTokenIsRenewedAhead(t *testing.T) {

@@ -30,7 +30,7 @@ type TokenSource interface {
 	// cause of the failed login.
 	Token(ctx context.Context) (token string, isNew bool, err error)
 	// Drop says that the server refused a token.
-	Drop(ctx context.Context, token string)
+	Drop(token string)
 }
 
 // xoauth2 is for access tokens, and never taken for a password:
@@ -135,7 +135,7 @@ func (s *session) logInByToken(ctx context.Context, login *Login) *Error {
 	}
 	e := s.logIn(ctx, xoauth2, sasl.XOAuth2Auth(login.User, token))
 	if e != nil && e.Reply.Code >= 500 && !e.Reply.RefusesMechanism() {
-		login.Tokens.Drop(ctx, token)
+		login.Tokens.Drop(token)
 		s.staleToken = !isNew
 	}
 	return e

@@ -249,7 +249,7 @@ func (s *testTokens) Token(context.Context) (string, bool, error) {
 	return s.tokens[0], s.isNew, nil
 }
 
-func (s *testTokens) Drop(_ context.Context, token string) {
+func (s *testTokens) Drop(token string) {
 	s.drops = append(s.drops, token)
 	s.tokens, s.isNew = s.tokens[1:], true
 }
