@@ -191,11 +191,7 @@ func newReport(id, providerID, key string, at time.Time, status mail.Status, kin
 	if !mail.IsID(id) {
 		id = ""
 	}
-	providerID = strings.TrimSpace(visible(providerID))
-	if runes := []rune(providerID); len(runes) > maxID { // as FitID does
-		providerID = string(runes[:maxID])
-	}
-	return mail.Report{ID: id, ProviderID: providerID, Key: key,
+	return mail.Report{ID: id, ProviderID: shortID(visibleID(providerID)), Key: key,
 		Event: mail.Event{Time: at, Status: status, Detail: shortened(strings.Join(said, ": "))}}
 }
 

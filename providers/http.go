@@ -76,7 +76,8 @@ type httpAuth struct {
 
 func newHTTPSettings() *httpSettings { return &httpSettings{Method: http.MethodPost} }
 
-// Check asks for a body that sends the mail, and for TLS.
+// Check asks for an address with TLS, headers that can be sent, a body that sends the mail, and
+// what events need.
 func (s *httpSettings) Check() []settings.Problem {
 	var problems []settings.Problem
 	switch {
@@ -109,7 +110,7 @@ func (s *httpSettings) Check() []settings.Problem {
 			problems = append(problems, settings.Problem{Key: "authorization", Text: "remove it; its value comes from auth"})
 		}
 	}
-	return append(problems, s.checkBody()...)
+	return slices.Concat(problems, s.checkBody(), s.checkEvents())
 }
 
 // checkBody asks for a body that sends the mail.
@@ -136,7 +137,7 @@ func (s *httpSettings) checkBody() []settings.Problem {
 		problems = append(problems, settings.Problem{Key: key,
 			Text: "this uses none of {{text}}, {{html}}, {{code}} and {{link}}, so that the mail would be empty"})
 	}
-	return append(problems, s.checkEvents()...)
+	return problems
 }
 
 // connectionHeaders would contradict what is sent, or are not sent.

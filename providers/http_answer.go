@@ -171,16 +171,14 @@ func below(value any, step string) []any {
 }
 
 // text is the text or number at a place of the answer; empty if none is there.
-func (x *exchange) text(path string) string {
-	if name, ok := strings.CutPrefix(path, "header:"); ok {
-		return x.header.Get(name)
-	}
-	return jsonPath(x.body, path)
-}
+func (x *exchange) text(path string) string { return firstScalar(x.at(path)) }
 
 // jsonPath returns the first text or number at a dotted path.
-func jsonPath(body []byte, path string) string {
-	for _, value := range jsonValues(body, path) {
+func jsonPath(body []byte, path string) string { return firstScalar(jsonValues(body, path)) }
+
+// firstScalar returns the first text or number of some values; empty if there is none.
+func firstScalar(values []any) string {
+	for _, value := range values {
 		switch v := value.(type) {
 		case string:
 			return v

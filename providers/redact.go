@@ -287,10 +287,18 @@ const maxID = 256
 // FitID returns a service's id of a mail as records and logs may hold it, and the
 // relay's own in place of one that quotes the mail.
 func (p *Private) FitID(id string) string {
-	id = strings.TrimSpace(visible(id))
+	id = visibleID(id)
 	if id == "" || p.isQuotedIn(id) {
 		return p.id
 	}
+	return shortID(id)
+}
+
+// visibleID and shortID make what a service calls a mail fit for records and logs. Both are
+// for what it says when it takes the mail and for what it says later, so that both are the same.
+func visibleID(id string) string { return strings.TrimSpace(visible(id)) }
+
+func shortID(id string) string {
 	if runes := []rune(id); len(runes) > maxID {
 		return string(runes[:maxID])
 	}

@@ -103,11 +103,9 @@ func (p *resend) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, unbuilt(err)
 	}
-	header := http.Header{
-		"Authorization":   {"Bearer " + p.key.Reveal()},
-		"Content-Type":    {"application/json"},
-		"Idempotency-Key": {m.ID},
-	}
+	header := p.header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Idempotency-Key", m.ID)
 	x, err := p.request(ctx, http.MethodPost, p.endpoint+"/emails", header, body)
 	if e := x.refusal(m, err, resendErrors); e != nil {
 		return Receipt{}, e
@@ -120,11 +118,14 @@ func (p *resend) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	return x.receipt(answer.ID), nil
 }
 
+func (p *resend) header() http.Header {
+	return http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
+}
+
 // Verify lists the domains. A key with sending access may not, and is told so in
 // other words than a wrong one.
 func (p *resend) Verify(ctx context.Context) (string, error) {
-	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
-	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/domains", header, nil)
+	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/domains", p.header(), nil)
 	e := x.verdict(err, resendErrors)
 	switch {
 	case e != nil && e.Code == "restricted_api_key":

@@ -152,8 +152,7 @@ var _ Lifter = (*resend)(nil)
 // not:
 // https://resend.com/docs/api-reference/suppressions/remove-suppression
 func (p *resend) Lift(ctx context.Context, address string) error {
-	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
-	x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/suppressions/"+url.PathEscape(address), header, nil)
+	x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/suppressions/"+url.PathEscape(address), p.header(), nil)
 	if x.status == http.StatusNotFound && resendErrors(x).Code == "not_found" { // not on it
 		return nil
 	}

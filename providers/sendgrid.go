@@ -140,10 +140,14 @@ func (p *sendGrid) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	return Receipt{ID: m.ID}, nil
 }
 
+// header is that of the requests that the library does not make.
+func (p *sendGrid) header() http.Header {
+	return http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
+}
+
 // Verify asks what the key may do.
 func (p *sendGrid) Verify(ctx context.Context) (string, error) {
-	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
-	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/v3/scopes", header, nil)
+	x, err := p.request(ctx, http.MethodGet, p.endpoint+"/v3/scopes", p.header(), nil)
 	if e := x.verdict(err, sendGridErrors); e != nil {
 		return "", e
 	}

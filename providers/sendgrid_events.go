@@ -120,9 +120,8 @@ var sendGridLists = []string{"bounces", "blocks", "invalid_emails", "spam_report
 
 // Lift takes an address off all lists, for which the key needs a permission of its own.
 func (p *sendGrid) Lift(ctx context.Context, address string) error {
-	header := http.Header{"Authorization": {"Bearer " + p.key.Reveal()}}
 	for _, list := range sendGridLists {
-		x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/v3/suppression/"+list+"/"+url.PathEscape(address), header, nil)
+		x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/v3/suppression/"+list+"/"+url.PathEscape(address), p.header(), nil)
 		if x.status == http.StatusNotFound && x.isObject() { // not on it
 			continue
 		}

@@ -75,7 +75,7 @@ func (b *SMTPBounces) check(auth *SMTPAuth, report func(key, text string)) {
 	switch hasLogin := auth != nil && auth.User != ""; {
 	case b.Auth == nil && !hasLogin:
 		report("bounces.auth", `write the user and the password of the mailbox, such as {"user": "bounces@acme.example", "pass": "${BOUNCES_PASSWORD}"}`)
-	case b.Auth != nil && strings.ContainsAny(b.Auth.User+b.Auth.Pass.Reveal(), "\r\n\x00"):
+	case b.Auth != nil && breaksLine(b.Auth.User+b.Auth.Pass.Reveal()):
 		report("bounces.auth", "user and password must not hold line breaks or NUL")
 	}
 	if (b.Processed == "moved") != (b.MoveTo != "") {
