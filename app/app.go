@@ -311,14 +311,14 @@ func (a *App) tellOfRest(p relay.Status) {
 func (a *App) status() admin.Status {
 	s := admin.Status{Ready: !a.public.Draining(), Degraded: true, Details: make(map[string]string)}
 	for _, p := range a.current.get().Relay.Status() {
-		state, isOver := "in use", time.Now().After(p.Until)
+		state, isDue := "in use", p.IsDue(time.Now())
 		switch {
-		case p.Resting && isOver:
+		case isDue:
 			state = fmt.Sprintf("to be tried again since %s, after %v", p.Until.UTC().Format(time.RFC3339), p.Cause)
 		case p.Resting:
 			state = fmt.Sprintf("resting until %s after %v", p.Until.UTC().Format(time.RFC3339), p.Cause)
 		}
-		if !p.Resting || isOver {
+		if !p.Resting || isDue {
 			s.Degraded = false
 		}
 		s.Details["provider "+p.Name] = state

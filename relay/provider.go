@@ -78,6 +78,9 @@ type Status struct {
 	InFlight, MaxConcurrent int
 }
 
+// IsDue tells whether the rest of a provider is over, so that the next mail tries it.
+func (s *Status) IsDue(now time.Time) bool { return s.Resting && !now.Before(s.Until) }
+
 // Status returns the state of the provider.
 func (p *Provider) Status() Status {
 	p.health.mu.Lock()

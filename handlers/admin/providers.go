@@ -47,7 +47,7 @@ func (p providerPages) list(c echo.Context) error {
 func providerCard(id string, s relay.Status, day *deliveries.Tally, now time.Time) Node {
 	class, state, until := "good", "healthy", "Rests until"
 	switch {
-	case s.Resting && !now.Before(s.Until): // the next mail tries it
+	case s.IsDue(now):
 		class, state, until = "fair", "to be tried again", "Rested until"
 	case s.Resting:
 		class, state = "bad", "resting"
