@@ -10,8 +10,8 @@ type Counter struct{ memory *memory }
 // NewCounter makes a counter that knows about so many keys at a time.
 func NewCounter(keys int) *Counter { return &Counter{newMemory(keys)} }
 
-// Take counts one for a key and returns 0, or counts nothing and returns when there
-// is room again.
+// Take counts one for a key and returns 0, or counts nothing and returns how long it takes
+// until there is room again.
 func (c *Counter) Take(key string, r Rate) time.Duration {
 	_, wait := c.memory.take([]count{{of: key, rate: r}})
 	return wait

@@ -48,7 +48,7 @@ type Mail struct {
 type Refusal struct {
 	// Limit is the key of the limit in the configuration.
 	Limit string
-	// Wait is when there is room again.
+	// Wait is how long it takes until there is room again.
 	Wait time.Duration
 }
 
@@ -101,12 +101,15 @@ type count struct {
 	rate      Rate
 }
 
+// mostCounts is how many limits a mail is held against: one of each key.
+const mostCounts = 4
+
 // none is the index of no count.
 const none = -1
 
 // Take counts a mail against all limits, or returns why it may not be sent now.
 func (l *Limiter) Take(ctx context.Context, m Mail) *Refusal {
-	var room [4]count
+	var room [mostCounts]count
 	counts := l.counts(room[:0], &m)
 	if len(counts) == 0 {
 		return nil
@@ -145,7 +148,7 @@ func (l *Limiter) counts(list []count, m *Mail) []count {
 	if own == nil {
 		own = &Rules{}
 	}
-	for _, limit := range [...]struct {
+	for _, limit := range [mostCounts]struct {
 		key          string
 		general, own *Rate
 	}{

@@ -36,8 +36,8 @@ func newMemory(keys int) *memory {
 	return &memory{seed: maphash.MakeSeed(), most: keys / 2, start: time.Now(), young: newTable(), old: newTable()}
 }
 
-// take counts for all, or returns the one that refuses for longest and when there
-// is room again.
+// take counts for all, or returns the one that refuses for longest and how long it takes
+// until there is room again.
 func (m *memory) take(counts []count) (refused int, wait time.Duration) {
 	return m.count(counts, true)
 }
@@ -46,7 +46,7 @@ func (m *memory) take(counts []count) (refused int, wait time.Duration) {
 func (m *memory) add(counts []count) { m.count(counts, false) }
 
 func (m *memory) count(counts []count, mayRefuse bool) (refused int, wait time.Duration) {
-	var roomBefore, roomAfter [4]slot
+	var roomBefore, roomAfter [mostCounts]slot
 	before, after := roomBefore[:len(counts)], roomAfter[:len(counts)]
 	for i, c := range counts {
 		hash := maphash.Comparable(m.seed, c)
