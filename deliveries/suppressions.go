@@ -126,7 +126,7 @@ var ErrMasked = errors.New("an address with *** in it is shortened, as the log h
 // Suppress keeps mails from an address for a while, and returns the suppression that
 // holds: one that is longer already stays. The note is for those who see the list.
 func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, note string) (held Suppression, err error) {
-	if mail.Mask(to) == to {
+	if mail.IsMasked(to) {
 		return held, ErrMasked
 	}
 	s := r.settings.Load()
@@ -152,7 +152,7 @@ func (r *Reader) Suppress(ctx context.Context, to string, length time.Duration, 
 
 // Lift lets an address get mails again, and tells whether it was suppressed.
 func (r *Reader) Lift(ctx context.Context, to string) (lifted bool, err error) {
-	if mail.Mask(to) == to {
+	if mail.IsMasked(to) {
 		return false, ErrMasked
 	}
 	err = retried(func() (err error) {

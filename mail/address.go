@@ -126,6 +126,9 @@ func Mask(address string) string {
 	return address[:size] + "***" + address[at:]
 }
 
+// IsMasked tells whether an address is what Mask makes of one.
+func IsMasked(address string) bool { return Mask(address) == address }
+
 // ASCIIDomain returns the address with its domain as mail travels: lower case,
 // internationalized labels as punycode. The local part stays as it is. It
 // refuses a domain that cannot be in the DNS.

@@ -181,7 +181,7 @@ func (p recordPages) showOne(c echo.Context, d *mail.Delivery) error {
 			known("Provider", d.Provider),
 			If(d.ProviderID != "", fact("Provider's id", Code(bdi(d.ProviderID)))),
 		)),
-		If(!isMasked(d.To), P(Class("paging"),
+		If(!mail.IsMasked(d.To), P(Class("paging"),
 			A(Href(deliveriesPath+ofAddress), Text("All mails to this address")), Text(" "),
 			A(Href(suppressionsPath+ofAddress), Text("Is it suppressed?")))),
 	)
@@ -198,9 +198,6 @@ func addressField(id string, attributes ...Node) Node {
 	return Div(Class("wide"), Label(For(id), Text("Address")), Input(ID(id), Name("to"), Type("text"), Attr("inputmode", "email"),
 		AutoComplete("off"), Attr("spellcheck", "false"), Group(attributes)))
 }
-
-// isMasked tells whether an address is one that stands for a hash.
-func isMasked(address string) bool { return mail.Mask(address) == address }
 
 func answerRecord(c echo.Context, code int, answer any) error {
 	c.Response().Header().Set("Cache-Control", "no-store")

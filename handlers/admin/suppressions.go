@@ -148,7 +148,7 @@ func suppressionTable(found []deliveries.Suppression, search string) Node {
 			Td(bdi(cmp.Or(s.Provider, "–"))),
 			Td(Data("label", "since"), moment(s.Since)),
 			Td(Data("label", "until"), moment(s.Until)),
-			Td(Class("action"), If(!isMasked(s.To), Form(Method("post"), Action(liftPath),
+			Td(Class("action"), If(!mail.IsMasked(s.To), Form(Method("post"), Action(liftPath),
 				Input(Type("hidden"), Name("to"), Value(s.To)),
 				Button(Class("small"), Type("submit"), Aria("label", "Lift "+s.To), Text("Lift")),
 			))),
