@@ -55,7 +55,7 @@ func (p *public) takeEvents(c echo.Context) error {
 		return &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "too many calls with events at a time"}
 	}
 	defer leave()
-	body, err := web.ReadBody(c.Request(), maxEventBody, "1 MiB")
+	body, err := web.ReadBody(c.Request(), maxEventBody)
 	if err != nil {
 		return err
 	}

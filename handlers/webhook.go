@@ -57,8 +57,8 @@ func (p *public) read(c echo.Context) (relay.Request, error) {
 // limitBody refuses a body that says itself that it is too large.
 func (p *public) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if c.Request().ContentLength > web.MaxJSON {
-			return &web.Failure{Reason: web.TooLarge, Detail: "Content-Length is over 64 KiB"}
+		if refused := web.CheckLength(c.Request(), web.MaxJSON); refused != nil {
+			return refused
 		}
 		return next(c)
 	}

@@ -246,7 +246,7 @@ func readForm(r *http.Request) (url.Values, error) {
 	if !isForm(r) {
 		return nil, &web.Failure{Reason: web.UnsupportedMediaType, Detail: "Content-Type is not that of a form"}
 	}
-	body, err := web.ReadBody(r, web.MaxJSON, "64 KiB")
+	body, err := web.ReadBody(r, web.MaxJSON)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -22,7 +23,7 @@ func ReadJSON(r *http.Request) ([]byte, error) {
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, &Failure{Reason: UnsupportedMediaType, Detail: "the body has a Content-Encoding"}
 	}
-	return ReadBody(r, MaxJSON, "64 KiB")
+	return ReadBody(r, MaxJSON)
 }
 
 func isJSON(contentType string) bool {
@@ -34,11 +35,18 @@ func isJSON(contentType string) bool {
 	return err == nil && mediaType == wanted
 }
 
-// ReadBody reads a body whole and as it is, within its time and a bound in bytes; text
-// is the bound for people.
-func ReadBody(r *http.Request, most int64, text string) ([]byte, error) {
+// CheckLength refuses a body that says itself that it is over a bound in bytes.
+func CheckLength(r *http.Request, most int64) *Failure {
 	if r.ContentLength > most {
-		return nil, &Failure{Reason: TooLarge, Detail: "Content-Length is over " + text}
+		return &Failure{Reason: TooLarge, Detail: fmt.Sprintf("Content-Length is over %d KiB", most>>10)}
+	}
+	return nil
+}
+
+// ReadBody reads a body whole and as it is, within its time and a bound in bytes.
+func ReadBody(r *http.Request, most int64) ([]byte, error) {
+	if refused := CheckLength(r, most); refused != nil {
+		return nil, refused
 	}
 	body, err := readAll(r, most)
 	switch {
@@ -47,7 +55,7 @@ func ReadBody(r *http.Request, most int64, text string) ([]byte, error) {
 	case err != nil:
 		return nil, &Failure{Reason: Malformed, Detail: "the body broke off", Err: err}
 	case int64(len(body)) > most:
-		return nil, &Failure{Reason: TooLarge, Detail: "the body is over " + text}
+		return nil, &Failure{Reason: TooLarge, Detail: fmt.Sprintf("the body is over %d KiB", most>>10)}
 	}
 	return body, nil
 }

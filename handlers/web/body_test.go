@@ -35,7 +35,7 @@ func TestReadBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("POST", "/", test.body)
 			r.ContentLength = test.length
-			body, err := ReadBody(r, bound, "100 bytes")
+			body, err := ReadBody(r, bound)
 			var reason mail.Reason
 			if err != nil {
 				reason = AsFailure(err).Reason
@@ -80,7 +80,7 @@ func TestAnAnnouncedBodyTakesNoMemory(t *testing.T) {
 	for range 10 {
 		r := httptest.NewRequest("POST", "/", iotest.ErrReader(io.ErrUnexpectedEOF))
 		r.ContentLength = 16 << 20
-		if _, err := ReadBody(r, 16<<20, "16 MiB"); err == nil {
+		if _, err := ReadBody(r, 16<<20); err == nil {
 			t.Error("nothing came and was taken")
 		}
 	}
