@@ -110,7 +110,7 @@ func (s *session) authenticate(ctx context.Context) *Error {
 	if wanted != "" {
 		try = []string{wanted}
 	}
-	var e *Error = &Error{Stage: AtAUTH, Err: &MechanismError{wanted, s.extensions.mechanisms}}
+	e := &Error{Stage: AtAUTH, Err: &MechanismError{wanted, s.extensions.mechanisms}}
 	for _, mechanism := range try {
 		if !slices.Contains(s.extensions.mechanisms, mechanism) {
 			continue

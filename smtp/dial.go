@@ -3,6 +3,7 @@ package smtp
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -90,11 +91,7 @@ func (d *Dialer) dialProxy(ctx context.Context) (net.Conn, error) {
 		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
 		defer cancel()
 	}
-	port := d.Proxy.Port()
-	if port == "" {
-		port = proxyPorts[d.Proxy.Scheme]
-	}
-	address := net.JoinHostPort(d.Proxy.Hostname(), port)
+	address := net.JoinHostPort(d.Proxy.Hostname(), cmp.Or(d.Proxy.Port(), proxyPorts[d.Proxy.Scheme]))
 	conn, err := d.reach(ctx, address)
 	if err != nil {
 		return nil, err

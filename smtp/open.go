@@ -59,8 +59,7 @@ const (
 // that messages that come all at once take turns.
 const maxOpening = 64
 
-// open connects, encrypts and logs in. A server that refuses an access token
-// which was good before gets a new one, once.
+// open is openNow, once it is the caller's turn.
 func (p *Pool) open(ctx context.Context, patient bool) (*session, *Error) {
 	select {
 	case p.opening <- struct{}{}:
@@ -70,7 +69,8 @@ func (p *Pool) open(ctx context.Context, patient bool) (*session, *Error) {
 	}
 }
 
-// openNow is open for one whose turn it is.
+// openNow connects, encrypts and logs in. A server that refuses an access token which was
+// good before gets a new one, once. The caller has put a value into p.opening.
 func (p *Pool) openNow(ctx context.Context, patient bool) (*session, *Error) {
 	defer func() { <-p.opening }()
 	p.connections.Add(1)
@@ -98,7 +98,8 @@ func (c *Config) connect(ctx context.Context, patient bool) (*session, *Error) {
 		}
 		return nil, failure(ctx, stage, err)
 	}
-	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: Quietness(conn), ackAtOnce: quickAck(conn), patient: patient, opened: time.Now()}
+	s := &session{config: c, conn: &boundedConn{Conn: conn}, socketIsQuiet: Quietness(conn), ackAtOnce: quickAck(conn),
+		patient: patient, opened: time.Now()}
 	s.used = s.opened
 	stop := s.bind(ctx)
 	e := s.begin(ctx)
@@ -118,13 +119,14 @@ func (s *session) begin(ctx context.Context) *Error {
 			return e
 		}
 	}
-	if reply, e := s.ask(ctx, AtGreeting, ""); e != nil {
+	reply, e := s.ask(ctx, AtGreeting, "")
+	switch {
+	case e != nil:
 		return e
-	} else if reply.Code != 220 {
+	case reply.Code != 220:
 		return s.refuse(AtGreeting, reply)
-	} else {
-		s.isExim = strings.Contains(reply.Text, " Exim ")
 	}
+	s.isExim = strings.Contains(reply.Text, " Exim ")
 	if e := s.hello(ctx); e != nil {
 		return e
 	}

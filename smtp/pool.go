@@ -172,9 +172,9 @@ func (m *outgoing) prepare() *Error {
 	return nil
 }
 
-// written says that the data is out, or that nobody wants it any more. From here
-// on a message only waits for a verdict, and should hold little meanwhile.
-func (m *outgoing) written() {
+// freeBuffer gives back the buffer of a message that is out, or that nobody wants any
+// more. From here on it only waits for a verdict, and should hold little meanwhile.
+func (m *outgoing) freeBuffer() {
 	if m.data != nil {
 		m.pool.buffers.Put(m.data)
 		m.data = nil
@@ -196,7 +196,7 @@ func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) (
 		return Reply{}, &Error{Stage: AtRCPT, Err: errAddress}
 	}
 	m := outgoing{Envelope: envelope, build: build, pool: p}
-	defer m.written()
+	defer m.freeBuffer()
 	reply, e := p.send(ctx, &m)
 	return reply, result(e)
 }

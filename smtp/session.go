@@ -150,7 +150,7 @@ func (s *session) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 	if e := s.body(ctx, *m.data); e != nil {
 		return Reply{}, e
 	}
-	m.written()
+	m.freeBuffer()
 	if m.Written != nil {
 		m.Written()
 	}
