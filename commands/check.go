@@ -47,17 +47,17 @@ func newCheck(s *environment) *cobra.Command {
 }
 
 // run reads everything that serve would read, and shows what it would use.
-func (command checkCommand) run(s *environment) error {
-	to, err := mail.ParseRecipient(command.To)
+func (cmd checkCommand) run(s *environment) error {
+	to, err := mail.ParseRecipient(cmd.To)
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}
 	types := templates.Types()
-	if command.Type != "" {
-		if err := knownType(command.Type); err != nil {
+	if cmd.Type != "" {
+		if err := knownType(cmd.Type); err != nil {
 			return err
 		}
-		types = []string{command.Type}
+		types = []string{cmd.Type}
 	}
 	loaded, g, err := s.build()
 	if err != nil {
@@ -65,7 +65,7 @@ func (command checkCommand) run(s *environment) error {
 	}
 	defer func() { _ = g.Close() }()
 	c := loaded.Config
-	if tenants := c.Server.Tenants(); command.Tenant != "" && !slices.Contains(tenants, command.Tenant) {
+	if tenants := c.Server.Tenants(); cmd.Tenant != "" && !slices.Contains(tenants, cmd.Tenant) {
 		return fmt.Errorf("%w: --tenant: server.authorization has the tenants %s", errUsage, cmp.Or(strings.Join(tenants, ", "), "none"))
 	}
 
@@ -75,12 +75,28 @@ func (command checkCommand) run(s *environment) error {
 	for _, warning := range g.Warnings {
 		fmt.Fprintf(s.out, "warning: %s\n", warning)
 	}
-	fmt.Fprintf(s.out, "configuration: %s is fine\n", settings.Printable(s.configFile(), 200))
+	fmt.Fprintf(s.out, "configuration: %s is fine\n", settings.Printable(s.configFile(), maxName))
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
+	unfit := cmd.providers(s, g)
+	fmt.Fprintf(s.out, "\nmails to %s:\n\n", to)
+	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TYPE\tROUTE\tSENDER\tBRAND\tLANGUAGE\tPROVIDERS\tLIMITS")
+	for _, messageType := range types {
+		fmt.Fprintln(table, strings.Join(cmd.way(g, to, messageType), "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return unfit
+}
+
+// providers lists the providers and, if that is wanted, what became of signing in. It returns
+// why one of them could not do its work, nil if all could.
+func (cmd checkCommand) providers(s *environment, g *app.Graph) error {
 	var found []app.SignIn
 	var mailboxes map[string]error
-	if command.Connect {
-		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime(time.Duration(c.Server.Timeout)))
+	if cmd.Connect {
+		ctx, cancel := context.WithTimeout(s.ctx, app.SignInTime(time.Duration(g.Config.Server.Timeout)))
 		defer cancel()
 		var asking sync.WaitGroup
 		asking.Go(func() { mailboxes = g.CheckBounces(ctx) })
@@ -88,10 +104,10 @@ func (command checkCommand) run(s *environment) error {
 		asking.Wait()
 	}
 	failed, unread := 0, 0
-	for i, p := range c.Providers {
+	for i, p := range g.Config.Providers {
 		shared := p.Shared()
 		fmt.Fprintf(s.out, "provider %d: %s (%s)", i+1, shared.Name, shared.Type)
-		if command.Connect {
+		if cmd.Connect {
 			fmt.Fprintf(s.out, ": %s", describe(found[i]))
 			if found[i].Err != nil {
 				failed++
@@ -104,15 +120,6 @@ func (command checkCommand) run(s *environment) error {
 			}
 		}
 		fmt.Fprintln(s.out)
-	}
-	fmt.Fprintf(s.out, "\nmails to %s:\n\n", to)
-	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TYPE\tROUTE\tSENDER\tBRAND\tLANGUAGE\tPROVIDERS\tLIMITS")
-	for _, messageType := range types {
-		fmt.Fprintln(table, strings.Join(command.way(g, to, messageType), "\t"))
-	}
-	if err := table.Flush(); err != nil {
-		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of %d providers could not send", failed, len(found))

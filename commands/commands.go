@@ -229,6 +229,9 @@ func lookup(env []string) func(string) (string, bool) {
 	}
 }
 
+// maxName bounds what is shown of a file's name, in characters.
+const maxName = 200
+
 // configFile returns the file to read: the one that was asked for, else
 // config.json, config.yaml or config.yml in the working directory, else none, which
 // means development mode.

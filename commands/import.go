@@ -46,7 +46,7 @@ func newImport(s *environment) *cobra.Command {
 // not be carried over goes to standard error.
 func (cmd importCommand) run(s *environment) error {
 	const largest = 16 << 20 // nine templates in twenty languages, and more
-	name := settings.Printable(cmd.File, 200)
+	name := settings.Printable(cmd.File, maxName)
 	text, err := config.ReadFile(cmd.File, largest)
 	if err != nil {
 		return fmt.Errorf("%w: cannot read %s: %w", errUsage, name, err)
@@ -57,7 +57,7 @@ func (cmd importCommand) run(s *environment) error {
 	}
 	written, err := cmd.write(imported.Files)
 	for _, file := range written {
-		fmt.Fprintf(s.errOut, "wrote %s\n", settings.Printable(filepath.Join(cmd.Dir, filepath.FromSlash(file)), 200))
+		fmt.Fprintf(s.errOut, "wrote %s\n", settings.Printable(filepath.Join(cmd.Dir, filepath.FromSlash(file)), maxName))
 	}
 	notes := imported.Notes
 	if err == nil {
@@ -110,7 +110,7 @@ func (cmd importCommand) write(files []importer.File) (written []string, err err
 		case err != nil:
 			return nil, err
 		case !same:
-			different = append(different, settings.Printable(filepath.Join(cmd.Dir, filepath.FromSlash(file.Path)), 200))
+			different = append(different, settings.Printable(filepath.Join(cmd.Dir, filepath.FromSlash(file.Path)), maxName))
 		}
 	}
 	if len(different) > 0 {

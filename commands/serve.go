@@ -66,7 +66,7 @@ func (cmd serveCommand) run(s *environment) error {
 		advice = "choose other ports, such as: logto-email-relay --listen 127.0.0.1:8081 --admin 127.0.0.1:9091"
 	} else if cmd.Listen+cmd.Admin != "" {
 		return fmt.Errorf("%w: --listen and --admin are for development mode; write server.address and admin.address into %s",
-			errUsage, settings.Printable(s.configFile(), 200))
+			errUsage, settings.Printable(s.configFile(), maxName))
 	}
 	err := app.Run(s.ctx, o)
 	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "listen" {
