@@ -222,11 +222,11 @@ FROM totals WHERE span = $1 AND time >= $2 AND time < $3`, unit.Microseconds(), 
 	return rows.Err()
 }
 
-// touch has slices counted again.
-func (s *Store) touch(slices ...int64) {
+// touch has slices counted again, by their beginnings in microseconds since 1970.
+func (s *Store) touch(begun ...int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, at := range slices {
+	for _, at := range begun {
 		s.touched[at] = rounds
 	}
 }
@@ -267,7 +267,7 @@ func (s *Store) touchUncounted(ctx context.Context, now time.Time) error {
 }
 
 // hourOf returns the hour that a slice is part of.
-func hourOf(slice int64) int64 { return time.UnixMicro(slice).Truncate(time.Hour).UnixMicro() }
+func hourOf(at int64) int64 { return time.UnixMicro(at).Truncate(time.Hour).UnixMicro() }
 
 // count counts the slices anew that have changed.
 func (s *Store) count(ctx context.Context) error {
@@ -282,8 +282,8 @@ func (s *Store) count(ctx context.Context) error {
 	s.mu.Unlock()
 	for _, hour := range slices.Sorted(maps.Keys(hours)) {
 		if err := s.countHour(ctx, hour, hours[hour]); err != nil {
-			for _, slices := range hours {
-				s.touch(slices...)
+			for _, left := range hours {
+				s.touch(left...)
 			}
 			return err
 		}

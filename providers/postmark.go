@@ -179,24 +179,24 @@ func postmarkMailbox(a mail.Address) string {
 }
 
 func newPostmarkMail(m *mail.Message) postmarkMail {
-	mail := postmarkMail{
+	body := postmarkMail{
 		From: postmarkMailbox(m.From), To: quotedAddress(m.To), ReplyTo: postmarkMailbox(m.ReplyTo),
 		Subject: m.Subject, TextBody: m.Text, HTMLBody: m.HTML.String(),
 		MessageStream: "outbound", Tag: tag(m), Metadata: map[string]string{"relay_id": m.ID},
 		TrackLinks: "None",
 	}
 	if m.Stored != nil {
-		mail.TemplateAlias, mail.TemplateModel = m.Stored.Name, m.Stored.Data
+		body.TemplateAlias, body.TemplateModel = m.Stored.Name, m.Stored.Data
 	}
 	for _, header := range m.Headers {
-		mail.Headers = append(mail.Headers, postmarkHeader{header.Name, encodedHeader(header.Value)})
+		body.Headers = append(body.Headers, postmarkHeader{header.Name, encodedHeader(header.Value)})
 	}
 	if m.MessageID != "" {
 		// Without the second one Postmark writes a Message-ID of its own.
-		mail.Headers = append(mail.Headers,
+		body.Headers = append(body.Headers,
 			postmarkHeader{"Message-ID", "<" + m.MessageID + ">"}, postmarkHeader{"X-PM-KeepID", "true"})
 	}
-	return mail
+	return body
 }
 
 // postmarkKinds are the meanings of an ErrorCode. The numbers look like HTTP

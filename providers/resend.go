@@ -164,19 +164,19 @@ func (p *resend) Verify(ctx context.Context) (string, error) {
 func (p *resend) Repeatable() {}
 
 func newResendMail(m *mail.Message) resendMail {
-	mail := resendMail{
+	body := resendMail{
 		From: quotedMailbox(m.From), To: []string{quotedAddress(m.To)}, ReplyTo: quotedMailbox(m.ReplyTo),
 		Subject: m.Subject, Text: m.Text, HTML: m.HTML.String(),
 		Tags: []resendTag{{"relay_id", m.ID}},
 	}
 	if tag := tag(m); tag != "" {
-		mail.Tags = append(mail.Tags, resendTag{"type", tag})
+		body.Tags = append(body.Tags, resendTag{"type", tag})
 	}
-	mail.Headers = make(map[string]string, len(m.Headers))
+	body.Headers = make(map[string]string, len(m.Headers))
 	for _, header := range m.Headers {
-		mail.Headers[header.Name] = encodedHeader(header.Value)
+		body.Headers[header.Name] = encodedHeader(header.Value)
 	}
-	return mail
+	return body
 }
 
 // resendToField is how Resend names the field that it complains of.

@@ -168,42 +168,42 @@ func sendGridMail(m *mail.Message) *sendgridmail.SGMailV3 {
 	to.AddTos(sendgridmail.NewEmail("", quotedAddress(m.To)))
 	to.SetCustomArg("relay_id", m.ID)
 
-	mail := sendgridmail.NewV3Mail()
-	mail.AddPersonalizations(to)
+	body := sendgridmail.NewV3Mail()
+	body.AddPersonalizations(to)
 	// In the object form display names go as they are, not encoded.
-	mail.SetFrom(sendgridmail.NewEmail(m.From.Name, quotedAddress(m.From.Address)))
+	body.SetFrom(sendgridmail.NewEmail(m.From.Name, quotedAddress(m.From.Address)))
 	if m.ReplyTo.Address != "" {
-		mail.SetReplyTo(sendgridmail.NewEmail(m.ReplyTo.Name, quotedAddress(m.ReplyTo.Address)))
+		body.SetReplyTo(sendgridmail.NewEmail(m.ReplyTo.Name, quotedAddress(m.ReplyTo.Address)))
 	}
 	if m.Stored != nil {
-		mail.SetTemplateID(m.Stored.Name)
+		body.SetTemplateID(m.Stored.Name)
 		to.DynamicTemplateData = m.Stored.Data
 	} else {
-		mail.Subject = m.Subject
-		mail.AddContent(sendgridmail.NewContent("text/plain", m.Text))
+		body.Subject = m.Subject
+		body.AddContent(sendgridmail.NewContent("text/plain", m.Text))
 		if !m.HTML.IsEmpty() {
-			mail.AddContent(sendgridmail.NewContent("text/html", m.HTML.String()))
+			body.AddContent(sendgridmail.NewContent("text/html", m.HTML.String()))
 		}
 	}
 	for _, header := range m.Headers {
 		switch strings.ToLower(header.Name) {
 		case "x-sg-id", "x-sg-eid": // SendGrid's own
 		default:
-			mail.SetHeader(header.Name, encodedHeader(header.Value))
+			body.SetHeader(header.Name, encodedHeader(header.Value))
 		}
 	}
 	if m.MessageID != "" {
-		mail.SetHeader("Message-ID", "<"+m.MessageID+">")
+		body.SetHeader("Message-ID", "<"+m.MessageID+">")
 	}
 	if tag := tag(m); tag != "" {
-		mail.AddCategories(tag)
+		body.AddCategories(tag)
 	}
-	mail.SetTrackingSettings(sendgridmail.NewTrackingSettings().
+	body.SetTrackingSettings(sendgridmail.NewTrackingSettings().
 		SetClickTracking(sendgridmail.NewClickTrackingSetting().SetEnable(false).SetEnableText(false)).
 		SetOpenTracking(sendgridmail.NewOpenTrackingSetting().SetEnable(false)).
 		SetSubscriptionTracking(sendgridmail.NewSubscriptionTrackingSetting().SetEnable(false)).
 		SetGoogleAnalytics(sendgridmail.NewGaSetting().SetEnable(false)))
-	return mail
+	return body
 }
 
 var (
