@@ -13,8 +13,8 @@ import (
 )
 
 // collector shows the state of the providers, the configuration, the record, the
-// operator's endpoints and the log as metrics, read at the moment of the scrape. What belongs to a provider is gone with
-// it after a reload, while the counters of package handlers stay.
+// operator's endpoints and the log as metrics, read at the moment of the scrape. The metrics of
+// a provider that a reload removes end with it, while the counters of package handlers stay.
 type collector struct{ app *App }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

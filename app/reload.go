@@ -18,8 +18,8 @@ func (a *App) problem() error {
 	return nil
 }
 
-// followChanges signs in at the providers, reads their mailboxes, and reads everything again whenever one
-// of its files changes and on SIGHUP, until the context ends.
+// followChanges signs in at the providers and reads their mailboxes. Whenever one of the files
+// of the configuration changes, and on SIGHUP, it reads everything again, until the context ends.
 func (a *App) followChanges(ctx context.Context) {
 	earlier := make(chan struct{}) // closed when all earlier graphs have retired
 	close(earlier)

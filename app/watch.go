@@ -61,7 +61,7 @@ func (w *watcher) run(ctx context.Context) {
 				quiet.Reset(settlingTime)
 			}
 		case <-w.notify.Errors:
-			quiet.Reset(settlingTime) // events were lost: look for oneself
+			quiet.Reset(settlingTime) // events were lost, so that anything may have changed
 		case <-quiet.C:
 			w.report()
 		}

@@ -33,8 +33,8 @@ var patterns = map[string]*regexp.Regexp{
 const hostName = `([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?`
 
 // ruleWords say what every rule asks for. %s is the rule's parameter. Rules
-// that mean something else for texts, lists and numbers have one entry each. A
-// rule that no setting has is not in here.
+// that mean something else for texts, lists and numbers have one entry for each of
+// these. A rule that no setting has is not in here.
 var ruleWords = map[string]string{
 	"required":             "this is needed",
 	"oneof":                "write one of: %s",

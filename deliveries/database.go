@@ -246,20 +246,17 @@ func (db *database) checkpoint(ctx context.Context) error {
 	return err
 }
 
-// What PostgreSQL says of two transactions that wait for each other, or that its isolation
-// (default_transaction_isolation) does not let both be, of a server that takes no writes, and
-// of statements that somebody else on this connection prepared or this one
-// did on another.
+// Codes of PostgreSQL's errors.
 const (
-	deadlock      = "40P01"
-	notSerial     = "40001"
-	readOnly      = "25006"
-	preparedTwice = "42P05"
-	notPrepared   = "26000"
+	deadlock      = "40P01" // two transactions wait for each other
+	notSerial     = "40001" // default_transaction_isolation does not allow both of two transactions
+	readOnly      = "25006" // the server takes no writes
+	preparedTwice = "42P05" // behind a pooler: somebody else has prepared a statement of this name
+	notPrepared   = "26000" // behind a pooler: ours was prepared on another connection
 )
 
-// retried carries out a transaction, some times more if PostgreSQL has ended it because of
-// another one, or because others write elsewhere by now.
+// retried carries out a transaction, up to three times more if PostgreSQL has ended it because
+// of another one, or because the server that takes writes is another one by now.
 func retried(carryOut func() error) error {
 	err := carryOut()
 	for range 3 {

@@ -171,7 +171,7 @@ ON CONFLICT (span, time, dimension, name) DO UPDATE SET
 	// The dimensions.
 	byProvider = "provider"
 	byLanguage = "language"
-	// usualSteps reach to a minute.
+	// usualSteps is how many steps of Times reach to a minute.
 	usualSteps = 64
 	// counting is how far back a start looks for mails that nobody has counted, and
 	// recounting how far for those of which events may have come just before the stop.

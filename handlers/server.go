@@ -108,9 +108,9 @@ func (s *Server) Drain(ctx context.Context) error {
 // Close stops at once. Requests under way get no answer.
 func (s *Server) Close() error { return s.http.Close() }
 
-// announceClose notes that the caller waits for an answer, and decides at the last moment, when an answer begins, whether the
-// connection is to be closed after it: the drain may have begun since the
-// request came.
+// announceClose notes that the caller waits for an answer. When the answer begins, and not
+// before, it decides whether the connection is to be closed after it: the drain may have begun
+// since the request came.
 func (s *Server) announceClose(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, _ := r.Context().Value(connectionKey{}).(*connection); !s.listener.busy(c) {

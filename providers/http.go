@@ -243,8 +243,8 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 	return Receipt{ID: m.ID}, nil
 }
 
-// post sends the request, with a token if one is wanted. One that the service has
-// stopped to take before its time is replaced once.
+// post sends the request, with a token if one is wanted. A token that the service refuses
+// before its expiry is replaced once.
 func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte) (*exchange, error) {
 	address := cmp.Or(p.settings.URL, p.settings.Endpoint)
 	for isSecond := false; p.tokens != nil; isSecond = true {

@@ -129,9 +129,9 @@ func networkWords(err error) string {
 		return Redact(text)
 	}
 	// The service's own host is no secret, and often the clue: a wrong region makes
-	// one that does not exist.
-	const stand = "\ue000"
-	return strings.ReplaceAll(Redact(strings.ReplaceAll(text, host, stand)), stand, settings.Printable(host, 253))
+	// one that does not exist. So a character that nothing else has stands for it.
+	const placeholder = "\ue000"
+	return strings.ReplaceAll(Redact(strings.ReplaceAll(text, host, placeholder)), placeholder, settings.Printable(host, 253))
 }
 
 // proxyError is a forward proxy's refusal to open a tunnel.

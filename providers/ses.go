@@ -119,7 +119,7 @@ func (s *sesSettings) Open() (Provider, error) {
 		options.Credentials = credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.AccessKeySecret.Reveal(), "")
 	} else {
 		// All mails wait for one question for credentials, which has no deadline of theirs.
-		client := awshttp.NewBuildableClient().WithTimeout(credentialsTime).WithTransportOptions(api.besideTheMachine)
+		client := awshttp.NewBuildableClient().WithTimeout(credentialsTime).WithTransportOptions(api.exceptLocal)
 		chain, err := config.LoadDefaultConfig(context.Background(), config.WithRegion(s.Region), config.WithHTTPClient(client),
 			config.WithCredentialsCacheOptions(func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = credentialsMargin }),
 			config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }),
@@ -143,9 +143,9 @@ const (
 	credentialsMargin = time.Minute
 )
 
-// besideTheMachine has questions for credentials go through the proxy, but for those to an
-// endpoint of the machine itself, such as 169.254.169.254.
-func (a *api) besideTheMachine(transport *http.Transport) {
+// exceptLocal sends requests for credentials through the proxy, but for those to an endpoint
+// on this machine or its network, such as 169.254.169.254.
+func (a *api) exceptLocal(transport *http.Transport) {
 	if a.base.Proxy == nil {
 		return
 	}

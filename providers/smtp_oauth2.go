@@ -206,10 +206,11 @@ func (t *accessTokens) Token(ctx context.Context) (token string, isNew bool, err
 	return issued, true, nil
 }
 
-// How long a question for a token may take, of which the mails wait for that of the first,
-// and when after a failure ahead of time there is another.
 const (
+	// questionTime bounds one request for a token. Mails wait for it where there is no good token.
 	questionTime = 6 * time.Second
+	// renewalPause is how long after a failure the next token is asked for, while the current one
+	// is still good.
 	renewalPause = 10 * time.Second
 )
 

@@ -325,8 +325,9 @@ func (c *watched) isQuiet() bool {
 }
 
 // mostLost is how many requests in a row may end without an answer on an HTTP/2 connection.
-// Then the machine at its end may have forgotten it, or live without serving, and no
-// deadline of a mail takes the connection along, as in HTTP/1: others come over new ones.
+// Its other end may have forgotten it, or accept requests and never answer them. In HTTP/1 a
+// connection ends with the request that ran out of time; in HTTP/2 it would be used for the next
+// mail, so that later requests get a new one.
 const mostLost = 2
 
 // unwrapped returns what a connection stands on, nil if it is none of ours, and whether

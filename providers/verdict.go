@@ -152,8 +152,9 @@ func (x *exchange) kindOfStatus() Kind {
 	return Configuration
 }
 
-// What gateways say under 503 when the service behind them left while it had the request:
-// Envoy, Varnish, Fastly, Heroku and Akamai. Of a first connection that did not come about Envoy says so.
+// What gateways (Envoy, Varnish, Fastly, Heroku and Akamai) say under 503 when the service behind
+// them closed the connection while it had the request. unsentUpstream is what Envoy says when
+// the connection was never made, so that the service had nothing.
 var (
 	lostUpstream   = regexp.MustCompile(`(?i)reset before headers|backend (fetch failed|read error)|first byte timeout|herokucdn\.com/error-pages/application-error|zero size object`)
 	unsentUpstream = regexp.MustCompile(`(?i)reset before headers\W+reset reason: (remote |local )?(connection (failure|timeout)|overflow|refused stream)`)

@@ -13,7 +13,7 @@ import (
 const stillAfter = 500 * time.Millisecond
 
 // recovery is how long after a failure a provider may have more to do than usual, since
-// the mails that waited come beside the new ones.
+// the mails that waited come together with the new ones.
 const recovery = 10 * time.Second
 
 // How often mails that have waited come again to a provider that is in trouble or
@@ -101,8 +101,9 @@ func (h *health) hasWorked() bool {
 	return !h.accepted.IsZero()
 }
 
-// mayBeWell tells whether the provider is in use, or would be tried again in its turn. One
-// that had trouble while it stood in may long be well, and no mail has come that far since.
+// mayBeWell tells whether the provider is in use, or would be tried again in its turn. A
+// provider that only gets what others do not take may have been well for long, without a mail
+// that could have shown it.
 func (h *health) mayBeWell(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

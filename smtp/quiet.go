@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// looker returns what looks at a connection's socket, if it has one; it does not when a
-// test brings its own.
+// looker returns a function that asks isQuiet about a connection's socket. Of a connection
+// without one, as tests have it, it is always true.
 func looker(conn net.Conn, isQuiet func(fd uintptr) bool) func() bool {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {

@@ -171,7 +171,8 @@ func (a *access) isLoggedIn(r *http.Request, now time.Time) bool {
 
 // setCookie keeps a login in the browser, or takes it away if it is empty.
 func setCookie(c echo.Context, login string) {
-	// Whoever lies about the proxy has a cookie of his own that does not work.
+	// A caller who sends a false X-Forwarded-Proto only gets a cookie that his own browser does
+	// not send back over http.
 	secure := c.Request().TLS != nil || c.Request().Header.Get("X-Forwarded-Proto") == "https"
 	cookie := &http.Cookie{Name: loginCookie, Value: login, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		MaxAge: int(loginLifetime.Seconds()), Secure: secure}

@@ -94,7 +94,8 @@ func (p recordPages) one(c echo.Context) error {
 	return p.showOne(c, d)
 }
 
-// show is the page of a search, of which the query may lack a part.
+// show is the page with the form of a search and what it found. Without a gallery or providers
+// the form suggests no types or names.
 func (p recordPages) show(c echo.Context, query deliveries.Query, found []mail.Delivery, next string) error {
 	var types, names []string // that one can search for
 	if p.Gallery != nil {
