@@ -37,7 +37,8 @@ type Loaded struct {
 func Load(path string, lookup func(name string) (string, bool)) (Loaded, error) {
 	data, err := ReadFile(path, maxFile)
 	if err != nil {
-		return Loaded{Address: defaultServer().Address, Files: []string{path}}, fmt.Errorf("cannot read the configuration %s: %w", settings.Printable(path, longestName), err)
+		return Loaded{Address: defaultServer().Address, Files: []string{path}},
+			fmt.Errorf("cannot read the configuration %s: %w", settings.Printable(path, longestName), err)
 	}
 	return Parse(path, data, lookup)
 }

@@ -12,9 +12,9 @@ const maxDepth = 32
 // configurations need some hundred.
 const maxValues = 20_000
 
-const (
-	tooDeep = "values nest too deep here; no setting needs more than 32 levels"
-	tooMany = "the file holds too many values; no configuration needs more than 20000"
+var (
+	tooDeep = fmt.Sprintf("values nest too deep here; no setting needs more than %d levels", maxDepth)
+	tooMany = fmt.Sprintf("the file holds too many values; no configuration needs more than %d", maxValues)
 )
 
 // place is a line and a column, both counted from 1, columns in characters.

@@ -238,7 +238,8 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 		m.provider, m.named = r.Provider, true
 	}
 	if len(m.events) < maxEvents {
-		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail), Soft: r.Soft, Ours: r.Ours, Key: key})
+		m.events = append(m.events, event{Time: r.Time.UnixMicro(), Status: string(r.Status), Provider: r.Provider, Detail: clean(r.Detail),
+			Soft: r.Soft, Ours: r.Ours, Key: key})
 	}
 	m.changed = true
 	return true
@@ -253,7 +254,10 @@ func (m *told) details() (d details) {
 // isOfAnother tells whether a report says what did not become of the mail at a provider that
 // may have taken it before another one did: to the reader it says nothing.
 func (m *told) isOfAnother(r *mail.Report) bool {
-	if m.provider == "" || r.Provider == m.provider || r.ProviderID != "" && clean(r.ProviderID) == m.providerID || r.Status == mail.StatusDelivered || r.Status == mail.StatusComplained {
+	switch {
+	case m.provider == "", r.Provider == m.provider, r.ProviderID != "" && clean(r.ProviderID) == m.providerID: // the one that has it
+		return false
+	case r.Status == mail.StatusDelivered, r.Status == mail.StatusComplained: // which the reader knows of
 		return false
 	}
 	return slices.ContainsFunc(m.details().Attempts, func(a attempt) bool { return a.Provider == r.Provider })

@@ -26,8 +26,11 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
-	tasks := []func(context.Context, time.Time) error{func(context.Context, time.Time) error { return s.db.inPlace() }, s.touchUncounted, s.giveUpLate, s.purge,
-		s.endSuppressions, s.dropUnknown, func(ctx context.Context, _ time.Time) error { return s.count(ctx) }}
+	tasks := []func(context.Context, time.Time) error{
+		func(context.Context, time.Time) error { return s.db.inPlace() },
+		s.touchUncounted, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown,
+		func(ctx context.Context, _ time.Time) error { return s.count(ctx) },
+	}
 	for {
 		now := time.Now()
 		var err error

@@ -80,7 +80,8 @@ func (s *Settings) encode(d *mail.Delivery) []byte {
 	if s.Addresses == Hashed {
 		recipient, to = s.hash(recipient), mail.Mask(d.To)
 	}
-	rest := details{Application: clean(d.Application), Organization: clean(d.Organization), Route: d.Route, Reason: string(d.Reason), Trace: clean(d.Trace), Redirected: d.RedirectedTo != ""}
+	rest := details{Application: clean(d.Application), Organization: clean(d.Organization), Route: d.Route,
+		Reason: string(d.Reason), Trace: clean(d.Trace), Redirected: d.RedirectedTo != ""}
 	if to != recipient {
 		rest.To = to
 	}
@@ -168,7 +169,8 @@ func decode(rows *sql.Rows) (d mail.Delivery, err error) {
 			Detail: a.Detail, Hint: a.Hint, Start: time.Duration(a.Start) * time.Microsecond, Duration: time.Duration(a.Duration) * time.Microsecond})
 	}
 	for _, e := range events {
-		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider, Detail: e.Detail, Soft: e.Soft, Ours: e.Ours})
+		d.Events = append(d.Events, mail.Event{Time: time.UnixMicro(e.Time).UTC(), Status: mail.Status(e.Status), Provider: e.Provider,
+			Detail: e.Detail, Soft: e.Soft, Ours: e.Ours})
 	}
 	return d, nil
 }

@@ -232,7 +232,9 @@ func bounceOf(words string) (b bounce) {
 	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
 	passes := isFull || softCodes.MatchString(enhanced)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
-	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) || isFull && (e.Hint == "" || e.Kind == Recipient) || b.hard && closedWords.MatchString(text)
+	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) ||
+		isFull && (e.Hint == "" || e.Kind == Recipient) ||
+		b.hard && closedWords.MatchString(text)
 	b.soft = passes || !b.hard && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
 	return b
 }

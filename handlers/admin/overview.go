@@ -180,7 +180,8 @@ const (
 // which is of most mails, and the same as a table.
 func chart(bars []deliveries.Bar, most int, p period) Node {
 	first, last := bars[0].Time.Format(p.format), bars[len(bars)-1].Time.Format(p.format)
-	text := "Mails sent, from " + first + " to " + last + " UTC; at most " + grouped(most) + " in " + deliveries.Spoken(p.span.Bar) + ". The table below has the numbers."
+	text := fmt.Sprintf("Mails sent, from %s to %s UTC; at most %s in %s. The table below has the numbers.",
+		first, last, grouped(most), deliveries.Spoken(p.span.Bar))
 	var drawn, rows Group
 	each := float64(chartWidth) / float64(len(bars))
 	for i, b := range bars {
