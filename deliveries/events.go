@@ -167,15 +167,15 @@ func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 }
 
 // isTo tells whether a mail went to one of the addresses; to any if there is none.
-func (s *Reader) isTo(m *told, addresses []string) bool {
+func (s *Reader) isTo(m *reportedMail, addresses []string) bool {
 	settings := s.settings.Load()
 	return len(addresses) == 0 || slices.ContainsFunc(addresses, func(to string) bool {
 		return slices.Contains(settings.recipients(travelling(to)), m.recipient)
 	})
 }
 
-// told is a mail that something is told of.
-type told struct {
+// reportedMail is a mail that services have reported something of.
+type reportedMail struct {
 	id, recipient, provider, providerID string
 	at                                  int64 // microseconds since 1970
 	status                              mail.Status
@@ -186,8 +186,8 @@ type told struct {
 
 // mailsOf finds the mail of each report, by its own id or that of the service; nil
 // if it is not in the record.
-func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) (found []*told, err error) {
-	byOurs, byTheirs := make(map[string]*told), make(map[[2]string]*told)
+func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) (found []*reportedMail, err error) {
+	byOurs, byTheirs := make(map[string]*reportedMail), make(map[[2]string]*reportedMail)
 	names := make([][3]string, len(reports))
 	for i, r := range reports {
 		names[i] = [3]string{r.ID, r.Provider, clean(r.ProviderID)}
@@ -202,7 +202,7 @@ func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		m := new(told)
+		m := new(reportedMail)
 		var events []byte
 		if err := rows.Scan(&m.id, &m.at, &m.status, &m.recipient, &m.data, &events, &m.provider, &m.providerID); err != nil {
 			return nil, err
@@ -213,7 +213,7 @@ func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report)
 		byOurs[m.id] = m // which may be named in both ways
 		byTheirs[[2]string{m.provider, m.providerID}] = m
 	}
-	found = make([]*told, len(reports))
+	found = make([]*reportedMail, len(reports))
 	for i, r := range reports {
 		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
 			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
@@ -223,7 +223,7 @@ func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report)
 }
 
 // add tells a mail of an event, and returns whether it is new.
-func (m *told) add(r *mail.Report, now time.Time) bool {
+func (m *reportedMail) add(r *mail.Report, now time.Time) bool {
 	key := keyOf(r)
 	if slices.ContainsFunc(m.events, func(e event) bool { return e.Key == key }) {
 		return false
@@ -246,14 +246,14 @@ func (m *told) add(r *mail.Report, now time.Time) bool {
 }
 
 // details are what the mail has beside its columns.
-func (m *told) details() (d details) {
+func (m *reportedMail) details() (d details) {
 	_ = json.Unmarshal(m.data, &d)
 	return d
 }
 
 // isOfAnother tells whether a report says what did not become of the mail at a provider that
 // may have taken it before another one did: to the reader it says nothing.
-func (m *told) isOfAnother(r *mail.Report) bool {
+func (m *reportedMail) isOfAnother(r *mail.Report) bool {
 	switch {
 	case m.provider == "", r.Provider == m.provider, r.ProviderID != "" && clean(r.ProviderID) == m.providerID: // the one that has it
 		return false
@@ -270,7 +270,7 @@ func keyOf(r *mail.Report) string {
 }
 
 // writeMails writes what has changed. A mail may be there twice.
-func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*told) error {
+func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*reportedMail) error {
 	var changes, providers [][]string
 	for _, m := range found {
 		if m == nil || !m.changed {
@@ -306,7 +306,7 @@ func newSuppressing(s *Settings, now time.Time) *suppressing {
 }
 
 // look takes an event of a mail to an address.
-func (l *suppressing) look(m *told, e *mail.Event) {
+func (l *suppressing) look(m *reportedMail, e *mail.Event) {
 	var length time.Duration
 	suppress := &l.settings.Suppress
 	row := suppression{recipient: m.recipient, stored: m.recipient, shown: m.recipient, provider: e.Provider, since: e.Time, of: time.UnixMicro(m.at)}
@@ -375,7 +375,7 @@ func (l *suppressing) write(ctx context.Context, tx *sql.Tx, rows string) error 
 }
 
 // lastMailsTo returns the mails to addresses, newest first, since they could get any.
-func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, soft map[string]suppression) (mails map[string][]told, err error) {
+func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, soft map[string]suppression) (mails map[string][]reportedMail, err error) {
 	addresses := make([][2]string, 0, len(soft))
 	for stored, row := range soft {
 		addresses = append(addresses, [2]string{stored, row.recipient})
@@ -389,9 +389,9 @@ func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, soft map[string]s
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, found.Close()) }()
-	mails = make(map[string][]told)
+	mails = make(map[string][]reportedMail)
 	for found.Next() {
-		var m told
+		var m reportedMail
 		var events []byte
 		if err := found.Scan(&m.recipient, &m.at, &m.status, &events); err != nil {
 			return nil, err
@@ -406,7 +406,7 @@ func lastMailsTo(ctx context.Context, tx *sql.Tx, rows string, soft map[string]s
 
 // softBounces counts the mails that have bounced softly since one arrived. They come
 // newest first.
-func softBounces(mails []told) (n int) {
+func softBounces(mails []reportedMail) (n int) {
 	newest := int64(0) // of these bounces
 	for _, m := range mails {
 		for _, e := range m.events {
