@@ -89,75 +89,93 @@ func (w *watcher) concerns(event fsnotify.Event) bool {
 	return w.names[event.Name] || w.dirs[filepath.Clean(dir)] && !isHidden(base) || w.dirs[event.Name] || base == kubernetesData
 }
 
+// survey is what has to be watched so that every change of some files is seen.
+type survey struct {
+	names map[string]bool // of files, links and directories above whose change counts
+	dirs  map[string]bool // in which every change counts
+	paths map[string]bool // to be watched
+	// above are directories whose content may be replaced as a whole. Many of them cannot be
+	// looked into, which is nothing to warn of.
+	above map[string]bool
+}
+
+func surveyOf(files, directories []string) *survey {
+	s := &survey{make(map[string]bool), make(map[string]bool), make(map[string]bool), make(map[string]bool)}
+	for _, file := range files {
+		s.add(file, 0)
+	}
+	for _, dir := range directories {
+		if dir != "" {
+			s.add(dir, 2)
+		}
+	}
+	for name := range maps.Clone(s.names) {
+		for dir := name; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+			s.names[dir] = true
+			s.above[filepath.Dir(dir)] = !s.paths[filepath.Dir(dir)]
+		}
+	}
+	for path := range s.above {
+		s.paths[path] = true
+	}
+	return s
+}
+
+// add takes a file, or a directory and so many levels of what is in it.
+func (s *survey) add(path string, levels int) {
+	links, end := followed(path)
+	for _, link := range links {
+		s.names[link], s.paths[filepath.Dir(link)] = true, true
+	}
+	s.names[end] = true
+	info, err := os.Stat(end)
+	if err == nil || len(links) == 0 { // else a link names what may come
+		s.paths[filepath.Dir(end)] = true
+	}
+	switch {
+	case err != nil:
+	case info.Mode().IsRegular():
+		s.paths[end] = true
+	case info.IsDir() && levels > 0:
+		s.dirs[end], s.paths[end] = true, true
+		for _, inner := range below(end) {
+			s.add(inner, levels-1)
+		}
+	}
+}
+
+// hasOthers tells whether a set has something that another one has not.
+func hasOthers(set, than map[string]bool) bool {
+	for path := range set {
+		if !than[path] {
+			return true
+		}
+	}
+	return false
+}
+
 // follow watches these files and directories from now on, and nothing else. What
 // was not watched before may have changed after it was read, so that it counts as a
 // change. What was watched stays so without a gap, since a watch that is given up
 // takes along the events that nobody has read yet. The error is about what cannot
 // be watched.
 func (w *watcher) follow(files []string, directories ...string) error {
-	names, dirs, paths := make(map[string]bool), make(map[string]bool), make(map[string]bool)
-	var add func(path string, levels int)
-	add = func(path string, levels int) {
-		links, end := followed(path)
-		for _, link := range links {
-			names[link], paths[filepath.Dir(link)] = true, true
-		}
-		names[end] = true
-		info, err := os.Stat(end)
-		if err == nil || len(links) == 0 { // else a link names what may come
-			paths[filepath.Dir(end)] = true
-		}
-		switch {
-		case err != nil:
-		case info.Mode().IsRegular():
-			paths[end] = true
-		case info.IsDir() && levels > 0:
-			dirs[end], paths[end] = true, true
-			for _, inner := range below(end) {
-				add(inner, levels-1)
-			}
-		}
-	}
-	for _, file := range files {
-		add(file, 0)
-	}
-	for _, dir := range directories {
-		if dir != "" {
-			add(dir, 2)
-		}
-	}
-	above := make(map[string]bool) // whole folders may be replaced by others, but many cannot be looked into
-	for name := range maps.Clone(names) {
-		for dir := name; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-			names[dir] = true
-			above[filepath.Dir(dir)] = !paths[filepath.Dir(dir)]
-		}
-	}
-	for path := range above {
-		paths[path] = true
-	}
-
+	wanted := surveyOf(files, directories)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	isNew := false
-	for name := range names {
-		isNew = isNew || !w.names[name]
-	}
-	for path := range dirs {
-		isNew = isNew || !w.dirs[path]
-	}
-	w.names, w.dirs = names, dirs
+	isNew := hasOthers(wanted.names, w.names) || hasOthers(wanted.dirs, w.dirs)
+	w.names, w.dirs = wanted.names, wanted.dirs
 
 	kept := make(map[string]bool)
 	for _, path := range w.notify.WatchList() {
 		info, err := os.Stat(path)
-		if kept[path] = paths[path] && err == nil && os.SameFile(info, w.seen[path]); !kept[path] {
+		if kept[path] = wanted.paths[path] && err == nil && os.SameFile(info, w.seen[path]); !kept[path] {
 			_ = w.notify.Remove(path) // also what was replaced, before it is watched again
 			delete(w.seen, path)
 		}
 	}
 	var errs []error
-	for path := range paths {
+	for path := range wanted.paths {
 		if kept[path] {
 			continue
 		}
@@ -165,12 +183,12 @@ func (w *watcher) follow(files []string, directories ...string) error {
 		if err == nil {
 			err = w.notify.Add(path)
 		}
-		if w.seen[path] = info; err != nil && !above[path] {
+		if w.seen[path] = info; err != nil && !wanted.above[path] {
 			errs = append(errs, fmt.Errorf("%s: %w", path, err))
 		}
 	}
 	for _, path := range w.notify.WatchList() {
-		isNew = isNew || !kept[path] && (!names[path] || dirs[path]) // the directory has told of what is a new file now
+		isNew = isNew || !kept[path] && (!wanted.names[path] || wanted.dirs[path]) // the directory has told of what is a new file now
 	}
 	if isNew {
 		w.report()
