@@ -50,7 +50,7 @@ func copied(text string) string {
 	if parsed, err := netmail.ParseAddress(text); err == nil {
 		return parsed.Address
 	}
-	text = strings.TrimPrefix(strings.Trim(text, " \t\r\n<>()"), "ref ")
+	text = strings.TrimPrefix(strings.Trim(text, mail.Around+"()"), "ref ")
 	if !strings.Contains(text, "@") {
 		text = strings.ToLower(text)
 	}

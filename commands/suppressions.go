@@ -18,7 +18,7 @@ import (
 )
 
 func newSuppressions(s *environment) *cobra.Command {
-	list := s.runs(func(args []string) error { return suppressionsList{Address: strings.Join(args, "")}.run(s) })
+	list := s.runs(func(args []string) error { return suppressionsList{Address: copied(strings.Join(args, ""))}.run(s) })
 	c := &cobra.Command{
 		Use: "suppressions [ADDRESS]", Short: "List, add and lift addresses that get no mails for a while",
 		Args: cobra.MatchAll(cobra.MaximumNArgs(1), noBlanks), RunE: list,

@@ -126,6 +126,10 @@ func Mask(address string) string {
 	return address[:size] + "***" + address[at:]
 }
 
+// Around are the characters that come along when an address is copied from elsewhere, such as
+// "<ada@example.com>" and a line break. No address begins or ends with one.
+const Around = " \t\r\n<>"
+
 // IsMasked tells whether an address is what Mask makes of one.
 func IsMasked(address string) bool { return Mask(address) == address }
 

@@ -188,10 +188,10 @@ func (p recordPages) showOne(c echo.Context, d *mail.Delivery) error {
 	)
 }
 
-// addressAsked is the address that a search is for. None has a blank: one around it,
-// and brackets, came with it from elsewhere, and one within was a "+" that nobody escaped.
+// addressAsked is the address that a search is for. None has a blank: one within was a "+" that
+// nobody escaped.
 func addressAsked(c echo.Context) string {
-	return strings.ReplaceAll(strings.Trim(c.QueryParam("to"), " \t\r\n<>"), " ", "+")
+	return strings.ReplaceAll(strings.Trim(c.QueryParam("to"), mail.Around), " ", "+")
 }
 
 // addressField is a field of a form for an address.

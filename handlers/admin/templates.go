@@ -340,7 +340,7 @@ func (p templatePages) sendSample(c echo.Context) error {
 		return err
 	}
 	l := look{view: "html", sample: sample{values.Get("variant"), strings.TrimSpace(values.Get("data"))}}
-	to, err := mail.ParseRecipient(values.Get("to"))
+	to, err := mail.ParseRecipient(strings.Trim(values.Get("to"), mail.Around))
 	told := ""
 	if err != nil {
 		told = "not sent: " + err.Error()
