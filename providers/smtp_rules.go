@@ -83,24 +83,34 @@ var smtpRules = []smtpRule{
 	// A moment of this recipient's alone, whatever else the words are about.
 	{at: ofRecipient, words: "greylist|graylist|grey list|grey-list|intentional policy rejection",
 		verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|disabled or discontinued", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|" +
+		"disabled or discontinued", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|receivingrate|recipient thread limit|recipient has exceeded|" +
 		"deliveries for user|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: ofRecipient, words: "too many messages on the server|too many messages for this recipient|zuviele mails auf dem server", verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: ofRecipient, words: "verified address: connect to|verified address: lost connection|verified address: conversation with|verified address: delivery temporarily|" +
-		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|undeliverable address: delivery temporarily|" +
+	{at: ofRecipient, words: "too many messages on the server|too many messages for this recipient|" +
+		"zuviele mails auf dem server", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: ofRecipient, words: "verified address: connect to|verified address: lost connection|verified address: conversation with|" +
+		"verified address: delivery temporarily|" +
+		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|" +
+		"undeliverable address: delivery temporarily|" +
 		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "unverified address: ", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "suppression list|address was suppressed|marked as inactive|message rejected: address blacklisted",
 		verdict: verdict{kind: Recipient, suppressed: true}},
-	{words: "too many invalid recipient|too many unknown recipient|too many bad recipient|too many failed recipient|too many non-exist|too many nonexist|" +
+	{words: "too many invalid recipient|too many unknown recipient|too many bad recipient|too many failed recipient|too many non-exist|" +
+		"too many nonexist|" +
 		"too many invalid address|too many unknown user|too many invalid user", verdict: verdict{kind: RateLimited, hint: manyUnknown}},
 	// Postfix, of every recipient, where the client has neither logged in nor an address that it knows.
-	{at: ofRecipient, enhanced: "4.7.1 5.7.1", words: "recipient address rejected: access denied", verdict: verdict{kind: Configuration, hint: needLogin}},
-	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}},                                                                             // qmail and chkuser, under codes of any kind
-	{at: smtp.AtRCPT, codes: "550", words: "invalid recipient:|or not local|or is not local", verdict: verdict{kind: Configuration, unplaced: true, hint: mayRelay}}, // OpenSMTPD, MailEnable
-	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                                        // AT&T, under 5.1.1
+	{at: ofRecipient, enhanced: "4.7.1 5.7.1", words: "recipient address rejected: access denied",
+		verdict: verdict{kind: Configuration, hint: needLogin}},
+	// qmail and chkuser, under codes of any kind.
+	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}},
+	// OpenSMTPD, MailEnable.
+	{at: smtp.AtRCPT, codes: "550", words: "invalid recipient:|or not local|" +
+		"or is not local", verdict: verdict{kind: Configuration, unplaced: true, hint: mayRelay}},
+	// AT&T, under 5.1.1.
+	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
 	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
@@ -109,7 +119,8 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, enhanced: "5.1.", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.6 5.1.10", words: recipientWords, verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "your account", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "account disabled|account is disabled|account has been disabled|account suspended|account is suspended|" +
+	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "account disabled|account is disabled|account has been disabled|account suspended|" +
+		"account is suspended|" +
 		"account has been suspended|account closed|account has been closed", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "5.2.121 5.2.122", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exchange: the reader gets too many
 
@@ -122,8 +133,10 @@ var smtpRules = []smtpRule{
 	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
 	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
-	{words: "storedrv.submission.exception:quota|sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending quota|sending limit|sender|submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{words: "storedrv.submission.exception:quota|" +
+		"sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending quota|sending limit|sender|" +
+		"submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
 
@@ -131,20 +144,28 @@ var smtpRules = []smtpRule{
 	// Quotas of ours, with when they end, before throttling.
 	{words: "per hour|this hour|hour limit| hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
-	{words: " credits|insufficient credit|not enough sending quota|recharge|upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
-	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|message quota|messages quota|email quota|count quota|size quota|" +
-		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|unique recipients limit| daily|per day|in 24 hours|mi:stc",
+	{words: " credits|insufficient credit|not enough sending quota|recharge|" +
+		"upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
+	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|" +
+		"message quota|messages quota|email quota|count quota|size quota|" +
+		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|" +
+		"unique recipients limit| daily|per day|in 24 hours|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
 	// Throttling.
-	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|connection limit|number of connections|" +
+	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|" +
+		"connection limit|number of connections|" +
 		"simultaneous|thread limit|hl:icc",
 		verdict: verdict{kind: RateLimited, hint: fewer}},
-	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
-	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|excessive volume|peak smtp relay|" +
-		"per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|too much mail|" +
-		"too quickly|too fast|throttle delay|reached its limit for|too frequent|frequency limited|slow down|queue quota|failure sending mail. try again|try again in |" +
+	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|" +
+		"too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
+	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|" +
+		"excessive volume|peak smtp relay|" +
+		"per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|" +
+		"too much mail|" +
+		"too quickly|too fast|throttle delay|reached its limit for|too frequent|frequency limited|slow down|queue quota|" +
+		"failure sending mail. try again|try again in |" +
 		"mi:sfq|mi:dmc|mi:ccl|rp:drc|rp:ccl|rp:qrc|rp:rcl|rp:trc|rp:frl|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{enhanced: "4.5.3 5.5.3 4.7.28 5.7.28", verdict: verdict{kind: RateLimited, hint: slowDown}},
@@ -171,7 +192,8 @@ var smtpRules = []smtpRule{
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
 	{words: "starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
-	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|without ssl|secure connection",
+	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|" +
+		"without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
 	{words: "basic authentication is disabled|basic authentication is not supported", verdict: verdict{kind: Configuration, hint: needOAuth2}},
 	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
@@ -180,11 +202,15 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	// Exim, of the recipient's domain.
-	{at: smtp.AtRCPT, codes: "5", words: "relevant mx records point to|invalid mx record|indicated no smtp service|resolve the ip address of the following domain|mail exchanger or ip address",
+	{at: smtp.AtRCPT, codes: "5", words: "relevant mx records point to|invalid mx record|indicated no smtp service|" +
+		"resolve the ip address of the following domain|mail exchanger or ip address",
 		verdict: verdict{kind: Recipient}},
-	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},                      // GMX, IONOS
-	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},                                                    // Workspace, of an address that is not registered
-	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}}, // Exim, of the recipient's server
+	// GMX, IONOS.
+	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},
+	// Workspace, of an address that is not registered.
+	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},
+	// Exim, of the recipient's server.
+	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
@@ -192,8 +218,10 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
-		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
+	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|" +
+		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
+		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
+		"spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
@@ -201,16 +229,19 @@ var smtpRules = []smtpRule{
 		"authorize the sender|not local sender|unregistered domain|domain is unverified|demo domain|test purposes|" +
 		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
-		"domain of sender|invalid dns mx|sending domain|sending from|from/sender|from address|from field|from header|valid from|header from|from: header|header address|" +
+		"domain of sender|invalid dns mx|sending domain|sending from|from/sender|from address|from field|from header|valid from|" +
+		"header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
-		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|only send emails to|not verified|identities failed|local user only|non-local account|" +
+		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|" +
+		"only send emails to|not verified|identities failed|local user only|non-local account|" +
 		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
-		"is not allowed to send|activate your|account suspended|account is suspended|under review|outboundspam|allowed to send email|no permission|unusual sending activity|smtpclientauthentication|" +
+		"is not allowed to send|activate your|account suspended|account is suspended|under review|outboundspam|allowed to send email|" +
+		"no permission|unusual sending activity|smtpclientauthentication|" +
 		"sender throttled| license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
@@ -240,11 +271,13 @@ var smtpRules = []smtpRule{
 
 	// What is unknown or does not exist may also be something of the operator's.
 	{at: ofRecipient, codes: "5", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
-	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|envelope from|cannot send from|relay list|smarthost|smtp auth|smtp username", verdict: verdict{kind: Configuration, hint: policy}},
+	{at: ofRecipient, codes: "5", words: "your domain|your server|sending server|reverse lookup|your ptr|rdns|no ptr|from-domain|" +
+		"envelope from|cannot send from|relay list|smarthost|smtp auth|smtp username", verdict: verdict{kind: Configuration, hint: policy}},
 	{at: ofRecipient, codes: "5", words: "api key| token|password|subaccount|allowed to send|ip pool| stream| template| tenant |tracking domain",
 		verdict: verdict{kind: Configuration, hint: checkAccount}},
 
-	{at: ofRecipient, enhanced: "5.7.", words: "user does not exist|user doesn't exist|recipient does not exist|recipient doesn't exist|mailbox does not exist|mailbox doesn't exist|address does not exist|address doesn't exist", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "5.7.", words: "user does not exist|user doesn't exist|recipient does not exist|recipient doesn't exist|" +
+		"mailbox does not exist|mailbox doesn't exist|address does not exist|address doesn't exist", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "5.7.", words: "does not exist|doesn't exist", verdict: verdict{kind: Configuration}},
 
 	// The recipient.
@@ -283,10 +316,13 @@ var smtpRules = []smtpRule{
 const senderWords = "sender|originator|return address|reply-to|return-path|message-id|from: domain|user or password|expéditeur|remitente|mittente|发件"
 
 // fullWords are how servers say that a mailbox takes no more for now.
-const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|exceeded storage|" +
-	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|account storage limit|storage exceeded|" +
+const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|" +
+	"exceeded storage|" +
+	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|" +
+	"account storage limit|storage exceeded|" +
 	"storage allocation|storage full|allowed storage|exceeds allowed size|exceeds quota|exceed mailbox quota|" +
-	"allowed mailbox quota|quota limit is exceeded|space limit exceeded|over disk quota|over the allowed quota|over the quota|has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
+	"allowed mailbox quota|quota limit is exceeded|space limit exceeded|over disk quota|over the allowed quota|over the quota|" +
+	"has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
 	"reached disk quota|userdisk quota|quota usage exceeded|quota violation|full mailbox|mailfolder is full|space has been used up|" +
 	"mailbox out of space|inbox out of space|postfach voll|boîte pleine|destinataire pleine|buzón lleno|casella piena"
 
@@ -301,17 +337,23 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"no such mailbox|no such address|non-existent account|invalid user|unavailable mail user|user not known|" +
 	"exists that user|not user of this|not a known user|user disabled|user is disabled|recipient does not have an account|" +
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
-	"account inactive|account is inactive|unknown mailbox|mailbox unknown|mailbox invalid|mailbox is unavailable|mailbox not present|not a valid recipient|" +
-	"recipient not exist|user not active|no account by that name|no one at this address|not an active address|address not present|address could not be found|" +
+	"account inactive|account is inactive|unknown mailbox|mailbox unknown|mailbox invalid|mailbox is unavailable|mailbox not present|" +
+	"not a valid recipient|" +
+	"recipient not exist|user not active|no account by that name|no one at this address|not an active address|address not present|" +
+	"address could not be found|" +
 	"the address is not valid.|wrong or no longer valid|userunknown|recipientnotfound|recipient notfound|valid user here|" +
-	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|not known here|user is terminated|not our user|non existing mailbox|archived recipient|" +
+	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|" +
+	"not known here|user is terminated|not our user|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
-	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|no mail box|mailbox unavaiable|" +
-	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|invalid-recipient|" +
+	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|" +
+	"no mail box|mailbox unavaiable|" +
+	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
+	"invalid-recipient|" +
 	"mailbox has moved|has been replaced by|deactivated mailbox|user suspended|no such id|dd is no longer valid|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +
 	"destinatario desconocido|utente sconosciuto|用户不存在|收件人不存在|" +
-	"recipient address must contain|recipient address reserved|no such person|no such domain|user not found|user not exist|recipient not found|mailbox not found|" +
+	"recipient address must contain|recipient address reserved|no such person|no such domain|user not found|user not exist|" +
+	"recipient not found|mailbox not found|" +
 	"does not exist|doesn't exist|dosn't exist|doesn't have a|no mailbox|mailbox unavailable|mailbox disabled|mailbox is disabled|" +
 	"mailbox is inactive|mailbox has been blocked|invalid mailbox|invalid recipient|invalid rcpt|invalid address|bad recipient|" +
 	"bad address syntax|recipient addresses rejected|recipient rejected|recipient unavailable|" +
