@@ -253,7 +253,8 @@ var (
 	textCodes = regexp.MustCompile(`(?m)(?:^|[#(\[<])([45]\.\d{1,3}\.\d{1,3})(?:[^.\d]|$)`)
 	// quotedReply is what Postfix or Exim was answered when it asked the recipient's server
 	// whether there is such an address.
-	quotedReply = regexp.MustCompile(`(?is)(?:\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): |\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
+	quotedReply = regexp.MustCompile(`(?is)(?:\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): |` +
+		`\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// ofSender is how Postfix and Exim write that the sender's server was asked.
 	ofSender = regexp.MustCompile(`(?i)sender address rejected|sender verif|verification failed for`)
 	// discarded is how amavis tells of a mail that it took and throws away.
