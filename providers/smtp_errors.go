@@ -182,11 +182,17 @@ func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 		return false
 	}
 	text := strings.ToLower(failed.Reply.Text)
-	names := func(address string) bool {
-		domain := regexp.QuoteMeta(strings.ToLower(mail.Domain(address)))
-		return domain != "" && regexp.MustCompile(`(^|[^\w.-])`+domain+`(\.?[^\w.-]|\.?$)`).MatchString(text)
+	names := func(part func(string) string, address string) bool {
+		name := regexp.QuoteMeta(strings.ToLower(part(address)))
+		return name != "" && regexp.MustCompile(`(^|[^\w.-])`+name+`(\.?[^\w.-]|\.?$)`).MatchString(text)
 	}
-	return (names(envelope.From) || names(from)) && !names(envelope.To)
+	whole := func(address string) string { return address }
+	for _, part := range []func(string) string{whole, mail.Domain} { // the two may have one domain
+		if names(part, envelope.From) || names(part, from) {
+			return !names(part, envelope.To)
+		}
+	}
+	return false
 }
 
 // refusal makes the error for a reply that was not the one asked for.
@@ -226,11 +232,11 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 // quotedIn returns the code, the enhanced code and the words that a server quotes of the
 // recipient's; nil if of none. What it quotes of the sender's is no matter of the recipient.
 func quotedIn(text string) []string {
-	quoted := quotedReply.FindStringSubmatch(text)
-	if quoted == nil || ofSender.MatchString(text) {
+	at := quotedReply.FindStringSubmatchIndex(text)
+	if at == nil || ofSender.MatchString(text[:at[0]]) || strings.HasSuffix(text, "Sender verify failed") {
 		return nil
 	}
-	return quoted[1:]
+	return quotedReply.FindStringSubmatch(text)[1:]
 }
 
 // judge says what a reply means.
@@ -255,8 +261,8 @@ var (
 	// whether there is such an address.
 	quotedReply = regexp.MustCompile(`(?is)(?:\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): |` +
 		`\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
-	// ofSender is how Postfix and Exim write that the sender's server was asked.
-	ofSender = regexp.MustCompile(`(?i)sender address rejected|sender verif|verification failed for`)
+	// ofSender is how Postfix and Exim begin when the sender's server was asked.
+	ofSender = regexp.MustCompile(`(?i)sender address rejected|verification failed for`)
 	// discarded is how amavis tells of a mail that it took and throws away.
 	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=`)
 	// quotedWords are single words in quotes, such as the name of a field.

@@ -504,25 +504,33 @@ func TestSMTPSlowOpening(t *testing.T) {
 
 // Bounces may go to another address than the sender's in the mail, and a server may name either.
 func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
-	for reply, kind := range map[string]Kind{
-		"550 5.1.1 <no-reply@acme.example>: user unknown":              Configuration,
-		"550 5.1.1 <BOUNCES@acme.example>: user unknown":               Configuration,
-		"550 5.1.1 no-reply@acme.example: <ada@example.net> not found": Recipient,
-		"550 5.1.1 user unknown":                                       Recipient,
-		"550 The domain acme.example does not exist":                   Configuration,
-		"550 Domain does not exist: example.net (from acme.example)":   Recipient,
-		"550 mx.acme.example: no such user":                            Recipient,
+	for _, c := range []struct {
+		to, reply string
+		kind      Kind
+	}{
+		{"ada@example.net", "550 5.1.1 <no-reply@acme.example>: user unknown", Configuration},
+		{"ada@example.net", "550 5.1.1 <BOUNCES@acme.example>: user unknown", Configuration},
+		{"ada@example.net", "550 5.1.1 no-reply@acme.example: <ada@example.net> not found", Recipient},
+		{"ada@example.net", "550 5.1.1 user unknown", Recipient},
+		{"ada@example.net", "550 The domain acme.example does not exist", Configuration},
+		{"ada@example.net", "550 Domain does not exist: example.net (from acme.example)", Recipient},
+		{"ada@example.net", "550 mx.acme.example: no such user", Recipient},
+		{"bob@acme.example", "550 5.1.1 <no-reply@acme.example>: user unknown", Configuration},
+		{"bob@acme.example", "550 5.1.1 <bob@acme.example>: user unknown", Recipient},
+		{"bob@acme.example", "550 5.1.1 user unknown", Recipient},
 	} {
 		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
 			if at == smtp.AtDot {
-				return reply
+				return c.reply
 			}
 			return ""
 		}}).start(t)
 		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Envelope.From.Address.Address = "bounces@acme.example" })
-		_, err := provider.Send(shortly(t), smtpMessage())
-		if failure := asSMTPError(t, err); failure.Kind != kind {
-			t.Errorf("%s: %v", reply, err)
+		message := smtpMessage()
+		message.To = c.to
+		_, err := provider.Send(shortly(t), message)
+		if failure := asSMTPError(t, err); failure.Kind != c.kind {
+			t.Errorf("%s: %v", c.reply, err)
 		}
 	}
 }
