@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	netmail "net/mail"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,10 +46,7 @@ func newFind(s *environment) *cobra.Command {
 // copied is an address or a reference without what stood around it: "Ada <ada@example.com>",
 // "(ref 7k3f9qab)".
 func copied(text string) string {
-	if parsed, err := netmail.ParseAddress(text); err == nil {
-		return parsed.Address
-	}
-	text = strings.TrimPrefix(strings.Trim(text, mail.Around+"()"), "ref ")
+	text = strings.TrimPrefix(mail.Copied(text), "ref ")
 	if !strings.Contains(text, "@") {
 		text = strings.ToLower(text)
 	}

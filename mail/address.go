@@ -2,6 +2,7 @@ package mail
 
 import (
 	"errors"
+	netmail "net/mail"
 	"regexp"
 	"strings"
 	"sync"
@@ -126,9 +127,21 @@ func Mask(address string) string {
 	return address[:size] + "***" + address[at:]
 }
 
-// Around are the characters that come along when an address is copied from elsewhere, such as
-// "<ada@example.com>" and a line break. No address begins or ends with one.
-const Around = " \t\r\n<>"
+// Copied returns an address without what came along when it was copied from elsewhere, such as
+// "Ada <ada@example.com>", "mailto:ada@example.com" and a line break.
+func Copied(text string) string {
+	text = strings.TrimSpace(text)
+	if parsed, err := netmail.ParseAddress(text); err == nil {
+		return parsed.Address
+	}
+	if before, rest, found := strings.Cut(text, ":"); found && strings.EqualFold(before, "mailto") {
+		text = rest
+	}
+	if strings.HasSuffix(text, ">") { // behind a name that no header could have
+		text = text[strings.LastIndexByte(text, '<')+1:]
+	}
+	return strings.Trim(text, " \t\r\n<>()")
+}
 
 // IsMasked tells whether an address is what Mask makes of one.
 func IsMasked(address string) bool { return Mask(address) == address }

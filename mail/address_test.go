@@ -133,3 +133,15 @@ func TestWithoutHosts(t *testing.T) {
 		}
 	}
 }
+
+func TestCopied(t *testing.T) {
+	for text, want := range map[string]string{
+		"ada@example.com": "ada@example.com", " <ada@example.com>\r\n": "ada@example.com", "Ada <ada@example.com>\n": "ada@example.com",
+		"Acme, Inc <ada@example.com>": "ada@example.com", "Ada <ada.@docomo.ne.jp>": "ada.@docomo.ne.jp", "MAILTO:ada@example.com": "ada@example.com",
+		"(ada@example.com)": "ada@example.com", "ada@example.com (Ada)": "ada@example.com", "7k3f9qab": "7k3f9qab", "": "",
+	} {
+		if got := mail.Copied(text); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}

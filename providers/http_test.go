@@ -423,13 +423,14 @@ func TestHTTPGateways(t *testing.T) {
 		{answer{503, nil, "<style>body{overflow:hidden}</style><title>503 Backend fetch failed</title>"}, Uncertain},
 		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/application-error.html">`}, Uncertain},
 		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/maintenance-mode.html">`}, Temporary},
+		{answer{521, nil, "error code: 521"}, Temporary}, {answer{523, nil, "error code: 523"}, Temporary},
 		{answer{502, nil, `{"message":"An invalid response was received from the upstream server"}`}, Uncertain},
 	} {
 		server, _ := startServer(t, always(c.answer))
 		s := newHTTPSettings()
 		setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
 		s.URL = server.URL
-		if _, err := open(t, s).Send(t.Context(), plainMessage()); AsError(err).Kind != c.want {
+		if _, err := open(t, s).Send(t.Context(), plainMessage()); AsError(err).Kind != c.want || AsError(err).Momentary != (c.want == Temporary) {
 			t.Errorf("%+v: %v", c.answer, err)
 		}
 	}

@@ -116,7 +116,7 @@ var smtpRules = []smtpRule{
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
 	{words: "ip has been temporarily blocked|spam ip|ipbl0", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// A code and words that agree, whatever names and links stand around them.
-	{at: ofRecipient, enhanced: "5.1.", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: ofRecipient, enhanced: "5.1. 5.2.1", words: senderWords, verdict: verdict{kind: Configuration, hint: checkSender}},
 	{at: ofRecipient, enhanced: "5.1.1 5.1.2 5.1.3 5.1.6 5.1.10", words: recipientWords, verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "your account", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{at: ofRecipient, enhanced: "5.1.1 5.2.1", words: "account disabled|account is disabled|account has been disabled|account suspended|" +
@@ -256,7 +256,6 @@ var smtpRules = []smtpRule{
 	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{enhanced: "5.7.10 5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{enhanced: "5.7.13", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{codes: "504", verdict: verdict{kind: Configuration}},
 	{at: smtp.AtAUTH, words: "could not authenticate", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
@@ -299,6 +298,8 @@ var smtpRules = []smtpRule{
 
 	// The server's own trouble, though it calls it permanent.
 	{enhanced: "4.3. 4.4. 5.3.1 5.3.2 5.3.5 5.4.", verdict: verdict{kind: Temporary}},
+
+	{codes: "504", verdict: verdict{kind: Configuration}},
 
 	// Of the message or of a quota of ours: another service may see it in another way.
 	{at: ofMessage, codes: "552", verdict: verdict{kind: Content, filtered: true}},
@@ -347,7 +348,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|" +
 	"no mail box|mailbox unavaiable|" +
-	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
+	"unknown domain|no mx for|unable to resolve domain|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
 	"invalid-recipient|" +
 	"mailbox has moved|has been replaced by|deactivated mailbox|user suspended|no such id|dd is no longer valid|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -104,12 +105,16 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
 	e.RetryAfter = min(e.RetryAfter, maxRetryAfter)
-	e.Momentary = e.Kind == Temporary && x.status == http.StatusServiceUnavailable
+	e.Momentary = e.Kind == Temporary && slices.Contains(away, x.status)
 	if e.Momentary && e.RetryAfter == soonest {
 		e.RetryAfter = 0 // which is heeded once, while this is asked as often as the time allows
 	}
 	return &e
 }
+
+// away are the statuses of a service that did not take a request up; those over 511 are
+// Cloudflare's, which could not connect to it.
+var away = []int{http.StatusServiceUnavailable, 521, 523}
 
 // isMachineWord tells whether a code may stand in a log as it is. Its length is no part
 // of the expression, which would take 50 KB.

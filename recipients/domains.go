@@ -190,7 +190,7 @@ func (d *Domains) query(ctx context.Context, domain string, kind uint16) (r *dns
 		switch {
 		case failure != nil:
 			err = cmp.Or(err, failure)
-		case r.Rcode != dns.RcodeNameError && (r.Rcode != dns.RcodeSuccess || r.Truncated):
+		case r.Rcode != dns.RcodeNameError && (r.Rcode != dns.RcodeSuccess || r.Truncated || isLame(r)):
 			err = errRefused
 		default:
 			d.mu.Lock()
@@ -200,6 +200,12 @@ func (d *Domains) query(ctx context.Context, domain string, kind uint16) (r *dns
 		}
 	}
 	return nil, err
+}
+
+// isLame tells whether a server neither has the domain nor asks others for it: its answer is
+// that somebody else knows.
+func isLame(r *dns.Msg) bool {
+	return len(r.Answer) == 0 && !r.Authoritative && !r.RecursionAvailable
 }
 
 // ttlOf is how long an answer holds; one of nothing says it in the SOA (RFC 2308).

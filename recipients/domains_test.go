@@ -26,7 +26,7 @@ type nameServer struct {
 
 // startNameServer answers with these records; names ending in .fails are SERVFAIL, and
 // others that have none do not exist. Answers on truncated.test are cut, and the address
-// of half.test.
+// of half.test; for lame.test others are to be asked.
 func startNameServer(t testing.TB, records ...string) *nameServer {
 	t.Helper()
 	return startNameServerAt(t, "127.0.0.1:0", records...)
@@ -57,6 +57,7 @@ func startNameServerAt(t testing.TB, address string, records ...string) *nameSer
 		r := new(dns.Msg).SetReply(question)
 		name, kind := question.Question[0].Name, question.Question[0].Qtype
 		found, exists := zone[name]
+		r.RecursionAvailable = !strings.HasSuffix(name, "lame.test.")
 		r.Truncated = name == "truncated.test." || name == "half.test." && kind == dns.TypeA
 		switch {
 		case s.fails.Load(), strings.HasSuffix(name, ".fails."):
@@ -99,7 +100,7 @@ const calm = 200 * time.Millisecond
 func TestDomains(t *testing.T) {
 	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.", "a.test. 300 IN A 192.0.2.1", "aaaa.test. 300 IN AAAA 2001:db8::1",
 		"null.test. 300 IN MX 0 .", "text.test. 300 IN TXT hello", "empty.test.",
-		"truncated.test.", "half.test.", "both.test. 300 IN MX 0 .", "both.test. 300 IN MX 10 mail.mx.test.")
+		"truncated.test.", "half.test.", "lame.test.", "both.test. 300 IN MX 0 .", "both.test. 300 IN MX 10 mail.mx.test.")
 	domains := recipients.NewDomains(server.address)
 	for domain, test := range map[string]struct {
 		refusal string
@@ -109,7 +110,7 @@ func TestDomains(t *testing.T) {
 		"null.test": {"the domain takes no mail (RFC 7505)", 1},
 		"nx.test":   {"the domain does not exist", 1},
 		"text.test": {"the domain has no mail server and no address", 3}, "empty.test": {"the domain has no mail server and no address", 3},
-		"any.fails": {"", 1}, "both.test": {"", 1}, "truncated.test": {"", 1}, "half.test": {"", 2},
+		"any.fails": {"", 1}, "both.test": {"", 1}, "truncated.test": {"", 1}, "lame.test": {"", 1}, "half.test": {"", 2},
 	} {
 		before := server.queries.Load()
 		for range 3 { // what is known is not asked again

@@ -191,7 +191,7 @@ func (p recordPages) showOne(c echo.Context, d *mail.Delivery) error {
 // addressAsked is the address that a search is for. None has a blank: one within was a "+" that
 // nobody escaped.
 func addressAsked(c echo.Context) string {
-	return strings.ReplaceAll(strings.Trim(c.QueryParam("to"), mail.Around), " ", "+")
+	return strings.ReplaceAll(mail.Copied(c.QueryParam("to")), " ", "+")
 }
 
 // addressField is a field of a form for an address.

@@ -215,7 +215,7 @@ func (p suppressionPages) addForm(c echo.Context) error {
 		return err
 	}
 	again := suppressionView{to: values.Get("to"), length: values.Get("for"), note: values.Get("note")}
-	asked := wanted{To: strings.Trim(again.to, mail.Around), Note: again.note}
+	asked := wanted{To: mail.Copied(again.to), Note: again.note}
 	if asked.For.UnmarshalText([]byte(strings.TrimSpace(again.length))) != nil || asked.For <= 0 {
 		again.problem = "Nothing was added: write the time as 24h or 30d."
 		return p.page(c, http.StatusUnprocessableEntity, again)
@@ -250,7 +250,7 @@ func (p suppressionPages) liftForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := p.liftAddress(c, strings.Trim(values.Get("to"), mail.Around))
+	done, err := p.liftAddress(c, mail.Copied(values.Get("to")))
 	if err != nil && web.AsFailure(err).Reason == web.Invalid {
 		return p.page(c, http.StatusUnprocessableEntity, suppressionView{problem: "Nothing was lifted: that is not one address."})
 	}

@@ -340,7 +340,7 @@ func (p templatePages) sendSample(c echo.Context) error {
 		return err
 	}
 	l := look{view: "html", sample: sample{values.Get("variant"), strings.TrimSpace(values.Get("data"))}}
-	to, err := mail.ParseRecipient(strings.Trim(values.Get("to"), mail.Around))
+	to, err := mail.ParseRecipient(mail.Copied(values.Get("to")))
 	told := ""
 	if err != nil {
 		told = "not sent: " + err.Error()
