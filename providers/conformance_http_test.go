@@ -303,6 +303,9 @@ func checkErrors(t *testing.T, f fixture) {
 			if e.Momentary != (row.kind == Temporary && row.status == 503) {
 				t.Errorf("over in a moment: %v", e.Momentary)
 			}
+			if e.Kind == RateLimited && e.Hint == "" {
+				t.Error("no hint")
+			}
 			if row.code != "" && e.Code != row.code {
 				t.Errorf("code %q, want %q", e.Code, row.code)
 			}

@@ -101,6 +101,12 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.Detail = "the answer came in the coding " + coding + ", which was not asked for and is not read"
 	}
 	e.Detail = redactFor(m, e.Detail, x.logins)
+	switch {
+	case e.Quota:
+		e.Hint = cmp.Or(e.Hint, "the quota is spent: raise it at the service, or add another provider")
+	case e.Kind == RateLimited:
+		e.Hint = cmp.Or(e.Hint, "the service throttles: set maxConcurrent lower, or have the rate raised there")
+	}
 	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
