@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -541,8 +542,10 @@ func TestHTTPAuth(t *testing.T) {
 	server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		switch {
+		case r.URL.Path == "/token" && refusing.Load() == 3:
+			answer{503, map[string]string{"Retry-After": "1"}, ""}.write(w)
 		case r.URL.Path == "/token" && refusing.Load() > 0:
-			answer{400, nil, `{"error":"unauthorized_client"}`}.write(w)
+			answer{400, nil, []string{`{"error":"unauthorized_client"}`, `{"error":"access_denied"}`}[refusing.Load()-1]}.write(w)
 		case r.URL.Path == "/token":
 			if r.Form.Get("client_id") != "c" || r.Form.Get("client_secret") != httpKey || r.Form.Get("scope") != "a b" {
 				t.Errorf("%v", r.Form)
@@ -571,10 +574,17 @@ func TestHTTPAuth(t *testing.T) {
 	if e := wantError(t, err); e.Kind != Configuration || strings.Contains(e.Detail, "opaque") {
 		t.Errorf("%v", e)
 	}
-	refusing.Store(1)
+	for code := range int64(2) {
+		refusing.Store(code + 1)
+		_, err = open(t, s).Send(t.Context(), plainMessage())
+		if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
+			t.Errorf("%v", e)
+		}
+	}
+	refusing.Store(3)
 	_, err = open(t, s).Send(t.Context(), plainMessage())
-	if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
-		t.Errorf("%v", e)
+	if e := wantError(t, err); e.Kind != Temporary || !e.Momentary || e.RetryAfter != time.Second {
+		t.Errorf("%v, tried again: %v after %v", e, e.Momentary, e.RetryAfter)
 	}
 }
 
@@ -613,6 +623,11 @@ func TestHTTPAuthThatIsNeverTaken(t *testing.T) {
 func TestHTTPForm(t *testing.T) {
 	var form jsonTemplate
 	setTemplate(&form, `{"to[]":["{{to}}","x"],"subject":"{{subject}}","n":1,"t":true,"replyTo":"{{replyTo}}"}`)
+	for name, value := range form {
+		if !isFormValue(value) {
+			t.Errorf("%s is refused", name)
+		}
+	}
 	m := plainMessage()
 	m.Subject, m.ReplyTo.Address = "a&to[]=eve@example.net;b=c", ""
 	if got := string(form.renderForm(m)); got != "n=1&subject=a%26to%5B%5D%3Deve%40example.net%3Bb%3Dc&t=true&to%5B%5D=ada.lovelace%40example.org&to%5B%5D=x" {

@@ -155,6 +155,7 @@ func TestWhatIsShortIsTakenOutWithCare(t *testing.T) {
 		{"", "48a913", "", "x48a913y", "x[code]y"},
 		{"", "48a91", "", "x48a91y 48-a91", "x48a91y [code]"},
 		{"", "4a1", "", "4a1 x4a1", "[code] x4a1"},
+		{"", "4a1", "", "NGEx", "NGEx"},
 		{"", "4a", "", "line 4a", "line 4a"},
 		{"", "", "Bearer k3y-k3", "Bearer k3y-k3 Basic", "[key] [key] Basic"},
 		{"", "", "Basic k3y", "Basic k3y", "Basic k3y"},
@@ -216,6 +217,15 @@ func TestWhatAServiceSaysHoldsNoKey(t *testing.T) {
 	for _, said := range []string{"k3y-Of-0urs-2026", "k 3 y - O f - 0 u r s - 2 0 2 6", "k3y-Of=\r\n-0urs-2026", "k3y\u200b-Of-0urs-2026"} {
 		if e := x.finish(nil, Error{Kind: Configuration, Detail: said}); e.Detail != "[key]" {
 			t.Errorf("%q: %s", said, e.Detail)
+		}
+	}
+}
+
+// A code stands in an error as it is, if it is a word for machines.
+func TestWhatIsNoCode(t *testing.T) {
+	for said, is := range map[string]bool{"InvalidParameter.Malformed": true, "550 5.1.1": true, "no such user": false, "1234567": false, strings.Repeat("c", 64): true, strings.Repeat("c", 65): false} {
+		if e := (&exchange{status: 400}).finish(nil, Error{Kind: Configuration, Code: said}); (e.Code == said) != is {
+			t.Errorf("%s: %s", said, e.Code)
 		}
 	}
 }

@@ -128,7 +128,7 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"550 error: no valid recipients from 192.0.2.7":                                                         true,
 		"550 5.2.1 The email account that you tried to reach is inactive":                                       false,
 	} {
-		end := i + strings.Index(sample[i:], "\n\n")
+		end := i + strings.Index(sample[i:], "\r\n\r\n")
 		reports := p.Bounce([]byte(sample[:i] + "Diagnostic-Code: smtp; " + words + sample[end:]))
 		if len(reports) != 1 || reports[0].Ours != ours {
 			t.Errorf("%s: %+v", words, reports)
@@ -147,6 +147,19 @@ func TestTheGuessOfAServerBetween(t *testing.T) {
 		reports := p.Bounce([]byte(strings.ReplaceAll(sample, "User unknown", words)))
 		if len(reports) != 1 || reports[0].Soft != soft {
 			t.Errorf("%s: %+v", words, reports)
+		}
+	}
+}
+
+// Of a report without the server's words its code has to agree.
+func TestABounceWithACodeAlone(t *testing.T) {
+	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
+	sample := strings.ReplaceAll(sampleBounce(t, "postfix-unknown"), "host mx.example.org[192.0.2.9] said: 550 5.1.1\r\n    <ada@example.org>: Recipient address rejected:", "")
+	sample = strings.ReplaceAll(sample, "Diagnostic-Code: smtp; 550 5.1.1 <ada@example.org>: Recipient address rejected:\r\n    User unknown\r\n", "")
+	for code, soft := range map[string]bool{"5.1.1": false, "5.0.0": false, "5.7.1": true, "5.3.0": true, "5.7.13": true, "5.2.2": true, "5.4.7": true, "4.4.1": true, "5.1.8": true} {
+		reports := p.Bounce([]byte(strings.ReplaceAll(sample, "Status: 5.1.1", "Status: "+code)))
+		if len(reports) != 1 || reports[0].Soft != soft || !strings.HasPrefix(reports[0].Detail, code) {
+			t.Errorf("%s: %+v", code, reports)
 		}
 	}
 }
@@ -205,7 +218,13 @@ func TestWhatBecomesOfReports(t *testing.T) {
 	} {
 		s := newSMTPSettings()
 		test.bounces.Host = "imap.example.com"
+		if s.ReadsBounces() {
+			t.Error("bounces are read from nowhere")
+		}
 		s.Auth, s.Bounces = &SMTPAuth{User: "relay"}, &test.bounces
+		if !s.ReadsBounces() {
+			t.Error("no bounces are read")
+		}
 		m, err := s.mailbox(nil)
 		if err != nil {
 			t.Fatal(err)

@@ -128,6 +128,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 Absender existiert nicht", configuration},
 		{smtp.AtRCPT, "550 发件用户不存在", configuration},
 		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: user relay exceeded what it may send", configuration},
+		{smtp.AtRCPT, "500 5.7.1 <ada@example.net>: Recipient address rejected: what this user may send is used up", configuration},
 		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: domain acme.example is not allowed here", configuration},
 		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: mail for other domains is not permitted", configuration},
 		{smtp.AtRCPT, "556 5.1.10 <ada@example.net>: Recipient address rejected: Domain example.net does not accept mail (nullMX)", recipient},
