@@ -232,8 +232,8 @@ func (p *smtpProvider) WatchBounces(ctx context.Context, take func(context.Conte
 			return bounces.Ignored, nil
 		}
 		unknown, err := take(ctx, reports)
-		if err == nil && unknown > 0 {
-			return bounces.Unknown, nil
+		if unknown > 0 {
+			return bounces.Unknown, err
 		}
 		return bounces.Taken, err
 	}, func(err error) { told(p.mailboxFailure(ctx, err)) })
