@@ -68,6 +68,25 @@ func TestWhatIsNewToTheWatcher(t *testing.T) {
 			t.Errorf("step %d: %t", i, got)
 		}
 	}
+	for range 2 { // it comes, and is replaced
+		if err := os.WriteFile(file+".new", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.changed:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody noticed")
+		}
+		if err := w.follow([]string{file}, templates); err != nil {
+			t.Error(err)
+		}
+		if isNew() {
+			t.Error("what was told is told again")
+		}
+	}
 	if err := w.follow([]string{file, filepath.Join(root, "no", "such", "file")}, templates); err == nil {
 		t.Error("what cannot be watched is not told")
 	}

@@ -472,6 +472,23 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("off for soft bounces alone", func(t *testing.T) {
+		s := empty(t)
+		s.Suppress.SoftBounces = 0
+		r := opened(t, s)
+		r.ready(t)
+		for range 10 {
+			d := accepted("ada@example.com", at)
+			r.keep(t, d)
+			bounce := reported(&d, mail.StatusBounced, "bounce", at)
+			bounce.Soft = true
+			r.apply(t, bounce)
+		}
+		if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+			t.Errorf("suppressed: %s", got)
+		}
+	})
+
 	t.Run("a list of suppressions", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
