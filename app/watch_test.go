@@ -154,7 +154,7 @@ func TestEveryLinkOnTheWayIsWatched(t *testing.T) {
 		"a file through the link of the release": {[][2]string{{"current", "releases/1"}, {"etc/config.json", "../current/config.json"}}, [2]string{"current", "releases/2"}},
 		"a file through another link": {[][2]string{{"alternatives", "releases/1/config.json"}, {"etc/config.json", "../alternatives"}},
 			[2]string{"alternatives", "releases/2/config.json"}},
-		"links upon links": {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"b", "a/2"}},
+		"links upon links":              {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"b", "a/2"}},
 		"the first of links upon links": {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"a", "later"}},
 	} {
 		t.Run(name, func(t *testing.T) {
