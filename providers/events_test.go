@@ -183,6 +183,10 @@ func (f *eventFixture) test(t *testing.T, p EventReceiver) {
 			f.refuses(t, p, bad, body, f.refused)
 			bad[name] = append([]string{""}, header[name]...)
 			f.refuses(t, p, bad, body, f.refused)
+			if name == "Authorization" {
+				bad[name] = append(header[name], "Basic eDp5")
+				f.refuses(t, p, bad, body, f.refused)
+			}
 		}
 		if f.retries == 0 {
 			return
@@ -224,6 +228,9 @@ func (f *eventFixture) testWithoutKey(t *testing.T, s Settings) {
 		s.EventPublicKey = settings.Secret{}
 	case *mailgunSettings:
 		s.EventSigningKey = settings.Secret{}
+		defer func() {
+			f.refuses(t, f.opened(t, s), http.Header{}, mailgunCall("", "", f.cases[0].event, eventNow), f.refused)
+		}()
 	case *sesSettings:
 		s.EventTopicARN = ""
 	case *postmarkSettings:
@@ -414,6 +421,12 @@ func mailgunEvents(testing.TB) eventFixture {
 				ours(want(told(mail.StatusBounced, "550: bounce: 5.1.1 ask [address]: <[address]> is an unknown user")))},
 			{"a quota of ours", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":552,"message":"5.2.2 user relay is over its sending quota"}`),
 				ours(want(told(mail.StatusBounced, "552: bounce: 5.2.2 user relay is over its sending quota")))},
+			{"the sender's domain", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Sender domain has no MX"}`), ours(want(told(mail.StatusBounced, "550: bounce: Sender domain has no MX")))},
+			{"our account", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Your account is suspended"}`), ours(want(told(mail.StatusBounced, "550: bounce: Your account is suspended")))},
+			{"away", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":450,"message":"Mailbox unavailable"}`), softly(want(told(mail.StatusBounced, "450: bounce: Mailbox unavailable")))},
+			{"blocked by the service", event(`"event":"failed","severity":"permanent","reason":"espblock","delivery-status":{"code":550,"message":"No such user"}`), ours(want(told(mail.StatusBounced, "550: espblock: No such user")))},
+			{"blocked by the service for now", event(`"event":"failed","severity":"temporary","reason":"espblock","delivery-status":{"code":450}`), want(told(mail.StatusDeferred, "450: espblock"))},
+			{"given up, greylisted", event(`"event":"failed","severity":"permanent","reason":"greylisted"`), ours(want(told(mail.StatusBounced, "greylisted")))},
 			{"full mailbox", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.2.2 mailbox full"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.2.2 mailbox full")))},
 			{"full mailbox without a code", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"The mailbox is full"}`), softly(want(told(mail.StatusBounced, "550: bounce: The mailbox is full")))},
 			{"full for now, given up", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"4.2.2 over quota"}`), softly(want(told(mail.StatusBounced, "550: bounce: 4.2.2 over quota")))},
@@ -964,6 +977,7 @@ func resendEvents(testing.TB) eventFixture {
 			{"bounce with the server's words", event("bounced", `,"bounce":{"type":"Permanent","subType":"General","message":"Your reputation as a sender.","diagnosticCode":["smtp; 550 5.1.1 As requested: user unknown <`+plantedAddress+`>"]}`),
 				want(mail.StatusBounced, "Permanent: General: smtp; 550 5.1.1 As requested: user unknown <[address]>")},
 			{"bounce for the sender", event("bounced", `,"bounce":{"type":"Permanent","diagnosticCode":"smtp; 550 5.7.1 listed at zen.spamhaus.org"}`), ours(want(mail.StatusBounced, "Permanent: smtp; 550 5.7.1 listed at zen.spamhaus.org"))},
+			{"bounce for the sender, by its code", event("bounced", `,"bounce":{"type":"Permanent","diagnosticCode":"smtp; 5.7.1 go away"}`), ours(want(mail.StatusBounced, "Permanent: smtp; 5.7.1 go away"))},
 			{"soft bounce", event("bounced", `,"bounce":{"type":"Transient","subType":"MailboxFull"}`), softly(want(mail.StatusBounced, "Transient: MailboxFull"))},
 			{"away", event("bounced", `,"bounce":{"type":"Transient","subType":"General"}`), ours(want(mail.StatusBounced, "Transient: General"))},
 			{"bounce by the list", event("bounced", `,"bounce":{"type":"Permanent","subType":"Suppressed"}`), want(mail.StatusSuppressed, "Permanent: Suppressed")},

@@ -470,6 +470,7 @@ func TestHTTPKeysOutsideOfHeaders(t *testing.T) {
 // An answer's words are looked for as deep as services have them, and no deeper.
 func TestHTTPWordsOfAnAnswer(t *testing.T) {
 	for body, want := range map[string]string{
+		`{"message":"","detail":"no"}`: "no", `{"message":{"error":"no"},"detail":"other"}`: "no", `{"message":7,"detail":"no"}`: "no",
 		`{"Messages":[{"Errors":[{"ErrorMessage":"no"}]}]}`: "no", `{"error":{"errors":[{"detail":"no"}]}}`: "no",
 		strings.Repeat(`{"data":`, 7) + `{"message":"no"}` + strings.Repeat("}", 7): "no", strings.Repeat(`{"data":`, 8) + `{"message":"no"}` + strings.Repeat("}", 8): "",
 		strings.Repeat("[", 7) + `{"message":"no"}` + strings.Repeat("]", 7): "no", strings.Repeat("[", 8) + `{"message":"no"}` + strings.Repeat("]", 8): "",
@@ -503,16 +504,32 @@ func TestHTTPGuessesOfAStatus(t *testing.T) {
 
 // One text may hold several placeholders.
 func TestHTTPPlaceholdersOfOneText(t *testing.T) {
-	s := newHTTPSettings()
-	s.URL = "https://api.service.example/"
-	setBody(s, `{"mail":"{{subject}} {{to}} {{text}}"}`)
-	if problems := s.Check(); len(problems) > 0 {
-		t.Error(problems)
+	for body, fits := range map[string]bool{
+		`{"mail":"{{subject}} {{to}} {{text}}"}`: true, `{"to":"{{to}}","code":"{{code}}"}`: true, `{"to":"{{to}}","link":"{{link}}"}`: true,
+		`{"to":"{{to}}","html":"{{html}}"}`: true, `{"to":"{{to}}","subject":"{{subject}}"}`: false,
+	} {
+		s := newHTTPSettings()
+		s.URL = "https://api.service.example/"
+		setBody(s, body)
+		if problems := s.Check(); (len(problems) == 0) != fits {
+			t.Errorf("%s: %v", body, problems)
+		}
+	}
+}
+
+// Other statuses than those of success cannot be taken for it.
+func TestHTTPAccept(t *testing.T) {
+	for status, fits := range map[int]bool{199: false, 200: true, 299: true, 300: false} {
+		s := newHTTPSettings()
+		s.URL, s.Accept = "https://api.service.example/", []int{status}
+		if problems := s.Check(); (len(problems) == 0) != fits {
+			t.Errorf("%d: %v", status, problems)
+		}
 	}
 }
 
 func TestHTTPRefused(t *testing.T) {
-	const body = `{"ok":false,"n":0,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[],"void":{}}`
+	const body = `{"ok":false,"n":0,"one":1,"huge":1e999,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[],"void":{}}`
 	for _, test := range []struct {
 		refused refusedAnswer
 		holds   bool
@@ -524,7 +541,7 @@ func TestHTTPRefused(t *testing.T) {
 		{refusedAnswer{Path: "list.*.type", Values: []any{"verified"}}, false},
 		{refusedAnswer{Path: "list.0.type"}, true},
 		{refusedAnswer{Path: "list.7.type"}, false},
-		{refusedAnswer{Path: "ok"}, false}, {refusedAnswer{Path: "n"}, false}, {refusedAnswer{Path: "null"}, false},
+		{refusedAnswer{Path: "ok"}, false}, {refusedAnswer{Path: "n"}, false}, {refusedAnswer{Path: "one"}, true}, {refusedAnswer{Path: "huge"}, true}, {refusedAnswer{Path: "null"}, false},
 		{refusedAnswer{Path: "empty"}, false}, {refusedAnswer{Path: "void"}, false}, {refusedAnswer{Path: "some"}, true}, {refusedAnswer{Path: "nothing"}, false},
 		{refusedAnswer{Path: "list"}, true}, {refusedAnswer{Path: "header:X-Refused"}, true}, {refusedAnswer{Path: "header:X-Other"}, false},
 	} {
@@ -604,6 +621,10 @@ func TestHTTPAuthThatIsNeverTaken(t *testing.T) {
 	setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
 	s.URL, s.Auth = server.URL, &httpAuth{ClientID: "c", ClientSecret: settings.NewSecret(httpKey), AccessURL: server.URL + "/token"}
 	provider := open(t, s)
+	if _, err := provider.Send(t.Context(), plainMessage()); AsError(err).Kind != Configuration || posts.Load() != 1 {
+		t.Errorf("a new token gets %d posts: %v", posts.Load(), err)
+	}
+	posts.Store(0)
 	const mails = 20
 	var all sync.WaitGroup
 	for range mails {

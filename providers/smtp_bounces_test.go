@@ -156,7 +156,7 @@ func TestABounceWithACodeAlone(t *testing.T) {
 	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
 	sample := strings.ReplaceAll(sampleBounce(t, "postfix-unknown"), "host mx.example.org[192.0.2.9] said: 550 5.1.1\r\n    <ada@example.org>: Recipient address rejected:", "")
 	sample = strings.ReplaceAll(sample, "Diagnostic-Code: smtp; 550 5.1.1 <ada@example.org>: Recipient address rejected:\r\n    User unknown\r\n", "")
-	for code, soft := range map[string]bool{"5.1.1": false, "5.0.0": false, "5.7.1": true, "5.3.0": true, "5.7.13": true, "5.2.2": true, "5.4.7": true, "4.4.1": true, "5.1.8": true} {
+	for code, soft := range map[string]bool{"5.1.1": false, "5.0.0": false, "5.7.1": true, "5.5.3": true, "5.6.7": true, "5.3.0": true, "5.7.13": true, "5.2.2": true, "5.4.7": true, "4.4.1": true, "5.1.8": true} {
 		reports := p.Bounce([]byte(strings.ReplaceAll(sample, "Status: 5.1.1", "Status: "+code)))
 		if len(reports) != 1 || reports[0].Soft != soft || !strings.HasPrefix(reports[0].Detail, code) {
 			t.Errorf("%s: %+v", code, reports)
