@@ -77,7 +77,7 @@ func isSigned(key, signature []byte, parts ...string) bool {
 }
 
 // hasCredentials tells whether a call bears "user:pass" by HTTP Basic
-// authentication, in constant time.
+// authentication, in constant time. No call bears empty ones.
 func hasCredentials(header http.Header, credentials settings.Secret) bool {
 	request := http.Request{Header: header}
 	user, pass, _ := request.BasicAuth()

@@ -32,7 +32,7 @@ type postmarkEvent struct {
 
 // Events checks the credentials. A 403 would end all later calls.
 func (p *postmark) Events(_ context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error) {
-	if p.events.Reveal() == "" || !hasCredentials(header, p.events) {
+	if !hasCredentials(header, p.events) {
 		return nil, &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
 	}
 	events, _, failed := decodeEvents[postmarkEvent](body)

@@ -80,8 +80,8 @@ func (p *ses) Events(ctx context.Context, header http.Header, body []byte, now t
 	case p.settings.EventTopicARN == "" || m.TopicARN != p.settings.EventTopicARN:
 		return nil, snsRefusal("it is another topic than eventTopicArn")
 	}
-	at, err := time.Parse(time.RFC3339, m.Timestamp)
-	if err != nil || !isCurrent(at, now, snsRetries) {
+	at, _ := time.Parse(time.RFC3339, m.Timestamp) // none is one of long ago
+	if !isCurrent(at, now, snsRetries) {
 		return nil, snsRefusal("the call is too old, or our clock is wrong")
 	}
 	if err := p.verifySNS(ctx, &m, now); err != nil {
@@ -239,7 +239,7 @@ func (p *ses) fetch(ctx context.Context, address string) ([]byte, error) {
 // confirm accepts a subscription of the topic.
 func (p *ses) confirm(ctx context.Context, m *snsMessage) error {
 	u, err := url.Parse(m.SubscribeURL)
-	if err != nil || !isSNS(u) || u.Path != "/" && u.Path != "" ||
+	if err != nil || !isSNS(u) || u.Path != "/" ||
 		u.Query().Get("Action") != "ConfirmSubscription" || u.Query().Get("TopicArn") != p.settings.EventTopicARN {
 		return snsRefusal("the confirmation is not at a host of SNS, or of another topic")
 	}
@@ -251,7 +251,7 @@ func (p *ses) confirm(ctx context.Context, m *snsMessage) error {
 
 // isSNS tells whether an address is at a host of SNS, by TLS, and nothing else.
 func isSNS(u *url.URL) bool {
-	return u.Scheme == "https" && u.User == nil && u.Host == u.Hostname() && snsHost.MatchString(u.Host)
+	return u.Scheme == "https" && u.User == nil && snsHost.MatchString(u.Host)
 }
 
 // sesEvent is an event by a configuration set or, with notificationType, by an

@@ -27,7 +27,7 @@ type smtp2goEvent struct {
 
 // Events checks the credentials.
 func (p *smtp2go) Events(_ context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error) {
-	if p.events.Reveal() == "" || !hasCredentials(header, p.events) {
+	if !hasCredentials(header, p.events) {
 		return nil, &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
 	}
 	events, raw, failed := decodeEvents[smtp2goEvent](body)

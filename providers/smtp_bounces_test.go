@@ -3,6 +3,7 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,6 +45,10 @@ func TestSenderWithTheIDOfTheMail(t *testing.T) {
 	withSender(strings.Repeat("b", 38) + "{{id}}@acme.example")(longest)
 	if problems := longest.Check(); len(problems) > 0 {
 		t.Errorf("64 characters before the @, a look every 10 s, with the login of the server: %v", problems)
+	}
+	withSender(strings.Repeat("b", 64) + "@acme.example")(longest)
+	if problems := longest.Check(); len(problems) > 0 {
+		t.Errorf("64 characters before the @, none of them an id's: %v", problems)
 	}
 	for _, from := range []string{"{{id}}{{id}}@acme.example", "{{ref}}@acme.example", strings.Repeat("b", 39) + "{{id}}@acme.example"} {
 		s := newSMTPSettings()
@@ -182,6 +187,7 @@ func TestWhatABounceHasToName(t *testing.T) {
 		"in capitals":              {verp, report("BOUNCES+"+strings.ToUpper(bouncedID)+"@ACME.example", ""), true},
 		"another sender":           {plain, report("bounces+"+bouncedID+"@acme.example", ""), false},
 		"another domain":           {verp, report("bounces+"+bouncedID+"@other.example", ""), false},
+		"the id alone":             {verp, report(bouncedID+"@acme.example", ""), false},
 		"the reference alone":      {verp, report("bounces+"+mail.Reference(bouncedID)+"@acme.example", ""), false},
 		"In-Reply-To":              {plain, report("bounces@acme.example", "In-Reply-To: <"+bouncedID+"@acme.example>\r\n"), true},
 		"References":               {plain, report("bounces@acme.example", "References: <a@b.example>\r\n <"+bouncedID+"@acme.example>\r\n"), true},
@@ -275,6 +281,16 @@ func TestAMailboxThatIsBusy(t *testing.T) {
 		err := p.mailboxFailure(t.Context(), &bounces.Error{Stage: c.stage, Refused: true, Code: c.code, Said: c.said})
 		if !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Hint, c.hint) || (c.hint == "") != (e.Hint == "") {
 			t.Errorf("%s: %v", c.said, err)
+		}
+	}
+}
+
+// A connection that breaks at the login says nothing of it.
+func TestAMailboxThatIsGone(t *testing.T) {
+	for _, stage := range []string{"login", "mailbox"} {
+		var e *Error
+		if err := openSMTP(t, 25).mailboxFailure(t.Context(), &bounces.Error{Stage: stage, Err: io.EOF}); !errors.As(err, &e) || e.Kind != Temporary || e.Hint != "" {
+			t.Errorf("%s: %v", stage, err)
 		}
 	}
 }
