@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -244,6 +245,13 @@ func TestWhatBecomesOfReports(t *testing.T) {
 // An access token that the mailbox refuses is not shown to it again.
 func TestATokenThatTheMailboxRefuses(t *testing.T) {
 	endpoint := startTokenEndpoint(t)
+	byPassword := openSMTP(t, 25, byRefreshToken(endpoint.url), func(s *SMTPSettings) {
+		s.Bounces = &SMTPBounces{Host: "localhost", Auth: &SMTPBouncesAuth{User: "relay", Pass: settings.NewSecret("x")}}
+	})
+	var refused *Error
+	if err := byPassword.mailboxFailure(t.Context(), &bounces.Error{Stage: "login", Refused: true, Said: "no"}); !errors.As(err, &refused) || refused.Kind != Configuration || len(endpoint.asked()) > 0 {
+		t.Errorf("a password: %v, %d tokens were asked for", err, len(endpoint.asked()))
+	}
 	p := openSMTP(t, 25, byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.Bounces = &SMTPBounces{Host: "localhost"} })
 	for want := 1; want <= 2; want++ {
 		for range 2 {
@@ -273,6 +281,7 @@ func TestAMailboxThatIsBusy(t *testing.T) {
 		{"login", "UNAVAILABLE", "Temporary authentication failure.", Temporary, ""},
 		{"login", "LIMIT", "LOGIN Rate limit hit", Temporary, ""},
 		{"login", "ALERT", "Too many simultaneous connections. (Failure)", Temporary, ""},
+		{"read", "", "SEARCH failed.", Temporary, ""},
 		{"mailbox", "SERVERBUG", "Internal error occurred.", Temporary, ""},
 		{"mailbox", "NONEXISTENT", "Unknown Mailbox: bounces (Failure)", Configuration, "bounces.mailbox"},
 		{"mailbox", "", "User is authenticated but not connected.", Configuration, "licence"},
@@ -291,6 +300,15 @@ func TestAMailboxThatIsGone(t *testing.T) {
 		var e *Error
 		if err := openSMTP(t, 25).mailboxFailure(t.Context(), &bounces.Error{Stage: stage, Err: io.EOF}); !errors.As(err, &e) || e.Kind != Temporary || e.Hint != "" {
 			t.Errorf("%s: %v", stage, err)
+		}
+	}
+	for _, c := range []struct {
+		cause net.DNSError
+		kind  Kind
+	}{{net.DNSError{IsNotFound: true}, Configuration}, {net.DNSError{IsTemporary: true}, Temporary}} {
+		var e *Error
+		if err := openSMTP(t, 25).mailboxFailure(t.Context(), &bounces.Error{Stage: "connect", Err: &c.cause}); !errors.As(err, &e) || e.Kind != c.kind {
+			t.Errorf("%v: %v", c.cause, err)
 		}
 	}
 }

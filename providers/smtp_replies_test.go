@@ -282,6 +282,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"a mail server", smtp.AtRCPT, "550 error: no valid recipients from 192.0.2.7", operator, "", sisimai},
 		{"a mail server", smtp.AtRCPT, "550 there is no one at this address", recipient, "", sisimai},
 		{"a mail server", smtp.AtRCPT, "550 this email address is wrong or no longer valid", recipient, "", sisimai},
+		{"Postfix", smtp.AtRCPT, "450 4.7.1 <ada@example.net>: Recipient address rejected: come back later", oneAddress, "", postfix},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [198.51.100.1] blocked using zen.spamhaus.org (in reply to RCPT TO command)", oneAddress, "IP address", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 500 5.7.1 Client host [198.51.100.1] blocked (in reply to MAIL FROM command)", oneAddress, "IP address", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 Your access to this mail system has been rejected due to the sending MTA's poor reputation. (in reply to MAIL FROM command)", oneAddress, "IP address", verifying},
