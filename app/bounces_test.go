@@ -44,10 +44,11 @@ func TestAMailThatComesBackToTheMailbox(t *testing.T) {
 		t.Fatalf("got %d", got)
 	}
 	server.Deliver([]byte("From: bob@acme.example\r\nTo: bounces@acme.example\r\nSubject: lunch?\r\n\r\nnever-print-this\r\n"))
+	server.Deliver(bounceOf("X-Entity-Ref-ID: 01jx2n8c5v7q0w3e4r5t6y7u8i\r\n", "5.1.1", "550 5.1.1 no such user")) // of a mail that nobody knows here
 	server.Deliver(bounceOf(mails.last(), "5.1.1", "550 5.1.1 <ada@example.org>: no such user; code 482913 https://acme.example/?never-print-this"))
 	status := func() any { return r.recordOf("")[0]["status"] }
 	eventually(t, "it has bounced", func() bool { return status() == "bounced" })
-	eventually(t, "the report is marked, and nothing else", func() bool { unseen, seen, _ := server.Count(); return unseen == 1 && seen == 1 })
+	eventually(t, "the report is marked, and nothing else", func() bool { unseen, seen, _ := server.Count(); return unseen == 2 && seen == 1 })
 	if got := r.webhook(token); got != 422 {
 		t.Errorf("the next mail gets %d", got)
 	}

@@ -188,7 +188,7 @@ func (w *watcher) follow(files []string, directories ...string) error {
 		}
 	}
 	for _, path := range w.notify.WatchList() {
-		isNew = isNew || !kept[path] && (!wanted.names[path] || wanted.dirs[path]) // the directory has told of what is a new file now
+		isNew = isNew || !kept[path] && wanted.dirs[path] // of all else the directory above has told
 	}
 	if isNew {
 		w.report()

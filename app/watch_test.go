@@ -68,6 +68,25 @@ func TestWhatIsNewToTheWatcher(t *testing.T) {
 			t.Errorf("step %d: %t", i, got)
 		}
 	}
+	for range 2 { // it comes, and is replaced
+		if err := os.WriteFile(file+".new", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.changed:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody noticed")
+		}
+		if err := w.follow([]string{file}, templates); err != nil {
+			t.Error(err)
+		}
+		if isNew() {
+			t.Error("what was told is told again")
+		}
+	}
 	if err := w.follow([]string{file, filepath.Join(root, "no", "such", "file")}, templates); err == nil {
 		t.Error("what cannot be watched is not told")
 	}
@@ -135,7 +154,8 @@ func TestEveryLinkOnTheWayIsWatched(t *testing.T) {
 		"a file through the link of the release": {[][2]string{{"current", "releases/1"}, {"etc/config.json", "../current/config.json"}}, [2]string{"current", "releases/2"}},
 		"a file through another link": {[][2]string{{"alternatives", "releases/1/config.json"}, {"etc/config.json", "../alternatives"}},
 			[2]string{"alternatives", "releases/2/config.json"}},
-		"links upon links": {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"b", "a/2"}},
+		"links upon links":              {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"b", "a/2"}},
+		"the first of links upon links": {[][2]string{{"a", "releases"}, {"b", "a/1"}, {"c", "b/config.json"}, {"etc/config.json", "../c"}}, [2]string{"a", "later"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())

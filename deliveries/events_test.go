@@ -473,6 +473,23 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("off for soft bounces alone", func(t *testing.T) {
+		s := empty(t)
+		s.Suppress.SoftBounces = 0
+		r := opened(t, s)
+		r.ready(t)
+		for range 10 {
+			d := accepted("ada@example.com", at)
+			r.keep(t, d)
+			bounce := reported(&d, mail.StatusBounced, "bounce", at)
+			bounce.Soft = true
+			r.apply(t, bounce)
+		}
+		if got := r.suppressedNow(t, "ada@example.com"); got != "" {
+			t.Errorf("suppressed: %s", got)
+		}
+	})
+
 	t.Run("a list of suppressions", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)
@@ -583,20 +600,22 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 
 	t.Run("what did not become of a mail at a doubted provider", func(t *testing.T) {
 		for _, c := range []struct {
-			provider     string
+			provider, id string // of the service
 			status, want mail.Status
 		}{
-			{"doubted", mail.StatusFailed, mail.StatusAccepted}, {"doubted", mail.StatusSuppressed, mail.StatusAccepted},
-			{"doubted", mail.StatusBounced, mail.StatusAccepted}, {"doubted", mail.StatusDelivered, mail.StatusDelivered},
-			{"main", mail.StatusFailed, mail.StatusFailed}, {"renamed", mail.StatusBounced, mail.StatusBounced},
+			{"doubted", "", mail.StatusFailed, mail.StatusAccepted}, {"doubted", "", mail.StatusSuppressed, mail.StatusAccepted},
+			{"doubted", "", mail.StatusBounced, mail.StatusAccepted}, {"doubted", "", mail.StatusDelivered, mail.StatusDelivered},
+			{"main", "", mail.StatusFailed, mail.StatusFailed}, {"renamed", "", mail.StatusBounced, mail.StatusBounced},
+			{"doubted", "its own copy", mail.StatusBounced, mail.StatusAccepted}, {"doubted", "the accepted copy", mail.StatusBounced, mail.StatusBounced}, // both at one service
 		} {
 			r := opened(t, empty(t))
 			r.ready(t)
 			d := accepted("ada@example.com", at)
 			d.Attempts = []mail.Attempt{{Provider: "doubted", Kind: "uncertain"}, {Provider: "main", Kind: mail.AttemptAccepted}}
+			d.ProviderID = "the accepted copy"
 			r.keep(t, d)
 			report := reported(&d, c.status, "k", at)
-			report.Provider = c.provider
+			report.Provider, report.ProviderID = c.provider, c.id
 			r.apply(t, report)
 			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != c.want || len(got.Events) != 1 {
 				t.Errorf("%s of %s: %+v, %v", c.status, c.provider, got, err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,32 @@ func TestBusyCallersAreNotCut(t *testing.T) {
 	}
 	close(release)
 	for _, c := range append(busy, late) {
+		if got, _ := c.answer(t); got.StatusCode != 200 {
+			t.Error(got.Status)
+		}
+	}
+}
+
+// Nothing waits beside a webhook for its caller to hang up.
+func TestAWaitingCallerTakesOneGoroutine(t *testing.T) {
+	const callers = 20
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := start(t, publicWith(deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
+		entered <- struct{}{}
+		<-release
+		return accept(ctx, r)
+	}), new(logs)), new(logs))
+	before := runtime.NumGoroutine()
+	var waiting []*client
+	for range callers {
+		c := dial(t, s)
+		c.send(t, whole(good))
+		<-entered
+		waiting = append(waiting, c)
+	}
+	eventually(t, "nothing waits beside them", func() bool { return runtime.NumGoroutine()-before <= callers+callers/2 })
+	close(release)
+	for _, c := range waiting {
 		if got, _ := c.answer(t); got.StatusCode != 200 {
 			t.Error(got.Status)
 		}

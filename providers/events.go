@@ -85,21 +85,16 @@ func isSigned(key, signature []byte, parts ...string) bool {
 	return hmac.Equal(mac.Sum(nil), signature)
 }
 
-// hasCredentials tells whether a call bears "user:pass" by HTTP Basic
-// authentication, in constant time.
-func hasCredentials(header http.Header, credentials settings.Secret) bool {
+// verifyCredentials refuses a call that does not bear "user:pass" by HTTP Basic
+// authentication, in constant time. No call bears empty ones.
+func verifyCredentials(header http.Header, credentials settings.Secret) *EventError {
 	request := http.Request{Header: header}
 	user, pass, _ := request.BasicAuth()
 	given, wanted := sha256.Sum256([]byte(user+":"+pass)), sha256.Sum256([]byte(credentials.Reveal()))
-	return len(header.Values("Authorization")) == 1 && subtle.ConstantTimeCompare(given[:], wanted[:]) == 1
-}
-
-// verifyCredentials refuses a call without them, and any where there are none.
-func verifyCredentials(header http.Header, credentials settings.Secret) *EventError {
-	if credentials.Reveal() == "" || !hasCredentials(header, credentials) {
-		return &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
+	if len(header.Values("Authorization")) == 1 && subtle.ConstantTimeCompare(given[:], wanted[:]) == 1 {
+		return nil
 	}
-	return nil
+	return &EventError{Status: http.StatusUnauthorized, Detail: "the address at the service does not have the eventCredentials"}
 }
 
 // checkCredentials wants a user and a password that cannot be guessed.
@@ -211,7 +206,8 @@ type bounce struct {
 	// make the bounce hard then, whatever a service calls it. Without them its class counts.
 	isReply, hard bool
 	// ofMailbox are words about the mailbox, such as that it is full or closed, and
-	// soft are these and all that are known to say nothing of the address.
+	// soft is a code that is known to say nothing of the address, for a report that has
+	// no words.
 	ofMailbox, soft bool
 }
 
@@ -232,10 +228,8 @@ func bounceOf(words string) (b bounce) {
 	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
 	passes := isFull || softCodes.MatchString(enhanced)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
-	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) ||
-		isFull && (e.Hint == "" || e.Kind == Recipient) ||
-		b.hard && closedWords.MatchString(text)
-	b.soft = passes || !b.hard && (e.Hint != "" || e.Filtered || e.AboutAddress || otherCodes.MatchString(enhanced) || passingWords.MatchString(text))
+	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) || isFull && e.Hint == "" || b.hard && closedWords.MatchString(text)
+	b.soft = passes || e.Hint != "" || otherCodes.MatchString(enhanced)
 	return b
 }
 
@@ -247,9 +241,8 @@ var (
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
-	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`) // given up on the way
-	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                    // of the server, the content and policies
-	passingWords = regexp.MustCompile(`timed? ?out|too many hops|insufficient|size limit|exceed|too large|\bblocked\b`)
+	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`)                  // given up on the way
+	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                     // of the server, the content and policies
 	triedLater   = regexp.MustCompile(`^4\.[14]\.|gr[ea]y.?list|verif|policy rejection`) // which the reader's server asks of every new sender
 	closedWords  = regexp.MustCompile(`(mailbox|account|user)\b.{0,40}\b(disabled|inactive|inactivity|deactivated|suspended)`)
 	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found|domain is not reachable`)

@@ -183,6 +183,10 @@ func (f *eventFixture) test(t *testing.T, p EventReceiver) {
 			f.refuses(t, p, bad, body, f.refused)
 			bad[name] = append([]string{""}, header[name]...)
 			f.refuses(t, p, bad, body, f.refused)
+			if name == "Authorization" {
+				bad[name] = append(header[name], "Basic eDp5")
+				f.refuses(t, p, bad, body, f.refused)
+			}
 		}
 		if f.retries == 0 {
 			return
@@ -224,6 +228,9 @@ func (f *eventFixture) testWithoutKey(t *testing.T, s Settings) {
 		s.EventPublicKey = settings.Secret{}
 	case *mailgunSettings:
 		s.EventSigningKey = settings.Secret{}
+		defer func() {
+			f.refuses(t, f.opened(t, s), http.Header{}, mailgunCall("", "", f.cases[0].event, eventNow), f.refused)
+		}()
 	case *sesSettings:
 		s.EventTopicARN = ""
 	case *postmarkSettings:
@@ -232,6 +239,11 @@ func (f *eventFixture) testWithoutKey(t *testing.T, s Settings) {
 		s.EventCredentials = settings.Secret{}
 	case *resendSettings:
 		s.EventSecret = settings.Secret{}
+		defer func() {
+			signature := "v1," + base64.StdEncoding.EncodeToString(hmacOf(nil, "msg_1."+seconds(eventNow)+"."+f.cases[0].event))
+			header := http.Header{"Svix-Id": {"msg_1"}, "Svix-Timestamp": {seconds(eventNow)}, "Svix-Signature": {signature}}
+			f.refuses(t, f.opened(t, s), header, []byte(f.cases[0].event), f.refused)
+		}()
 	case *httpSettings:
 		s.EventCredentials, s.EventSignature = settings.Secret{}, httpEventSignature{}
 	}
@@ -410,6 +422,16 @@ func mailgunEvents(testing.TB) eventFixture {
 			{"bounce for the sender", event(`"event":"failed","severity":"permanent","reason":"generic","delivery-status":{"code":550,"message":"Sender verify failed"}`),
 				ours(want(told(mail.StatusBounced, "550: generic: Sender verify failed")))},
 			{"the sender is nobody", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.1.1 <no-reply@acme.example>: user unknown"}`), ours(want(told(mail.StatusBounced, "550: bounce: 5.1.1 <[address]>: user unknown")))},
+			{"the sender is nobody, and whom to ask", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.1.1 ask postmaster@example.org: <no-reply@acme.example> is an unknown user"}`),
+				ours(want(told(mail.StatusBounced, "550: bounce: 5.1.1 ask [address]: <[address]> is an unknown user")))},
+			{"a quota of ours", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":552,"message":"5.2.2 user relay is over its sending quota"}`),
+				ours(want(told(mail.StatusBounced, "552: bounce: 5.2.2 user relay is over its sending quota")))},
+			{"the sender's domain", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Sender domain has no MX"}`), ours(want(told(mail.StatusBounced, "550: bounce: Sender domain has no MX")))},
+			{"our account", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"Your account is suspended"}`), ours(want(told(mail.StatusBounced, "550: bounce: Your account is suspended")))},
+			{"away", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":450,"message":"Mailbox unavailable"}`), softly(want(told(mail.StatusBounced, "450: bounce: Mailbox unavailable")))},
+			{"blocked by the service", event(`"event":"failed","severity":"permanent","reason":"espblock","delivery-status":{"code":550,"message":"No such user"}`), ours(want(told(mail.StatusBounced, "550: espblock: No such user")))},
+			{"blocked by the service for now", event(`"event":"failed","severity":"temporary","reason":"espblock","delivery-status":{"code":450}`), want(told(mail.StatusDeferred, "450: espblock"))},
+			{"given up, greylisted", event(`"event":"failed","severity":"permanent","reason":"greylisted"`), ours(want(told(mail.StatusBounced, "greylisted")))},
 			{"full mailbox", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"5.2.2 mailbox full"}`), softly(want(told(mail.StatusBounced, "550: bounce: 5.2.2 mailbox full")))},
 			{"full mailbox without a code", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"The mailbox is full"}`), softly(want(told(mail.StatusBounced, "550: bounce: The mailbox is full")))},
 			{"full for now, given up", event(`"event":"failed","severity":"permanent","reason":"bounce","delivery-status":{"code":550,"message":"4.2.2 over quota"}`), softly(want(told(mail.StatusBounced, "550: bounce: 4.2.2 over quota")))},
@@ -564,10 +586,10 @@ func startSNS(t testing.TB) *snsServer {
 
 const snsCertificate = "SimpleNotificationService-0123456789abcdef.pem"
 
-func selfSigned(t testing.TB, key *rsa.PrivateKey, from, until time.Time) string {
+func selfSigned(t testing.TB, key crypto.Signer, from, until time.Time) string {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sns.amazonaws.com"}, NotBefore: from, NotAfter: until}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -643,6 +665,8 @@ func sesEvents(t testing.TB) eventFixture {
 			{"soft bounce", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"MailboxFull",` + at + `}`), softly(want(mail.StatusBounced, "TransientMailboxFull"))},
 			{"full with unknown words", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"MailboxFull","bouncedRecipients":[{"emailAddress":"` + plantedAddress + `","status":"5.5.0","diagnosticCode":"smtp; 552 no more room for ada"}],` + at + `}`),
 				softly(want(mail.StatusBounced, "TransientMailboxFull: 5.5.0: smtp; 552 no more room for ada"))},
+			{"full, by its words", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"General","bouncedRecipients":[{"diagnosticCode":"smtp; 452 4.2.2 mailbox full"}],` + at + `}`),
+				softly(want(mail.StatusBounced, "TransientGeneral: smtp; 452 4.2.2 mailbox full"))},
 			{"nobody knows", event(`"eventType":"Bounce","bounce":{"bounceType":"Undetermined","bounceSubType":"Undetermined",` + at + `}`), ours(want(mail.StatusBounced, "UndeterminedUndetermined"))},
 			{"suppressed", event(`"eventType":"Bounce","bounce":{"bounceType":"Permanent","bounceSubType":"OnAccountSuppressionList",` + at + `}`), want(mail.StatusSuppressed, "PermanentOnAccountSuppressionList")},
 			{"complaint", event(`"eventType":"Complaint","complaint":{"complaintFeedbackType":"abuse","complaintSubType":null,` + at + `}`), want(mail.StatusComplained, "abuse")},
@@ -744,6 +768,7 @@ func TestSNSIsRefused(t *testing.T) {
 		"another file":                rewrite(snsCertificate, "latest/meta-data"),
 		"a query":                     rewrite(snsCertificate, snsCertificate+"?x=1"),
 		"changed":                     rewrite(`Delivery`, `Complaint`),
+		"certificate nowhere":         rewrite("https://sns", "https://%zz"),
 		"no JSON":                     []byte("Hello"),
 		"no type":                     rewrite(`"Type":"Notification"`, `"Type":""`),
 	} {
@@ -751,10 +776,13 @@ func TestSNSIsRefused(t *testing.T) {
 			f.refuses(t, server.open(t, sesOf(sesTopic)).(EventReceiver), nil, body, http.StatusForbidden)
 		})
 	}
+	f.refuses(t, server.open(t, sesOf("")).(EventReceiver), nil, change(func(m *snsMessage) { m.TopicARN = "" }), http.StatusForbidden)
 	p := server.open(t, sesOf(sesTopic)).(EventReceiver)
 	f.refuses(t, p, http.Header{"X-Amz-Sns-Rawdelivery": {"true"}}, []byte(event), http.StatusForbidden)
 
 	for name, m := range map[string]snsMessage{
+		"nowhere":          {SubscribeURL: "https://%zz/?Action=ConfirmSubscription&TopicArn=" + sesTopic},
+		"no path":          {SubscribeURL: "https://sns.eu-west-1.amazonaws.com?Action=ConfirmSubscription&TopicArn=" + sesTopic},
 		"host of somebody": {SubscribeURL: "https://evil.example/?Action=ConfirmSubscription&TopicArn=" + sesTopic},
 		"another topic":    {SubscribeURL: "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" + sesTopic + "2"},
 		"another action":   {SubscribeURL: "https://sns.eu-west-1.amazonaws.com/?Action=Publish&TopicArn=" + sesTopic},
@@ -808,6 +836,13 @@ func TestSNSCertificate(t *testing.T) {
 		}, 403},
 		"is to come": {func(s *snsServer) string {
 			return selfSigned(t, s.key, eventNow.Add(time.Hour), eventNow.Add(48*time.Hour))
+		}, 403},
+		"has a key of another kind": {func(*snsServer) string {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return selfSigned(t, key, eventNow.Add(-time.Hour), eventNow.Add(time.Hour))
 		}, 403},
 		"is not one":   {func(*snsServer) string { return "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" }, 503},
 		"is not PEM":   {func(*snsServer) string { return "<html>" }, 503},
@@ -918,6 +953,9 @@ func postmarkEvents(testing.TB) eventFixture {
 			{"blocked", bounce("Blocked"), ours(want(mail.StatusBounced, "Blocked: smtp;550 no such user"))},
 			{"transient", bounce("Transient"), want(mail.StatusDeferred, "Transient: smtp;550 no such user")},
 			{"taken for spam by a server", bounce("SpamNotification"), ours(want(mail.StatusBounced, "SpamNotification: smtp;550 no such user"))},
+			{"refused by a policy", bounce("DMARCPolicy"), ours(want(mail.StatusBounced, "DMARCPolicy: smtp;550 no such user"))},
+			{"taken for a virus", bounce("VirusNotification"), ours(want(mail.StatusBounced, "VirusNotification: smtp;550 no such user"))},
+			{"nobody knows", bounce("Unknown"), ours(want(mail.StatusBounced, "Unknown: smtp;550 no such user"))},
 			{"called spam by its reader", bounce("SpamComplaint"), want(mail.StatusComplained, "SpamComplaint: smtp;550 no such user")},
 			{"deactivated", bounce("ManuallyDeactivated"), want(mail.StatusSuppressed, "ManuallyDeactivated: smtp;550 no such user")},
 			{"template", bounce("TemplateRenderingFailed"), want(mail.StatusFailed, "TemplateRenderingFailed: smtp;550 no such user")},
@@ -960,8 +998,10 @@ func resendEvents(testing.TB) eventFixture {
 			{"bounce with the server's words", event("bounced", `,"bounce":{"type":"Permanent","subType":"General","message":"Your reputation as a sender.","diagnosticCode":["smtp; 550 5.1.1 As requested: user unknown <`+plantedAddress+`>"]}`),
 				want(mail.StatusBounced, "Permanent: General: smtp; 550 5.1.1 As requested: user unknown <[address]>")},
 			{"bounce for the sender", event("bounced", `,"bounce":{"type":"Permanent","diagnosticCode":"smtp; 550 5.7.1 listed at zen.spamhaus.org"}`), ours(want(mail.StatusBounced, "Permanent: smtp; 550 5.7.1 listed at zen.spamhaus.org"))},
+			{"bounce for the sender, by its code", event("bounced", `,"bounce":{"type":"Permanent","diagnosticCode":"smtp; 5.7.1 go away"}`), ours(want(mail.StatusBounced, "Permanent: smtp; 5.7.1 go away"))},
 			{"soft bounce", event("bounced", `,"bounce":{"type":"Transient","subType":"MailboxFull"}`), softly(want(mail.StatusBounced, "Transient: MailboxFull"))},
 			{"away", event("bounced", `,"bounce":{"type":"Transient","subType":"General"}`), ours(want(mail.StatusBounced, "Transient: General"))},
+			{"nobody knows", event("bounced", `,"bounce":{"type":"Undetermined","subType":"Undetermined"}`), ours(want(mail.StatusBounced, "Undetermined: Undetermined"))},
 			{"bounce by the list", event("bounced", `,"bounce":{"type":"Permanent","subType":"Suppressed"}`), want(mail.StatusSuppressed, "Permanent: Suppressed")},
 			{"complaint", event("complained", ""), want(mail.StatusComplained, "")},
 			{"suppressed", event("suppressed", `,"suppressed":{"type":"previous_bounce"}`), want(mail.StatusSuppressed, "previous_bounce")},
@@ -1155,6 +1195,10 @@ func TestHTTPEventExamples(t *testing.T) {
 				Detail: "550-5.1.1 The email account that you tried to reach does not exist."}}},
 		{"brevo", `{"message-id":"<1@x>","event":"soft_bounce","ts_event":1685543827}`,
 			mail.Report{ProviderID: "<1@x>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusBounced, Soft: true}}},
+		{"mailersend", `{"type":"activity.hard_bounced","created_at":"2026-01-01T12:00:00.000000Z","data":{"id":"62f114f8165fe0d8db0288e6","message_id":"67f91abd69f79df391e9d78d",` +
+			`"meta":{"bounce_reason":"550 5.1.1 <test@example.com>: user unknown"}}}`,
+			mail.Report{ProviderID: "67f91abd69f79df391e9d78d", Key: "62f114f8165fe0d8db0288e6",
+				Event: mail.Event{Time: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Status: mail.StatusBounced, Detail: "550 5.1.1 <[address]>: user unknown"}}},
 		{"mailersend", `{"type":"activity.hard_bounced","created_at":"2026-01-01T12:00:00.000000Z","data":{"id":"62f114f8165fe0d8db0288e5","domain_id":"dnvo4d93e0ng5r86",` +
 			`"message_id":"67f91abd69f79df391e9d78d","email_id":"67f91abe2202f3705540234a","type":"rejected","recipient":"test@example.com",` +
 			`"meta":{"bounce_reason":"Host or domain name not found","bounce_code":"550","bounce_type":"hard"}}}`,

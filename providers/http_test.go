@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -470,6 +471,7 @@ func TestHTTPKeysOutsideOfHeaders(t *testing.T) {
 // An answer's words are looked for as deep as services have them, and no deeper.
 func TestHTTPWordsOfAnAnswer(t *testing.T) {
 	for body, want := range map[string]string{
+		`{"message":"","detail":"no"}`: "no", `{"message":{"error":"no"},"detail":"other"}`: "no", `{"message":7,"detail":"no"}`: "no",
 		`{"Messages":[{"Errors":[{"ErrorMessage":"no"}]}]}`: "no", `{"error":{"errors":[{"detail":"no"}]}}`: "no",
 		strings.Repeat(`{"data":`, 7) + `{"message":"no"}` + strings.Repeat("}", 7): "no", strings.Repeat(`{"data":`, 8) + `{"message":"no"}` + strings.Repeat("}", 8): "",
 		strings.Repeat("[", 7) + `{"message":"no"}` + strings.Repeat("]", 7): "no", strings.Repeat("[", 8) + `{"message":"no"}` + strings.Repeat("]", 8): "",
@@ -503,16 +505,32 @@ func TestHTTPGuessesOfAStatus(t *testing.T) {
 
 // One text may hold several placeholders.
 func TestHTTPPlaceholdersOfOneText(t *testing.T) {
-	s := newHTTPSettings()
-	s.URL = "https://api.service.example/"
-	setBody(s, `{"mail":"{{subject}} {{to}} {{text}}"}`)
-	if problems := s.Check(); len(problems) > 0 {
-		t.Error(problems)
+	for body, fits := range map[string]bool{
+		`{"mail":"{{subject}} {{to}} {{text}}"}`: true, `{"to":"{{to}}","code":"{{code}}"}`: true, `{"to":"{{to}}","link":"{{link}}"}`: true,
+		`{"to":"{{to}}","html":"{{html}}"}`: true, `{"to":"{{to}}","subject":"{{subject}}"}`: false,
+	} {
+		s := newHTTPSettings()
+		s.URL = "https://api.service.example/"
+		setBody(s, body)
+		if problems := s.Check(); (len(problems) == 0) != fits {
+			t.Errorf("%s: %v", body, problems)
+		}
+	}
+}
+
+// Other statuses than those of success cannot be taken for it.
+func TestHTTPAccept(t *testing.T) {
+	for status, fits := range map[int]bool{199: false, 200: true, 299: true, 300: false} {
+		s := newHTTPSettings()
+		s.URL, s.Accept = "https://api.service.example/", []int{status}
+		if problems := s.Check(); (len(problems) == 0) != fits {
+			t.Errorf("%d: %v", status, problems)
+		}
 	}
 }
 
 func TestHTTPRefused(t *testing.T) {
-	const body = `{"ok":false,"n":0,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[],"void":{}}`
+	const body = `{"ok":false,"n":0,"one":1,"huge":1e999,"list":[{"type":"A"},{"type":"Not Verified yet"}],"null":null,"some":{"x":1},"empty":[],"void":{}}`
 	for _, test := range []struct {
 		refused refusedAnswer
 		holds   bool
@@ -524,7 +542,7 @@ func TestHTTPRefused(t *testing.T) {
 		{refusedAnswer{Path: "list.*.type", Values: []any{"verified"}}, false},
 		{refusedAnswer{Path: "list.0.type"}, true},
 		{refusedAnswer{Path: "list.7.type"}, false},
-		{refusedAnswer{Path: "ok"}, false}, {refusedAnswer{Path: "n"}, false}, {refusedAnswer{Path: "null"}, false},
+		{refusedAnswer{Path: "ok"}, false}, {refusedAnswer{Path: "n"}, false}, {refusedAnswer{Path: "one"}, true}, {refusedAnswer{Path: "huge"}, true}, {refusedAnswer{Path: "null"}, false},
 		{refusedAnswer{Path: "empty"}, false}, {refusedAnswer{Path: "void"}, false}, {refusedAnswer{Path: "some"}, true}, {refusedAnswer{Path: "nothing"}, false},
 		{refusedAnswer{Path: "list"}, true}, {refusedAnswer{Path: "header:X-Refused"}, true}, {refusedAnswer{Path: "header:X-Other"}, false},
 	} {
@@ -542,8 +560,10 @@ func TestHTTPAuth(t *testing.T) {
 	server, _ := startServer(t, func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		switch {
+		case r.URL.Path == "/token" && refusing.Load() == 3:
+			answer{503, map[string]string{"Retry-After": "1"}, ""}.write(w)
 		case r.URL.Path == "/token" && refusing.Load() > 0:
-			answer{400, nil, `{"error":"unauthorized_client"}`}.write(w)
+			answer{400, nil, []string{`{"error":"unauthorized_client"}`, `{"error":"access_denied"}`}[refusing.Load()-1]}.write(w)
 		case r.URL.Path == "/token":
 			if r.Form.Get("client_id") != "c" || r.Form.Get("client_secret") != httpKey || r.Form.Get("scope") != "a b" {
 				t.Errorf("%v", r.Form)
@@ -572,10 +592,17 @@ func TestHTTPAuth(t *testing.T) {
 	if e := wantError(t, err); e.Kind != Configuration || strings.Contains(e.Detail, "opaque") {
 		t.Errorf("%v", e)
 	}
-	refusing.Store(1)
+	for code := range int64(2) {
+		refusing.Store(code + 1)
+		_, err = open(t, s).Send(t.Context(), plainMessage())
+		if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
+			t.Errorf("%v", e)
+		}
+	}
+	refusing.Store(3)
 	_, err = open(t, s).Send(t.Context(), plainMessage())
-	if e := wantError(t, err); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "consent") {
-		t.Errorf("%v", e)
+	if e := wantError(t, err); e.Kind != Temporary || !e.Momentary || e.RetryAfter != time.Second {
+		t.Errorf("%v, tried again: %v after %v", e, e.Momentary, e.RetryAfter)
 	}
 }
 
@@ -595,6 +622,10 @@ func TestHTTPAuthThatIsNeverTaken(t *testing.T) {
 	setBody(s, `{"to":"{{to}}","text":"{{text}}"}`)
 	s.URL, s.Auth = server.URL, &httpAuth{ClientID: "c", ClientSecret: settings.NewSecret(httpKey), AccessURL: server.URL + "/token"}
 	provider := open(t, s)
+	if _, err := provider.Send(t.Context(), plainMessage()); AsError(err).Kind != Configuration || posts.Load() != 1 {
+		t.Errorf("a new token gets %d posts: %v", posts.Load(), err)
+	}
+	posts.Store(0)
 	const mails = 20
 	var all sync.WaitGroup
 	for range mails {
@@ -614,6 +645,11 @@ func TestHTTPAuthThatIsNeverTaken(t *testing.T) {
 func TestHTTPForm(t *testing.T) {
 	var form jsonTemplate
 	setTemplate(&form, `{"to[]":["{{to}}","x"],"subject":"{{subject}}","n":1,"t":true,"replyTo":"{{replyTo}}"}`)
+	for name, value := range form {
+		if !isFormValue(value) {
+			t.Errorf("%s is refused", name)
+		}
+	}
 	m := plainMessage()
 	m.Subject, m.ReplyTo.Address = "a&to[]=eve@example.net;b=c", ""
 	if got := string(form.renderForm(m)); got != "n=1&subject=a%26to%5B%5D%3Deve%40example.net%3Bb%3Dc&t=true&to%5B%5D=ada.lovelace%40example.org&to%5B%5D=x" {

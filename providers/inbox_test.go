@@ -49,4 +49,7 @@ func TestInboxKeepsTheLatest(t *testing.T) {
 	if kept, ok := inbox.Mail("3"); !ok || kept.Message.ID != "3" {
 		t.Error("mail 3 is gone")
 	}
+	if !inbox.Remove("3") || inbox.Remove("3") || len(inbox.Mails()) != inboxSize-1 {
+		t.Error("mail 3 was not removed once, and alone")
+	}
 }

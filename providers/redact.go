@@ -341,7 +341,7 @@ func spells(text, word string, between func(rune) bool, most int, alone bool) bo
 		if r == first && !(alone && isLetterOrDigit(before)) {
 			if rest, found := cutSpelled(text[i:], word, between, most); found {
 				after, _ := utf8.DecodeRuneInString(rest)
-				if !alone || rest == "" || !isLetterOrDigit(after) {
+				if !alone || !isLetterOrDigit(after) {
 					return true
 				}
 			}
@@ -357,11 +357,11 @@ func cutSpelled(text, word string, between func(rune) bool, most int) (rest stri
 		want, size := utf8.DecodeRuneInString(word)
 		for n := 0; ; n++ {
 			r, width := utf8.DecodeRuneInString(text)
-			if text != "" && r == want {
+			if r == want {
 				text = text[width:]
 				break
 			}
-			if text == "" || n == most || !between(r) {
+			if n == most || !between(r) {
 				return "", false
 			}
 			text = text[width:]

@@ -120,10 +120,10 @@ func TestRedactForTakesOutWhatTheMailHolds(t *testing.T) {
 			t.Errorf("%s: %q, want %q", form, got, want)
 		}
 	}
-	m.To, m.Payload = "anna@example.org", map[string]any{"code": "A10b", "link": "https://acme.example/once/mag1c7#fr4gment"}
+	m.To, m.Payload = "anna@example.org", map[string]any{"code": "A10b", "link": "https://acme.example/account/v2/once/mag1c7#fr4gment"}
 	for form, want := range map[string]string{
 		"anna[at]example.org": "[address]", "anna=40example.org": "[address]", "x QTEwYg== x": "x [code]g== x",
-		"segment mag1c7 of /once/": "segment [link] of /once/", "fr4gment": "[link]",
+		"your account v2": "your account v2", "segment mag1c7 of /once/": "segment [link] of /once/", "fr4gment": "[link]",
 	} {
 		if got := redactFor(m, form, nil); got != want {
 			t.Errorf("%s: %q, want %q", form, got, want)
@@ -155,6 +155,7 @@ func TestWhatIsShortIsTakenOutWithCare(t *testing.T) {
 		{"", "48a913", "", "x48a913y", "x[code]y"},
 		{"", "48a91", "", "x48a91y 48-a91", "x48a91y [code]"},
 		{"", "4a1", "", "4a1 x4a1", "[code] x4a1"},
+		{"", "4a1", "", "NGEx", "NGEx"},
 		{"", "4a", "", "line 4a", "line 4a"},
 		{"", "", "Bearer k3y-k3", "Bearer k3y-k3 Basic", "[key] [key] Basic"},
 		{"", "", "Basic k3y", "Basic k3y", "Basic k3y"},
@@ -181,6 +182,7 @@ func TestAnIDThatQuotesTheMail(t *testing.T) {
 		"a\u2016z09": false, "az_09": false, "az09a": false, "az09z": false, "az090": false, "az099": false, "aaz09": false, "zaz09": false, "0az09": false, "9az09": false,
 		"\x00\x1b": true, "\u200b": true, // nothing that could be looked up
 		strings.Repeat("é", 256): false, strings.Repeat("é", 257): false,
+		"xanna.bell": true, "anna.bellx": true, "az09_x": true, "az09éx": true, "éaz09": true, "_az09": true,
 		"az0": false, "-az09-": true, "az0az09": false, "az0 az09": true,
 	} {
 		if got := PrivateOf(m).FitID(id); (got == m.ID) != quotes || utf8.RuneCountInString(got) > 256 || !quotes && len(id) < 500 && len(got) != len(id) {
@@ -216,6 +218,15 @@ func TestWhatAServiceSaysHoldsNoKey(t *testing.T) {
 	for _, said := range []string{"k3y-Of-0urs-2026", "k 3 y - O f - 0 u r s - 2 0 2 6", "k3y-Of=\r\n-0urs-2026", "k3y\u200b-Of-0urs-2026"} {
 		if e := x.finish(nil, Error{Kind: Configuration, Detail: said}); e.Detail != "[key]" {
 			t.Errorf("%q: %s", said, e.Detail)
+		}
+	}
+}
+
+// A code stands in an error as it is, if it is a word for machines.
+func TestWhatIsNoCode(t *testing.T) {
+	for said, is := range map[string]bool{"InvalidParameter.Malformed": true, "550 5.1.1": true, "no such user": false, "1234567": false, strings.Repeat("c", 64): true, strings.Repeat("c", 65): false} {
+		if e := (&exchange{status: 400}).finish(nil, Error{Kind: Configuration, Code: said}); (e.Code == said) != is {
+			t.Errorf("%s: %s", said, e.Code)
 		}
 	}
 }

@@ -239,7 +239,7 @@ func (p *ses) fetch(ctx context.Context, address string) ([]byte, error) {
 // confirm accepts a subscription of the topic.
 func (p *ses) confirm(ctx context.Context, m *snsMessage) error {
 	u, err := url.Parse(m.SubscribeURL)
-	if err != nil || !isSNS(u) || u.Path != "/" && u.Path != "" ||
+	if err != nil || !isSNS(u) || u.Path != "/" ||
 		u.Query().Get("Action") != "ConfirmSubscription" || u.Query().Get("TopicArn") != p.settings.EventTopicARN {
 		return snsRefusal("the confirmation is not at a host of SNS, or of another topic")
 	}
@@ -251,7 +251,7 @@ func (p *ses) confirm(ctx context.Context, m *snsMessage) error {
 
 // isSNS tells whether an address is at a host of SNS, by TLS, and nothing else.
 func isSNS(u *url.URL) bool {
-	return u.Scheme == "https" && u.User == nil && u.Host == u.Hostname() && snsHost.MatchString(u.Host)
+	return u.Scheme == "https" && u.User == nil && snsHost.MatchString(u.Host)
 }
 
 // sesEvent is an event by a configuration set or, with notificationType, by an

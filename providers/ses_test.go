@@ -306,7 +306,7 @@ func TestSESCredentialsOfARole(t *testing.T) {
 		w.WriteHeader(int(status.Load()))
 	}))
 	t.Cleanup(endpoint.Close)
-	for code, kind := range map[int64]Kind{0: Temporary, 503: Temporary, 429: Temporary, 403: Configuration} {
+	for code, kind := range map[int64]Kind{0: Temporary, 500: Temporary, 503: Temporary, 429: Temporary, 403: Configuration} {
 		status.Store(code)
 		_, err := openSESOfARole(t, endpoint).Send(shortly(t), plainMessage())
 		if e := AsError(err); e.Kind != kind || e.Momentary != (kind == Temporary) || e.Stage != "credentials" {

@@ -249,10 +249,7 @@ func (s *SMTPSettings) mode() smtp.TLSMode {
 // ehloName is how the relay introduces itself: the provider's name if that is a
 // full host name, else the machine's name if it is one, else localhost.
 func (s *SMTPSettings) ehloName() string {
-	machine, err := os.Hostname()
-	if err != nil {
-		machine = ""
-	}
+	machine, _ := os.Hostname()
 	for _, name := range []string{s.Name, machine} {
 		_, err := mail.ASCIIDomain("x@" + name)
 		if err == nil && (name == machine || strings.Contains(name, ".")) {

@@ -192,7 +192,7 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 			// A report may have more words than those of the server. What the server said
 			// has to agree: the code beside words without one is the guess of whoever reports.
 			said := bounceOf(cmp.Or(r.Diagnostic, r.Status))
-			isOther := namesAnother(detail, r.Address) || r.Original != "" && !strings.EqualFold(r.Original, r.Address) // sent on
+			isOther := namesAnother(detail, r.Address) || r.Original != "" // sent on
 			one.Soft = !r.Hard || said.soft || r.Diagnostic != "" && !said.hard || isOther
 			one.Ours = one.Soft && (!said.ofMailbox || isOther)
 		}
@@ -209,10 +209,10 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 // idOf finds the id of a mail of ours: in the address that the report was sent to, and in
 // what it says of the mail. It is empty if there is none.
 func (p *smtpProvider) idOf(report *bounces.Report) string {
-	before, after, has := strings.Cut(strings.ToLower(p.bounces), idInSender)
+	before, after, _ := strings.Cut(strings.ToLower(p.bounces), idInSender)
 	for _, address := range report.SentTo {
-		rest, ok := strings.CutPrefix(strings.ToLower(address), before)
-		if id, isOurs := strings.CutSuffix(rest, after); has && ok && isOurs && mail.IsID(id) {
+		rest, isOurs := strings.CutPrefix(strings.ToLower(address), before)
+		if id := strings.TrimSuffix(rest, after); isOurs && mail.IsID(id) { // nothing with an @ is an id
 			return id
 		}
 	}
@@ -232,8 +232,8 @@ func (p *smtpProvider) WatchBounces(ctx context.Context, take func(context.Conte
 			return bounces.Ignored, nil
 		}
 		unknown, err := take(ctx, reports)
-		if err == nil && unknown > 0 {
-			return bounces.Unknown, nil
+		if unknown > 0 {
+			return bounces.Unknown, err
 		}
 		return bounces.Taken, err
 	}, func(err error) { told(p.mailboxFailure(ctx, err)) })
@@ -265,8 +265,8 @@ func (p *smtpProvider) mailboxFailure(ctx context.Context, err error) error {
 		e.Detail = networkWords(failed.Err)
 	}
 	switch {
-	case failed.Refused && isBusy:
-	case failed.Refused && strings.Contains(said, "authenticated but not connected"):
+	case isBusy:
+	case strings.Contains(said, "authenticated but not connected"):
 		e.Kind, e.Hint = Configuration, "the login is right, and may not open the mailbox: check its rights and its licence"
 	case failed.Stage == "login" && failed.Refused:
 		e.Kind, e.Hint = Configuration, "check the login of the mailbox, and whether it may use IMAP"

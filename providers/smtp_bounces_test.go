@@ -3,6 +3,8 @@ package providers
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -44,6 +46,10 @@ func TestSenderWithTheIDOfTheMail(t *testing.T) {
 	withSender(strings.Repeat("b", 38) + "{{id}}@acme.example")(longest)
 	if problems := longest.Check(); len(problems) > 0 {
 		t.Errorf("64 characters before the @, a look every 10 s, with the login of the server: %v", problems)
+	}
+	withSender(strings.Repeat("b", 64) + "@acme.example")(longest)
+	if problems := longest.Check(); len(problems) > 0 {
+		t.Errorf("64 characters before the @, none of them an id's: %v", problems)
 	}
 	for _, from := range []string{"{{id}}{{id}}@acme.example", "{{ref}}@acme.example", strings.Repeat("b", 39) + "{{id}}@acme.example"} {
 		s := newSMTPSettings()
@@ -134,7 +140,7 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"550 error: no valid recipients from 192.0.2.7":                   true,
 		"550 5.2.1 The email account that you tried to reach is inactive": false,
 	} {
-		end := i + strings.Index(sample[i:], "\n\n")
+		end := i + strings.Index(sample[i:], "\r\n\r\n")
 		reports := p.Bounce([]byte(sample[:i] + "Diagnostic-Code: smtp; " + words + sample[end:]))
 		if len(reports) != 1 || reports[0].Ours != ours {
 			t.Errorf("%s: %+v", words, reports)
@@ -157,6 +163,19 @@ func TestTheGuessOfAServerBetween(t *testing.T) {
 	}
 }
 
+// Of a report without the server's words its code has to agree.
+func TestABounceWithACodeAlone(t *testing.T) {
+	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
+	sample := strings.ReplaceAll(sampleBounce(t, "postfix-unknown"), "host mx.example.org[192.0.2.9] said: 550 5.1.1\r\n    <ada@example.org>: Recipient address rejected:", "")
+	sample = strings.ReplaceAll(sample, "Diagnostic-Code: smtp; 550 5.1.1 <ada@example.org>: Recipient address rejected:\r\n    User unknown\r\n", "")
+	for code, soft := range map[string]bool{"5.1.1": false, "5.0.0": false, "5.7.1": true, "5.5.3": true, "5.6.7": true, "5.3.0": true, "5.7.13": true, "5.2.2": true, "5.4.7": true, "4.4.1": true, "5.1.8": true} {
+		reports := p.Bounce([]byte(strings.ReplaceAll(sample, "Status: 5.1.1", "Status: "+code)))
+		if len(reports) != 1 || reports[0].Soft != soft || !strings.HasPrefix(reports[0].Detail, code) {
+			t.Errorf("%s: %+v", code, reports)
+		}
+	}
+}
+
 // Each of the ids that a mail has leads to it alone, and nothing that can be guessed or
 // that people read to each other does.
 func TestWhatABounceHasToName(t *testing.T) {
@@ -175,6 +194,7 @@ func TestWhatABounceHasToName(t *testing.T) {
 		"in capitals":              {verp, report("BOUNCES+"+strings.ToUpper(bouncedID)+"@ACME.example", ""), true},
 		"another sender":           {plain, report("bounces+"+bouncedID+"@acme.example", ""), false},
 		"another domain":           {verp, report("bounces+"+bouncedID+"@other.example", ""), false},
+		"the id alone":             {verp, report(bouncedID+"@acme.example", ""), false},
 		"the reference alone":      {verp, report("bounces+"+mail.Reference(bouncedID)+"@acme.example", ""), false},
 		"In-Reply-To":              {plain, report("bounces@acme.example", "In-Reply-To: <"+bouncedID+"@acme.example>\r\n"), true},
 		"References":               {plain, report("bounces@acme.example", "References: <a@b.example>\r\n <"+bouncedID+"@acme.example>\r\n"), true},
@@ -211,7 +231,13 @@ func TestWhatBecomesOfReports(t *testing.T) {
 	} {
 		s := newSMTPSettings()
 		test.bounces.Host = "imap.example.com"
+		if s.ReadsBounces() {
+			t.Error("bounces are read from nowhere")
+		}
 		s.Auth, s.Bounces = &SMTPAuth{User: "relay"}, &test.bounces
+		if !s.ReadsBounces() {
+			t.Error("no bounces are read")
+		}
 		m, err := s.mailbox(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -225,6 +251,13 @@ func TestWhatBecomesOfReports(t *testing.T) {
 // An access token that the mailbox refuses is not shown to it again.
 func TestATokenThatTheMailboxRefuses(t *testing.T) {
 	endpoint := startTokenEndpoint(t)
+	byPassword := openSMTP(t, 25, byRefreshToken(endpoint.url), func(s *SMTPSettings) {
+		s.Bounces = &SMTPBounces{Host: "localhost", Auth: &SMTPBouncesAuth{User: "relay", Pass: settings.NewSecret("x")}}
+	})
+	var refused *Error
+	if err := byPassword.mailboxFailure(t.Context(), &bounces.Error{Stage: "login", Refused: true, Said: "no"}); !errors.As(err, &refused) || refused.Kind != Configuration || len(endpoint.asked()) > 0 {
+		t.Errorf("a password: %v, %d tokens were asked for", err, len(endpoint.asked()))
+	}
 	p := openSMTP(t, 25, byRefreshToken(endpoint.url), func(s *SMTPSettings) { s.Bounces = &SMTPBounces{Host: "localhost"} })
 	for want := 1; want <= 2; want++ {
 		for range 2 {
@@ -254,6 +287,7 @@ func TestAMailboxThatIsBusy(t *testing.T) {
 		{"login", "UNAVAILABLE", "Temporary authentication failure.", Temporary, ""},
 		{"login", "LIMIT", "LOGIN Rate limit hit", Temporary, ""},
 		{"login", "ALERT", "Too many simultaneous connections. (Failure)", Temporary, ""},
+		{"read", "", "SEARCH failed.", Temporary, ""},
 		{"mailbox", "SERVERBUG", "Internal error occurred.", Temporary, ""},
 		{"mailbox", "NONEXISTENT", "Unknown Mailbox: bounces (Failure)", Configuration, "bounces.mailbox"},
 		{"mailbox", "", "User is authenticated but not connected.", Configuration, "licence"},
@@ -262,6 +296,25 @@ func TestAMailboxThatIsBusy(t *testing.T) {
 		err := p.mailboxFailure(t.Context(), &bounces.Error{Stage: c.stage, Refused: true, Code: c.code, Said: c.said})
 		if !errors.As(err, &e) || e.Kind != c.kind || !strings.Contains(e.Hint, c.hint) || (c.hint == "") != (e.Hint == "") {
 			t.Errorf("%s: %v", c.said, err)
+		}
+	}
+}
+
+// A connection that breaks at the login says nothing of it.
+func TestAMailboxThatIsGone(t *testing.T) {
+	for _, stage := range []string{"login", "mailbox"} {
+		var e *Error
+		if err := openSMTP(t, 25).mailboxFailure(t.Context(), &bounces.Error{Stage: stage, Err: io.EOF}); !errors.As(err, &e) || e.Kind != Temporary || e.Hint != "" {
+			t.Errorf("%s: %v", stage, err)
+		}
+	}
+	for _, c := range []struct {
+		cause net.DNSError
+		kind  Kind
+	}{{net.DNSError{IsNotFound: true}, Configuration}, {net.DNSError{IsTemporary: true}, Temporary}} {
+		var e *Error
+		if err := openSMTP(t, 25).mailboxFailure(t.Context(), &bounces.Error{Stage: "connect", Err: &c.cause}); !errors.As(err, &e) || e.Kind != c.kind {
+			t.Errorf("%v: %v", c.cause, err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 // failure judges an error of the pool, with hints for these settings.
 func (p *smtpProvider) failure(err error) *Error {
 	e := smtpFailure(err)
-	e.Momentary = e.Momentary || isMomentary(err, e) // so it may be for want of a token
+	e.Momentary = isMomentary(err, e)
 	var failed *smtp.Error
 	if errors.As(err, &failed) && failed.Reply.Text != "" { // whole: half a password would not be found
 		e.Detail = failed.Reply.Text

@@ -3,6 +3,7 @@ package providers
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -128,6 +129,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 Absender existiert nicht", configuration},
 		{smtp.AtRCPT, "550 发件用户不存在", configuration},
 		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: user relay exceeded what it may send", configuration},
+		{smtp.AtRCPT, "500 5.7.1 <ada@example.net>: Recipient address rejected: what this user may send is used up", configuration},
 		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: domain acme.example is not allowed here", configuration},
 		{smtp.AtRCPT, "554 5.7.1 <ada@example.net>: Recipient address rejected: mail for other domains is not permitted", configuration},
 		{smtp.AtRCPT, "556 5.1.10 <ada@example.net>: Recipient address rejected: Domain example.net does not accept mail (nullMX)", recipient},
@@ -137,6 +139,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{smtp.AtRCPT, "550 (5.1.1) nobody", recipient},
 		{smtp.AtRCPT, "550-Hello\r\n550-5.1.1 nobody\r\n550 bye", recipient},
 		{smtp.AtRCPT, "550 5.1.1: nobody", recipient},
+		{smtp.AtRCPT, "550 5.1.1 nobody (5.7.1)", recipient},
 		{smtp.AtRCPT, "550 4.2.1 mailbox temporarily disabled", temporary},
 		{smtp.AtRCPT, "550 4.4.4 no route", temporary},
 		{smtp.AtRCPT, "550 Mailbox for user is full", recipient},
@@ -257,6 +260,7 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 	}{
 		{smtp.AtRCPT, "254 4.7.1 ada@example.net is suppressed for sender no-reply@acme.example", Recipient, true},
 		{smtp.AtRCPT, "221 2.0.0 bye", Temporary, false},
+		{smtp.AtMAIL, "354 nobody is suppressed", Temporary, false},
 		{smtp.AtDot, "250 2.7.0 Ok, discarded, id=01234-05 - spam", Content, false},
 	} {
 		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
@@ -354,6 +358,27 @@ func TestSMTPUnreachable(t *testing.T) {
 			t.Error(failure)
 		}
 	})
+	t.Run("a certificate that may not be one", func(t *testing.T) {
+		for reason, words := range map[x509.InvalidReason]string{x509.Expired: "clock", x509.NotAuthorizedToSign: "tls.ca"} {
+			failure := smtpFailure(&smtp.Error{Stage: smtp.AtTLS, Err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: reason}}})
+			if failure.Kind != Configuration || !strings.Contains(failure.Hint, words) {
+				t.Error(failure)
+			}
+		}
+	})
+	t.Run("no agreement on TLS", func(t *testing.T) {
+		for op, kind := range map[string]Kind{"remote error": Configuration, "local error": Configuration, "read": Temporary} {
+			failure := smtpFailure(&smtp.Error{Stage: smtp.AtTLS, Err: &net.OpError{Op: op, Err: errors.New("tls: no supported versions")}})
+			if failure.Kind != kind {
+				t.Errorf("%s: %v", op, failure)
+			}
+		}
+	})
+	t.Run("a signature that cannot be made", func(t *testing.T) {
+		if failure := new(smtpProvider).failure(&Error{Kind: Configuration, Detail: "no key"}); failure.Kind != Configuration || failure.Detail != "no key" {
+			t.Error(failure)
+		}
+	})
 	t.Run("no port left", func(t *testing.T) {
 		failure := smtpFailure(&smtp.Error{Stage: smtp.AtConnect, Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}})
 		if failure.Kind != Temporary {
@@ -440,6 +465,7 @@ func TestSMTPMomentary(t *testing.T) {
 		{smtp.AtMAIL, "421 4.7.0 too many messages per minute", true},
 		{smtp.AtRCPT, "451 4.3.0 Temporary lookup failure", true},
 		{smtp.AtRCPT, "450 4.2.0 Greylisted", false},
+		{smtp.AtRCPT, "454 4.7.1 <ada@example.net>: Relay access denied", false},
 		{smtp.AtRCPT, "550 5.1.1 no such user", false},
 		{smtp.AtMAIL, "452 daily limit", false},
 		{smtp.AtMAIL, "550 5.4.4 Unable to route", false},
@@ -475,6 +501,31 @@ func TestSMTPMomentary(t *testing.T) {
 	}
 	if e := (&smtpProvider{}).failure(&smtp.Error{Stage: smtp.AtConnect, Err: &smtp.BusyError{Connections: 5, Err: context.DeadlineExceeded}}); e.Momentary {
 		t.Errorf("at the bound of the pool: %v", e)
+	}
+}
+
+// Who does not log in is told to, where a login may help.
+func TestSMTPWithoutALogin(t *testing.T) {
+	for _, row := range []struct {
+		at          smtp.Stage
+		reply, hint string
+	}{
+		{smtp.AtGreeting, "554 5.7.1 Client host [192.0.2.7] blocked using zen.spamhaus.org", refusedIP},
+		{smtp.AtMAIL, "554 5.7.1 Client host [192.0.2.7] blocked using zen.spamhaus.org", needLogin},
+		{smtp.AtMAIL, "534 5.7.9 no", needLogin},
+		{smtp.AtMAIL, "535 5.7.8 no", needLogin},
+		{smtp.AtMAIL, "550 5.1.8 no", checkSender},
+	} {
+		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
+			if at == row.at {
+				return row.reply
+			}
+			return ""
+		}}).start(t)
+		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
+		if e := asSMTPError(t, err); e.Hint != row.hint {
+			t.Errorf("%s %s: %s", row.at, row.reply, e.Hint)
+		}
 	}
 }
 

@@ -327,7 +327,7 @@ func tokenFailure(x *exchange, err error) *Error {
 	}
 	failure := x.finish(nil, e)
 	failure.Stage = atOAuth2
-	failure.Momentary = failure.Kind == Temporary && failure.RetryAfter == 0 // nothing of the mail has left
+	failure.Momentary = failure.Kind == Temporary // nothing of the mail has left
 	return failure
 }
 

@@ -325,6 +325,16 @@ func TestSMTPTokenFailures(t *testing.T) {
 		}, Configuration, "auth.accessUrl"},
 		{"no token", says(200, `{"token_type":"Bearer"}`), Configuration, "no access token"},
 		{"a token of two lines", says(200, `{"access_token":"a\nb"}`), Configuration, "no access token"},
+		{"no token, compressed", func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = io.WriteString(w, zipped(`{"token_type":"Bearer"}`))
+			return true
+		}, Configuration, "no access token"},
+		{"broken off, compressed", func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = io.WriteString(w, zipped(`{"token_type":"Bearer"}`)[:20])
+			return true
+		}, Temporary, "broke off"},
 		{"not JSON", says(200, "<html>"), Configuration, "no access token"},
 		{"too many", echo(429, ""), RateLimited, "429"},
 		{"busy", echo(400, "temporarily_unavailable"), Temporary, "temporarily_unavailable"},

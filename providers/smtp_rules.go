@@ -367,11 +367,11 @@ func (r *smtpRule) fits(stage smtp.Stage, code, enhanced, text string) bool {
 	if r.at != 0 && r.at&stage == 0 {
 		return false
 	}
-	return (r.codes == "" || anyOf(r.codes, " ", func(c string) bool { return strings.HasPrefix(code, c) })) &&
+	return anyOf(r.codes, " ", func(c string) bool { return strings.HasPrefix(code, c) }) &&
 		(r.enhanced == "" || anyOf(r.enhanced, " ", func(c string) bool {
 			return c == enhanced || strings.HasSuffix(c, ".") && strings.HasPrefix(enhanced, c)
 		})) &&
-		(r.words == "" || anyOf(r.words, "|", func(w string) bool { return strings.Contains(text, w) }))
+		anyOf(r.words, "|", func(w string) bool { return strings.Contains(text, w) })
 }
 
 func anyOf(list, separator string, fits func(string) bool) bool {

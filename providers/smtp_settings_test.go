@@ -108,6 +108,7 @@ func TestSMTPCheck(t *testing.T) {
 		{"ciphers", SMTPSettings{TLS: SMTPTLS{Ciphers: "AES128-SHA:!RC4"}}, ""},
 		{"ciphers as pasted for Outlook", SMTPSettings{TLS: SMTPTLS{Ciphers: "SSLv3"}}, ""},
 		{"ciphers of a list", SMTPSettings{TLS: SMTPTLS{Ciphers: "DEFAULT:!aNULL:-kRSA:+HIGH:@SECLEVEL=0"}}, ""},
+		{"ciphers of TLS 1.3, too", SMTPSettings{TLS: SMTPTLS{Ciphers: "TLS_AES_128_GCM_SHA256:AES128-SHA"}}, ""},
 		{"cipher that is none", SMTPSettings{TLS: SMTPTLS{Ciphers: "AES129-SHA"}}, "tls.ciphers"},
 		{"ciphers that are none", SMTPSettings{TLS: SMTPTLS{Ciphers: "ALL:!ALL"}}, "tls.ciphers"},
 		{"certificate without a key", SMTPSettings{TLS: SMTPTLS{Cert: settings.Texts{newTestAuthority(t).pem}}}, "tls.key"},

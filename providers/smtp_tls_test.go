@@ -149,6 +149,8 @@ func TestSMTPTLS(t *testing.T) {
 			change: func(s *SMTPSettings) { trusting(s); s.TLS.Ciphers = "AES128-SHA" }},
 		{name: "key exchange by RSA, all ciphers", extensions: starttls, secure: true, server: onlyRSA,
 			change: func(s *SMTPSettings) { trusting(s); s.TLS.Ciphers = "SSLv3" }},
+		{name: "key exchange by RSA, its group", extensions: starttls, secure: true, server: onlyRSA,
+			change: func(s *SMTPSettings) { trusting(s); s.TLS.Ciphers = "kRSA" }},
 		{name: "client certificate", extensions: starttls, secure: true, server: wantsClient, change: func(s *SMTPSettings) {
 			trusting(s)
 			s.TLS.Cert, s.TLS.Key = settings.Texts{authority.pem}, settings.NewSecret(authority.keyPEM(t))
@@ -158,6 +160,8 @@ func TestSMTPTLS(t *testing.T) {
 
 		{name: "no key exchange by RSA unless allowed", extensions: starttls, server: onlyRSA, change: trusting,
 			kind: Configuration, stage: "TLS", hint: "tls.ciphers"},
+		{name: "no key exchange by RSA in the other group", extensions: starttls, server: onlyRSA,
+			change: func(s *SMTPSettings) { trusting(s); s.TLS.Ciphers = "ECDHE" }, kind: Configuration, stage: "TLS", hint: "tls.ciphers"},
 		{name: "no client certificate", extensions: starttls, server: wantsClient, change: trusting,
 			kind: Configuration, stage: "EHLO", hint: "tls.cert"},
 		{name: "a certificate with a common name alone", extensions: starttls, server: withoutSAN, change: trusting,

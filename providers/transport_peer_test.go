@@ -256,6 +256,57 @@ func TestAnHTTP2ConnectionWithoutAnswers(t *testing.T) {
 	}
 }
 
+// An HTTP/2 connection that a middlebox has forgotten is given up long before the deadline.
+func TestAForgottenHTTP2Connection(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	var connections, forgotten atomic.Int64
+	middlebox := listen(t)
+	serveRaw(t, middlebox, func(near net.Conn) {
+		defer func() { _ = near.Close() }()
+		number := connections.Add(1)
+		far, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			return
+		}
+		defer func() { _ = far.Close() }()
+		go func() { _, _ = io.Copy(near, far) }()
+		for b := make([]byte, 4096); ; {
+			n, err := near.Read(b)
+			if err != nil {
+				return
+			}
+			if number > forgotten.Load() {
+				_, _ = far.Write(b[:n])
+			}
+		}
+	})
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	a := openAPI(t, &Common{})
+	a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
+	url := "https://" + middlebox.Addr().String()
+	if e := judge(t.Context(), a, url, []byte("{}")); e != nil {
+		t.Fatal(e)
+	}
+	forgotten.Store(connections.Load())
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if e := judge(ctx, a, url, []byte("{}")); e == nil || e.Kind != Uncertain {
+		t.Errorf("%v", e)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("given up after %v", took)
+	}
+	if e := judge(ctx, a, url, []byte("{}")); e != nil {
+		t.Errorf("over another connection: %v", e)
+	}
+}
+
 // A server that says goodbye on every HTTP/2 connection is given up soon, and has
 // taken nothing.
 func TestGoodbyeOnEveryConnection(t *testing.T) {

@@ -222,11 +222,16 @@ func TestLocalAddress(t *testing.T) {
 // TestSOCKS5 goes through a proxy that knows one method without a password, or
 // refuses all.
 func TestSOCKS5(t *testing.T) {
-	server, _ := startServer(t, always(answer{status: 200}))
+	const delay = 300 * time.Millisecond
+	server, _ := startServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(delay + delay/2) // what bounds the proxy's answer does not bound that of the service
+		w.WriteHeader(http.StatusOK)
+	})
 	for _, refuses := range []bool{false, true} {
 		listener := listen(t)
 		go socks5(listener, strings.TrimPrefix(server.URL, "http://"), refuses)
 		a := openAPI(t, &Common{Proxy: settings.NewSecret("socks5://" + listener.Addr().String())})
+		a.proxyDelay = delay
 		e := judge(t.Context(), a, "http://service.invalid", []byte("{}"))
 		switch {
 		case !refuses && e != nil:

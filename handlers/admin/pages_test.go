@@ -226,6 +226,16 @@ func TestPagesOfTheRecord(t *testing.T) {
 	}
 }
 
+// A connection ends with a failure where the rest of the request would have to be asked for.
+func TestAFailureReadsNoBodyThatWaits(t *testing.T) {
+	h := New(hostileOptions())
+	for expect, connection := range map[string]string{"": "", "100-continue": "close"} {
+		if got := get(h, "/nowhere", header("Expect", expect)); got.StatusCode != 404 || got.Header.Get("Connection") != connection {
+			t.Errorf("%q: %d, %q", expect, got.StatusCode, got.Header.Get("Connection"))
+		}
+	}
+}
+
 // Who does not name HTML gets what programs get.
 func TestProgramsGetJSON(t *testing.T) {
 	h := New(hostileOptions())
@@ -457,6 +467,75 @@ func TestTheProvidersPage(t *testing.T) {
 			}
 			if has := strings.Contains(body, "1\u202f234 sent, 5 delivered"); has != recorded {
 				t.Errorf("%s: its mails are told: %v", name, has)
+			}
+		}
+	}
+}
+
+// What a page has to tell is there, and what makes no sense in its place is not.
+func TestWhatPagesOffer(t *testing.T) {
+	plain := func(change func(*Options)) http.Handler {
+		o := hostileOptions()
+		change(&o)
+		return New(o)
+	}
+	showing := func(d mail.Delivery) http.Handler {
+		return plain(func(o *Options) {
+			o.Deliveries = fakeRecord{get: func(string) (*mail.Delivery, error) { return &d, nil }}
+		})
+	}
+	counting := func(all deliveries.Tally) http.Handler {
+		sum := &deliveries.Summary{All: all, Bars: []deliveries.Bar{{Tally: all}}, Providers: map[string]*deliveries.Tally{"main": &all}}
+		return plain(func(o *Options) {
+			o.Deliveries, o.Providers = fakeRecord{sum: sum}, func() []relay.Status { return []relay.Status{{Name: "main"}} }
+		})
+	}
+	listing := func(list ...deliveries.Suppression) http.Handler {
+		return plain(func(o *Options) { o.Suppressions = &fakeSuppressions{list: list} })
+	}
+	sending := plain(func(o *Options) {
+		o.Send = func(context.Context, string, string, map[string]any) *mail.Delivery { return nil }
+	})
+	first := showing(mail.Delivery{ID: "0123456789abcdefghjkmnpqrs", To: "ada@example.com", Tenant: "acme"})
+	masked := showing(mail.Delivery{ID: "0123456789abcdefghjkmnpqrs", To: "a***@example.com", Route: -1, ProviderID: "<1@service>"})
+	const noReports, quick = "No service has reported what became of these mails", "half were accepted within"
+	const opened, sendOpened = "<details open><summary>Your own data", "<details open><summary>Send this mail"
+	for _, test := range []struct {
+		h         http.Handler
+		path      string
+		has, lack []string
+	}{
+		{first, "/deliveries/01234567", []string{"<dt>Tenant</dt><dd><bdi>acme", "routes[0]", "Is it suppressed?"}, []string{"<dt>Application", "Provider&#39;s id"}},
+		{masked, "/deliveries/01234567", []string{"none matched", "<dt>Provider&#39;s id</dt><dd><code><bdi>&lt;1@service"}, []string{"<dt>Tenant", "Is it suppressed?"}},
+		{listing(deliveries.Suppression{To: "ada@example.com"}), "/suppressions", []string{`aria-label="Lift ada@example.com"`}, nil},
+		{listing(deliveries.Suppression{To: "a***@example.com"}), "/suppressions", []string{"a***@example.com"}, []string{`aria-label="Lift `}},
+		{listing(), "/suppressions", []string{"No address is suppressed."}, []string{"This address"}},
+		{listing(), "/suppressions?to=ada@example.com", []string{"This address is not suppressed here."}, []string{"No address"}},
+		{counting(deliveries.Tally{Accepted: 1}), "/", []string{noReports}, nil},
+		{counting(deliveries.Tally{Accepted: 1, Delivered: 1}), "/", nil, []string{noReports}},
+		{counting(deliveries.Tally{Accepted: 1, Bounced: 1}), "/", nil, []string{noReports}},
+		{counting(deliveries.Tally{Failed: 1}), "/", []string{"<rect"}, []string{noReports}},
+		{counting(deliveries.Tally{}), "/", nil, []string{"<figure"}},
+		{counting(deliveries.Tally{Accepted: 1, ToAccepted: deliveries.Times{1}}), "/providers", []string{quick}, nil},
+		{counting(deliveries.Tally{Accepted: 1}), "/providers", []string{"1 sent"}, []string{quick}},
+		{adminWith("", testBox(), ready), "/inbox", []string{"Delete all mails"}, []string{`name="live"`}},
+		{adminWith("", testBox(), ready), "/inbox?live=off", []string{`<input type="hidden" name="live" value="off">`}, nil},
+		{adminWith("", box{}, ready), "/inbox", nil, []string{"Delete all mails"}},
+		{adminWith("", testBox(), ready), "/inbox/0newest0000000000000000000", []string{"<summary>Headers"}, nil},
+		{adminWith("", testBox(), ready), "/inbox/0older00000000000000000000", nil, []string{"<summary>Headers"}},
+		{sending, "/templates/Generic/sr-Latn", []string{`aria-current="true">Generic`, `aria-current="true"><bdi lang="sr-Latn"`}, []string{`aria-current="true">SignIn`, `aria-current="true"><bdi lang="en"`, opened, sendOpened}},
+		{sending, "/templates/SignIn/en?data={code", []string{opened}, []string{sendOpened}},
+		{sending, "/templates/SignIn/en?sent=main+accepted+it", []string{sendOpened}, []string{opened}},
+	} {
+		body := bodyOf(t, get(test.h, test.path, browser))
+		for _, want := range test.has {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s in\n%s", test.path, want, body)
+			}
+		}
+		for _, other := range test.lack {
+			if strings.Contains(body, other) {
+				t.Errorf("%s: %s in\n%s", test.path, other, body)
 			}
 		}
 	}
