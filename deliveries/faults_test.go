@@ -424,29 +424,41 @@ func TestADeadlockIsNoTrouble(t *testing.T) {
 			return err
 		},
 	} {
-		other, err := r.db.read.BeginTx(t.Context(), nil) // it takes them the other way round
-		if err != nil {
-			t.Fatal(err)
-		}
-		const lock = "SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE"
-		for _, command := range []string{"SET LOCAL deadlock_timeout = '1h'", strings.Replace(lock, "$1", "'"+mails[1].ID+"'", 1)} {
-			if _, err := other.Exec(command); err != nil {
-				t.Fatal(err)
+		err := crossed(t, r, write, mails)
+		for range 2 { // a machine that has much else to do
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = crossed(t, r, write, mails)
 			}
 		}
-		done := make(chan error, 1)
-		go func() { done <- write() }()
-		eventually(t, "it waits", func() bool { return waiting(t, r.db) == 1 })
-		if _, err := other.Exec(lock, mails[0].ID); err != nil {
-			t.Errorf("%s: the other one: %v", name, err)
-		}
-		if err := other.Rollback(); err != nil {
-			t.Error(err)
-		}
-		if err := <-done; err != nil {
+		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// crossed has another client take the rows of mails the other way round than a write does.
+func crossed(t *testing.T, r *recorded, write func() error, mails []mail.Delivery) error {
+	t.Helper()
+	other, err := r.db.read.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lock = "SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE"
+	for _, command := range []string{"SET LOCAL deadlock_timeout = '1h'", strings.Replace(lock, "$1", "'"+mails[1].ID+"'", 1)} {
+		if _, err := other.Exec(command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- write() }()
+	eventually(t, "it waits", func() bool { return waiting(t, r.db) == 1 })
+	if _, err := other.Exec(lock, mails[0].ID); err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+	if err := other.Rollback(); err != nil {
+		t.Error(err)
+	}
+	return <-done
 }
 
 // Nor is an isolation that the operator has set for the whole database.

@@ -263,8 +263,8 @@ var (
 		`\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// ofSender is how Postfix and Exim begin when the sender's server was asked.
 	ofSender = regexp.MustCompile(`(?i)sender address rejected|verification failed for`)
-	// discarded is how amavis tells of a mail that it took and throws away.
-	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=`)
+	// discarded is how amavis tells of a mail that it took and does not pass on.
+	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=|\bid=\S+, (discard|bounce)\b`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they

@@ -262,6 +262,8 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 		{smtp.AtRCPT, "221 2.0.0 bye", Temporary, false},
 		{smtp.AtMAIL, "354 nobody is suppressed", Temporary, false},
 		{smtp.AtDot, "250 2.7.0 Ok, discarded, id=01234-05 - spam", Content, false},
+		{smtp.AtDot, "250 2.5.0 Ok, id=03164-18, DISCARD(bounce.suppressed)", Content, false},
+		{smtp.AtDot, "250 2.5.0 Ok, id=18438-02, BOUNCE", Content, false},
 	} {
 		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
 			if at == c.at {

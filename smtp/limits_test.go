@@ -526,3 +526,22 @@ func TestTimeEndsBeforeTheTurn(t *testing.T) {
 		pool.Close()
 	})
 }
+
+// What a server says at DATA on a fresh connection as well is no limit of mails a connection.
+func TestGreylistingAtDATAIsNoLimit(t *testing.T) {
+	var greylists atomic.Bool
+	fake := (&fakeServer{answer: func(at Stage, _, _ int) string {
+		if at == AtDATA && greylists.Load() {
+			return "451 4.7.1 Greylisting in action, please come back later"
+		}
+		return ""
+	}}).start(t)
+	pool := testPool(t, fake)
+	for i := range 8 {
+		greylists.Store(i%2 == 1)
+		_, _ = send(t, pool, testMessage())
+	}
+	if pool.mostMessages != 0 {
+		t.Errorf("learned a limit of %d", pool.mostMessages)
+	}
+}

@@ -227,9 +227,10 @@ func (p *Pool) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 // connection to keep, nil for none.
 func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Error) {
 	var (
-		carried int // by a connection that took no more
-		isFresh bool
-		e       *Error
+		carried   int   // by a connection that took no more
+		refusedAt Stage // by it
+		isFresh   bool
+		e         *Error
 	)
 	s := p.takeIdle(warm)
 	if s == nil {
@@ -245,7 +246,7 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 		}
 		s.drop()
 		if usedUp && (e.Reply.Code != 421 || ofMessages.MatchString(e.Reply.Text)) {
-			carried = s.messages - 1
+			carried, refusedAt = s.messages-1, e.Stage
 		}
 		if s, e = p.open(ctx, false); e != nil {
 			return nil, Reply{}, e
@@ -255,7 +256,7 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 		return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
 	}
 	reply, e := s.send(ctx, m)
-	if carried > 0 && (e == nil || e.Stage > AtMAIL) {
+	if carried > 0 && (e == nil || e.Stage > refusedAt) {
 		p.learn(carried)
 	}
 	return s, reply, e
