@@ -110,7 +110,8 @@ type postmarkAnswer struct {
 }
 
 // Send posts the message. Accepted is a 200 whose ErrorCode is 0, or absent
-// beside a MessageID, as in times of trouble at Postmark.
+// beside a MessageID, as in times of trouble at Postmark. The token POSTMARK_API_TEST
+// sends nothing: https://postmarkapp.com/developer/user-guide/send-email-with-api/send-test-emails
 func (p *postmark) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 	if e := checkASCII(m); e != nil {
 		return Receipt{}, e
@@ -134,6 +135,8 @@ func (p *postmark) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
 		return Receipt{}, x.failure(m, nil, postmarkErrors(x))
 	case answer.MessageID == "":
 		return Receipt{}, x.unreadable(m)
+	case answer.Message == "Test job accepted":
+		return Receipt{}, x.finish(m, Error{Kind: Configuration, Detail: answer.Message, Hint: "serverToken is the one for tests, with which nothing is sent"})
 	}
 	return x.receipt(answer.MessageID), nil
 }

@@ -50,6 +50,7 @@ func postmarkFixture() fixture {
 			},
 			table: postmarkErrors,
 			errors: []errorCase{
+				{name: "token for tests", answer: answer{200, nil, `{"MessageID":"` + id + `","ErrorCode":0,"Message":"Test job accepted"}`}, kind: Configuration},
 				{name: "no id", answer: answer{200, nil, `{"ErrorCode":0}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
 				{name: "refused with 200", answer: refusal(200, 406, "You tried to send to recipient(s) that have been marked as inactive."), kind: Recipient, suppressed: true},

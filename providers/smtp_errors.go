@@ -182,14 +182,17 @@ func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 		return false
 	}
 	text := strings.ToLower(failed.Reply.Text)
-	names := func(part func(string) string, address string) bool {
-		name := regexp.QuoteMeta(strings.ToLower(part(address)))
-		return name != "" && regexp.MustCompile(`(^|[^\w.-])`+name+`(\.?[^\w.-]|\.?$)`).MatchString(text)
+	names := func(what string) bool {
+		what = regexp.QuoteMeta(strings.ToLower(what))
+		return what != "" && regexp.MustCompile(`(^|[^\w.-])`+what+`(\.?[^\w.-]|\.?$)`).MatchString(text)
 	}
-	whole := func(address string) string { return address }
-	for _, part := range []func(string) string{whole, mail.Domain} { // the two may have one domain
-		if names(part, envelope.From) || names(part, from) {
-			return !names(part, envelope.To)
+	if names(envelope.To) {
+		return false
+	}
+	for _, sender := range []string{envelope.From, from} {
+		isElsewhere := !strings.EqualFold(mail.Domain(sender), mail.Domain(envelope.To))
+		if names(sender) && !isElsewhere || names(mail.Domain(sender)) && isElsewhere && !names(mail.Domain(envelope.To)) {
+			return true
 		}
 	}
 	return false

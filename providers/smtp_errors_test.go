@@ -568,6 +568,7 @@ func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
 		{"ada@example.net", "550 The domain acme.example does not exist", Configuration},
 		{"ada@example.net", "550 Domain does not exist: example.net (from acme.example)", Recipient},
 		{"ada@example.net", "550 mx.acme.example: no such user", Recipient},
+		{"ada@example.net", "550 5.1.2 no such domain example.net (from <no-reply@acme.example>)", Recipient},
 		{"bob@acme.example", "550 5.1.1 <no-reply@acme.example>: user unknown", Configuration},
 		{"bob@acme.example", "550 5.1.1 <bob@acme.example>: user unknown", Recipient},
 		{"bob@acme.example", "550 5.1.1 user unknown", Recipient},

@@ -219,7 +219,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, private.FitID(receipt.ID)
 	} else {
 		failure = providers.AsError(err).About(private)
-		if failure.IsNoHost() && m.health.hasWorked() { // a container has its name while it runs
+		if failure.Kind == providers.Configuration && failure.IsNoHost() && m.health.hasWorked() { // a container has its name while it runs
 			failure.Kind, failure.Momentary = providers.Temporary, true
 		}
 	}

@@ -244,7 +244,7 @@ func TestTroubleThatPassesIsWaitedFor(t *testing.T) {
 func TestAHostThatWasThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gone := &providers.Error{Kind: providers.Configuration, Err: &net.DNSError{IsNotFound: true}}
-		r := newRelay(t, nil, inTurn(gone, nil, gone, gone, nil))
+		r := newRelay(t, nil, inTurn(gone, nil, gone, gone, nil, &providers.Error{Kind: providers.Uncertain, Err: gone.Err}))
 		if d := deliver(t, r); d.Reason != mail.ProviderRefused || len(d.Attempts) != 1 {
 			t.Errorf("never seen: %q, %+v", d.Reason, d.Attempts)
 		}
@@ -253,6 +253,9 @@ func TestAHostThatWasThere(t *testing.T) {
 		}
 		if d := deliver(t, r); !d.Accepted() || len(d.Attempts) != 3 || d.Attempts[0].Kind != "temporary" {
 			t.Errorf("%q, %+v", d.Reason, d.Attempts)
+		}
+		if d := deliver(t, r); d.Reason != mail.Uncertain || len(d.Attempts) != 1 {
+			t.Errorf("gone after the mail: %q, %+v", d.Reason, d.Attempts)
 		}
 	})
 }
