@@ -624,21 +624,31 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 	})
 
 	t.Run("what did not become of a mail at a doubted provider, told before the verdict", func(t *testing.T) {
-		for status, want := range map[mail.Status]mail.Status{mail.StatusBounced: mail.StatusAccepted, mail.StatusFailed: mail.StatusAccepted,
-			mail.StatusDelivered: mail.StatusDelivered, mail.StatusComplained: mail.StatusComplained} {
+		for _, c := range []struct {
+			told []string // provider and status
+			want mail.Status
+		}{
+			{[]string{"doubted bounced"}, mail.StatusAccepted}, {[]string{"doubted failed"}, mail.StatusAccepted},
+			{[]string{"doubted delivered"}, mail.StatusDelivered}, {[]string{"doubted complained"}, mail.StatusComplained},
+			{[]string{"doubted deferred", "main bounced"}, mail.StatusBounced}, {[]string{"main bounced", "doubted bounced"}, mail.StatusBounced},
+			{[]string{"main deferred"}, mail.StatusDeferred}, {[]string{"renamed bounced"}, mail.StatusBounced},
+		} {
 			r := opened(t, empty(t))
 			r.ready(t)
 			d := accepted("ada@example.com", at)
 			sending := d
 			sending.Status, sending.Provider, sending.ProviderID = mail.StatusSending, "", ""
 			r.keep(t, sending)
-			report := reported(&d, status, "k", at)
-			report.Provider = "doubted"
-			r.apply(t, report)
+			for i, told := range c.told {
+				provider, status, _ := strings.Cut(told, " ")
+				report := reported(&d, mail.Status(status), fmt.Sprint(i), at)
+				report.Provider = provider
+				r.apply(t, report)
+			}
 			d.Attempts = []mail.Attempt{{Provider: "doubted", Kind: "uncertain"}, {Provider: "main", Kind: mail.AttemptAccepted}}
 			r.keep(t, d)
-			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != want || got.Provider != "main" || len(got.Events) != 1 {
-				t.Errorf("%s: %+v, %v", status, got, err)
+			if got, err := r.Get(t.Context(), d.ID); err != nil || got.Status != c.want || got.Provider != "main" || len(got.Events) != len(c.told) {
+				t.Errorf("%s: %+v, %v", c.told, got, err)
 			}
 		}
 	})

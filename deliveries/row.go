@@ -58,17 +58,21 @@ type event struct {
 // write puts rows in the table: one JSON array of arrays, in this order. A row that
 // is there already is a mail's "sending", unless events were quicker than the
 // verdict: theirs is the stronger status, and their provider has the mail if the verdict
-// knows none. But what did not become of it at another provider than that of the verdict
-// says nothing to its reader.
+// knows none. But what did not become of it at a provider that was tried before that of the
+// verdict says nothing to its reader.
 const (
 	write = `INSERT INTO deliveries (id, time, status, type, tenant, locale, provider, provider_id, recipient, duration, data)
 SELECT value->>0, CAST(value->>1 AS BIGINT), value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
        CAST(value->>9 AS BIGINT), value->>10
 FROM %s WHERE true
 ON CONFLICT (%s) DO UPDATE SET
-    status = CASE WHEN deliveries.status IN ('sending', 'uncertain') OR excluded.provider <> '' AND deliveries.provider <> '' AND deliveries.provider <> excluded.provider
-            AND deliveries.status NOT IN ('delivered', 'complained') THEN excluded.status ELSE deliveries.status END,
-    provider = CASE WHEN excluded.provider = '' THEN deliveries.provider ELSE excluded.provider END, provider_id = excluded.provider_id, duration = excluded.duration, data = excluded.data
+    status = CASE WHEN deliveries.status IN ('sending', 'uncertain') THEN excluded.status
+        WHEN excluded.provider <> '' AND deliveries.status NOT IN ('delivered', 'complained') -- and it was tried, and the verdict's tells nothing
+            AND replace(excluded.data, '"provider":"' || deliveries.provider || '"', '') <> excluded.data
+            AND replace(deliveries.events, '"provider":"' || excluded.provider || '"', '') = deliveries.events THEN excluded.status
+        ELSE deliveries.status END,
+    provider = CASE WHEN excluded.provider = '' THEN deliveries.provider ELSE excluded.provider END,
+    provider_id = excluded.provider_id, duration = excluded.duration, data = excluded.data
 WHERE excluded.status <> 'sending'`
 
 	columns = `id, time, status, type, tenant, locale, provider, provider_id, recipient, duration, data, events`

@@ -100,8 +100,9 @@ func parsePostgres(name string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, errNotPostgres
 	}
-	if i := strings.IndexAny(name, "?#"); i >= 0 && strings.Contains(name[i:], "@") && !strings.Contains(name[:i], "@") {
-		return nil, errNotPostgres // which is where the login ends
+	_, rest, _ := strings.Cut(name, "://")
+	if i := strings.IndexAny(rest, "/?#"); i > 0 && rest[i] != '/' && !strings.Contains(rest[:i], "@") && strings.Contains(rest[i:], "@") {
+		return nil, errNotPostgres // the login goes on behind
 	}
 	all := []string{c.Host, c.Database}
 	for _, f := range c.Fallbacks {

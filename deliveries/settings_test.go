@@ -64,7 +64,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 	}
 	fine := DefaultSettings()
 	fine.Retention, fine.Addresses, fine.AddressKey = settings.Duration(time.Hour), Hashed, settings.NewSecret("sixteen of them.")
-	for _, database := range []string{"", "deliveries.db", "/var/lib/relay/deliveries.db", `C:\relay\deliveries.db`, "/data/relay@eu (2)/user.db", `C:\data\relay@eu.db`, "postgres://re%40lay:a@%2Fvar%2Frun/relay", "postgres://relay@db/relay", "postgresql://a:b%40c@[::1]:5432,db2/relay?sslmode=require"} {
+	for _, database := range []string{"", "deliveries.db", "/var/lib/relay/deliveries.db", `C:\relay\deliveries.db`, "postgres://srv.acme.example:5432/relay?user=relay@srv&sslmode=require", "/data/relay@eu (2)/user.db", `C:\data\relay@eu.db`, "postgres://re%40lay:a@%2Fvar%2Frun/relay", "postgres://relay@db/relay", "postgresql://a:b%40c@[::1]:5432,db2/relay?sslmode=require"} {
 		fine.Database = settings.NewSecret(database)
 		if problems := fine.Check(); len(problems) > 0 {
 			t.Errorf("%s: %+v", database, problems)

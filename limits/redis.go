@@ -114,7 +114,7 @@ func parseServer(text string) (server, error) {
 	database := strings.Trim(u.Path, "/")
 	switch u.Scheme {
 	case "redis", "rediss":
-		if strings.ContainsAny(u.Host, ", ") || u.Hostname() == "" && u.Port() != "" {
+		if strings.ContainsAny(u.Host, ", ") || strings.Contains(u.RawQuery, "@") {
 			return server{}, errors.New("not one host")
 		}
 		s.address = net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379"))

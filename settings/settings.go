@@ -338,7 +338,8 @@ func ParseURL(text string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.Contains(u.Fragment, "@") || u.User != nil && strings.Contains(u.Path+u.RawQuery, "@") {
+	isName := !strings.ContainsAny(u.Hostname(), ".:") // as half a password mostly is
+	if strings.Contains(u.Fragment, "@") || u.User != nil && isName && strings.Contains(u.Path+u.RawQuery, "@") {
 		return nil, errors.New("a password is percent-encoded")
 	}
 	if port := u.Port(); port != "" {

@@ -184,6 +184,8 @@ func TestMatchHost(t *testing.T) {
 
 func TestParseURL(t *testing.T) {
 	for text, good := range map[string]bool{
+		"https://relay:p@api.acme.example/send?from=a@acme.example": true, "https://api.acme.example/@me/send": true, "https://relay:p@[::1]/@me": true,
+		"http://relay:p@ss/word@proxy:3128": false, "http://relay:p@ss?word@proxy:3128": false, "http://relay:p@s.s#word@proxy:3128": false,
 		"https://a.example": true, "https://a.example:1": true, "https://a.example:65535/x": true, "https://[::1]:80": true,
 		"https://a.example:0": false, "https://a.example:65536": false, "https://a.example:x": false, "https://a b": false,
 	} {
