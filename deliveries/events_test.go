@@ -376,7 +376,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 	t.Run("soft bounces in a row", func(t *testing.T) {
 		// Each letter is a mail, a minute after the one before: one that bounces softly (s) or
 		// for a fault of ours (o), is accepted (a), delivered (d), deferred (f), delivered
-		// and then bounces for a fault of ours (e).
+		// and then bounces for a fault of ours (e), or went elsewhere and bounces softly (r).
 		for name, c := range map[string]struct {
 			mails string
 			newer time.Duration // than the first ones is the last
@@ -391,6 +391,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 			"of our own in between":                 {"ssosos", 0, ""},
 			"of our own, which end no row":          {"ssosoosos", 0, SoftBounces},
 			"delivered, and bounced from elsewhere": {"ssses", 0, ""},
+			"redirected":                            {"rrrrs", 0, ""},
 		} {
 			t.Run(name, func(t *testing.T) {
 				r := opened(t, empty(t))
@@ -401,11 +402,14 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 						if i < len(letters)-1 {
 							d.Time = d.Time.Add(-c.newer)
 						}
+						if letter == 'r' {
+							d.RedirectedTo = "staging@cedar.example"
+						}
 						r.keep(t, d)
 						bounce := reported(&d, mail.StatusBounced, "bounce", d.Time.Add(time.Second))
 						bounce.Soft, bounce.Ours = true, letter == 'o' || letter == 'e'
 						switch letter {
-						case 's', 'o':
+						case 's', 'o', 'r':
 							r.apply(t, bounce)
 						case 'd', 'e':
 							r.apply(t, reported(&d, mail.StatusDelivered, "delivered", d.Time))

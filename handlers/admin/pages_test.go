@@ -480,7 +480,9 @@ func TestWhatPagesOffer(t *testing.T) {
 		return New(o)
 	}
 	showing := func(d mail.Delivery) http.Handler {
-		return plain(func(o *Options) { o.Deliveries = fakeRecord{get: func(string) (*mail.Delivery, error) { return &d, nil }} })
+		return plain(func(o *Options) {
+			o.Deliveries = fakeRecord{get: func(string) (*mail.Delivery, error) { return &d, nil }}
+		})
 	}
 	counting := func(all deliveries.Tally) http.Handler {
 		sum := &deliveries.Summary{All: all, Bars: []deliveries.Bar{{Tally: all}}, Providers: map[string]*deliveries.Tally{"main": &all}}
