@@ -146,6 +146,44 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a complaint counts, whoever it is of", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("ada@example.com", at)
+		r.keep(t, d)
+		complaint := reported(&d, mail.StatusComplained, "k", at)
+		complaint.To = []string{"ada@home.example"} // where she reads it
+		r.apply(t, complaint)
+		if got := r.suppressedNow(t, "ada@example.com"); got != Complaint {
+			t.Errorf("%q", got)
+		}
+	})
+
+	t.Run("an unknown mail is no other of its provider's", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("ada@example.com", at) // whose id at the service nobody knows
+		r.keep(t, d)
+		other := reported(&d, mail.StatusBounced, "k", at)
+		other.ID = mail.NewID()
+		if applied, missing := r.apply(t, reported(&d, mail.StatusDeferred, "k", at), other); applied != 1 || missing != 1 {
+			t.Errorf("%d applied, %d unknown", applied, missing)
+		}
+	})
+
+	t.Run("a time that cannot be is now", func(t *testing.T) {
+		for _, at := range []time.Time{{}, time.Now().Add(24 * time.Hour)} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			d := accepted("ada@example.com", time.Now().UTC())
+			r.keep(t, d)
+			r.apply(t, reported(&d, mail.StatusDelivered, "k", at))
+			if got, err := r.Get(t.Context(), d.ID); err != nil || len(got.Events) != 1 || time.Since(got.Events[0].Time).Abs() > time.Hour {
+				t.Errorf("%v: %+v, %v", at, got, err)
+			}
+		}
+	})
+
 	t.Run("from another process", func(t *testing.T) {
 		s := empty(t)
 		if s.Database.Reveal() == InMemory {
