@@ -646,6 +646,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}{
 			{"doubted", "", mail.StatusFailed, mail.StatusAccepted}, {"doubted", "", mail.StatusSuppressed, mail.StatusAccepted},
 			{"doubted", "", mail.StatusBounced, mail.StatusAccepted}, {"doubted", "", mail.StatusDelivered, mail.StatusDelivered},
+			{"doubted", "", mail.StatusComplained, mail.StatusComplained},
 			{"main", "", mail.StatusFailed, mail.StatusFailed}, {"renamed", "", mail.StatusBounced, mail.StatusBounced},
 			{"doubted", "its own copy", mail.StatusBounced, mail.StatusAccepted}, {"doubted", "the accepted copy", mail.StatusBounced, mail.StatusBounced}, // both at one service
 		} {
