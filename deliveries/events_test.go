@@ -146,6 +146,44 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("a complaint counts, whoever it is of", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("ada@example.com", at)
+		r.keep(t, d)
+		complaint := reported(&d, mail.StatusComplained, "k", at)
+		complaint.To = []string{"ada@home.example"} // where she reads it
+		r.apply(t, complaint)
+		if got := r.suppressedNow(t, "ada@example.com"); got != Complaint {
+			t.Errorf("%q", got)
+		}
+	})
+
+	t.Run("an unknown mail is no other of its provider's", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		d := accepted("ada@example.com", at) // whose id at the service nobody knows
+		r.keep(t, d)
+		other := reported(&d, mail.StatusBounced, "k", at)
+		other.ID = mail.NewID()
+		if applied, missing := r.apply(t, reported(&d, mail.StatusDeferred, "k", at), other); applied != 1 || missing != 1 {
+			t.Errorf("%d applied, %d unknown", applied, missing)
+		}
+	})
+
+	t.Run("a time that cannot be is now", func(t *testing.T) {
+		for _, at := range []time.Time{{}, time.Now().Add(24 * time.Hour)} {
+			r := opened(t, empty(t))
+			r.ready(t)
+			d := accepted("ada@example.com", time.Now().UTC())
+			r.keep(t, d)
+			r.apply(t, reported(&d, mail.StatusDelivered, "k", at))
+			if got, err := r.Get(t.Context(), d.ID); err != nil || len(got.Events) != 1 || time.Since(got.Events[0].Time).Abs() > time.Hour {
+				t.Errorf("%v: %+v, %v", at, got, err)
+			}
+		}
+	})
+
 	t.Run("from another process", func(t *testing.T) {
 		s := empty(t)
 		if s.Database.Reveal() == InMemory {
@@ -377,7 +415,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 	t.Run("soft bounces in a row", func(t *testing.T) {
 		// Each letter is a mail, a minute after the one before: one that bounces softly (s) or
 		// for a fault of ours (o), is accepted (a), delivered (d), deferred (f), delivered
-		// and then bounces for a fault of ours (e).
+		// and then bounces for a fault of ours (e), or went elsewhere and bounces softly (r).
 		for name, c := range map[string]struct {
 			mails string
 			newer time.Duration // than the first ones is the last
@@ -392,6 +430,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 			"of our own in between":                 {"ssosos", 0, ""},
 			"of our own, which end no row":          {"ssosoosos", 0, SoftBounces},
 			"delivered, and bounced from elsewhere": {"ssses", 0, ""},
+			"redirected":                            {"rrrrs", 0, ""},
 		} {
 			t.Run(name, func(t *testing.T) {
 				r := opened(t, empty(t))
@@ -402,11 +441,14 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 						if i < len(letters)-1 {
 							d.Time = d.Time.Add(-c.newer)
 						}
+						if letter == 'r' {
+							d.RedirectedTo = "staging@cedar.example"
+						}
 						r.keep(t, d)
 						bounce := reported(&d, mail.StatusBounced, "bounce", d.Time.Add(time.Second))
 						bounce.Soft, bounce.Ours = true, letter == 'o' || letter == 'e'
 						switch letter {
-						case 's', 'o':
+						case 's', 'o', 'r':
 							r.apply(t, bounce)
 						case 'd', 'e':
 							r.apply(t, reported(&d, mail.StatusDelivered, "delivered", d.Time))
@@ -605,6 +647,7 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 		}{
 			{"doubted", "", mail.StatusFailed, mail.StatusAccepted}, {"doubted", "", mail.StatusSuppressed, mail.StatusAccepted},
 			{"doubted", "", mail.StatusBounced, mail.StatusAccepted}, {"doubted", "", mail.StatusDelivered, mail.StatusDelivered},
+			{"doubted", "", mail.StatusComplained, mail.StatusComplained},
 			{"main", "", mail.StatusFailed, mail.StatusFailed}, {"renamed", "", mail.StatusBounced, mail.StatusBounced},
 			{"doubted", "its own copy", mail.StatusBounced, mail.StatusAccepted}, {"doubted", "the accepted copy", mail.StatusBounced, mail.StatusBounced}, // both at one service
 		} {

@@ -815,3 +815,17 @@ func TestOthersCannotReadTheFile(t *testing.T) {
 		}
 	}
 }
+
+// A share of the durations is within the step that so many of them are in, or in one before.
+func TestWithin(t *testing.T) {
+	times := Times{0: 10, 20: 80, 40: 10}
+	for share, want := range map[float64]time.Duration{0.05: time.Millisecond, 0.1: time.Millisecond, 0.11: 32 * time.Millisecond, 0.5: 32 * time.Millisecond,
+		0.9: 32 * time.Millisecond, 0.91: 1024 * time.Millisecond, 1: 1024 * time.Millisecond} {
+		if got := times.Within(share); got != want {
+			t.Errorf("%v: %v, want %v", share, got, want)
+		}
+	}
+	if got := (Times{}).Within(.5); got != 0 {
+		t.Errorf("none: %v", got)
+	}
+}

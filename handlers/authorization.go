@@ -64,11 +64,11 @@ func (a *authorization) check(header http.Header) (place int, mismatch string) {
 	if place := placeOf(a.accepted, given); place != none {
 		return place, ""
 	}
-	_, bare, hasScheme := strings.Cut(given, " ")
+	_, bare, _ := strings.Cut(given, " ") // empty without a scheme, which no value is
 	switch {
 	case placeOf(a.withoutScheme, given) != none:
 		return none, schemeMissing
-	case hasScheme && placeOf(a.accepted, bare) != none:
+	case placeOf(a.accepted, bare) != none:
 		return none, schemeUnexpected
 	case placeOf(a.withoutBlanks, withoutBlanks(given)) != none:
 		return none, blanksDiffer

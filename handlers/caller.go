@@ -19,7 +19,7 @@ func callerAddress(trusted []settings.Network) echo.IPExtractor {
 	return func(r *http.Request) string {
 		caller, err := parseAddress(r.RemoteAddr)
 		forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-		for err == nil && len(forwarded) > 0 && contains(trusted, caller) {
+		for len(forwarded) > 0 && contains(trusted, caller) { // what cannot be read is in no network
 			last := strings.TrimSpace(forwarded[len(forwarded)-1])
 			if forwarded = forwarded[:len(forwarded)-1]; last != "" {
 				caller, err = parseAddress(last)

@@ -52,7 +52,7 @@ func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 // even a bug in the catalogue must not cost the answer.
 func sentence(sentences Sentences, f *web.Failure) (text string) {
 	defer func() {
-		if recover() != nil || text == "" {
+		if recover(); text == "" {
 			text = fallbackSentence
 		}
 	}()

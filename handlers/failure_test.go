@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,32 @@ func TestTheSentenceHasTheWaitOfALimit(t *testing.T) {
 		serve(NewPublic(o), webhookRequest(good))
 		if told.Reason != string(reason) || told.Wait != want {
 			t.Errorf("%s: asked for %+v", reason, told)
+		}
+	}
+}
+
+// silent are words that are missing, or broken.
+type silent struct {
+	words
+	broken bool
+}
+
+func (s silent) Sentence(string, templates.Failure) string {
+	if s.broken {
+		panic("no words")
+	}
+	return ""
+}
+
+// Missing words cost no answer.
+func TestASentenceIsAlwaysThere(t *testing.T) {
+	for _, broken := range []bool{false, true} {
+		o := testOptions()
+		o.Relay, o.Sentences = refuse(mail.Delivery{Reason: mail.ProviderUnavailable}), silent{broken: broken}
+		o.Metrics, o.Logger = NewMetrics(prometheus.NewRegistry(), nil), slog.New(slog.DiscardHandler)
+		got := serve(NewPublic(o), webhookRequest(good))
+		if body := bodyOf(t, got); got.StatusCode != 503 || !strings.Contains(body, fallbackSentence) {
+			t.Errorf("broken %v: %d %s", broken, got.StatusCode, body)
 		}
 	}
 }

@@ -291,3 +291,15 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// A message type is a word that names files and stands in logs.
+func TestWhatIsAMessageType(t *testing.T) {
+	for text, is := range map[string]bool{
+		"SignIn": true, "a": true, "Z": true, "Sign-In_2": true, strings.Repeat("x", 64): true, strings.Repeat("x", 65): false,
+		"": false, "2x": false, "_x": false, "-x": false, "Sign In": false, "x{": false, "x[": false, "x:": false, "x@": false, "x`": false, "x/": false, "x.": false, "xé": false, "x\n": false,
+	} {
+		if isMessageType(text) != is {
+			t.Errorf("%q: %v", text, !is)
+		}
+	}
+}

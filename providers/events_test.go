@@ -179,6 +179,10 @@ func (f *eventFixture) test(t *testing.T, p EventReceiver) {
 			bad := header.Clone()
 			bad.Set(name, "x"+bad.Get(name))
 			f.refuses(t, p, bad, body, f.refused)
+			if name != "Svix-Signature" { // a list, of which one has to be right
+				bad.Set(name, header.Get(name)+"zz")
+				f.refuses(t, p, bad, body, f.refused)
+			}
 			bad.Del(name)
 			f.refuses(t, p, bad, body, f.refused)
 			bad[name] = append([]string{""}, header[name]...)
@@ -1095,6 +1099,15 @@ func TestResendsOwnEvents(t *testing.T) {
 			t.Error("taken with another body")
 		}
 	}
+	key, err := resendVerifiedBy(resendEventSecret).eventKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := resendEvents(t)
+	event := f.cases[0].event
+	signature := "v1," + base64.StdEncoding.EncodeToString(hmacOf(key, "."+seconds(eventNow)+"."+event))
+	header := http.Header{"Svix-Timestamp": {seconds(eventNow)}, "Svix-Signature": {signature}} // an event has an id to be known by
+	f.refuses(t, f.opened(t, f.settings()), header, []byte(event), 401)
 	if problems := resendVerifiedBy("whsec_" + base64.StdEncoding.EncodeToString([]byte("sixteen letters."))).Check(); len(problems) > 0 {
 		t.Errorf("the shortest secret: %v", problems)
 	}
@@ -1251,6 +1264,21 @@ func TestHTTPEventSettings(t *testing.T) {
 	s.EventCredentials, s.EventSignature = settings.Secret{}, httpEventSignature{}
 	if problems := s.Check(); len(problems) != 1 || problems[0].Key != "eventCredentials" {
 		t.Errorf("nothing to verify by: %v", problems)
+	}
+}
+
+func TestWordsAboutAnother(t *testing.T) {
+	for _, c := range []struct {
+		words, to string
+		another   bool
+	}{
+		{"no such user", "ada@example.org", false}, {"<ADA@example.org> unknown", "ada@example.org", false},
+		{"<no-reply@acme.example> unknown", "ada@example.org", true}, {"ask postmaster@example.org", "ada@example.org", false},
+		{"<bob@example.org> unknown", "", true}, {"no such user", "", false},
+	} {
+		if got := namesAnother(c.words, c.to); got != c.another {
+			t.Errorf("%q to %q: %v", c.words, c.to, got)
+		}
 	}
 }
 

@@ -489,7 +489,7 @@ func TestHTTPGuessesOfAStatus(t *testing.T) {
 		kind     Kind
 		filtered bool
 	}{
-		`{"message":"Bad request"}`: {Content, true}, `{}`: {Content, true}, `{"message":"refused"}`: {Content, false},
+		`{"message":"Bad request"}`: {Content, true}, `{}`: {Content, true}, `null`: {Configuration, false}, `[]`: {Configuration, false}, `{"message":"refused"}`: {Content, false},
 		`{"message":"Recipient limit exceeded"}`: {Configuration, false}, `{"message":"Sending IP is blocked"}`: {Configuration, false},
 		`{"message":"Too many of your mails bounced"}`: {Configuration, false}, `{"message":"accounts@example.org is malformed"}`: {Content, true}, `{"message":"You can only send to verified recipients"}`: {Configuration, false},
 	} {

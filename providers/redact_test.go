@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"html"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -227,6 +228,23 @@ func TestWhatIsNoCode(t *testing.T) {
 	for said, is := range map[string]bool{"InvalidParameter.Malformed": true, "550 5.1.1": true, "no such user": false, "1234567": false, strings.Repeat("c", 64): true, strings.Repeat("c", 65): false} {
 		if e := (&exchange{status: 400}).finish(nil, Error{Kind: Configuration, Code: said}); (e.Code == said) != is {
 			t.Errorf("%s: %s", said, e.Code)
+		}
+	}
+	m := plainMessage()
+	m.To, m.Payload = "anna.bell@example.org", map[string]any{"code": "az09"}
+	for said, is := range map[string]bool{"az09": false, "Anna.Bell": false, "az10": true} {
+		if e := (&exchange{status: 400}).finish(m, Error{Kind: Configuration, Code: said}); (e.Code == said) != is {
+			t.Errorf("%s of the mail: %s", said, e.Code)
+		}
+	}
+}
+
+// What came in a coding that nobody reads has no words; what can be read does.
+func TestACodingThatIsNone(t *testing.T) {
+	for body, detail := range map[string]string{`{"message":"no"}`: "no", "\x1f\x8b": "the answer came in the coding br"} {
+		x := &exchange{status: 400, header: http.Header{"Content-Encoding": {"br"}}, body: []byte(body)}
+		if e := x.finish(nil, Error{Kind: Configuration, Detail: "no"}); !strings.HasPrefix(e.Detail, detail) {
+			t.Errorf("%q: %s", body, e.Detail)
 		}
 	}
 }

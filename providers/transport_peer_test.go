@@ -197,6 +197,39 @@ func TestAnAnswerBeforeTheEndOfTheQuestion(t *testing.T) {
 	}
 }
 
+// net/http sends a request with a key of its own again, whose first one may have been taken. That
+// the second one breaks off says nothing of it.
+func TestARepeatedRequestThatBreaksOff(t *testing.T) {
+	for _, key := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		listener := listen(t)
+		var connections atomic.Int64
+		serveRaw(t, listener, func(connection net.Conn) {
+			defer func() { _ = connection.Close() }()
+			if connections.Add(1) > 1 {
+				_ = connection.(*net.TCPConn).SetLinger(0)
+				return
+			}
+			reader := bufio.NewReader(connection)
+			for _, answer := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", ""} {
+				request, err := http.ReadRequest(reader)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, request.Body)
+				_, _ = io.WriteString(connection, answer)
+			}
+		})
+		a, url := openAPI(t, &Common{}), "http://"+listener.Addr().String()
+		if e := judge(t.Context(), a, url, []byte("{}")); e != nil {
+			t.Fatal(e)
+		}
+		x, err := a.request(t.Context(), http.MethodPost, url, http.Header{key: {"1"}}, make([]byte, 32<<20))
+		if e := x.refusal(plainMessage(), err, func(*exchange) Error { return Error{} }); e == nil || e.Kind != Uncertain || connections.Load() < 2 {
+			t.Errorf("%s: %v over %d connections", key, e, connections.Load())
+		}
+	}
+}
+
 // The news that a request has left may come a moment after its answer.
 func TestTheNewsOfTheEndOfTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -295,6 +295,9 @@ func TestNetworkErrors(t *testing.T) {
 		{"proxy that failed", &proxyError{500}, false, Temporary, "proxy"},
 		{"dead proxy", &net.OpError{Op: "proxyconnect", Err: dial(syscall.ECONNREFUSED)}, false, Temporary, "proxy"},
 		{"proxy that does not exist", &net.OpError{Op: "proxyconnect", Err: dial(&net.DNSError{IsNotFound: true})}, false, Configuration, "proxy"},
+		{"proxy that cannot be looked up now", &net.OpError{Op: "proxyconnect", Err: dial(&net.DNSError{IsTimeout: true})}, false, Temporary, "proxy"},
+		{"proxy that forbids it", &net.OpError{Op: "socks connect", Err: errors.New("unknown error connection not allowed by ruleset")}, false, Configuration, "proxy"},
+		{"proxy behind which nobody is", &net.OpError{Op: "socks connect", Err: errors.New("unknown error host unreachable")}, false, Temporary, "proxy"},
 		{"proxy wants a password", &proxyError{407}, false, Configuration, "proxy"},
 	} {
 		x := &exchange{begun: true, method: "POST"}

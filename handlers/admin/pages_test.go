@@ -346,6 +346,7 @@ func TestTheFormsOfAMail(t *testing.T) {
 	}{
 		{inbox, "/inbox/0newest0000000000000000000", []string{"*HTML", "Text", "HTML source", "Raw"}, []string{"*Light", "Dark"}},
 		{inbox, "/inbox/0newest0000000000000000000?scheme=dark", []string{"*HTML", "Text", "HTML source", "Raw"}, []string{"Light", "*Dark"}},
+		{inbox, "/inbox/0newest0000000000000000000?width=phone", []string{"*HTML", "Text", "HTML source", "Raw"}, []string{"*Light", "Dark"}},
 		{inbox, "/inbox/0newest0000000000000000000?view=source", []string{"HTML", "Text", "*HTML source", "Raw"}, nil},
 		{inbox, "/inbox/0newest0000000000000000000?view=raw", []string{"HTML", "Text", "HTML source", "*Raw"}, nil},
 		{inbox, "/inbox/0older00000000000000000000", []string{"*Text", "Raw"}, nil},
@@ -353,6 +354,13 @@ func TestTheFormsOfAMail(t *testing.T) {
 	} {
 		if got := anchorsIn(t, get(test.h, test.path), "Form"); !slices.Equal(got, test.forms) {
 			t.Errorf("%s: forms %q", test.path, got)
+		}
+		widths := []string{"*Desktop", "Phone"}
+		if strings.Contains(test.path, "width=phone") {
+			widths = []string{"Desktop", "*Phone"}
+		}
+		if got := anchorsIn(t, get(test.h, test.path), "Width"); test.colours != nil && !slices.Equal(got, widths) {
+			t.Errorf("%s: widths %q", test.path, got)
 		}
 		if got := anchorsIn(t, get(test.h, test.path), "Colours"); !slices.Equal(got, test.colours) {
 			t.Errorf("%s: colours %q", test.path, got)
