@@ -48,7 +48,7 @@ func newCheck(s *environment) *cobra.Command {
 
 // run reads everything that serve would read, and shows what it would use.
 func (cmd checkCommand) run(s *environment) error {
-	to, err := mail.ParseRecipient(cmd.To)
+	to, err := mail.ParseRecipient(mail.Copied(cmd.To))
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}

@@ -15,7 +15,7 @@ import (
 // comparisons are the functions that decide whether a caller has a secret: of a
 // webhook and of the admin listener, of events by credentials and by signature.
 var comparisons = map[string]string{
-	"handlers/authorization.go placeOf": "subtle.ConstantTimeCompare", "providers/events.go hasCredentials": "subtle.ConstantTimeCompare",
+	"handlers/authorization.go placeOf": "subtle.ConstantTimeCompare", "providers/events.go verifyCredentials": "subtle.ConstantTimeCompare",
 	"providers/events.go isSigned": "hmac.Equal",
 }
 

@@ -45,7 +45,7 @@ func newSend(s *environment) *cobra.Command {
 // run sends one sample mail the way that a webhook's mail goes: same templates,
 // same routes, same providers, same deadline.
 func (cmd sendCommand) run(s *environment) error {
-	to, err := mail.ParseRecipient(cmd.To)
+	to, err := mail.ParseRecipient(mail.Copied(cmd.To))
 	if err != nil {
 		return fmt.Errorf("%w: --to: %w", errUsage, err)
 	}

@@ -54,7 +54,7 @@ func (e *environment) certificates(written string) string {
 	for i, parameter := range parameters { // each by itself: a + is a blank to some
 		key, value, _ := strings.Cut(parameter, "=")
 		if name, err := url.PathUnescape(value); err == nil && name != "system" && e.path(name) != name && slices.Contains(certificateFiles, key) {
-			parameters[i] = key + "=" + url.PathEscape(e.path(name))
+			parameters[i] = key + "=" + strings.ReplaceAll(url.QueryEscape(e.path(name)), "+", "%20")
 		}
 	}
 	return base + "?" + strings.Join(parameters, "&")

@@ -58,6 +58,9 @@ func (s *Server) Check() []settings.Problem {
 	for i, value := range s.Authorization {
 		if wrong := weakness(value.Reveal()); wrong != "" {
 			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Text: wrong})
+		} else if oddValue.MatchString(value.Reveal()) {
+			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Warning: true,
+				Text: "has quotes around it, the name of the header or a scheme twice, which Logto has to send, too"})
 		}
 	}
 	for i, value := range s.Authorization {
@@ -75,6 +78,9 @@ func (s *Server) Check() []settings.Problem {
 	}
 	return problems
 }
+
+// oddValue is what docker run --env-file and copying make of a value.
+var oddValue = regexp.MustCompile(`(?i)^["']|["']$|^authorization:|^(\w+) +(bearer|basic) `)
 
 // shortestToken is too long to be tried out.
 const shortestToken = 16

@@ -134,13 +134,14 @@ func Copied(text string) string {
 	if parsed, err := netmail.ParseAddress(text); err == nil {
 		return parsed.Address
 	}
-	if before, rest, found := strings.Cut(text, ":"); found && strings.EqualFold(before, "mailto") {
-		text = rest
-	}
 	if strings.HasSuffix(text, ">") { // behind a name that no header could have
 		text = text[strings.LastIndexByte(text, '<')+1:]
 	}
-	return strings.Trim(text, " \t\r\n<>()")
+	text = strings.TrimRight(strings.Trim(text, " \t\r\n<>()"), ".,;)")
+	if before, rest, found := strings.Cut(text, ":"); found && strings.EqualFold(before, "mailto") {
+		text = rest
+	}
+	return text
 }
 
 // IsMasked tells whether an address is what Mask makes of one.
@@ -190,9 +191,9 @@ func isHostName(domain string) bool {
 }
 
 // hostNames have three labels or more. Exchange writes its exceptions in the same way, but
-// with longer words at their end.
+// with longer words at their end, and some servers a sentence without a blank before.
 var hostNames = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)(^|[^\w@/.-])(?:[a-z0-9_-]+\.){2,}(?:xn--[a-z0-9-]+|[a-z]{2,8})\b`)
+	return regexp.MustCompile(`(^|[^\w@/.-])(?:[A-Za-z0-9_-]+\.){2,}(?:xn--[a-z0-9-]+|[a-z]{2,8})\b`)
 })
 
 // WithoutHosts takes the names of hosts out of what a server says, so that a name such as

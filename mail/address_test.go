@@ -126,6 +126,7 @@ func TestWithoutHosts(t *testing.T) {
 		"mailbox full.Please try later. Goodbye":          "mailbox full.Please try later. Goodbye",
 		"host mx.antispam.example[192.0.2.1] said":        "host [192.0.2.1] said",
 		"dns;mx.spam.example in.virus.xn--p1ai#smtp; 550": "dns; #smtp; 550",
+		"550 mx.example.net.User unknown":                 "550 .User unknown",
 		"192.0.2.1 and 4.2.2":                             "192.0.2.1 and 4.2.2",
 	} {
 		if got := mail.WithoutHosts(text); got != want {
@@ -138,7 +139,8 @@ func TestCopied(t *testing.T) {
 	for text, want := range map[string]string{
 		"ada@example.com": "ada@example.com", " <ada@example.com>\r\n": "ada@example.com", "Ada <ada@example.com>\n": "ada@example.com",
 		"Acme, Inc <ada@example.com>": "ada@example.com", "Ada <ada.@docomo.ne.jp>": "ada.@docomo.ne.jp", "MAILTO:ada@example.com": "ada@example.com",
-		"(ada@example.com)": "ada@example.com", "ada@example.com (Ada)": "ada@example.com", "7k3f9qab": "7k3f9qab", "": "",
+		"(ada@example.com)": "ada@example.com", "Ada <mailto:ada@example.com>": "ada@example.com", "ada@example.com,": "ada@example.com",
+		"(ref 7k3f9qab).": "ref 7k3f9qab", "ada@example.com (Ada)": "ada@example.com", "7k3f9qab": "7k3f9qab", "": "",
 	} {
 		if got := mail.Copied(text); got != want {
 			t.Errorf("%q: %q", text, got)

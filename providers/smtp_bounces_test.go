@@ -133,6 +133,7 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"550 5.1.1 <help.desk@acme.example>: user unknown":                                                      true,
 		"550 5.1.1 contact@acme.example: user unknown":                                                          true,
 		"550 5.1.1 user unknown; please contact <jane@example.net> for more":                                    false,
+		"550 5.1.1 User unknown - email postmaster@example.net if this is wrong":                                false,
 		"550 5.1.1 user unknown, ask postmaster@example.org":                                                    false,
 		"550 5.1.7 <support@acme.example>: Sender address rejected: undeliverable address: host mx.acme.example[192.0.2.1] said: 550 5.1.1 <support@acme.example>: User unknown": true,
 		"550-Verification failed for <support@acme.example> 550-Callout verification failed: 550-550 no such user 550 Sender verify failed":                                      true,

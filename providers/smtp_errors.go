@@ -40,7 +40,7 @@ func (p *smtpProvider) failure(err error) *Error {
 	case !p.logsIn && (e.Hint == refusedIP && failed.Stage >= smtp.AtMAIL || e.Hint == checkPassword || e.Hint == checkLogin):
 		e.Hint = needLogin
 	case p.logsIn && e.Hint == noRecords: // the sender was accepted
-		e.Kind, e.Unplaced, e.Hint = Recipient, false, ""
+		e.Kind, e.Unplaced, e.Filtered, e.Hint = Recipient, false, true, ""
 	case p.logsIn && e.Hint == needLogin:
 		e.Hint = needRight
 	}
@@ -181,7 +181,7 @@ func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 	if !errors.As(err, &failed) {
 		return false
 	}
-	text := strings.ToLower(failed.Reply.Text)
+	text := strings.ToLower(urls.ReplaceAllString(whomToAsk.ReplaceAllString(failed.Reply.Text, ""), ""))
 	names := func(what string) bool {
 		what = regexp.QuoteMeta(strings.ToLower(what))
 		return what != "" && regexp.MustCompile(`(^|[^\w.-])`+what+`(\.?[^\w.-]|\.?$)`).MatchString(text)
@@ -266,8 +266,10 @@ var (
 		`\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// ofSender is how Postfix and Exim begin when the sender's server was asked.
 	ofSender = regexp.MustCompile(`(?i)sender address rejected|verification failed for`)
-	// discarded is how amavis tells of a mail that it took and does not pass on.
-	discarded = regexp.MustCompile(`(?i)^ok, discarded\b|\bdiscarded, id=|\bid=\S+, (discard|bounce)\b`)
+	// discarded is how amavis, clamsmtp and other filters tell of a mail that they took and do not pass on.
+	discarded = regexp.MustCompile(`(?i)\bdiscard(ed|ing)?\b|\bquarantined\b|\bid=\S+, bounce\b`)
+	// mailFromIP is no command, which is about the sender.
+	mailFromIP = regexp.MustCompile(`(?i)\bmail from \[?[\da-f:.]*[.:][\da-f]+`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they
@@ -289,7 +291,7 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 		enhanced = found[1]
 	}
 	text = strings.ReplaceAll(furtherCodes.ReplaceAllString(text, " "), "...", " ... ") // "ada@example.net...User unknown"
-	text = mail.WithoutHosts(addresses.ReplaceAllString(text, ""))
+	text = mailFromIP.ReplaceAllString(mail.WithoutHosts(addresses.ReplaceAllString(text, "")), "ip address")
 	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
 	text = " " + sendersTask.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
 	if reply.Code >= 500 && !byPostfix.MatchString(text) {

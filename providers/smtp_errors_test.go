@@ -264,6 +264,8 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 		{smtp.AtDot, "250 2.7.0 Ok, discarded, id=01234-05 - spam", Content, false},
 		{smtp.AtDot, "250 2.5.0 Ok, id=03164-18, DISCARD(bounce.suppressed)", Content, false},
 		{smtp.AtDot, "250 2.5.0 Ok, id=18438-02, BOUNCE", Content, false},
+		{smtp.AtDot, "250 Virus Detected; Discarded Email", Content, false},
+		{smtp.AtDot, "250 NOPE: User administratively disabled, discarding mail.", Content, false},
 	} {
 		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
 			if at == c.at {
@@ -569,6 +571,8 @@ func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
 		{"ada@example.net", "550 Domain does not exist: example.net (from acme.example)", Recipient},
 		{"ada@example.net", "550 mx.acme.example: no such user", Recipient},
 		{"ada@example.net", "550 5.1.2 no such domain example.net (from <no-reply@acme.example>)", Recipient},
+		{"ada@example.net", "550-5.1.1 No such user here\r\n550 For assistance contact postmaster@acme.example", Recipient},
+		{"ada@example.net", "550-Unrouteable address\r\n550 Questions? https://acme.example/mail", Recipient},
 		{"bob@acme.example", "550 5.1.1 <no-reply@acme.example>: user unknown", Configuration},
 		{"bob@acme.example", "550 5.1.1 <bob@acme.example>: user unknown", Recipient},
 		{"bob@acme.example", "550 5.1.1 user unknown", Recipient},

@@ -201,10 +201,10 @@ var smtpRules = []smtpRule{
 		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
-	// Exim, of the recipient's domain.
-	{at: smtp.AtRCPT, codes: "5", words: "relevant mx records point to|invalid mx record|indicated no smtp service|" +
-		"resolve the ip address of the following domain|mail exchanger or ip address",
-		verdict: verdict{kind: Recipient}},
+	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
+	// What this server's DNS says of the recipient's domain; another one may find its servers.
+	{at: smtp.AtRCPT, codes: "4", words: recordWords + "|invalid dns mx", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: smtp.AtRCPT, codes: "5", words: recordWords, verdict: verdict{kind: Recipient, filtered: true}},
 	// GMX, IONOS.
 	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},
 	// Workspace, of an address that is not registered.
@@ -212,7 +212,7 @@ var smtpRules = []smtpRule{
 	// Exim, of the recipient's server.
 	{at: smtp.AtRCPT, words: "callout verification failed|recipient verify callout", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
-	{at: smtp.AtEHLO, codes: "501", verdict: verdict{kind: Configuration, hint: needName}},
+	{at: smtp.AtEHLO, codes: "501 504", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
 		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|i cannot deliver mail for",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
@@ -236,7 +236,6 @@ var smtpRules = []smtpRule{
 		"only send emails to|not verified|identities failed|local user only|non-local account|" +
 		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
@@ -333,6 +332,10 @@ const (
 	diskQuota     = "disk quota exceeded|mailbox quota exceeded|storage quota exceeded|recipient quota exceeded|quota exceeded (mailbox"
 )
 
+// recordWords are how Exim and others say that DNS knows no server of the recipient's domain.
+const recordWords = "relevant mx records point to|invalid mx record|indicated no smtp service|resolve the ip address of the following domain|" +
+	"mail exchanger or ip address|unknown domain|no mx for|unable to resolve domain"
+
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
 	"no such mailbox|no such address|non-existent account|invalid user|unavailable mail user|user not known|" +
@@ -348,7 +351,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|" +
 	"no mail box|mailbox unavaiable|" +
-	"unknown domain|no mx for|unable to resolve domain|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
+	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
 	"invalid-recipient|" +
 	"mailbox has moved|has been replaced by|deactivated mailbox|user suspended|no such id|dd is no longer valid|" +
 	"benutzer unbekannt|empfänger unbekannt|adressat unbekannt|utilisateur inconnu|destinataire inconnu|usuario desconocido|" +

@@ -160,9 +160,15 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 
 	keep := !isLast || m.isRepeatable()
 	failure := d.send(ctx, m, sharesTime, keep)
-	least := timeToAnswer
-	if sharesTime {
+	// A mail in doubt stays with a service that knows it again while nobody else may take it,
+	// and for most of its time while all others rest.
+	staysAlone, least := isLast || d.relay.failUncertain, timeToAnswer
+	switch {
+	case staysAlone:
+	case sharesTime:
 		least = left / 2
+	default:
+		least = left / 4
 	}
 	for pause := firstPause; failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime; pause = min(2*pause, longestPause) {
 		// The service itself sees to it that this cannot become a second mail. Only
@@ -174,7 +180,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		}
 		// It may still be at work on the first one, or away for a moment. For that a mail
 		// waits that nobody else may take.
-		passes := again.RetryAfter > 0 && !again.Quota || isLast && (again.Kind == providers.Uncertain || again.Momentary)
+		passes := again.RetryAfter > 0 && !again.Quota || (staysAlone || !sharesTime) && (again.Kind == providers.Uncertain || again.Momentary)
 		wait := max(pause, again.RetryAfter)
 		if !passes || time.Until(deadline)-wait < least {
 			break

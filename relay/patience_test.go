@@ -260,6 +260,36 @@ func TestAHostThatWasThere(t *testing.T) {
 	})
 }
 
+// A mail in doubt stays with a service that knows it again while nobody else may take it, or
+// all others are known to be ill.
+func TestAMailInDoubtStaysWhereItIsKnown(t *testing.T) {
+	for _, away := range []time.Duration{200 * time.Millisecond, time.Second, 3 * time.Second} {
+		for _, isFinal := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				until := time.Now().Add(time.Minute)
+				first := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+					if time.Now().Before(until) {
+						return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+					}
+					return providers.Receipt{ID: "1"}, nil
+				}}
+				backup := fails(providers.Error{Kind: providers.Configuration})
+				if isFinal {
+					backup = accepts("2")
+				}
+				r := newRelay(t, func(o *relay.Options) { o.Members[0].Service, o.FailUncertain = repeatable{first}, isFinal }, first, backup)
+				deliver(t, r)
+				time.Sleep(20 * time.Second) // the first may be tried again, the backup rests
+				until = time.Now().Add(away)
+				calls := backup.calls.Load()
+				if d := deliver(t, r); d.Provider != "a" || backup.calls.Load() != calls {
+					t.Errorf("away for %v, final %v: accepted by %q, %q", away, isFinal, d.Provider, d.Reason)
+				}
+			})
+		}
+	}
+}
+
 // A mail that comes again to a provider whose places are all taken by mails that it
 // accepts all the time gets its answer at once, and is not tried until its time is up.
 func TestABusyProviderIsNotWaitedFor(t *testing.T) {

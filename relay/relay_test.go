@@ -200,8 +200,8 @@ func TestAnUncertainMailIsRepeatedWhereThatIsSafe(t *testing.T) {
 		{"its content refused the second time", nil, []providers.Kind{uncertain, content}, mail.Uncertain, "", 2, 0},
 		{"nothing but doubt is repeated", nil, []providers.Kind{temporary}, "", "b", 1, 1},
 		{"also where doubt is final", func(o *relay.Options) { o.FailUncertain = true }, []providers.Kind{uncertain}, "", "a", 2, 0},
-		{"twice in doubt, where doubt is final", func(o *relay.Options) { o.FailUncertain = true },
-			[]providers.Kind{uncertain, uncertain}, mail.Uncertain, "", 2, 0},
+		{"again and again, where doubt is final", func(o *relay.Options) { o.FailUncertain = true },
+			[]providers.Kind{uncertain, uncertain}, "", "a", 3, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var ids []string
