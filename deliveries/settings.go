@@ -101,8 +101,14 @@ func parsePostgres(name string) (*pgx.ConnConfig, error) {
 		return nil, errNotPostgres
 	}
 	_, rest, _ := strings.Cut(name, "://")
-	if i := strings.IndexAny(rest, "/?#"); i > 0 && rest[i] != '/' && !strings.Contains(rest[:i], "@") && strings.Contains(rest[i:], "@") {
+	if i := strings.IndexAny(rest, "/?#"); i > 0 && rest[i] != '/' && strings.Contains(rest[i:], "@") {
 		return nil, errNotPostgres // the login goes on behind
+	}
+	_, query, _ := strings.Cut(rest, "?")
+	for parameter := range strings.SplitSeq(query, "&") {
+		if key, _, _ := strings.Cut(parameter, "="); strings.Contains(key, "@") {
+			return nil, errNotPostgres
+		}
 	}
 	all := []string{c.Host, c.Database}
 	for _, f := range c.Fallbacks {

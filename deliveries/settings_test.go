@@ -19,6 +19,8 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:p@never-print-this@db/relay") }, "database", "percent-encoded"},
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:12/never-print-this@db/relay") }, "database", "percent-encoded"},
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:p?never-print-this@db/relay") }, "database", "percent-encoded"},
+		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:p@x?never-print-this@db/relay") }, "database", "percent-encoded"},
+		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:p@x/y?never-print-this@db/relay") }, "database", "percent-encoded"},
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres://relay:12#never-print-this@db/relay") }, "database", "percent-encoded"},
 		{func(s *Settings) {
 			s.Database = settings.NewSecret("postgres://relay:a@db1,never-print-this@db2/relay")

@@ -3,6 +3,7 @@ package mail
 import (
 	"errors"
 	netmail "net/mail"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -130,16 +131,19 @@ func Mask(address string) string {
 // Copied returns an address without what came along when it was copied from elsewhere, such as
 // "Ada <ada@example.com>", "mailto:ada@example.com" and a line break.
 func Copied(text string) string {
-	text = strings.TrimSpace(text)
+	text = strings.TrimRight(strings.TrimSpace(text), " \t\r\n.,;")
 	if parsed, err := netmail.ParseAddress(text); err == nil {
 		return parsed.Address
 	}
-	if strings.HasSuffix(text, ">") { // behind a name that no header could have
-		text = text[strings.LastIndexByte(text, '<')+1:]
+	if name, rest, found := strings.Cut(text, "<"); found && strings.HasSuffix(text, ">") && !strings.Contains(name, "@") {
+		text = rest // behind a name that no header could have
 	}
-	text = strings.TrimRight(strings.Trim(text, " \t\r\n<>()"), ".,;)")
+	text = strings.Trim(text, " \t\r\n<>()")
 	if before, rest, found := strings.Cut(text, ":"); found && strings.EqualFold(before, "mailto") {
-		text = rest
+		rest, _, _ = strings.Cut(rest, "?")
+		if plain, err := url.PathUnescape(rest); err == nil {
+			return plain
+		}
 	}
 	return text
 }

@@ -229,7 +229,7 @@ func bounceOf(words string) (b bounce) {
 	passes := isFull || softCodes.MatchString(enhanced)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
 	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) || isFull && e.Hint == "" || b.hard && closedWords.MatchString(text)
-	b.soft = passes || e.Hint != "" || otherCodes.MatchString(enhanced)
+	b.soft = passes || !b.hard && (e.Hint != "" || otherCodes.MatchString(enhanced))
 	return b
 }
 

@@ -121,6 +121,9 @@ func TestBouncesThatAreOurs(t *testing.T) {
 	i := strings.Index(sample, "Diagnostic-Code:")
 	for words, ours := range map[string]bool{
 		"550 5.1.1 <ada@example.org>: user unknown":                                                             false,
+		"550 5.7.1 <ada@example.org>: Recipient address rejected: User unknown":                                 false,
+		"553 5.3.0 <ada@example.org>... No such user here":                                                      false,
+		"550 5.7.1 550 User Unknown":                                                                            false,
 		"552 5.2.2 <ada@example.org>: mailbox full":                                                             false,
 		"550 5.1.1 <no-reply@acme.example>: user unknown":                                                       true,
 		"554 IP=192.0.2.7 - A problem occurred. (Ask us) (BL)":                                                  true,
@@ -169,7 +172,7 @@ func TestABounceWithACodeAlone(t *testing.T) {
 	p := openSMTP(t, 25, withSender("bounces+{{id}}@acme.example"))
 	sample := strings.ReplaceAll(sampleBounce(t, "postfix-unknown"), "host mx.example.org[192.0.2.9] said: 550 5.1.1\r\n    <ada@example.org>: Recipient address rejected:", "")
 	sample = strings.ReplaceAll(sample, "Diagnostic-Code: smtp; 550 5.1.1 <ada@example.org>: Recipient address rejected:\r\n    User unknown\r\n", "")
-	for code, soft := range map[string]bool{"5.1.1": false, "5.0.0": false, "5.7.1": true, "5.5.3": true, "5.6.7": true, "5.3.0": true, "5.7.13": true, "5.2.2": true, "5.4.7": true, "4.4.1": true, "5.1.8": true} {
+	for code, soft := range map[string]bool{"5.1.1": false, "5.0.0": false, "5.7.1": true, "5.5.3": true, "5.6.7": false, "5.3.0": true, "5.7.13": true, "5.2.2": true, "5.4.7": true, "4.4.1": true, "5.1.8": true} {
 		reports := p.Bounce([]byte(strings.ReplaceAll(sample, "Status: 5.1.1", "Status: "+code)))
 		if len(reports) != 1 || reports[0].Soft != soft || !strings.HasPrefix(reports[0].Detail, code) {
 			t.Errorf("%s: %+v", code, reports)
