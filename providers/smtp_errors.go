@@ -291,7 +291,7 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 		enhanced = found[1]
 	}
 	text = strings.ReplaceAll(furtherCodes.ReplaceAllString(text, " "), "...", " ... ") // "ada@example.net...User unknown"
-	text = mailFromIP.ReplaceAllString(mail.WithoutHosts(addresses.ReplaceAllString(text, "")), "ip address")
+	text = mailFromIP.ReplaceAllString(mail.WithoutHosts(addresses.ReplaceAllString(text, "")), "mail of ip address")
 	text = quotedWords.ReplaceAllString(emptyBrackets.Replace(strings.ToLower(text)), "$1")
 	text = " " + sendersTask.ReplaceAllString(strings.Join(strings.Fields(text), " "), "")
 	if reply.Code >= 500 && !byPostfix.MatchString(text) {

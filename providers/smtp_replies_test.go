@@ -342,6 +342,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"a mail server", smtp.AtDot, "554 5.7.1 From: unknown domain", operator, "", "https://www.rfc-editor.org/rfc/rfc3463"},
 		{"iCloud", smtp.AtMAIL, "421 [HCM1] Your mail from 192.0.2.7 was deferred", operator, "IP address", "https://github.com/KumoCorp/kumomta/blob/main/assets/community/shaping.toml"},
 		{"Yahoo", smtp.AtMAIL, "553 Mail from 192.0.2.7 not allowed - VS98-IP0 deferred", operator, "IP address", "https://github.com/KumoCorp/kumomta/blob/main/assets/community/shaping.toml"},
+		{"Postfix with anvil", smtp.AtRCPT, "450 4.7.1 Error: too much mail from 192.0.2.7", limited, "rateLimit", "https://www.postfix.org/postconf.5.html#smtpd_client_message_rate_limit"},
 		{"a server with a name", smtp.AtRCPT, "550 mx2.password-reset.example.net: User unknown", recipient, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mail.dailypost.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mx.thelodge.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
