@@ -241,6 +241,7 @@ func TestWarnings(t *testing.T) {
 		"admin.token begins or ends with a blank":    file("admin", `{"token": "4f0c9b7e21d3a586 "}`),
 		"server.authorization[0] has quotes":         file("server", `{"authorization": ["'Bearer 4f0c9b7e21d3a586'"]}`),
 		"server.authorization[0] has quotes around":  file("server", `{"authorization": ["Authorization: Bearer 4f0c9b7e21d3a586"]}`),
+		"providers[0].apiKey has quotes":             file("providers", `[{"type": "sendgrid", "apiKey": "\"SG.0123456789\"", "fromEmail": "a@acme.example"}]`),
 		"server.authorization[0] has quotes around ": file("server", `{"authorization": ["Bearer Bearer 4f0c9b7e21d3a586"]}`),
 		"admin.token can be guessed":                 file("admin", `{"token": "4f0c9b7e21d3a58"}`),
 		"admin.token can be guessed; write":          file("admin", `{"token": "secretsecretsecret"}`),

@@ -297,6 +297,9 @@ const (
 	straight    = "the curly quotes are part of this value; write straight ones, or none in YAML"
 )
 
+// inQuotes is a text in quotes.
+var inQuotes = regexp.MustCompile(`(?s)^".*"$|^'.*'$`)
+
 // curly tells whether a text stands in curly quotes.
 func curly(text string) bool {
 	last, size := utf8.DecodeLastRuneInString(text)
@@ -318,6 +321,9 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 		d.secrets = append(d.secrets, text)
 		if text != strings.TrimSpace(text) && !strings.Contains(text, "-----BEGIN") {
 			d.notice(n.from, path, "begins or ends with a blank or a line break, which is part of it; remove it unless that is meant")
+		}
+		if inQuotes.MatchString(text) {
+			d.notice(n.from, path, "has quotes around it, which are part of it, as docker run --env-file keeps them; remove them unless that is meant")
 		}
 	}
 	if curly(text) {

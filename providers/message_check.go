@@ -85,9 +85,6 @@ func tag(m *mail.Message) string {
 // checkKey reports a key of a service that cannot be one, such as one with the
 // white space that copying leaves behind.
 func checkKey(name string, key settings.Secret) []settings.Problem {
-	if text := key.Reveal(); len(text) > 1 && strings.ContainsAny(text[:1], `"'`) && text[len(text)-1] == text[0] {
-		return []settings.Problem{{Key: name, Text: "remove the quotes around it, which docker run --env-file keeps"}}
-	}
 	if !strings.ContainsFunc(key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil
 	}

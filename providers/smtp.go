@@ -365,11 +365,11 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 	if err != nil {
 		failure := p.failure(err)
 		if failure.Kind == Recipient && namesSenderAlone(err, envelope, from) {
-			failure.Kind, failure.Suppressed, failure.Hint = Configuration, false, checkSender
+			failure.Kind, failure.Suppressed, failure.Filtered, failure.Hint = Configuration, false, false, checkSender
 		}
 		return Receipt{}, failure
 	}
-	if discarded.MatchString(reply.Text) {
+	if discarded.MatchString(mail.WithoutHosts(addresses.ReplaceAllString(reply.Text, ""))) {
 		return Receipt{}, &Error{Kind: Content, Filtered: true, Stage: smtp.AtDot.String(), Code: strconv.Itoa(reply.Code),
 			Detail: redactFor(nil, reply.Text, p.logins), Hint: "the server's filter throws the mail away: let it pass what this client sends"}
 	}

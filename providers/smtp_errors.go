@@ -181,17 +181,18 @@ func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 	if !errors.As(err, &failed) {
 		return false
 	}
-	text := strings.ToLower(urls.ReplaceAllString(whomToAsk.ReplaceAllString(failed.Reply.Text, ""), ""))
-	names := func(what string) bool {
+	names := func(text, what string) bool {
 		what = regexp.QuoteMeta(strings.ToLower(what))
-		return what != "" && regexp.MustCompile(`(^|[^\w.-])`+what+`(\.?[^\w.-]|\.?$)`).MatchString(text)
+		return what != "" && regexp.MustCompile(`(^|[^\w.-])`+what+`(\.?[^\w.-]|\.?$)`).MatchString(strings.ToLower(text))
 	}
-	if names(envelope.To) {
+	all := failed.Reply.Text
+	said := urls.ReplaceAllString(whomToAsk.ReplaceAllString(all, ""), "")
+	if names(all, envelope.To) {
 		return false
 	}
 	for _, sender := range []string{envelope.From, from} {
 		isElsewhere := !strings.EqualFold(mail.Domain(sender), mail.Domain(envelope.To))
-		if names(sender) && !isElsewhere || names(mail.Domain(sender)) && isElsewhere && !names(mail.Domain(envelope.To)) {
+		if names(said, sender) && !isElsewhere || names(said, mail.Domain(sender)) && isElsewhere && !names(all, mail.Domain(envelope.To)) {
 			return true
 		}
 	}
@@ -269,7 +270,7 @@ var (
 	// discarded is how amavis, clamsmtp and other filters tell of a mail that they took and do not pass on.
 	discarded = regexp.MustCompile(`(?i)\bdiscard(ed|ing)?\b|\bquarantined\b|\bid=\S+, bounce\b`)
 	// mailFromIP is no command, which is about the sender.
-	mailFromIP = regexp.MustCompile(`(?i)\bmail from \[?[\da-f:.]*[.:][\da-f]+`)
+	mailFromIP = regexp.MustCompile(`(?i)\bmail from \[?(?:(?:\d+\.){3}\d|[\da-f]*:[\da-f]*:)[\da-f:.]*`)
 	// quotedWords are single words in quotes, such as the name of a field.
 	quotedWords = regexp.MustCompile("[\"'`]([a-z]+)[\"'`]")
 	// byPolicy is what Postfix writes before the words of a policy service, whatever they

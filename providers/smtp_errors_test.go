@@ -278,9 +278,10 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 			t.Errorf("%s: %v", c.reply, e)
 		}
 	}
-	for _, reply := range []string{"251 2.1.5 user not local; will forward", "252 2.1.5 cannot verify the user"} {
+	for reply, stage := range map[string]smtp.Stage{"251 2.1.5 user not local; will forward": smtp.AtRCPT, "252 2.1.5 cannot verify the user": smtp.AtRCPT,
+		"250 2.6.0 <discard-1@quarantined.mail.example> Queued mail for delivery": smtp.AtDot} {
 		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-			if at == smtp.AtRCPT {
+			if at == stage {
 				return reply
 			}
 			return ""
@@ -573,6 +574,7 @@ func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
 		{"ada@example.net", "550 5.1.2 no such domain example.net (from <no-reply@acme.example>)", Recipient},
 		{"ada@example.net", "550-5.1.1 No such user here\r\n550 For assistance contact postmaster@acme.example", Recipient},
 		{"ada@example.net", "550-Unrouteable address\r\n550 Questions? https://acme.example/mail", Recipient},
+		{"ada@example.net", "550 5.1.1 could not reach <ada@example.net>: user unknown (from no-reply@acme.example)", Recipient},
 		{"bob@acme.example", "550 5.1.1 <no-reply@acme.example>: user unknown", Configuration},
 		{"bob@acme.example", "550 5.1.1 <bob@acme.example>: user unknown", Recipient},
 		{"bob@acme.example", "550 5.1.1 user unknown", Recipient},

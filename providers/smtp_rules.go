@@ -202,11 +202,8 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
-	// What this server's DNS says of the recipient's domain; another one may find its servers.
-	{at: smtp.AtRCPT, codes: "4", words: recordWords + "|invalid dns mx", verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: smtp.AtRCPT, codes: "5", words: recordWords, verdict: verdict{kind: Recipient, filtered: true}},
-	// GMX, IONOS.
-	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},
+	// Exim, of the recipient's domain; another server may find its servers.
+	{at: smtp.AtRCPT, codes: "5", words: eximRecords, verdict: verdict{kind: Recipient, filtered: true}},
 	// Workspace, of an address that is not registered.
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// Exim, of the recipient's server.
@@ -229,12 +226,16 @@ var smtpRules = []smtpRule{
 		"authorize the sender|not local sender|unregistered domain|domain is unverified|demo domain|test purposes|" +
 		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
-		"domain of sender|invalid dns mx|sending domain|sending from|from/sender|from address|from field|from header|valid from|" +
+		"domain of sender|sending domain|sending from|from/sender|from address|from field|from header|valid from|" +
 		"header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
 		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|" +
 		"only send emails to|not verified|identities failed|local user only|non-local account|" +
 		"mi:imf|mi:spb|mi:dma|dt:sum|wm:blu", verdict: verdict{kind: Configuration, hint: checkSender}},
+	// GMX and IONOS, of either domain.
+	{at: smtp.AtRCPT, codes: "4", words: "invalid dns mx", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},
+	{words: "invalid dns mx", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -279,6 +280,8 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, enhanced: "5.7.", words: "does not exist|doesn't exist", verdict: verdict{kind: Configuration}},
 
 	// The recipient.
+	{at: smtp.AtRCPT, codes: "4", words: noRecordWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: smtp.AtRCPT, codes: "5", words: noRecordWords, verdict: verdict{kind: Recipient, filtered: true}},
 	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
 	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient}},
@@ -332,9 +335,13 @@ const (
 	diskQuota     = "disk quota exceeded|mailbox quota exceeded|storage quota exceeded|recipient quota exceeded|quota exceeded (mailbox"
 )
 
-// recordWords are how Exim and others say that DNS knows no server of the recipient's domain.
-const recordWords = "relevant mx records point to|invalid mx record|indicated no smtp service|resolve the ip address of the following domain|" +
-	"mail exchanger or ip address|unknown domain|no mx for|unable to resolve domain"
+// eximRecords and noRecordWords are how Exim and others say that DNS knows no server of the
+// recipient's domain.
+const (
+	eximRecords = "relevant mx records point to|invalid mx record with an ip|indicated no smtp service|" +
+		"resolve the ip address of the following domain|mail exchanger or ip address"
+	noRecordWords = "unknown domain|no mx for|unable to resolve domain"
+)
 
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +

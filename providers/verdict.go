@@ -104,7 +104,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	switch {
 	case e.Quota:
 		e.Hint = cmp.Or(e.Hint, "the quota is spent: raise it at the service, or add another provider")
-	case e.Kind == RateLimited:
+	case e.Kind == RateLimited && m != nil:
 		e.Hint = cmp.Or(e.Hint, "the service throttles: set maxConcurrent lower, or have the rate raised there")
 	}
 	if e.RetryAfter == 0 && (e.Kind == RateLimited || e.Kind == Temporary) {
