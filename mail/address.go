@@ -197,7 +197,7 @@ func isHostName(domain string) bool {
 // hostNames have three labels or more. Exchange writes its exceptions in the same way, but
 // with longer words at their end, and some servers a sentence without a blank before.
 var hostNames = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(^|[^\w@/.-])(?:[A-Za-z0-9_-]+\.){2,}(?:xn--[a-z0-9-]+|[a-z]{2,8})\b`)
+	return regexp.MustCompile(`(^|[^\w@/.-])(?:[A-Za-z0-9_-]+\.){2,}(?:xn--[a-z0-9-]+|[a-z]{2,8}|[A-Z]{2,8})\b`)
 })
 
 // WithoutHosts takes the names of hosts out of what a server says, so that a name such as

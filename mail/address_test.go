@@ -127,6 +127,7 @@ func TestWithoutHosts(t *testing.T) {
 		"host mx.antispam.example[192.0.2.1] said":        "host [192.0.2.1] said",
 		"dns;mx.spam.example in.virus.xn--p1ai#smtp; 550": "dns; #smtp; 550",
 		"550 mx.example.net.User unknown":                 "550 .User unknown",
+		"MX.ANTISPAM.EXAMPLE said":                        " said",
 		"192.0.2.1 and 4.2.2":                             "192.0.2.1 and 4.2.2",
 	} {
 		if got := mail.WithoutHosts(text); got != want {

@@ -238,7 +238,7 @@ const anAddress = `[\w.+=-]+@[\w-]+(?:\.[\w-]+)+`
 var (
 	anyAddress = regexp.MustCompile(anAddress)
 	whomToAsk  = regexp.MustCompile(`(?i)\b(?:ask|contact|consult|mailto|write to|reach|via|help|assistance|support|questions?)[\s:,?][^@<]{0,40}?<?` + anAddress +
-		`|\b(?:postmaster|abuse|tosa)@[\w.-]+`)
+		`|(?i)\b(?:e-?mail|to) <?(?:postmaster|abuse|tosa)@[\w.-]+`)
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)

@@ -219,6 +219,7 @@ func TestHTTPExamples(t *testing.T) {
 			{answer{422, nil, `{"message":"Recipient domain must match the sender's domain. #MS42209","errors":{"to.0.email":["x"]}}`}, Configuration, false, ""},
 			{answer{422, nil, `{"message":"Trial accounts can only send emails to the administrator's email. #MS42225","errors":{"to":["x"]}}`}, Configuration, false, ""},
 			{answer{422, nil, `{"message":"You have reached the trial limit of unique recipients. #MS42223"}`}, Configuration, false, ""},
+			{answer{202, map[string]string{"X-Message-Id": "5e42957d51f1d94a1070a733", "X-Send-Paused": "true"}, ""}, Configuration, false, ""},
 			{answer{202, nil, ""}, Uncertain, false, ""}}},
 		"mailjet": {answer{200, nil, `{"Messages":[{"Status":"success","To":[{"Email":"x","MessageUUID":"1","MessageID":1152921511742440156}]}]}`}, "1152921511742440156", []refusal{
 			{answer{400, nil, `{"Messages":[{"Status":"error","Errors":[{"ErrorCode":"mj-0013","StatusCode":400,"ErrorMessage":"is an invalid email address.","ErrorRelatedTo":["To[0].Email"]}]}]}`},
@@ -424,6 +425,7 @@ func TestHTTPGateways(t *testing.T) {
 		{answer{503, nil, "<style>body{overflow:hidden}</style><title>503 Backend fetch failed</title>"}, Uncertain},
 		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/application-error.html">`}, Uncertain},
 		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/maintenance-mode.html">`}, Temporary},
+		{answer{421, nil, `{"message":"under maintenance"}`}, Temporary}, {answer{425, nil, ""}, Temporary},
 		{answer{521, nil, "error code: 521"}, Temporary}, {answer{523, nil, "error code: 523"}, Temporary},
 		{answer{502, nil, `{"message":"An invalid response was received from the upstream server"}`}, Uncertain},
 	} {

@@ -186,14 +186,14 @@ func smtp2goErrors(x *exchange) Error {
 		e.Kind = Recipient
 	case field != nil:
 		e.Kind, e.Hint = Configuration, "check the sender"
+	case x.status == http.StatusUnauthorized:
+		e.Hint = "check apiKey"
 	case isAboutOperator(e.Detail):
 		e.Kind, e.Hint = Configuration, smtp2goVerify
 	case smtp2goListed.MatchString(words):
 		e.Kind, e.Suppressed = Recipient, true
 	case smtp2goPerson.MatchString(words):
 		e.Kind = Recipient
-	case x.status == http.StatusUnauthorized:
-		e.Hint = "check apiKey"
 	case x.is2xx(): // refused, and nobody knows why: nothing was taken
 		e.Kind, e.Hint = Configuration, smtp2goVerify
 	}

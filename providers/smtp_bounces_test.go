@@ -132,6 +132,7 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"4.7.8 SASL authentication failed; server smtp.acme.example[10.0.0.1] said: 535 5.7.8 Error: bad login": true,
 		"4.3.5 Server configuration problem":                                                                    true,
 		"550 5.1.1 no-reply@acme.example: user unknown":                                                         true,
+		"550 5.1.1 <postmaster@acme.example> User unknown; callback failed":                                     true,
 		"550 5.1.1 <support@acme.example>: user unknown":                                                        true,
 		"550 5.1.1 <help.desk@acme.example>: user unknown":                                                      true,
 		"550 5.1.1 contact@acme.example: user unknown":                                                          true,

@@ -181,8 +181,8 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exim", smtp.AtRCPT, "451 Temporary local problem - please try later", temporary, "", exim},
 		{"Exim", smtp.AtDot, "550 Incorrect sender header (LOCAL)", operator, "fromEmail", "https://github.com/roundcube/roundcubemail/issues/6572"},
 
-		{"Postfix", smtp.AtRCPT, "450 4.1.2 <ada@acme.exmaple>: Recipient address rejected: Domain not found", recipient, "", postfix},
-		{"Postfix", smtp.AtRCPT, "450 <ada@acme.exmaple>: Recipient address rejected: Domain not found", recipient, "", postfix},
+		{"Postfix", smtp.AtRCPT, "450 4.1.2 <ada@acme.exmaple>: Recipient address rejected: Domain not found", elsewhere, "", postfix},
+		{"Postfix", smtp.AtRCPT, "450 <ada@acme.exmaple>: Recipient address rejected: Domain not found", elsewhere, "", postfix},
 		{"Postfix", smtp.AtRCPT, "450 4.1.1 <ada@example.net>: Recipient address rejected: unverified address: Address verification in progress", oneAddress, "", postfix},
 		{"Postfix", smtp.AtRCPT, "450 4.2.0 <ada@example.net>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/", oneAddress, "", "https://github.com/schweikert/postgrey"},
 		{"Postfix", smtp.AtRCPT, "550 5.1.1 <ada@example.net>: Recipient address rejected: User unknown in virtual mailbox table", recipient, "", postfix},

@@ -280,11 +280,12 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, enhanced: "5.7.", words: "does not exist|doesn't exist", verdict: verdict{kind: Configuration}},
 
 	// The recipient.
+	// What one server's DNS says, and be it that it has none just now; another one may find the domain.
 	{at: smtp.AtRCPT, codes: "4", words: noRecordWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: smtp.AtRCPT, codes: "5", words: noRecordWords, verdict: verdict{kind: Recipient, filtered: true}},
 	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
-	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient}},
-	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient}},
+	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient, filtered: true}},
+	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient, filtered: true}},
 	{at: smtp.AtRCPT, codes: "450 451", enhanced: "4.4.", verdict: verdict{kind: Temporary, aboutAddress: true}}, // on the way to the recipient
 	{at: ofRecipient, enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: recipientWords, verdict: verdict{kind: Temporary, aboutAddress: true}},

@@ -292,7 +292,10 @@ func TestAnHTTP2ConnectionWithoutAnswers(t *testing.T) {
 // An HTTP/2 connection that a middlebox has forgotten is given up long before the deadline.
 func TestAForgottenHTTP2Connection(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "{}")
+	}))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)

@@ -120,7 +120,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 
 // away are the statuses of a service that did not take a request up; those over 511 are
 // Cloudflare's, which could not connect to it.
-var away = []int{http.StatusServiceUnavailable, 521, 523}
+var away = []int{http.StatusServiceUnavailable, http.StatusMisdirectedRequest, http.StatusTooEarly, 521, 523}
 
 // isMachineWord tells whether a code may stand in a log as it is. Its length is no part
 // of the expression, which would take 50 KB.
@@ -140,7 +140,7 @@ func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
 	case http.StatusSwitchingProtocols: // whatever it is that answers
 		return Uncertain
-	case http.StatusRequestTimeout:
+	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly:
 		return Temporary
 	case http.StatusRequestEntityTooLarge:
 		return Content

@@ -118,7 +118,7 @@ func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 	defer h.mu.Unlock()
 	before := h.resting
 	h.probing = false
-	if err != nil && err.Kind == providers.Recipient && err.Filtered { // which the service was not asked
+	if err != nil && err.Kind == providers.Recipient && err.Filtered && err.Code == "" { // which the service was not asked
 		return false
 	}
 	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content || err.AboutAddress {

@@ -550,20 +550,24 @@ func TestOldTroubleOfABackup(t *testing.T) {
 	}
 }
 
-// What a service was not asked is no sign that it is well.
+// What a service was not asked is no sign that it is well, and what it answered is.
 func TestAnAddressThatWasNotTriedEndsNoRest(t *testing.T) {
-	hasKey := false
+	hasKey, code := false, ""
 	p := &fakeProvider{}
 	p.send = func(context.Context, *mail.Message) (providers.Receipt, error) {
 		if !hasKey {
 			return providers.Receipt{}, &providers.Error{Kind: providers.Configuration}
 		}
-		return providers.Receipt{}, &providers.Error{Kind: providers.Recipient, Filtered: true}
+		return providers.Receipt{}, &providers.Error{Kind: providers.Recipient, Filtered: true, Code: code}
 	}
 	r := newRelay(t, nil, p)
 	deliver(t, r)
 	hasKey = true
 	if d := deliver(t, r); d.Reason != mail.RecipientRefused || !r.Status()[0].Resting {
+		t.Errorf("%v, %+v", d.Reason, r.Status()[0])
+	}
+	code = "450 4.1.2"
+	if d := deliver(t, r); d.Reason != mail.RecipientRefused || r.Status()[0].Resting {
 		t.Errorf("%v, %+v", d.Reason, r.Status()[0])
 	}
 }
