@@ -80,7 +80,7 @@ func (s *Server) Check() []settings.Problem {
 }
 
 // oddValue is what docker run --env-file and copying make of a value.
-var oddValue = regexp.MustCompile(`(?i)^["'].*["']$|^authorization:|^\w+ +(bearer|basic) `)
+var oddValue = regexp.MustCompile(`(?i)^["']|["']$|^authorization:|^\w+ +(bearer|basic) `)
 
 // shortestToken is too long to be tried out.
 const shortestToken = 16

@@ -135,8 +135,12 @@ func Copied(text string) string {
 	if parsed, err := netmail.ParseAddress(text); err == nil {
 		return parsed.Address
 	}
-	if name, rest, found := strings.Cut(text, "<"); found && strings.HasSuffix(text, ">") && !strings.Contains(name, "@") {
-		text = rest // behind a name that no header could have
+	if i := strings.LastIndexByte(text, '<'); i >= 0 && strings.HasSuffix(text, ">") {
+		// Behind a name that no header could have, or once more.
+		inner := strings.TrimPrefix(text[i+1:len(text)-1], "mailto:")
+		if name := text[:i]; !strings.Contains(name, "@") || strings.TrimSpace(name) == inner {
+			text = inner
+		}
 	}
 	text = strings.Trim(text, " \t\r\n<>()")
 	if before, rest, found := strings.Cut(text, ":"); found && strings.EqualFold(before, "mailto") {

@@ -141,8 +141,8 @@ func TestCopied(t *testing.T) {
 		"ada@example.com": "ada@example.com", " <ada@example.com>\r\n": "ada@example.com", "Ada <ada@example.com>\n": "ada@example.com",
 		"Acme, Inc <ada@example.com>": "ada@example.com", "Ada <ada.@docomo.ne.jp>": "ada.@docomo.ne.jp", "MAILTO:ada@example.com": "ada@example.com",
 		"(ada@example.com)": "ada@example.com", "Ada <mailto:ada@example.com>": "ada@example.com", "ada@example.com,": "ada@example.com",
-		"<ada@example.com>,": "ada@example.com", "Ada Lovelace <ada@example.com>;": "ada@example.com", "<foo.@docomo.ne.jp>,": "foo.@docomo.ne.jp",
-		"mailto:ada%2Btag@example.com?subject=x": "ada+tag@example.com", "Ada <ada@example.com>, Bob <bob@example.com>": "ada@example.com>, Bob <bob@example.com",
+		"ada@example.com<mailto:ada@example.com>": "ada@example.com", "<ada@example.com>,": "ada@example.com", "Ada Lovelace <ada@example.com>;": "ada@example.com", "<foo.@docomo.ne.jp>,": "foo.@docomo.ne.jp",
+		"mailto:ada%2Btag@example.com?subject=x": "ada+tag@example.com", "Ada <ada@example.com>, Bob <bob@example.com>": "Ada <ada@example.com>, Bob <bob@example.com",
 		"(ref 7k3f9qab).": "ref 7k3f9qab", "ada@example.com (Ada)": "ada@example.com", "7k3f9qab": "7k3f9qab", "": "",
 	} {
 		if got := mail.Copied(text); got != want {

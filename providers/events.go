@@ -226,7 +226,7 @@ func bounceOf(words string) (b bounce) {
 	text, enhanced := smtpWords(said)
 	e := refusal(smtp.AtDot, said)
 	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
-	passes := isFull || softCodes.MatchString(enhanced)
+	passes := isFull || softCodes.MatchString(enhanced) || toMailFrom.MatchString(words)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
 	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) || isFull && e.Hint == "" || b.hard && closedWords.MatchString(text)
 	b.soft = passes || !b.hard && (e.Hint != "" || otherCodes.MatchString(enhanced))
@@ -242,9 +242,10 @@ var (
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
-	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`)                  // given up on the way
-	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                     // of the server, the content and policies
-	triedLater   = regexp.MustCompile(`^4\.[14]\.|gr[ea]y.?list|verif|policy rejection`) // which the reader's server asks of every new sender
+	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`)                        // given up on the way
+	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                           // of the server, the content and policies
+	toMailFrom   = regexp.MustCompile(`(?i)\b(in reply to|after) mail from\b|>>> mail from\b`) // before the address was named
+	triedLater   = regexp.MustCompile(`^4\.[14]\.|gr[ea]y.?list|verif|policy rejection`)       // which the reader's server asks of every new sender
 	closedWords  = regexp.MustCompile(`(mailbox|account|user)\b.{0,40}\b(disabled|inactive|inactivity|deactivated|suspended)`)
 	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found|domain is not reachable`)
 )

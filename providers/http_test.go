@@ -426,6 +426,7 @@ func TestHTTPGateways(t *testing.T) {
 		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/application-error.html">`}, Uncertain},
 		{answer{503, nil, `<iframe src="//www.herokucdn.com/error-pages/maintenance-mode.html">`}, Temporary},
 		{answer{421, nil, `{"message":"under maintenance"}`}, Temporary}, {answer{425, nil, ""}, Temporary},
+		{answer{421, nil, "<h1>Misdirected Request</h1>"}, Configuration},
 		{answer{521, nil, "error code: 521"}, Temporary}, {answer{523, nil, "error code: 523"}, Temporary},
 		{answer{502, nil, `{"message":"An invalid response was received from the upstream server"}`}, Uncertain},
 	} {

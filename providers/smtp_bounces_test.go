@@ -133,6 +133,7 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"4.3.5 Server configuration problem":                                                                    true,
 		"550 5.1.1 no-reply@acme.example: user unknown":                                                         true,
 		"550 5.1.1 <postmaster@acme.example> User unknown; callback failed":                                     true,
+		"550 5.7.1 [from] address does not exist (in reply to MAIL FROM command)":                               true,
 		"550 5.1.1 <support@acme.example>: user unknown":                                                        true,
 		"550 5.1.1 <help.desk@acme.example>: user unknown":                                                      true,
 		"550 5.1.1 contact@acme.example: user unknown":                                                          true,

@@ -192,7 +192,7 @@ func namesSenderAlone(err error, envelope smtp.Envelope, from string) bool {
 	}
 	for _, sender := range []string{envelope.From, from} {
 		isElsewhere := !strings.EqualFold(mail.Domain(sender), mail.Domain(envelope.To))
-		if names(said, sender) && !isElsewhere || names(said, mail.Domain(sender)) && isElsewhere && !names(all, mail.Domain(envelope.To)) {
+		if names(said, sender) && !isElsewhere || names(said, mail.Domain(sender)) && isElsewhere && !names(said, mail.Domain(envelope.To)) {
 			return true
 		}
 	}

@@ -575,6 +575,7 @@ func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
 		{"ada@example.net", "550-5.1.1 No such user here\r\n550 For assistance contact postmaster@acme.example", Recipient},
 		{"ada@example.net", "550-Unrouteable address\r\n550 Questions? https://acme.example/mail", Recipient},
 		{"ada@example.net", "550 5.1.1 could not reach <ada@example.net>: user unknown (from no-reply@acme.example)", Recipient},
+		{"ada@example.net", "550 5.1.1 <no-reply@acme.example>: user unknown; contact postmaster@example.net", Configuration},
 		{"bob@acme.example", "550 5.1.1 <no-reply@acme.example>: user unknown", Configuration},
 		{"bob@acme.example", "550 5.1.1 <bob@acme.example>: user unknown", Recipient},
 		{"bob@acme.example", "550 5.1.1 user unknown", Recipient},

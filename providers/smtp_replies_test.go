@@ -348,6 +348,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"a mail server", smtp.AtRCPT, "550 5.7.1 Helo command rejected: unable to resolve domain", operator, "name", postfix},
 		{"a mail server", smtp.AtRCPT, "550 relaying denied, unknown domain", operator, "rights", postfix},
 		{"GMX", smtp.AtRCPT, "550 Sender address: invalid DNS MX or A/AAAA resource record", operator, "fromEmail", "https://postmaster.gmx.com/en/error-messages"},
+		{"Exim", smtp.AtRCPT, "450 Unable to resolve the IP address of the following domain: example.net", oneAddress, "", eximRouter},
 		{"a server with a name", smtp.AtRCPT, "550 mx2.password-reset.example.net: User unknown", recipient, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mail.dailypost.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},
 		{"a server with a name", smtp.AtMAIL, "421 mx.thelodge.example Service not available, closing transmission channel", temporary, "", "https://www.rfc-editor.org/rfc/rfc5321"},

@@ -203,6 +203,7 @@ var smtpRules = []smtpRule{
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	// Exim, of the recipient's domain; another server may find its servers.
+	{at: smtp.AtRCPT, codes: "4", words: eximRecords, verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: smtp.AtRCPT, codes: "5", words: eximRecords, verdict: verdict{kind: Recipient, filtered: true}},
 	// Workspace, of an address that is not registered.
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},
@@ -339,7 +340,7 @@ const (
 // eximRecords and noRecordWords are how Exim and others say that DNS knows no server of the
 // recipient's domain.
 const (
-	eximRecords = "relevant mx records point to|invalid mx record with an ip|indicated no smtp service|" +
+	eximRecords = "relevant mx records point to|invalid mx record|indicated no smtp service|" +
 		"resolve the ip address of the following domain|mail exchanger or ip address"
 	noRecordWords = "unknown domain|no mx for|unable to resolve domain"
 )

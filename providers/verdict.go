@@ -140,8 +140,12 @@ func (x *exchange) kindOfStatus() Kind {
 	switch x.status {
 	case http.StatusSwitchingProtocols: // whatever it is that answers
 		return Uncertain
-	case http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly:
+	case http.StatusRequestTimeout, http.StatusTooEarly:
 		return Temporary
+	case http.StatusMisdirectedRequest:
+		if x.isObject() { // MailerSend under maintenance, and no proxy that does not know the host
+			return Temporary
+		}
 	case http.StatusRequestEntityTooLarge:
 		return Content
 	case http.StatusOK, http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity:

@@ -53,7 +53,7 @@ func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 		r.recorder.Begin(&d.Delivery)
 	}
 	if d.mayReceive(ctx) {
-		if ended := d.attemptAll(ctx); !ended {
+		if ended := d.attemptAll(ctx); !ended && !d.seen[providers.Recipient] {
 			d.attemptLater(ctx)
 		}
 	}
@@ -328,7 +328,8 @@ func (d *delivery) note(provider string, start, end time.Time, failure *provider
 	if failure != nil {
 		attempt.Kind, attempt.Stage, attempt.Code = failure.Kind.String(), failure.Stage, failure.Code
 		attempt.Detail, attempt.Hint, attempt.RetryAfter = failure.Detail, failure.Hint, failure.RetryAfter
-		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered // which is no last word on the mail
+		// What is filtered is no last word on the mail, but an answer about the address is one to its reader.
+		d.seen[failure.Kind] = d.seen[failure.Kind] || !failure.Filtered || failure.Kind == providers.Recipient && failure.Code != ""
 		d.declined = d.declined || failure.Kind == providers.Recipient
 		d.suppressed = d.suppressed || failure.Suppressed
 	}
