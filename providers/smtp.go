@@ -369,7 +369,7 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		}
 		return Receipt{}, failure
 	}
-	if discarded.MatchString(mail.WithoutHosts(addresses.ReplaceAllString(reply.Text, ""))) {
+	if isDiscarded(reply.Text) {
 		return Receipt{}, &Error{Kind: Content, Filtered: true, Stage: smtp.AtDot.String(), Code: strconv.Itoa(reply.Code),
 			Detail: redactFor(nil, reply.Text, p.logins), Hint: "the server's filter throws the mail away: let it pass what this client sends"}
 	}

@@ -301,6 +301,15 @@ func smtpWords(reply smtp.Reply) (text, enhanced string) {
 	return text, enhanced
 }
 
+// isDiscarded tells whether a server that took a mail says that it does not pass it on. An id
+// with such a word in it says nothing. That there is none is seen quickly, since every mail
+// comes by here.
+func isDiscarded(text string) bool {
+	lower := strings.ToLower(text)
+	return anyOf("discard|quarantined|, bounce", "|", func(w string) bool { return strings.Contains(lower, w) }) &&
+		discarded.MatchString(mail.WithoutHosts(addresses.ReplaceAllString(text, "")))
+}
+
 // explain fills in what a network, TLS or protocol error means to an operator.
 func (e *Error) explain(stage smtp.Stage, err error) {
 	var (
