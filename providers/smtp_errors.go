@@ -236,11 +236,14 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 // quotedIn returns the code, the enhanced code and the words that a server quotes of the
 // recipient's; nil if of none. What it quotes of the sender's is no matter of the recipient.
 func quotedIn(text string) []string {
-	at := quotedReply.FindStringSubmatchIndex(text)
-	if at == nil || ofSender.MatchString(text[:at[0]]) || strings.HasSuffix(text, "Sender verify failed") {
+	quoted := quotedReply.FindStringSubmatch(text)
+	if quoted == nil || strings.HasSuffix(text, "Sender verify failed") {
 		return nil
 	}
-	return quotedReply.FindStringSubmatch(text)[1:]
+	if before, _, _ := strings.Cut(text, quoted[0]); ofSender.MatchString(before) {
+		return nil
+	}
+	return quoted[1:]
 }
 
 // judge says what a reply means.

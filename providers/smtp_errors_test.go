@@ -267,12 +267,7 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 		{smtp.AtDot, "250 Virus Detected; Discarded Email", Content, false},
 		{smtp.AtDot, "250 NOPE: User administratively disabled, discarding mail.", Content, false},
 	} {
-		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-			if at == c.at {
-				return c.reply
-			}
-			return ""
-		}}).start(t)
+		fake := (&fakeSMTP{answer: saying(c.at, c.reply)}).start(t)
 		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
 		if e := asSMTPError(t, err); e.Kind != c.kind || e.Suppressed != c.suppressed || e.Filtered != (c.kind == Content) {
 			t.Errorf("%s: %v", c.reply, e)
@@ -280,12 +275,7 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 	}
 	for reply, stage := range map[string]smtp.Stage{"251 2.1.5 user not local; will forward": smtp.AtRCPT, "252 2.1.5 cannot verify the user": smtp.AtRCPT,
 		"250 2.6.0 <discard-1@quarantined.mail.example> Queued mail for delivery": smtp.AtDot} {
-		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-			if at == stage {
-				return reply
-			}
-			return ""
-		}}).start(t)
+		fake := (&fakeSMTP{answer: saying(stage, reply)}).start(t)
 		if _, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage()); err != nil {
 			t.Errorf("%s: %v", reply, err)
 		}
@@ -308,12 +298,7 @@ func TestSMTPBrokenConnections(t *testing.T) {
 		for _, stunt := range []string{smtptest.EOF, smtptest.Reset} {
 			for _, stage := range []smtp.Stage{smtp.AtGreeting, smtp.AtEHLO, smtp.AtMAIL, smtp.AtRCPT, smtp.AtDATA, smtp.AtBody, smtp.AtDot} {
 				t.Run(stage.String()+" "+stunt, func(t *testing.T) {
-					fake := (&fakeSMTP{extensions: extensions, answer: func(at smtp.Stage, _, _ int) string {
-						if at == stage {
-							return stunt
-						}
-						return ""
-					}}).start(t)
+					fake := (&fakeSMTP{extensions: extensions, answer: saying(stage, stunt)}).start(t)
 					message := smtpMessage()
 					if stage == smtp.AtBody {
 						message = bulkyMessage()
@@ -480,12 +465,7 @@ func TestSMTPMomentary(t *testing.T) {
 		{smtp.AtDot, smtptest.EOF, false},
 	} {
 		t.Run(fmt.Sprint(row.at, " ", row.reply), func(t *testing.T) {
-			fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-				if at == row.at {
-					return row.reply
-				}
-				return ""
-			}}).start(t)
+			fake := (&fakeSMTP{answer: saying(row.at, row.reply)}).start(t)
 			_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
 			if e := asSMTPError(t, err); e.Momentary != row.momentary {
 				t.Errorf("%v: %v", e.Momentary, e)
@@ -521,12 +501,7 @@ func TestSMTPWithoutALogin(t *testing.T) {
 		{smtp.AtMAIL, "535 5.7.8 no", needLogin},
 		{smtp.AtMAIL, "550 5.1.8 no", checkSender},
 	} {
-		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-			if at == row.at {
-				return row.reply
-			}
-			return ""
-		}}).start(t)
+		fake := (&fakeSMTP{answer: saying(row.at, row.reply)}).start(t)
 		_, err := openSMTP(t, fake.Port()).Send(shortly(t), smtpMessage())
 		if e := asSMTPError(t, err); e.Hint != row.hint {
 			t.Errorf("%s %s: %s", row.at, row.reply, e.Hint)
@@ -580,12 +555,7 @@ func TestSMTPNamesTheSenderOfTheMail(t *testing.T) {
 		{"bob@acme.example", "550 5.1.1 <bob@acme.example>: user unknown", Recipient},
 		{"bob@acme.example", "550 5.1.1 user unknown", Recipient},
 	} {
-		fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-			if at == smtp.AtDot {
-				return c.reply
-			}
-			return ""
-		}}).start(t)
+		fake := (&fakeSMTP{answer: saying(smtp.AtDot, c.reply)}).start(t)
 		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Envelope.From.Address.Address = "bounces@acme.example" })
 		message := smtpMessage()
 		message.To = c.to

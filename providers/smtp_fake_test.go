@@ -26,6 +26,16 @@ type fakeSMTP struct {
 	smtptest.Server
 }
 
+// saying is the script of a server that says this at one stage, and what is usual at all others.
+func saying(at smtp.Stage, reply string) func(stage smtp.Stage, _, _ int) string {
+	return func(stage smtp.Stage, _, _ int) string {
+		if stage == at {
+			return reply
+		}
+		return ""
+	}
+}
+
 // start makes the server listen on a real socket.
 func (f *fakeSMTP) start(t testing.TB) *fakeSMTP {
 	t.Helper()

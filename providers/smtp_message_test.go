@@ -277,12 +277,7 @@ func TestSMTPTooLarge(t *testing.T) {
 
 // All connections busy is no fault of the server's.
 func TestSMTPAllBusy(t *testing.T) {
-	fake := (&fakeSMTP{answer: func(at smtp.Stage, _, _ int) string {
-		if at == smtp.AtDot {
-			return smtptest.Stall
-		}
-		return ""
-	}}).start(t)
+	fake := (&fakeSMTP{answer: saying(smtp.AtDot, smtptest.Stall)}).start(t)
 	provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.MaxConnections = 1 })
 	ctx, cancel := context.WithCancel(shortly(t))
 	first := make(chan error)
