@@ -86,39 +86,39 @@ func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mai
 
 // Apply is Store.Apply beside a relay that may be running. It does not know whether that
 // relay has all its mails on record, so that one may be unknown that is in its memory.
-func (s *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
-	applied, unknown, changed, err := s.apply(ctx, reports)
+func (r *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
+	applied, unknown, changed, err := r.apply(ctx, reports)
 	for _, at := range changed {
-		err = errors.Join(err, retried(func() error { return s.countHour(ctx, hourOf(at), []int64{at}) }))
+		err = errors.Join(err, retried(func() error { return r.countHour(ctx, hourOf(at), []int64{at}) }))
 	}
 	return applied, unknown, err
 }
 
 // apply returns also the slices of the mails that have changed.
-func (s *Reader) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
+func (r *Reader) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
 	err = retried(func() (err error) {
-		applied, unknown, changed, err = s.applyOnce(ctx, reports)
+		applied, unknown, changed, err = r.applyOnce(ctx, reports)
 		return err
 	})
 	return applied, unknown, changed, err
 }
 
-func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
+func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tx, err := s.db.write.BeginTx(ctx, nil)
+	tx, err := r.db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, 0, nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after the commit
-	found, err := s.mailsOf(ctx, tx, reports)
+	found, err := r.mailsOf(ctx, tx, reports)
 	if err != nil {
 		return nil, 0, nil, err
 	}
 	now := time.Now().UTC()
-	list := newSuppressing(s.settings.Load(), now)
+	list := newSuppressing(r.settings.Load(), now)
 	var occurred []occurrence
-	for i, r := range reports {
+	for i, report := range reports {
 		m := found[i]
 		var before mail.Status
 		if m != nil {
@@ -128,28 +128,28 @@ func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 		case m == nil:
 			unknown++
 			continue
-		case r.Status == mail.StatusBounced && (m.details().Redirected || !s.isTo(m, r.To)):
-			r.Soft, r.Ours = true, true // it tells nothing of the address that this mail went to
+		case report.Status == mail.StatusBounced && (m.details().Redirected || !r.isTo(m, report.To)):
+			report.Soft, report.Ours = true, true // it tells nothing of the address that this mail went to
 		}
-		if !m.add(&r, now) {
+		if !m.add(&report, now) {
 			continue
 		}
-		applied = append(applied, r.Event)
-		list.look(m, &r.Event)
-		if m.status != before && s.wanted(string(m.status)) {
-			occurred = append(occurred, occurrence{what: string(m.status), at: r.Time, id: m.id})
+		applied = append(applied, report.Event)
+		list.look(m, &report.Event)
+		if m.status != before && r.wanted(string(m.status)) {
+			occurred = append(occurred, occurrence{what: string(m.status), at: report.Time, id: m.id})
 		}
 	}
 	if len(applied) == 0 {
 		return nil, unknown, nil, nil
 	}
-	if err := s.writeMails(ctx, tx, found); err != nil {
+	if err := r.writeMails(ctx, tx, found); err != nil {
 		return nil, 0, nil, err
 	}
-	if err := list.write(ctx, tx, s.db.rows); err != nil {
+	if err := list.write(ctx, tx, r.db.rows); err != nil {
 		return nil, 0, nil, err
 	}
-	if err := s.tell(ctx, tx, occurred); err != nil {
+	if err := r.tell(ctx, tx, occurred); err != nil {
 		return nil, 0, nil, err
 	}
 	if err := tx.Commit(); err != nil {
@@ -167,8 +167,8 @@ func (s *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 }
 
 // isTo tells whether a mail went to one of the addresses; to any if there is none.
-func (s *Reader) isTo(m *reportedMail, addresses []string) bool {
-	settings := s.settings.Load()
+func (r *Reader) isTo(m *reportedMail, addresses []string) bool {
+	settings := r.settings.Load()
 	return len(addresses) == 0 || slices.ContainsFunc(addresses, func(to string) bool {
 		return slices.Contains(settings.recipients(travelling(to)), m.recipient)
 	})
@@ -186,17 +186,17 @@ type reportedMail struct {
 
 // mailsOf finds the mail of each report, by its own id or that of the service; nil
 // if it is not in the record.
-func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) (found []*reportedMail, err error) {
+func (r *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report) (found []*reportedMail, err error) {
 	byOurs, byTheirs := make(map[string]*reportedMail), make(map[[2]string]*reportedMail)
 	names := make([][3]string, len(reports))
-	for i, r := range reports {
-		names[i] = [3]string{r.ID, r.Provider, clean(r.ProviderID)}
+	for i, report := range reports {
+		names[i] = [3]string{report.ID, report.Provider, clean(report.ProviderID)}
 	}
 	list, err := json.Marshal(names)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(reportedMails, s.db.rows, s.db.lock), string(list))
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(reportedMails, r.db.rows, r.db.lock), string(list))
 	if err != nil {
 		return nil, err
 	}
@@ -214,9 +214,9 @@ func (s *Reader) mailsOf(ctx context.Context, tx *sql.Tx, reports []mail.Report)
 		byTheirs[[2]string{m.provider, m.providerID}] = m
 	}
 	found = make([]*reportedMail, len(reports))
-	for i, r := range reports {
-		if found[i] = byOurs[r.ID]; found[i] == nil && r.ProviderID != "" {
-			found[i] = byTheirs[[2]string{r.Provider, clean(r.ProviderID)}]
+	for i, report := range reports {
+		if found[i] = byOurs[report.ID]; found[i] == nil && report.ProviderID != "" {
+			found[i] = byTheirs[[2]string{report.Provider, clean(report.ProviderID)}]
 		}
 	}
 	return found, rows.Err()
@@ -270,7 +270,7 @@ func keyOf(r *mail.Report) string {
 }
 
 // writeMails writes what has changed. A mail may be there twice.
-func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*reportedMail) error {
+func (r *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*reportedMail) error {
 	var changes, providers [][]string
 	for _, m := range found {
 		if m == nil || !m.changed {
@@ -287,10 +287,10 @@ func (s *Reader) writeMails(ctx context.Context, tx *sql.Tx, found []*reportedMa
 		}
 		changes = append(changes, []string{m.id, string(m.status), string(events)})
 	}
-	if err := writeList(ctx, tx, s.db.rows, writeEvents, changes); err != nil || len(providers) == 0 {
+	if err := writeList(ctx, tx, r.db.rows, writeEvents, changes); err != nil || len(providers) == 0 {
 		return err
 	}
-	return writeList(ctx, tx, s.db.rows, writeProviders, providers)
+	return writeList(ctx, tx, r.db.rows, writeProviders, providers)
 }
 
 // suppressing gathers the addresses that a batch of events suppresses.

@@ -46,8 +46,8 @@ type audience struct {
 // Tell puts in place who is told of what from now on: the keys of endpoints by the
 // status of mails, mail.Failover or mail.ProviderResting. describe makes what they are
 // told of a mail.
-func (s *Reader) Tell(wants map[string][]string, describe func(*mail.Delivery) any) {
-	s.audience.Store(&audience{wants, describe})
+func (r *Reader) Tell(wants map[string][]string, describe func(*mail.Delivery) any) {
+	r.audience.Store(&audience{wants, describe})
 }
 
 // occurrence is what endpoints are to be told of.
@@ -60,8 +60,8 @@ type occurrence struct {
 }
 
 // wanted tells whether somebody wants to be told of it.
-func (s *Reader) wanted(what string) bool {
-	a := s.audience.Load()
+func (r *Reader) wanted(what string) bool {
+	a := r.audience.Load()
 	return a != nil && len(a.wants[what]) > 0
 }
 
@@ -94,14 +94,14 @@ func (s *Store) ProviderRests(name string, until time.Time, cause string) {
 
 // tell writes the notifications of what occurred, in the transaction that makes it
 // true.
-func (s *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) error {
-	audience := s.audience.Load()
+func (r *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) error {
+	audience := r.audience.Load()
 	// Nobody may want it any more.
 	occurred = slices.DeleteFunc(slices.Clone(occurred), func(o occurrence) bool { return len(audience.wants[o.what]) == 0 })
 	if len(occurred) == 0 {
 		return nil
 	}
-	mails, err := s.described(ctx, tx, occurred, audience)
+	mails, err := r.described(ctx, tx, occurred, audience)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) er
 			Data      any       `json:"data"`
 		}{typeOf(o.what), o.at.UTC(), data})
 		if err != nil { // a time that JSON cannot say; the status stands all the same
-			s.logger.Error("an event cannot be told", "id", o.id, "event", o.what, "error", err.Error())
+			r.logger.Error("an event cannot be told", "id", o.id, "event", o.what, "error", err.Error())
 			continue
 		}
 		for _, endpoint := range audience.wants[o.what] {
@@ -125,22 +125,22 @@ func (s *Reader) tell(ctx context.Context, tx *sql.Tx, occurred []occurrence) er
 		}
 	}
 	slices.SortFunc(list, func(a, b [3]string) int { return strings.Compare(a[0], b[0]) }) // who writes the same waits at the first one
-	return writeList(ctx, tx, s.db.rows, writeNotifications, list, time.Now().UnixMicro())
+	return writeList(ctx, tx, r.db.rows, writeNotifications, list, time.Now().UnixMicro())
 }
 
 // described returns what is told of mails, by their ids.
-func (s *Reader) described(ctx context.Context, tx *sql.Tx, occurred []occurrence, audience *audience) (map[string]any, error) {
+func (r *Reader) described(ctx context.Context, tx *sql.Tx, occurred []occurrence, audience *audience) (map[string]any, error) {
 	ids := make([]string, len(occurred)) // one may be there twice
 	for i, o := range occurred {
 		ids[i] = o.id
 	}
-	found, err := queryDeliveries(ctx, tx, fmt.Sprintf(mailsByID, s.db.rows), []any{listOf(ids)})
+	found, err := queryDeliveries(ctx, tx, fmt.Sprintf(mailsByID, r.db.rows), []any{listOf(ids)})
 	if err != nil {
 		return nil, err
 	}
 	mails := make(map[string]any)
 	for i := range found {
-		if s.settings.Load().Addresses == Hashed { // the row may be older than the setting
+		if r.settings.Load().Addresses == Hashed { // the row may be older than the setting
 			found[i].To = mail.Mask(found[i].To)
 		}
 		mails[found[i].ID] = audience.describe(&found[i])

@@ -294,10 +294,10 @@ func (s *Store) count(ctx context.Context) error {
 
 // countHour counts slices of an hour, and the hour. It reads beside the writer, and
 // keeps it waiting only to write the result.
-func (s *Reader) countHour(ctx context.Context, hour int64, changed []int64) error {
+func (r *Reader) countHour(ctx context.Context, hour int64, changed []int64) error {
 	begin := time.UnixMicro(hour)
 	counted := make(map[int64]tallies)
-	err := s.tallies(ctx, slice, begin, begin.Add(time.Hour), func(at int64, of group, t *Tally) {
+	err := r.tallies(ctx, slice, begin, begin.Add(time.Hour), func(at int64, of group, t *Tally) {
 		if counted[at] == nil {
 			counted[at] = make(tallies)
 		}
@@ -307,7 +307,7 @@ func (s *Reader) countHour(ctx context.Context, hour int64, changed []int64) err
 		return err
 	}
 	for _, at := range changed {
-		if counted[at], err = s.countSlice(ctx, at); err != nil {
+		if counted[at], err = r.countSlice(ctx, at); err != nil {
 			return err
 		}
 	}
@@ -329,12 +329,12 @@ func (s *Reader) countHour(ctx context.Context, hour int64, changed []int64) err
 		add(slice, at, counted[at])
 	}
 	add(time.Hour, hour, whole)
-	return s.writeTotals(ctx, hour, changed, list)
+	return r.writeTotals(ctx, hour, changed, list)
 }
 
-func (s *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, list [][]any) error {
+func (r *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, list [][]any) error {
 	const remove = "DELETE FROM totals WHERE span = $1 AND time = $2"
-	return s.db.inTransaction(ctx, func(tx *sql.Tx) error {
+	return r.db.inTransaction(ctx, func(tx *sql.Tx) error {
 		for _, at := range changed {
 			if _, err := tx.ExecContext(ctx, remove, slice.Microseconds(), at); err != nil {
 				return err
@@ -343,13 +343,13 @@ func (s *Reader) writeTotals(ctx context.Context, hour int64, changed []int64, l
 		if _, err := tx.ExecContext(ctx, remove, time.Hour.Microseconds(), hour); err != nil {
 			return err
 		}
-		return writeList(ctx, tx, s.db.rows, writeTotals, list)
+		return writeList(ctx, tx, r.db.rows, writeTotals, list)
 	})
 }
 
 // countSlice looks at every mail of a slice.
-func (s *Reader) countSlice(ctx context.Context, at int64) (counted tallies, err error) {
-	rows, err := s.db.read.QueryContext(ctx, "SELECT time, provider, locale, status, duration, events FROM deliveries WHERE time >= $1 AND time < $2",
+func (r *Reader) countSlice(ctx context.Context, at int64) (counted tallies, err error) {
+	rows, err := r.db.read.QueryContext(ctx, "SELECT time, provider, locale, status, duration, events FROM deliveries WHERE time >= $1 AND time < $2",
 		at, at+slice.Microseconds())
 	if err != nil {
 		return nil, err

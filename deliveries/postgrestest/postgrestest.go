@@ -54,7 +54,12 @@ func Start(t testing.TB) *Server {
 	_ = listener.Close()
 	s.run(t, "initdb", "--pgdata", s.data(), "--username", "relay", "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync")
 	s.Start(t)
-	t.Cleanup(func() { _ = s.command("pg_ctl", "--pgdata", s.data(), "--mode", "immediate", "stop").Run() })
+	t.Cleanup(func() {
+		_ = s.command("pg_ctl", "--pgdata", s.data(), "--mode", "immediate", "stop").Run()
+		if log, err := os.ReadFile(s.log()); t.Failed() && err == nil {
+			t.Logf("PostgreSQL's own words end with\n%s", log[max(0, len(log)-4<<10):])
+		}
+	})
 	return s
 }
 
@@ -72,10 +77,12 @@ func programs() string {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
+func (s *Server) log() string { return filepath.Join(s.dir, "log") }
+
 // Start starts the server again after a Stop.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
-	s.run(t, "pg_ctl", "--pgdata", s.data(), "--wait", "--silent", "--log", filepath.Join(s.dir, "log"),
+	s.run(t, "pg_ctl", "--pgdata", s.data(), "--wait", "--silent", "--log", s.log(),
 		"--options", fmt.Sprintf("-h 127.0.0.1 -p %s -k %s", s.port, s.dir), "start")
 }
 
