@@ -160,8 +160,9 @@ func report(id, providerID, key string, at time.Time, status mail.Status, soft b
 	if status == mail.StatusBounced {
 		words := joined(details)
 		b, isOther := bounceOf(words), to != "" && namesAnother(words, string(to))
-		r.Soft = soft || b.isReply && !b.hard || isOther
-		r.Ours = r.Soft && (isOther || words != "" && !b.hard && !b.ofMailbox)
+		isHard := b.hard || words == "" || !b.isReply && serviceWords.MatchString(words)
+		r.Soft = soft || !isHard || isOther
+		r.Ours = r.Soft && (isOther || !isHard && !b.ofMailbox)
 	}
 	return r
 }
@@ -202,8 +203,8 @@ func joined(details []loose) string {
 
 // bounce is what words for one mean.
 type bounce struct {
-	// isReply tells that they are a mail server's. Only words that it says of the address
-	// make the bounce hard then, whatever a service calls it. Without them its class counts.
+	// isReply tells that they have a mail server's code. hard are words or codes about the
+	// address: no others make a bounce hard, whatever a service calls it.
 	isReply, hard bool
 	// ofMailbox are words about the mailbox, such as that it is full or closed, and
 	// soft is a code that is known to say nothing of the address, for a report that has
@@ -247,6 +248,9 @@ var (
 	toMailFrom   = regexp.MustCompile(`(?i)\b(in reply to|after) mail from\b|>>> mail from\b`) // before the address was named
 	triedLater   = regexp.MustCompile(`^4\.[14]\.|gr[ea]y.?list|verif|policy rejection`)       // which the reader's server asks of every new sender
 	closedWords  = regexp.MustCompile(`(mailbox|account|user)\b.{0,40}\b(disabled|inactive|inactivity|deactivated|suspended)`)
+	// serviceWords are a service's own for a bounce that it calls hard, where no server told why.
+	serviceWords = regexp.MustCompile(`(?i)^(?:(?:previously )?bounced address|hard[ _-]?bounced?|hard|permanent|invalid)$|\bsent a hard bounce message\b|` +
+		`\binvalid[ _](?:e-?mail|domain)\b|\b(?:e-?mail|e-?mail address|address) is (?:invalid|not valid)\b|^no mail host$|\bmailbox inactive\b|\binactive user\b`)
 	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found|domain is not reachable`)
 )
 

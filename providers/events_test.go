@@ -1050,6 +1050,28 @@ func TestAServersRefusalIsHardByItsWordsAlone(t *testing.T) {
 	}
 }
 
+// Brevo, MailerSend and others pass on a server's words without its code.
+func TestWordsWithoutACode(t *testing.T) {
+	f := smtp2goEvents(t)
+	p := f.opened(t, f.settings())
+	for words, hard := range map[string]bool{
+		"": true, "hard bounce": true, "Bounced Address": true, "Invalid": true, "invalid email address": true, "no mail host": true,
+		"User unknown": true, "Recipient address rejected: User unknown": true, "No MX for example.org": true, "mailbox inactive": true,
+		"General: The recipient's email provider sent a hard bounce message, but didn't specify the reason for the hard bounce.": true,
+
+		"server is down": false, "Message rejected due to DMARC policy": false, "Sender address rejected: not verified": false, "Invalid sender": false,
+		"Sending IP is blocklisted by Spamhaus": false, "Message rejected as spam": false, "Daily sending quota exceeded for this account": false,
+		"Mailbox full": false, "Connection timed out": false, "hard bounce: blocked for its content": false,
+		"unable to get mx info: failed to get IPs from PTR record: lookup <nil>: unrecognized address": false,
+	} {
+		header, body := f.sign(fmt.Sprintf(`{"event":"bounce","bounce":"hard","rcpt":"ada@example.org","message":%q,"X-Relay-Id":"%s"}`, words, eventMail), eventNow)
+		got, err := p.Events(t.Context(), header, body, eventNow)
+		if err != nil || len(got) != 1 || got[0].Soft == hard || got[0].Ours != (!hard && words != "Mailbox full") {
+			t.Errorf("%s: %+v, %v", words, got, err)
+		}
+	}
+}
+
 func resendVerifiedBy(secret string) *resendSettings {
 	s := newResendSettings()
 	s.APIKey, s.EventSecret = settings.NewSecret("re_1"), settings.NewSecret(secret)
