@@ -156,7 +156,7 @@ var eventKind = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
 // event in a word of its own, and details of which only harmless words stay.
 // The recipient is empty where the service does not tell.
 func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, to, kind loose, details ...loose) mail.Report {
-	r := newReport(id, providerID, key, at, status, kind, details...)
+	r := newReport(id, providerID, key, at, status, []string{string(to)}, kind, details...)
 	if status == mail.StatusBounced {
 		words := joined(details)
 		b, isOther := bounceOf(words), to != "" && namesAnother(words, string(to))
@@ -176,12 +176,17 @@ func namesAnother(words string, recipients ...string) bool {
 }
 
 // newReport makes one that does not tell yet what a bounce means.
-func newReport(id, providerID, key string, at time.Time, status mail.Status, kind loose, details ...loose) mail.Report {
+func newReport(id, providerID, key string, at time.Time, status mail.Status, recipients []string, kind loose, details ...loose) mail.Report {
 	var said []string
 	if eventKind.MatchString(string(kind)) {
 		said = append(said, string(kind))
 	}
 	if words := joined(details); words != "" {
+		for _, to := range recipients {
+			if address, err := mail.ParseRecipient(to); err == nil {
+				words = (&Private{to: address}).Redact(words)
+			}
+		}
 		said = append(said, Redact(words))
 	}
 	if !mail.IsID(id) {

@@ -1072,6 +1072,27 @@ func TestWordsWithoutACode(t *testing.T) {
 	}
 }
 
+// Sendmail, Postfix and others name the mailbox without its domain.
+func TestWordsThatNameTheRecipient(t *testing.T) {
+	brevo := httpExamples(t)["brevo"]
+	f := smtp2goEvents(t)
+	for _, words := range []string{"550 5.1.1 ada.lovelace... User unknown", "No such user: ada.lovelace", `550 5.1.1 unknown user: "ada.lovelace"`,
+		"no mailbox ada.lovelace at example.org", `user unknown: EXAMPLE\ada.lovelace`} {
+		for _, event := range []struct {
+			receiver          EventReceiver
+			credentials, body string
+		}{
+			{f.opened(t, f.settings()), eventCredentials, fmt.Sprintf(`{"event":"bounce","bounce":"hard","rcpt":"ada.lovelace@example.org","message":%q,"X-Relay-Id":"%s"}`, words, eventMail)},
+			{open(t, brevo).(EventReceiver), brevo.EventCredentials.Reveal(), fmt.Sprintf(`{"event":"hard_bounce","email":"ada.lovelace@example.org","message-id":"<1@x>","reason":%q}`, words)},
+		} {
+			got, err := event.receiver.Events(t.Context(), basic(event.credentials), []byte(event.body), eventNow)
+			if err != nil || len(got) != 1 || strings.Contains(got[0].Detail, "lovelace") || !strings.Contains(got[0].Detail, "[address]") || got[0].Soft {
+				t.Errorf("%s: %+v, %v", words, got, err)
+			}
+		}
+	}
+}
+
 func resendVerifiedBy(secret string) *resendSettings {
 	s := newResendSettings()
 	s.APIKey, s.EventSecret = settings.NewSecret("re_1"), settings.NewSecret(secret)

@@ -39,6 +39,10 @@ type httpEventMapping struct {
 	// Time is the path of the time: seconds or milliseconds since 1970, or a text
 	// such as "2026-11-21T08:00:00Z". That of the call when not given.
 	Time string `json:"time"`
+	// Recipient is the path of the address that the mail went to. It is not stored:
+	// what the words say of it is taken out of them, and words for a bounce that are
+	// about another address say nothing of this one.
+	Recipient string `json:"recipient"`
 	// Detail is the path of the words that the service has for it.
 	Detail string `json:"detail"`
 	// Key is the path of the event's own id, by which one that is reported again is
@@ -136,5 +140,6 @@ func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report,
 		status = string(mail.StatusBounced)
 	}
 	id := jsonPath(event, m.ID)
-	return report(id, id, cmp.Or(jsonPath(event, m.Key), sumOf(event)), moment(jsonPath(event, m.Time), now), mail.Status(status), soft, "", "", loose(jsonPath(event, m.Detail))), true
+	return report(id, id, cmp.Or(jsonPath(event, m.Key), sumOf(event)), moment(jsonPath(event, m.Time), now), mail.Status(status), soft,
+		loose(jsonPath(event, m.Recipient)), "", loose(jsonPath(event, m.Detail))), true
 }

@@ -317,8 +317,8 @@ func httpExamples(t *testing.T) map[string]*httpSettings {
 			EventCredentials settings.Secret
 			EventSignature   httpEventSignature
 			EventMapping     struct {
-				ID, Status, Time, Detail, Key string
-				Statuses                      map[string]string
+				ID, Status, Time, Recipient, Detail, Key string
+				Statuses                                 map[string]string
 			}
 		}
 		if err := json.Unmarshal([]byte(block[1]), &example); err != nil {
@@ -328,7 +328,7 @@ func httpExamples(t *testing.T) map[string]*httpSettings {
 		s.URL, s.Headers, s.Accept, s.ID, s.Refused, s.Auth = example.URL, example.Headers, example.Accept, example.ID, example.Refused, example.Auth
 		s.EventCredentials, s.EventSignature = example.EventCredentials, example.EventSignature
 		if m := example.EventMapping; m.ID != "" {
-			s.EventMapping = httpEventMapping{m.ID, settings.Texts{m.Status}, m.Statuses, m.Time, m.Detail, m.Key}
+			s.EventMapping = httpEventMapping{m.ID, settings.Texts{m.Status}, m.Statuses, m.Time, m.Recipient, m.Detail, m.Key}
 		}
 		if example.Form != nil {
 			setTemplate(&s.Form, string(example.Form))

@@ -187,7 +187,7 @@ func (p *smtpProvider) Bounce(message []byte) []mail.Report {
 		if !strings.Contains(detail, r.Status) {
 			detail = r.Status + " " + detail
 		}
-		one := newReport(id, "", key, at, status, "", loose(detail))
+		one := newReport(id, "", key, at, status, []string{r.Address, r.Original}, "", loose(detail))
 		if status == mail.StatusBounced {
 			// A report may have more words than those of the server. What the server said
 			// has to agree: the code beside words without one is the guess of whoever reports.
