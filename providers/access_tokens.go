@@ -318,12 +318,10 @@ func tokenFailure(x *exchange, err error) *Error {
 		e.Kind, e.Detail = Temporary, "the answer broke off"
 	case x.is2xx():
 		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", usual
-	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable":
+	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable", answer.Error == "server_error":
 		e.Kind = Temporary
 	case e.Kind != RateLimited:
-		if e.Kind, e.Hint = Configuration, tokenHints[answer.Error]; e.Hint == "" {
-			e.Hint = usual
-		}
+		e.Kind, e.Hint = Configuration, cmp.Or(microsoftHints[e.Code], tokenHints[answer.Error], usual)
 	}
 	failure := x.finish(nil, e)
 	failure.Stage = atOAuth2
@@ -340,7 +338,18 @@ var tokenHints = map[string]string{
 	"invalid_grant": "the refresh token or the service account is refused: it has expired, was revoked or belongs to another client; " +
 		"for a service account check auth.user, its domain-wide delegation and the clock",
 	"invalid_client":      "check auth.clientId and auth.clientSecret; the secret may have expired",
-	"unauthorized_client": "allow this client the scope for SMTP; for a service account this is domain-wide delegation",
+	"unauthorized_client": "allow this client the scope for sending mail; for a service account this is domain-wide delegation",
 	"invalid_scope":       "check auth.scope",
-	"access_denied":       "allow this client the scope for SMTP",
+	"access_denied":       "allow this client the scope for sending mail",
+}
+
+// microsoftHints are for codes that say more than the error they come with:
+// https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
+var microsoftHints = map[string]string{
+	"AADSTS700016":  "check auth.clientId, and the tenant in auth.accessUrl",
+	"AADSTS90002":   "check the tenant in auth.accessUrl",
+	"AADSTS900023":  "check the tenant in auth.accessUrl",
+	"AADSTS65001":   "grant the client its permissions in the tenant (admin consent)",
+	"AADSTS7000112": "the client is disabled in the tenant: enable it",
+	"AADSTS53003":   "a Conditional Access policy keeps this login out: leave the client or this machine's address out of it",
 }

@@ -317,6 +317,11 @@ func TestSMTPTokenFailures(t *testing.T) {
 		{"scope unknown", echo(400, "invalid_scope"), Configuration, "auth.scope"},
 		{"Microsoft's own code", says(401, `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret provided."}`),
 			Configuration, "AADSTS7000215: check auth.clientId"},
+		{"a client that is not there", says(400, `{"error":"unauthorized_client","error_description":"AADSTS700016: Application with identifier 'x' was not found in the directory 'Acme'."}`),
+			Configuration, "AADSTS700016: check auth.clientId, and the tenant"},
+		{"a tenant that is not there", says(400, `{"error":"invalid_request","error_description":"AADSTS90002: Tenant 'x' not found."}`),
+			Configuration, "AADSTS90002: check the tenant in auth.accessUrl"},
+		{"a server that fails, as a 400", says(400, `{"error":"server_error"}`), Temporary, "server_error"},
 		{"echo as code", echo(400, testClientSecret), Configuration, "OAuth2: 400"},
 		{"no such page", says(404, "404 page not found"), Configuration, "auth.accessUrl"},
 		{"moved", func(w http.ResponseWriter, r *http.Request, _ int) bool {
