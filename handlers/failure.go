@@ -3,6 +3,7 @@ package handlers
 import (
 	"cmp"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -19,6 +20,10 @@ type Sentences interface {
 	// Locale returns the language of a mail of a type with this payload.
 	Locale(messageType string, payload map[string]any) string
 }
+
+// strangersPatience is how long a body may still be on its way from a caller who has not
+// shown that he may call. Thousands of bodies that never come would take all connections.
+const strangersPatience = 250 * time.Millisecond
 
 // fallbackSentence is the answer where no sentence can be had.
 const fallbackSentence = "Something went wrong. Please try again in a minute."
@@ -37,6 +42,9 @@ func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		header.Set("Retry-After", web.Seconds(f.RetryAfter))
+	}
+	if web.CallerOf(c).Label == "" { // what a stranger has sent is read, and no more waited for
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(strangersPatience)) // tests may have no connection
 	}
 	if !web.Drained(c.Request()) {
 		header.Set("Connection", "close")

@@ -180,6 +180,22 @@ func TestTheTimeOfABody(t *testing.T) {
 	})
 }
 
+// Whom nobody knows takes no place with a body that never comes.
+func TestTheTimeOfAStrangersBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, r := range map[string]*http.Request{
+			"wrong token": httptest.NewRequest("POST", "/logto/email", strings.NewReader(good)),
+			"no route":    httptest.NewRequest("POST", "/elsewhere", strings.NewReader(good)),
+		} {
+			w := &reading{ResponseRecorder: httptest.NewRecorder()}
+			publicWith(deliver(accept), new(logs)).ServeHTTP(w, r)
+			if left := time.Until(w.until); left != strangersPatience {
+				t.Errorf("%s: the body has %v", name, left)
+			}
+		}
+	})
+}
+
 // The deadline of the body must not end the wait for the mail.
 func TestMailTakesLongerThanBody(t *testing.T) {
 	c := dial(t, start(t, publicOver(impatient(), deliver(func(ctx context.Context, r relay.Request) *mail.Delivery {
