@@ -263,6 +263,8 @@ var aliyunKinds = map[string]Error{
 		Hint: "the sender is of the wrong type; use one for triggered emails"},
 	"InvalidMailAddressDomain.Malformed": {Kind: Configuration, Hint: "verify the sender's domain"},
 	"InvalidMailAddressName.Malformed":   {Kind: Configuration, Hint: "check accountName"},
+	"InvalidUserStatus":                  {Kind: Configuration, Hint: "the account is suspended; see the Direct Mail console"},
+	"InvalidUserStatus.Malformed":        {Kind: Configuration, Hint: "the account is suspended; see the Direct Mail console"},
 	"InvalidTemplate.NotFound":           {Kind: Configuration},
 	"InvalidReceiver.NotFound":           {Kind: Configuration},
 	"InvalidReceiverName.Malformed":      {Kind: Configuration},

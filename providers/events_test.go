@@ -1247,9 +1247,9 @@ func TestHTTPEventExamples(t *testing.T) {
 	}{
 		{"brevo", `{"id":814119,"email":"example@gmail.com","message-id":"<202305311437.85220493321@smtp-relay.mailin.fr>","date":"2023-05-31 16:37:07","event":"hard_bounce",` +
 			`"subject":"Subject Line","ts_event":1685543827,"ts":1685543827,"reason":"550-5.1.1 The email account that you tried to reach does not exist.","ts_epoch":1685543827372}`,
-			mail.Report{ProviderID: "<202305311437.85220493321@smtp-relay.mailin.fr>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusBounced,
+			mail.Report{ProviderID: "<202305311437.85220493321@smtp-relay.mailin.fr>", Event: mail.Event{Time: time.UnixMilli(1685543827372).UTC(), Status: mail.StatusBounced,
 				Detail: "550-5.1.1 The email account that you tried to reach does not exist."}}},
-		{"brevo", `{"message-id":"<1@x>","event":"soft_bounce","ts_event":1685543827}`,
+		{"brevo", `{"message-id":"<1@x>","event":"soft_bounce","ts_epoch":1685543827000}`,
 			mail.Report{ProviderID: "<1@x>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusBounced, Soft: true}}},
 		{"mailersend", `{"type":"activity.hard_bounced","created_at":"2026-01-01T12:00:00.000000Z","data":{"id":"62f114f8165fe0d8db0288e6","message_id":"67f91abd69f79df391e9d78d",` +
 			`"meta":{"bounce_reason":"550 5.1.1 <test@example.com>: user unknown"}}}`,

@@ -229,6 +229,8 @@ func TestHTTPExamples(t *testing.T) {
 			{answer{200, nil, `{"Messages":[{"Status":"error","Errors":[{"ErrorMessage":"x","ErrorRelatedTo":["To[0]"]}]}]}`}, Recipient, false, ""}}},
 		"azure": {answer{202, nil, `{"id":"8540c0de-899f-5cce-acb5-3ec493af3800","status":"Running"}`}, "8540c0de-899f-5cce-acb5-3ec493af3800", []refusal{
 			{answer{400, nil, `{"error":{"code":"EmailDroppedAllRecipientsSuppressed","message":"x"}}`}, Recipient, true, ""},
+			{answer{400, nil, `{"error":{"code":"BadRequest","message":"Invalid format for email address","target":"recipients.to[0].address"}}`}, Recipient, false, "BadRequest"},
+			{answer{202, nil, `{"id":"8540c0de-899f-5cce-acb5-3ec493af3800","status":"Failed"}`}, Configuration, false, ""},
 			{answer{400, nil, `{"error":{"code":"DomainNotLinked","message":"The specified sender domain has not been linked."}}`}, Configuration, false, "DomainNotLinked"}}},
 		"graph": {answer{202, map[string]string{"Request-Id": "90a7aea5-29ea-49c2-b297-695ee0f2d296"}, ""}, "90a7aea5-29ea-49c2-b297-695ee0f2d296", []refusal{
 			{answer{400, nil, `{"error":{"code":"ErrorInvalidRecipients","message":"At least one recipient isn't valid."}}`}, Recipient, false, "ErrorInvalidRecipients"},

@@ -265,8 +265,10 @@ func mailgunErrors(x *exchange) Error {
 	said := strings.ToLower(answer.Message)
 	e := Error{Detail: answer.Message}
 	switch x.status {
-	case http.StatusBadRequest:
+	case http.StatusBadRequest, http.StatusForbidden:
 		switch {
+		case strings.Contains(said, "large batches"):
+			e.Kind = RateLimited
 		case mailgunTo.MatchString(answer.Message):
 			e.Kind = Recipient
 		case mailgunTemplate.MatchString(answer.Message):
@@ -277,18 +279,13 @@ func mailgunErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "a sandbox domain sends to its authorized recipients only; use a verified domain"
 		case strings.Contains(said, "is not allowed to send"):
 			e.Kind, e.Hint = Configuration, "verify the domain's DNS records and activate the account"
+		case refusesAddress(answer.Message):
+			e.Kind, e.Hint = Configuration, addressHint+" (IP Access Management), or the sending IP is not usable"
 		}
 	case http.StatusUnauthorized:
 		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; or " + addressHint
 	case http.StatusPaymentRequired:
 		e.Hint = "check the account's billing and state"
-	case http.StatusForbidden:
-		switch {
-		case strings.Contains(said, "large batches"):
-			e.Kind = RateLimited
-		case refusesAddress(answer.Message):
-			e.Hint = addressHint + " (IP Access Management), or the sending IP is not usable"
-		}
 	case http.StatusNotFound:
 		e.Hint = "check domain; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net"
 	case http.StatusTooManyRequests:

@@ -87,14 +87,15 @@ func (p *mailJunky) Send(ctx context.Context, m *mail.Message) (Receipt, error) 
 	var answer struct {
 		ID        string
 		MessageID string `json:"message_id"`
+		Status    string
 		Error     any
 	}
 	x.read(&answer)
 	id := cmp.Or(answer.ID, answer.MessageID)
 	switch {
-	case id != "":
+	case id != "" && !mailJunkyUnsent.MatchString(answer.Status):
 		return x.receipt(id), nil
-	case complaint(map[string]any{"error": answer.Error}, 3) != "": // a message alone may be of a mail that was taken
+	case id != "", complaint(map[string]any{"error": answer.Error}, 3) != "": // a message alone may be of a mail that was taken
 		return Receipt{}, x.failure(m, nil, mailJunkyErrors(x))
 	}
 	return Receipt{}, x.unreadable(m)
@@ -127,6 +128,7 @@ var (
 	// mailJunkyMissing are the words for a message without its fields.
 	mailJunkyMissing = regexp.MustCompile(`(?i)required|missing|must (be|have|include|provide)|validation failed`)
 	mailJunkyTo      = regexp.MustCompile("(?i)[`'\"]to[`'\"]|\\bto (field|address)|\\brecipient")
+	mailJunkyUnsent  = regexp.MustCompile(`(?i)^(?:failed|error|rejected|suppressed|bounced|dropped|blocked|cancell?ed)$`)
 	mailJunkyListed  = regexp.MustCompile(`(?i)suppress|unsubscribed`)
 )
 
@@ -148,7 +150,7 @@ func mailJunkyErrors(x *exchange) Error {
 	case isAboutOperator(e.Detail):
 		e.Kind, e.Hint = Configuration, "verify the sender's domain, and see the state of the account"
 	case x.status != http.StatusBadRequest && x.status != http.StatusUnprocessableEntity && !x.is2xx():
-	case mailJunkyListed.MatchString(e.Detail):
+	case mailJunkyListed.MatchString(addresses.ReplaceAllString(e.Detail, "")):
 		e.Kind, e.Suppressed = Recipient, true
 	case mailJunkyTo.MatchString(e.Detail):
 		e.Kind = Recipient

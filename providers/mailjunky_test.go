@@ -54,6 +54,8 @@ func mailJunkyFixture() fixture {
 				{name: "domain", answer: refusal(422, "domain", "The domain acme.example is not verified"), kind: Configuration, hint: "domain"},
 				{name: "sender", answer: refusal(422, "validation_error", "Invalid `from` address"), kind: Configuration},
 				{name: "recipient", answer: refusal(422, "validation_error", "Invalid `to` address"), kind: Recipient},
+				{name: "recipient with a telling name", answer: refusal(400, "validation_error", "Invalid recipient: unsubscribed@example.org"), kind: Recipient},
+				{name: "failed with an id", answer: answer{200, nil, `{"id":"m1","status":"failed"}`}, kind: Configuration},
 				{name: "suppressed", answer: refusal(422, "suppressed", "The address is suppressed"), kind: Recipient, suppressed: true},
 				{name: "subject", answer: answer{400, nil, `{"error":{"message":"subject is too long"}}`}, kind: Content},
 				{name: "rate of the account", answer: refusal(429, "rate_limited", "Your account sends too fast"), kind: RateLimited},

@@ -126,13 +126,15 @@ var aboutOperator = regexp.MustCompile(`(?i)\bnot (yet )?(been )?(verified|authe
 var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|restrict|can't be used)|(allow|white)-?list`)
 
 // isAboutOperator looks for them beside the addresses, which may have such words in them:
-// accounts@example.org.
+// accounts@example.org. So does refusesAddress.
 func isAboutOperator(words string) bool {
 	return aboutOperator.MatchString(addresses.ReplaceAllString(words, ""))
 }
 
 // refusesAddress tells whether a refusal is about the address that we come from.
-func refusesAddress(message string) bool { return aboutAddress.MatchString(message) }
+func refusesAddress(message string) bool {
+	return aboutAddress.MatchString(addresses.ReplaceAllString(message, ""))
+}
 
 // quotedAddress returns an address as headers write it (see mail.Path), for the
 // services' APIs, which judge by themselves an address that cannot be.

@@ -218,6 +218,7 @@ var postmarkKinds = map[int]Error{
 	409:  {Kind: Configuration},
 	411:  {Kind: Content},
 	412:  {Kind: Configuration, Hint: "until Postmark has approved the account it sends to the sender's own domain only"},
+	429:  {Kind: RateLimited},
 	413:  {Kind: Configuration, Hint: "the account may not send; ask Postmark"},
 	1101: {Kind: Configuration, Hint: "the server has no template of this alias; check templateAlias"},
 	1235: {Kind: Configuration, Hint: "the server has no message stream outbound"},

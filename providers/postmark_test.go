@@ -61,6 +61,7 @@ func postmarkFixture() fixture {
 				{name: "resource", answer: refusal(404, 12, "not found"), kind: Configuration},
 				{name: "size", answer: answer{413, nil, ""}, kind: Content},
 				{name: "headers", answer: refusal(415, 409, "JSON required"), kind: Configuration},
+				{name: "rate as a 422", answer: refusal(422, 429, "Rate limit exceeded."), kind: RateLimited},
 				{name: "recipient", answer: refusal(422, 300, "Invalid 'To' address: 'ada.lovelace@example.org'."), kind: Recipient, code: "422 300"},
 				{name: "recipient's domain", answer: refusal(422, 300, "Error parsing 'To': Illegal email domain 'x' in address 'ada.lovelace@example.org'."), kind: Recipient},
 				{name: "sender", answer: refusal(422, 300, "Invalid 'From' address: 'x'."), kind: Configuration, hint: "sender"},

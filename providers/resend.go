@@ -199,6 +199,8 @@ func resendErrors(x *exchange) Error {
 			e.Kind = Recipient
 		case strings.Contains(said, "not verified"):
 			e.Kind, e.Hint = Configuration, "verify the sender's domain under Domains"
+		case strings.Contains(said, "api key"):
+			e.Kind, e.Hint = Configuration, "check apiKey"
 		case resendFromField.MatchString(answer.Message):
 			e.Kind, e.Hint = Configuration, "check the sender and the reply address"
 		}

@@ -62,6 +62,7 @@ func resendFixture() fixture {
 			errors: []errorCase{
 				{name: "no id", answer: answer{200, nil, `{}`}, kind: Uncertain},
 				{name: "not JSON", answer: answer{200, nil, proxyPage}, kind: Uncertain},
+				{name: "key with 400", answer: refusal(400, "validation_error", "API key is invalid"), kind: Configuration, hint: "check apiKey"},
 				{name: "recipient with 400", answer: refusal(400, "validation_error", "Invalid `to` field."), kind: Recipient},
 				{name: "domain with 400", answer: refusal(400, "validation_error", "The acme.example domain is not verified."), kind: Configuration, hint: "Domains"},
 				{name: "sender with 422", answer: refusal(422, "validation_error", "Invalid `from` field. The email address needs to follow the `email@example.com` format."), kind: Configuration, hint: "sender"},

@@ -75,6 +75,7 @@ func smtp2goFixture() fixture {
 				{name: "limit of an hour", answer: refusal(429, "API_EXCEPTION", "Your account has reached its hourly limit"), kind: RateLimited},
 				{name: "refused with 200: sender", answer: failed("Sender domain is not verified"), kind: Configuration, code: "200"},
 				{name: "refused with 200: recipient", answer: failed("Invalid recipient ada.lovelace@example.org"), kind: Recipient},
+				{name: "refused with 200: recipient with a telling name", answer: failed("Invalid recipient address: whitelist@example.org"), kind: Recipient},
 				{name: "refused with 200: suppressed", answer: failed("ada.lovelace@example.org is on the block list"), kind: Recipient, suppressed: true},
 				{name: "refused with 200: no words", answer: answer{200, nil, `{"data":{"succeeded":0,"failed":1}}`}, kind: Configuration},
 				{name: "refused with 200: a code", answer: refusal(200, "API_EXCEPTION", "Something happened"), kind: Configuration},
