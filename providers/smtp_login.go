@@ -15,8 +15,9 @@ type SMTPAuth struct {
 	// User and Pass are the login.
 	User string          `json:"user"`
 	Pass settings.Secret `json:"pass"`
-	// Method is PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-1 or SCRAM-SHA-256; the best
-	// that the server offers when not given.
+	// Method is PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-1 or CRAM-MD5; the first of
+	// them that the server offers when not given. To one whose certificate is not
+	// checked the password is shown last.
 	Method string `json:"method" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2"`
 
 	// With the type "oauth2" there is no password but an access token, which the
@@ -63,7 +64,7 @@ func (s *SMTPSettings) checkAuth(report func(key, text string)) {
 		if s.Auth.Method != "" {
 			key = "auth.method"
 		}
-		report(key, "write one of "+strings.Join(methods, ", ")+", or nothing to take the best that is offered")
+		report(key, "write one of "+strings.Join(methods, ", ")+", or nothing to take the first of them that is offered")
 	}
 }
 

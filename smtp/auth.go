@@ -37,11 +37,22 @@ type TokenSource interface {
 // https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
 const xoauth2 = "XOAUTH2"
 
-// Mechanisms returns the ways to log in with a password, best first. CRAM-MD5
-// comes last: within TLS it protects nothing, and servers offer it that cannot do
-// it.
+// Mechanisms returns the ways to log in with a password, best first. Within TLS, and on this
+// machine, those are best that every server can do: Cyrus SASL and others offer SCRAM and
+// CRAM-MD5 where passwords are kept in a way that lets them do neither, and then say that the
+// password is wrong.
 func Mechanisms() []string {
-	return []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5"}
+	return []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5"}
+}
+
+// mechanisms are all of them for a server that nobody knows by its certificate: it gets to see
+// the password only where there is no other way.
+func (s *session) mechanisms() []string {
+	known := Mechanisms()
+	if s.secure && s.config.TLS.InsecureSkipVerify {
+		return append(known[2:], known[:2]...)
+	}
+	return known
 }
 
 // MechanismError is the cause for a login that was not begun, because the server
@@ -103,7 +114,7 @@ func (s *session) authenticate(ctx context.Context) *Error {
 	if !s.secure && !s.config.ClearTextLogin {
 		return &Error{Stage: AtAUTH, Err: ErrClearText}
 	}
-	wanted, try := login.Mechanism, Mechanisms()
+	wanted, try := login.Mechanism, s.mechanisms()
 	if login.Tokens != nil {
 		wanted = xoauth2
 	}
