@@ -1186,7 +1186,7 @@ func smtp2goEvents(testing.TB) eventFixture {
 			{"hard bounce for the sender", event(`"event":"bounce","bounce":"hard","message":"550 5.7.1 DMARC policy"`), ours(want(mail.StatusBounced, "hard: 550 5.7.1 DMARC policy"))},
 			{"soft bounce", event(`"event":"bounce","bounce":"soft"`), softly(want(mail.StatusBounced, "soft"))},
 			{"complaint", event(`"event":"spam"`), want(mail.StatusComplained, "")},
-			{"rejected", event(`"event":"reject"`), want(mail.StatusFailed, "")},
+			{"rejected for the list", event(`"event":"reject"`), want(mail.StatusSuppressed, "")},
 			{"processed", event(`"event":"processed"`), mail.Report{}},
 			{"opened", event(`"event":"open"`), mail.Report{}},
 		},

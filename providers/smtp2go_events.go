@@ -56,8 +56,8 @@ func smtp2goStatus(e *smtp2goEvent) (status mail.Status, soft bool) {
 		return mail.StatusBounced, e.Bounce == "soft"
 	case "spam":
 		return mail.StatusComplained, false
-	case "reject": // before it was sent
-		return mail.StatusFailed, false
+	case "reject": // for an address that bounced, complained or unsubscribed before
+		return mail.StatusSuppressed, false
 	}
 	return "", false
 }

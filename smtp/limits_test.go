@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,46 @@ import (
 
 	"logto-email-relay/smtp/smtptest"
 )
+
+// Postfix is slow on a connection that has had nothing but errors, such as mistyped addresses.
+func TestRefusalsInARow(t *testing.T) {
+	for _, extensions := range [][]string{{"PIPELINING"}, {}} {
+		for name, test := range map[string]struct{ accepted, least, most int }{ // each so many-th is accepted
+			"all are refused":                 {1000, maxRefused, maxRefused},
+			"one between makes good for them": {maxRefused, 3 * maxRefused, 1000},
+		} {
+			var mutex sync.Mutex
+			refused := make(map[int]int) // by connection
+			sent := 0
+			fake := (&fakeServer{extensions: extensions, answer: func(at Stage, connection, _ int) string {
+				mutex.Lock()
+				defer mutex.Unlock()
+				if at == AtRCPT {
+					sent++
+				}
+				switch {
+				case sent%test.accepted == 0:
+				case at == AtRCPT:
+					refused[connection]++
+					return "550 5.1.1 User unknown"
+				case at == AtDATA:
+					return "554 5.5.1 no valid recipients"
+				}
+				return ""
+			}}).start(t)
+			pool := testPool(t, fake, func(c *Config) { c.MaxConnections = 1 })
+			for range 10 * maxRefused {
+				_, _ = send(t, pool, testMessage())
+			}
+			mutex.Lock()
+			most := slices.Max(slices.Collect(maps.Values(refused)))
+			mutex.Unlock()
+			if most < test.least || most > test.most {
+				t.Errorf("%s, %q: %d on one connection", name, extensions, most)
+			}
+		}
+	}
+}
 
 // A server that takes few messages a connection loses none: the one that it refuses
 // goes out on a fresh connection, and soon no more are refused.

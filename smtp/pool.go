@@ -21,6 +21,12 @@ const (
 	sweepGap = 15 * time.Second
 )
 
+// maxRefused is how many messages in a row may be refused on a connection. Postfix answers a
+// client a second late at each step after 10 errors without a mail between them, and a
+// refused recipient in a pipelined envelope is two:
+// https://www.postfix.org/postconf.5.html#smtpd_soft_error_limit
+const maxRefused = 4
+
 // warm is how long after a message a connection is not looked at before the
 // next. A goodbye takes about as long to come from another machine, and one that
 // has come costs that message no more than another connection.
@@ -418,7 +424,7 @@ func (p *Pool) release(s *session) {
 
 func (p *Pool) isSpent(s *session) bool {
 	most := p.maxMessages(s)
-	return most > 0 && s.messages >= most || s.used.Sub(s.opened) > maxAge
+	return most > 0 && s.messages >= most || s.refused >= maxRefused || s.used.Sub(s.opened) > maxAge
 }
 
 func (p *Pool) keep(s *session) {

@@ -113,7 +113,7 @@ func TestManyAtATime(t *testing.T) {
 			for i := range each {
 				message := testMessage()
 				message.To = fmt.Sprintf("user-%d-%d@example.net", sender, i)
-				unknown := i%5 == 4
+				unknown := (sender+i)%5 == 4 // not all at the same time
 				if unknown {
 					message.To = "unknown@example.net"
 				}
@@ -141,8 +141,8 @@ func TestManyAtATime(t *testing.T) {
 			t.Errorf("%s got %d mails", to, times)
 		}
 	}
-	// EHLO is said twice on each, before and after STARTTLS.
-	if backend.connections > 10 {
+	// EHLO is said twice on each, before and after STARTTLS. Refusals in a row end one now and then.
+	if backend.connections > 24 {
 		t.Errorf("%d sessions for 5 connections", backend.connections)
 	}
 	for _, raw := range backend.raw {

@@ -38,6 +38,7 @@ type session struct {
 	patient      bool // no message waits while it is opened
 	opened, used time.Time
 	messages     int
+	refused      int  // since the last that was accepted
 	owed         int  // replies of a refused envelope that have yet to come
 	staleToken   bool // the server refused an access token that was not new
 	dirty        bool // a transaction was refused half-way: RSET before the next
@@ -163,7 +164,7 @@ func (s *session) send(ctx context.Context, m *outgoing) (Reply, *Error) {
 	if !accepts(code) {
 		return Reply{}, s.refuse(AtDot, reply)
 	}
-	s.used, s.accepted = time.Now(), true
+	s.used, s.accepted, s.refused = time.Now(), true, 0
 	return reply, nil
 }
 
@@ -307,6 +308,7 @@ func (s *session) body(ctx context.Context, data []byte) *Error {
 func (s *session) refuse(stage Stage, reply Reply) *Error {
 	s.dirty = stage >= AtMAIL
 	s.used = time.Now()
+	s.refused++
 	if reply.Code == 421 || reply.Code < 400 { // below 400 it is out of step, as after a line that nobody had asked for
 		s.lose(stage)
 	}
