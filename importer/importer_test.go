@@ -189,6 +189,19 @@ func TestDataSources(t *testing.T) {
 		map[string]string{}, "mail.transports[2]: a transport of type sendmail", "mail.transports[3]: there is no host")
 }
 
+// Secrets stand in more places than passwords, and each has a variable of its own.
+func TestSecretsOfDataSources(t *testing.T) {
+	expect(t, `{"mail": {"connector": "mail", "transports": [
+		{"alias": "mail-1", "host": "a.example.com", "auth": {"user": "relay", "pass": "never-print-this-1"}},
+		{"alias": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "never-print-this-2 ${x}"}, "proxy": "http://relay:never-print-this@proxy.example.com:3128",
+			"customHeaders": {"X-Api-Key": "never-print-this", "X-Team": "mail"}},
+		{"alias": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"}]}}`, "en", 1, `{"providers": [
+		{"type": "smtp", "name": "mail-1", "host": "a.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS}"}},
+		{"type": "smtp", "name": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS_2}"}, "proxy": "${MAIL_1_PROXY}",
+			"customHeaders": {"X-Api-Key": "${MAIL_1_X_API_KEY}", "X-Team": "mail"}}]}`,
+		map[string]string{})
+}
+
 // The subject goes where the relay looks for it.
 func TestTitles(t *testing.T) {
 	for content, want := range map[string]string{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -274,21 +275,52 @@ func drop(object map[string]any, path string) bool {
 var secretKeys = []string{"pass", "apiKey", "accessKeySecret", "serverToken", "authorization", "clientSecret", "refreshToken",
 	"accessToken", "privateKey"}
 
-var innerCapital = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+var (
+	innerCapital = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+	noNames      = regexp.MustCompile(`[^A-Za-z0-9]+`)
+	// reference is a text that stands for a secret already.
+	reference = regexp.MustCompile(`^\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
+	// secretHeaders are names of headers that bear keys.
+	secretHeaders = regexp.MustCompile(`(?i)auth|key|token|secret|pass`)
+)
 
 // hideSecrets puts ${NAME_KEY} in place of every secret.
 func (i *importer) hideSecrets(name string, object map[string]any) {
-	for key, value := range object {
-		switch value := value.(type) {
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		switch value := object[key].(type) {
 		case map[string]any:
 			i.hideSecrets(name, value)
 		case string:
-			if value != "" && !strings.Contains(value, "${") && (slices.Contains(secretKeys, key) || strings.Contains(value, "PRIVATE KEY-----")) {
-				variable := innerCapital.ReplaceAllString(name+"_"+key, "${1}_$2")
-				variable = strings.ToUpper(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(variable, "_"))
-				i.secrets[variable] = value
-				object[key] = "${" + variable + "}"
+			if isSecret(key, value) {
+				object[key] = "${" + i.variableFor(name+"_"+key, value) + "}"
 			}
 		}
+	}
+}
+
+func isSecret(key, value string) bool {
+	address, err := url.Parse(value)
+	isAddress := strings.Contains(value, "://")
+	switch {
+	case value == "", reference.MatchString(value):
+		return false
+	case slices.Contains(secretKeys, key), strings.Contains(value, "PRIVATE KEY-----"):
+		return true
+	case isAddress && err == nil: // such as that of a proxy, with its password
+		return address.User != nil || address.RawQuery != ""
+	}
+	return isAddress && strings.Contains(value, "@") || strings.Contains(key, "-") && secretHeaders.MatchString(key)
+}
+
+// variableFor names the variable of a secret. No two secrets share one.
+func (i *importer) variableFor(name, value string) string {
+	base := strings.ToUpper(noNames.ReplaceAllString(innerCapital.ReplaceAllString(name, "${1}_$2"), "_"))
+	variable := base
+	for n := 2; ; n++ {
+		if known, taken := i.secrets[variable]; !taken || known == value {
+			i.secrets[variable] = value
+			return variable
+		}
+		variable = fmt.Sprintf("%s_%d", base, n)
 	}
 }

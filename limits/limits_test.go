@@ -369,7 +369,7 @@ func TestTheRedisHasToBeAnAddress(t *testing.T) {
 		"redis://one:6379,two:6379": false, "redis://:p@ss#w0rd@x": false, "redis://:p@ss?w0rd@x": false, "redis://:p@1/w0rd@x": false, "redis://:12?w0rd@x": false,
 		"redis://:p@s.s?w0rd@x": false, "redis://:p%40ss%23w0rd@x": true, "redis://:6379": true, "redis://:p@ss@x": true, "redis://localhost?db=-1": false, "redis://:never-print-this@x:70000": false,
 		"redis://never-print-this@x": false, "rediss://relay:@x": false, "unix://never-print-this@/run/redis.sock": false,
-		"localhost:6379": false, "http://:never-print-this@x": false, "redis://:never-print-this@x:y": false,
+		"localhost:6379": false, "redis:6379": false, "http://:never-print-this@x": false, "redis://:never-print-this@x:y": false,
 	} {
 		s := limits.Settings{Redis: settings.NewSecret(url)}
 		problems := s.Check()

@@ -114,7 +114,7 @@ func parseServer(text string) (server, error) {
 	database := strings.Trim(u.Path, "/")
 	switch u.Scheme {
 	case "redis", "rediss":
-		if strings.ContainsAny(u.Host, ", ") || strings.Contains(u.RawQuery, "@") {
+		if strings.ContainsAny(u.Host, ", ") || strings.Contains(u.RawQuery, "@") || u.Opaque != "" { // redis:6379 is a host without a scheme
 			return server{}, errors.New("not one host")
 		}
 		s.address = net.JoinHostPort(cmp.Or(u.Hostname(), "localhost"), cmp.Or(u.Port(), "6379"))

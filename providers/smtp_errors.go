@@ -210,10 +210,10 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 		// An answer of another class: the two sides no longer understand each other.
 		e.Kind, e.Hint = Temporary, "the server's answer makes no sense at this stage"
 		switch {
+		case (stage == smtp.AtRCPT || stage == smtp.AtDot && reply.Code == 254) && suppressing.MatchString(reply.Text): // Oracle's 254
+			e.Kind, e.Suppressed, e.Hint = Recipient, true, ""
 		case stage == smtp.AtDot:
 			e.Kind = Uncertain
-		case stage == smtp.AtRCPT && strings.Contains(strings.ToLower(reply.Text), "suppressed"): // Oracle's 254
-			e.Kind, e.Suppressed, e.Hint = Recipient, true, ""
 		}
 		return e
 	}
@@ -271,7 +271,8 @@ var (
 	// ofSender is how Postfix and Exim begin when the sender's server was asked.
 	ofSender = regexp.MustCompile(`(?i)sender address rejected|verification failed for`)
 	// discarded is how amavis, clamsmtp and other filters tell of a mail that they took and do not pass on.
-	discarded = regexp.MustCompile(`(?i)\bdiscard(ed|ing)?\b|\bquarantined\b|\bid=\S+, bounce\b`)
+	suppressing = regexp.MustCompile(`(?i)\bsuppress(ed|ion)\b`)
+	discarded   = regexp.MustCompile(`(?i)\bdiscard(ed|ing)?\b|\bquarantined\b|\bid=\S+, bounce\b`)
 	// mailFromIP is no command, which is about the sender.
 	mailFromIP = regexp.MustCompile(`(?i)\bmail from \[?(?:(?:\d+\.){3}\d|[\da-f]*:[\da-f]*:)[\da-f:.]*`)
 	// quotedWords are single words in quotes, such as the name of a field.

@@ -259,6 +259,8 @@ func TestSMTPConsentThatIsNone(t *testing.T) {
 		suppressed bool
 	}{
 		{smtp.AtRCPT, "254 4.7.1 ada@example.net is suppressed for sender no-reply@acme.example", Recipient, true},
+		{smtp.AtRCPT, "254 4.7.1 Suppression for user ocid1.user.oc1..aaaaaa to ada@example.net", Recipient, true},
+		{smtp.AtDot, "254 4.7.1 -  ada@example.net is suppressed for sender ocid1.emailsender.oc1", Recipient, true},
 		{smtp.AtRCPT, "221 2.0.0 bye", Temporary, false},
 		{smtp.AtMAIL, "354 nobody is suppressed", Temporary, false},
 		{smtp.AtDot, "250 2.7.0 Ok, discarded, id=01234-05 - spam", Content, false},
