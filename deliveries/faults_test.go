@@ -1,6 +1,7 @@
 package deliveries
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -490,6 +491,24 @@ func TestAnIsolationIsNoTrouble(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What the retention deletes is not legible in the file either.
+func TestPurgedMailsAreOverwritten(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deliveries.db")
+	r := opened(t, named(file))
+	r.ready(t)
+	old := noon.Add(-time.Duration(r.settings.Load().Retention) - time.Hour)
+	for i := range 60 {
+		r.keep(t, accepted(fmt.Sprintf("purged.%d@example.com", i), old))
+	}
+	if err := r.purge(t.Context(), noon); err != nil {
+		t.Fatal(err)
+	}
+	r.close(t)
+	if content, err := os.ReadFile(file); err != nil || len(content) == 0 || bytes.Contains(content, []byte("purged.")) {
+		t.Errorf("%d bytes, of which the address is legible: %v", len(content), err)
 	}
 }
 

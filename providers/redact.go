@@ -22,6 +22,7 @@ var (
 	urls      = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
 	addresses = regexp.MustCompile(localPart + `@` + mailDomain)
 	tokens    = regexp.MustCompile(`[A-Za-z0-9+/=_%.~-]{20,}`)
+	longWords = regexp.MustCompile(`^(?:[a-z]+(?:[-_.][a-z]+)*|(?:[A-Z][a-z]+)+)[.:]?$`)
 	numbers   = regexp.MustCompile(`\p{Nd}{4,}`)
 )
 
@@ -45,7 +46,12 @@ func Redact(text string) string {
 	text = unescaped(text)
 	text = urls.ReplaceAllString(text, "[link]")
 	text = addresses.ReplaceAllString(text, "[address]")
-	text = tokens.ReplaceAllString(text, "[token]")
+	text = tokens.ReplaceAllStringFunc(text, func(token string) string {
+		if longWords.MatchString(token) { // OnAccountSuppressionList, suppress-unsubscribe
+			return token
+		}
+		return "[token]"
+	})
 	text = numbers.ReplaceAllString(text, "[number]")
 	return shortened(strings.Join(strings.Fields(text), " "))
 }
