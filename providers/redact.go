@@ -22,7 +22,7 @@ var (
 	urls      = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+`)
 	addresses = regexp.MustCompile(localPart + `@` + mailDomain)
 	tokens    = regexp.MustCompile(`[A-Za-z0-9+/=_%.~-]{20,}`)
-	longWords = regexp.MustCompile(`^(?:[a-z]+(?:[-_.][a-z]+)*|(?:[A-Z][a-z]+)+)[.:]?$`)
+	longWords = regexp.MustCompile(`^(?:[a-z]+(?:[-_][a-z]+)*|(?:[A-Z][a-z]+)+)[.:]?$`)
 	numbers   = regexp.MustCompile(`\p{Nd}{4,}`)
 )
 

@@ -84,8 +84,13 @@ func isMomentary(err error, e *Error) bool {
 	case failed.Reply.Code == 0:
 		return e.Kind == Temporary
 	}
-	return failed.Reply.Code < 500 && (e.Kind == Temporary || e.Kind == RateLimited)
+	// Of what throttles only too many connections, and too many mails a second, are over in a
+	// moment: mails a minute and logins are counted where they are refused, too.
+	return failed.Reply.Code < 500 && (e.Kind == Temporary || e.Kind == RateLimited && (e.Hint == fewer || ofSecond.MatchString(failed.Reply.Text)))
 }
+
+var ofSecond = regexp.MustCompile(`(?i)\bper second\b|\bsending rate exceeded\b`) // the latter is Amazon SES'
+
 
 // smtpFailure judges an error of a pool by itself. Before the final dot has left, a
 // server must not deliver; after it, nobody can know.
