@@ -69,6 +69,7 @@ type logWriter struct {
 	back func(lines int)
 
 	wake, stop, ended chan struct{}
+	torn              bool // the last write ended within a line
 
 	mu      sync.Mutex
 	waiting []byte
@@ -142,7 +143,14 @@ func (w *logWriter) flush(next []byte) (free []byte) {
 	w.waiting, w.since = next, time.Now()
 	w.mu.Unlock()
 
+	if w.torn { // or the first line after an outage would be lost with it
+		_, err := w.out.Write([]byte("\n"))
+		w.torn = err != nil
+	}
 	n, err := w.out.Write(lines)
+	if n > 0 {
+		w.torn = lines[n-1] != '\n'
+	}
 
 	w.mu.Lock()
 	w.since, w.err = time.Time{}, err

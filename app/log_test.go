@@ -156,3 +156,40 @@ func TestTheEndDoesNotWaitForTheLog(t *testing.T) {
 		close(goOn)
 	})
 }
+
+// disk is a file on a disk that has room for so many bytes.
+type disk struct {
+	text bytes.Buffer
+	room int
+}
+
+func (d *disk) Write(p []byte) (int, error) {
+	if n := min(len(p), d.room); n < len(p) {
+		d.room -= n
+		d.text.Write(p[:n])
+		return n, errors.New("no space left on device")
+	}
+	d.room -= len(p)
+	return d.text.Write(p)
+}
+
+// A line that the end of a disk cut costs no other.
+func TestAFullDiskCostsNoLineAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{room: 8}
+		w := newLogWriter(d, func(int) {})
+		for _, line := range []string{"one\n", "two two\n", "lost\n"} {
+			_, _ = w.Write([]byte(line))
+			time.Sleep(time.Second)
+		}
+		d.room = 100
+		for _, line := range []string{"three\n", "four\n"} {
+			_, _ = w.Write([]byte(line))
+			time.Sleep(time.Second)
+		}
+		w.Close()
+		if got := d.text.String(); got != "one\ntwo \nthree\nfour\n" || w.lost() != 2 {
+			t.Errorf("%q, %d lost", got, w.lost())
+		}
+	})
+}

@@ -243,6 +243,8 @@ func TestWarnings(t *testing.T) {
 		"server.authorization[0] has quotes around":  file("server", `{"authorization": ["Authorization: Bearer 4f0c9b7e21d3a586"]}`),
 		"providers[0].apiKey has quotes":             file("providers", `[{"type": "sendgrid", "apiKey": "\"SG.0123456789\"", "fromEmail": "a@acme.example"}]`),
 		"server.authorization[0] has quotes around ": file("server", `{"authorization": ["Bearer Bearer 4f0c9b7e21d3a586"]}`),
+		"trustedProxies[1] is in allowedIPs as well": file("server", `{"authorization": ["Bearer 4f0c9b7e21d3a586"], "allowedIPs": ["192.0.2.1", "10.0.0.0/8"], "trustedProxies": ["192.0.2.9", "10.0.0.5"]}`),
+		"admin.token begins or ends with":            file("admin", `{"token": "4f0c9b7e21d3a586\u200b"}`),
 		"admin.token can be guessed":                 file("admin", `{"token": "4f0c9b7e21d3a58"}`),
 		"admin.token can be guessed; write":          file("admin", `{"token": "secretsecretsecret"}`),
 		"providers[0].auth.pass begins or ends with": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),

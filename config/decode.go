@@ -300,6 +300,9 @@ const (
 // inQuotes is a text in quotes.
 var inQuotes = regexp.MustCompile(`(?s)^".*"$|^'.*'$`)
 
+// isInvisible tells whether a character has no shape, such as the zero-width ones of web pages.
+func isInvisible(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Cf) }
+
 // curly tells whether a text stands in curly quotes.
 func curly(text string) bool {
 	last, size := utf8.DecodeLastRuneInString(text)
@@ -319,8 +322,8 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 	}
 	if secret {
 		d.secrets = append(d.secrets, text)
-		if text != strings.TrimSpace(text) && !strings.Contains(text, "-----BEGIN") {
-			d.notice(n.from, path, "begins or ends with a blank or a line break, which is part of it; remove it unless that is meant")
+		if text != strings.TrimFunc(text, isInvisible) && !strings.Contains(text, "-----BEGIN") {
+			d.notice(n.from, path, "begins or ends with a blank, a line break or a character that nobody sees, which is part of it; remove it unless that is meant")
 		}
 		if inQuotes.MatchString(text) {
 			d.notice(n.from, path, "has quotes around it, which are part of it, as docker run --env-file keeps them; remove them unless that is meant")

@@ -98,8 +98,9 @@ func (e *environment) value(path, name string) (string, error) {
 		return value, nil
 	}
 	text, err := e.read(path, maxReferenced)
-	// Editors and shells end a file with a line break that is no part of a key.
-	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), err
+	// Editors and shells end a file with a line break that is no part of a key, and those of
+	// Windows begin it with a byte order mark.
+	return strings.TrimPrefix(strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), "\ufeff"), err
 }
 
 // read returns the text of a file that the configuration names.

@@ -72,6 +72,12 @@ func (s *Server) Check() []settings.Problem {
 			}
 		}
 	}
+	for i, proxy := range s.TrustedProxies {
+		if slices.ContainsFunc(s.AllowedIPs, func(allowed settings.Network) bool { return allowed.Overlaps(proxy.Prefix) }) {
+			problems = append(problems, settings.Problem{Key: fmt.Sprintf("trustedProxies[%d]", i), Warning: true,
+				Text: "is in allowedIPs as well, so that everybody is let in for whom it writes no X-Forwarded-For; see that it writes one, or keep it out of allowedIPs"})
+		}
+	}
 	if timeout := time.Duration(s.Timeout); timeout < time.Second || timeout > LongestTimeout {
 		problems = append(problems, settings.Problem{Key: "timeout",
 			Text: `write a time from "1s" to "9s"; Logto's sign-in page waits 10 s, so "8s" suits it`})
