@@ -178,15 +178,16 @@ func TestAFullDiskCostsNoLineAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{room: 8}
 		w := newLogWriter(d, func(int) {})
-		for _, line := range []string{"one\n", "two two\n", "lost\n"} {
-			_, _ = w.Write([]byte(line))
-			time.Sleep(time.Second)
+		write := func(lines ...string) {
+			for _, line := range lines {
+				_, _ = w.Write([]byte(line))
+				time.Sleep(time.Second)
+				synctest.Wait()
+			}
 		}
+		write("one\n", "two two\n", "lost\n")
 		d.room = 100
-		for _, line := range []string{"three\n", "four\n"} {
-			_, _ = w.Write([]byte(line))
-			time.Sleep(time.Second)
-		}
+		write("three\n", "four\n")
 		w.Close()
 		if got := d.text.String(); got != "one\ntwo \nthree\nfour\n" || w.lost() != 2 {
 			t.Errorf("%q, %d lost", got, w.lost())
