@@ -667,6 +667,9 @@ func TestAnAddressThatStaysKeepsItsCallers(t *testing.T) {
 	if got := r.webhook(token); got != 403 {
 		t.Errorf("got %d", got)
 	}
+	if !strings.Contains(r.log.String(), `needs a restart","key":"server.allowedIPs"`) {
+		t.Error("it is not told")
+	}
 }
 
 // A folder may take the place of the one that the configuration is in.

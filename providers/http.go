@@ -168,6 +168,11 @@ func (s *httpSettings) logins() []settings.Secret {
 	if u, err := url.Parse(cmp.Or(s.URL, s.Endpoint)); err == nil {
 		password, _ := u.User.Password()
 		logins = append(logins, settings.NewSecret(password))
+		for _, part := range strings.Split(u.Path, "/") { // some services have keys there
+			if strings.ContainsAny(part, "0123456789") {
+				logins = append(logins, settings.NewSecret(part))
+			}
+		}
 		for _, values := range u.Query() {
 			for _, value := range values {
 				logins = append(logins, settings.NewSecret(value))
