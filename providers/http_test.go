@@ -673,3 +673,19 @@ func TestHTTPWithoutText(t *testing.T) {
 		t.Errorf("%s, %v", got, err)
 	}
 }
+
+// Frameworks repeat the path of a request that they do not know.
+func TestKeysInThePath(t *testing.T) {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"message":"Cannot POST `+r.URL.Path+`"}`)
+	}))
+	t.Cleanup(service.Close)
+	s := newHTTPSettings()
+	s.URL = service.URL + "/hooks/k3y-Zx81!pQ"
+	setTemplate(&s.Body, `{"to":"{{to}}"}`)
+	_, err := open(t, s).Send(t.Context(), plainMessage())
+	if said := fmt.Sprintf("%+v", err); !strings.Contains(said, "Cannot POST /hooks/[key]") || strings.Contains(said, "Zx81") {
+		t.Error(said)
+	}
+}
