@@ -73,8 +73,8 @@ var (
 	hardCodes = []string{"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"}
 	// vague are the codes that tell nothing of the address or the mail.
 	vague = expression(`^$|^5\.([035]\.|\d+\.0$)`)
-	// unknownHost is how Sendmail and Postfix name a host that DNS does not know.
-	unknownHost = expression(`(?i)(?:name server: |service error for name=)['"]?([a-z0-9.-]*[a-z0-9])`)
+	// unknownHost is how Sendmail, Postfix and qmail name a host that DNS does not know.
+	unknownHost = expression(`(?i)(?:name server: |service error for name=|any host named )['"]?([a-z0-9.-]*[a-z0-9])`)
 	// afterData tells that the address was accepted, and the mail refused when its content
 	// was there. Whatever the server says then, the address exists.
 	afterData = words(`end of data`, `in reply to .{0,10}DATA`, `SMTP command DATA`, `>>> DATA\s+<<< 55[0-3]`)

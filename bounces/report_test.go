@@ -87,6 +87,7 @@ func TestARefusalOfTheSenderIsNotHard(t *testing.T) {
 		"550 5.1.2 Host unknown (Name server: hotmail-com.olc.protection.outlook.com.: host not found)",
 		"550 5.1.2 Host unknown (Name server: 'smtp.acme.example': host not found)",
 		"550 5.4.4 Host or domain name not found. Name service error for name=smtp.acme.example type=A: Host not found",
+		"550 5.1.2 Sorry, I couldn't find any host named smarthost.acme.example.", // qmail with a mistyped route
 		"550 5.1.1 <no-reply@acme.example> User unknown; callback failed",
 		"550 Requested action not taken: mailbox unavailable invalid DNS MX or A/AAAA resource record",
 		"550 5.1.1 Envelope from domain acme.example does not exist",
@@ -104,6 +105,7 @@ func TestAnUnknownDomainIsHard(t *testing.T) {
 	for _, reply := range []string{
 		"550 5.1.2 Host unknown (Name server: smtp24.example.org: no data known)",
 		"550 5.4.4 Host or domain name not found. Name service error for name=example.org type=MX: Host not found",
+		"550 5.1.2 Sorry, I couldn't find any host named example.org.",
 	} {
 		report := Parse(bytes.ReplaceAll(raw, []byte("550 no such user"), []byte(reply)))
 		if report == nil || !report.Results[0].Hard {

@@ -212,12 +212,12 @@ var smtpRules = []smtpRule{
 	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501 504", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
-		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|i cannot deliver mail for",
+		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|to be relayed|relaying mail to|(relaying)|i cannot deliver mail for",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|" +
-		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|black ip|" +
+		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|in a black list|black ip|dynamic ip|tss09|" +
 		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
 		"spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
@@ -246,6 +246,7 @@ var smtpRules = []smtpRule{
 		"sender throttled| license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
+	{at: smtp.AtDot, codes: "5", words: "message blocked|message filtered|no spam", verdict: verdict{kind: Content, filtered: true}},
 	{at: ofRecipient, codes: "4", words: "policy rejection", verdict: verdict{kind: Temporary, aboutAddress: true}}, // policyd, of a first try
 	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|organization policy|local policy|security polic",
 		verdict: verdict{kind: Configuration, hint: policy}},
@@ -308,11 +309,12 @@ var smtpRules = []smtpRule{
 	// Of the message or of a quota of ours: another service may see it in another way.
 	{at: ofMessage, codes: "552", verdict: verdict{kind: Content, filtered: true}},
 
-	// What is left goes by the first digit. At the recipient it may be about this one alone.
+	// What is left goes by the first digit. It may be about this recipient or this mail alone.
 	{at: smtp.AtRCPT, codes: "552", verdict: verdict{kind: Temporary, aboutAddress: true}}, // "exceeded storage allocation" in RFC 5321
 	{at: smtp.AtRCPT, codes: "5", verdict: verdict{kind: Configuration, unplaced: true}},
 	{codes: "4", verdict: verdict{kind: Temporary}},
 	{at: smtp.AtMAIL, codes: "5", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{at: smtp.AtDot, codes: "5", verdict: verdict{kind: Configuration, unplaced: true}},
 	{codes: "5", verdict: verdict{kind: Configuration}},
 }
 
@@ -321,7 +323,7 @@ var smtpRules = []smtpRule{
 const senderWords = "sender|originator|return address|reply-to|return-path|message-id|from: domain|user or password|expéditeur|remitente|mittente|发件"
 
 // fullWords are how servers say that a mailbox takes no more for now.
-const fullWords = "mailbox full|mailboxfull|mailbox is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|" +
+const fullWords = "mailbox full|mailboxfull|mailbox is full|account is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|" +
 	"exceeded storage|" +
 	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|" +
 	"account storage limit|storage exceeded|" +

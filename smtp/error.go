@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/textproto"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+var tooManyConnections = regexp.MustCompile(`(?i)\btoo many .{0,12}(connection|session)`)
+
 // refusesConnection tells whether the server, or its host, did not want another
 // connection: by a reply before anything was asked of it, or without a word. Where
 // nobody listens, there is no server that could mean it so.
@@ -69,7 +72,7 @@ func (e *Error) refusesConnection() bool {
 	case e.Reply.Code == 421, e.Reply.Code == 432:
 		return e.Stage < AtMAIL
 	case e.Reply.Code != 0:
-		return e.Stage == AtGreeting && e.Reply.Code < 500
+		return e.Stage == AtGreeting && (e.Reply.Code < 500 || tooManyConnections.MatchString(e.Reply.Text))
 	}
 	isOne := func(cause error) bool { return errors.Is(e.Err, cause) }
 	return e.Stage&(AtConnect|AtTLS|AtGreeting) != 0 &&

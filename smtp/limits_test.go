@@ -272,6 +272,7 @@ func TestWhichRefusalsAreWaitedWith(t *testing.T) {
 		{AtGreeting, "450 4.7.1 too many connections", true},
 		{AtGreeting, "500 no", false},
 		{AtGreeting, "554 5.7.1 no", false},
+		{AtGreeting, "554 Too many connections", true},
 		{AtEHLO, "421 4.7.0 too many connections", true},
 		{AtEHLO, "450 4.7.1 later", false},
 		{AtMAIL, "421 4.7.0 later", false},
