@@ -1,9 +1,11 @@
 package handlers
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -18,6 +20,8 @@ const (
 	eventsPath = "/events/:provider"
 	// maxEventBody bounds a call with events, in bytes. SendGrid calls after 768 kB.
 	maxEventBody = 1 << 20
+	// eventBodies bounds those that are read or wait at a time, and so their memory.
+	eventBodies = 32
 	// eventCalls bounds the calls under way, so that they leave memory and processors
 	// to the webhooks. Who finds no place in time is asked to come again.
 	eventCalls    = 16
@@ -50,15 +54,22 @@ func (p *public) takeEvents(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), p.Timeout)
 	defer cancel()
-	leave, ok := p.enter(ctx)
-	if !ok {
-		return &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "too many calls with events at a time"}
-	}
-	defer leave()
+	connection := http.NewResponseController(c.Response())
+	end := p.pending.begin(func() {
+		cancel()
+		_ = connection.SetReadDeadline(time.Unix(1, 0)) // tests may have no connection
+	})
+	defer end()
 	body, err := web.ReadBody(c.Request(), maxEventBody)
 	if err != nil {
 		return err
 	}
+	leave, ok := p.enter(ctx)
+	end()
+	if !ok {
+		return &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "too many calls with events at a time"}
+	}
+	defer leave()
 	reports, err := receiver.Events(ctx, c.Request().Header, body, time.Now())
 	if err != nil {
 		return eventFailure(c, name, err)
@@ -71,6 +82,29 @@ func (p *public) takeEvents(c echo.Context) error {
 		p.Metrics.Events(name, applied, unknown)
 	}
 	return c.NoContent(http.StatusOK)
+}
+
+// pendingBodies bounds how many bodies there are of which nothing is known yet. Where there are too
+// many, the one that is there for longest is given up: a service's is read within a moment,
+// and strangers whose bodies never come keep none out.
+type pendingBodies struct {
+	mu     sync.Mutex
+	bodies list.List // of functions that give them up, the oldest in front
+}
+
+// begin takes a place until its end.
+func (p *pendingBodies) begin(giveUp func()) (end func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bodies.Len() >= eventBodies {
+		p.bodies.Remove(p.bodies.Front()).(func())()
+	}
+	place := p.bodies.PushBack(giveUp)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.bodies.Remove(place) // without effect if it was given up
+	}
 }
 
 // enter waits for one of the places, within its patience.

@@ -174,6 +174,41 @@ func TestEventsOfNobody(t *testing.T) {
 
 // So many calls are under way at a time; who comes then waits for a moment and is
 // asked to come again, and webhooks go on.
+// Strangers whose bodies never come keep no service out.
+func TestBodiesOfEventsMakeRoom(t *testing.T) {
+	o := testOptions()
+	o.Timeout = 2 * patience // so that nothing but another one ends the wait
+	o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return nil, nil })}
+	o.EventRecord = fakeEventRecord(takesAll)
+	server := start(t, publicOver(o, nil, new(logs)), new(logs))
+	const more = 3
+	givenUp := make(chan *http.Response, eventBodies+more)
+	for range eventBodies + more {
+		c := dial(t, server)
+		c.send(t, "POST /events/main HTTP/1.1\r\nHost: relay\r\nContent-Length: 100\r\n\r\n{")
+		go func() {
+			if got, err := http.ReadResponse(c.reader, nil); err == nil {
+				givenUp <- got
+			}
+		}()
+	}
+	for range more {
+		if got := <-givenUp; got.StatusCode != 504 || !got.Close {
+			t.Errorf("a stranger got %d", got.StatusCode)
+		}
+	}
+	if len(givenUp) > 0 {
+		t.Error("more were given up than have to be")
+	}
+	for range more { // and they keep nobody out
+		c := dial(t, server)
+		c.send(t, "POST /events/main HTTP/1.1\r\nHost: relay\r\nContent-Length: 2\r\n\r\n{}")
+		if got, _ := c.answer(t); got.StatusCode != 200 {
+			t.Errorf("a service got %d", got.StatusCode)
+		}
+	}
+}
+
 func TestEventsHaveABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})

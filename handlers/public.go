@@ -64,6 +64,7 @@ type public struct {
 	decoder  *decoder
 	// eventCalls holds a value for every call with events under way.
 	eventCalls chan struct{}
+	pending    pendingBodies // with events
 }
 
 // NewPublic returns the handler of the public listener: the webhook, the providers'
