@@ -68,8 +68,8 @@ type Error struct {
 	// Momentary marks a Temporary or a RateLimited that may be over in a moment, such
 	// as a restart. The service had nothing of the mail yet.
 	Momentary bool
-	// Unplaced marks a Configuration at the recipient of which nobody can tell what it is
-	// about: it may be this recipient alone.
+	// Unplaced marks a Configuration of which nobody can tell what it is about: it may be
+	// this recipient or this mail alone.
 	Unplaced bool
 	// Filtered marks a Content or a Recipient of which the next provider may think otherwise:
 	// the address has letters that this service takes from nobody; a filter took offence at

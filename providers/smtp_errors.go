@@ -91,7 +91,6 @@ func isMomentary(err error, e *Error) bool {
 
 var ofSecond = regexp.MustCompile(`(?i)\bper second\b|\bsending rate exceeded\b`) // the latter is Amazon SES'
 
-
 // smtpFailure judges an error of a pool by itself. Before the final dot has left, a
 // server must not deliver; after it, nobody can know.
 func smtpFailure(err error) *Error {
@@ -170,7 +169,7 @@ func (e *Error) explainOwn(stage smtp.Stage, err error) bool {
 		case mechanism.Wanted == "XOAUTH2":
 			e.Hint = `log in with a password: remove "type": "oauth2"`
 		case mechanism.Wanted != "":
-			e.Hint = "remove auth.method, and the best one is taken"
+			e.Hint = "remove auth.method, and the first one that is offered is taken"
 		}
 	default:
 		return false

@@ -16,8 +16,7 @@ type SMTPAuth struct {
 	User string          `json:"user"`
 	Pass settings.Secret `json:"pass"`
 	// Method is PLAIN, LOGIN, SCRAM-SHA-256, SCRAM-SHA-1 or CRAM-MD5; the first of
-	// them that the server offers when not given. To one whose certificate is not
-	// checked the password is shown last.
+	// them that the server offers when not given.
 	Method string `json:"method" validate:"omitempty,choice=PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2"`
 
 	// With the type "oauth2" there is no password but an access token, which the

@@ -37,22 +37,12 @@ type TokenSource interface {
 // https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
 const xoauth2 = "XOAUTH2"
 
-// Mechanisms returns the ways to log in with a password, best first. Within TLS, and on this
-// machine, those are best that every server can do: Cyrus SASL and others offer SCRAM and
-// CRAM-MD5 where passwords are kept in a way that lets them do neither, and then say that the
-// password is wrong.
+// Mechanisms returns the ways to log in with a password, best first: those that every server
+// can do. Cyrus SASL and others offer SCRAM and CRAM-MD5 where passwords are kept in a way that
+// lets them do neither, and then say that the password is wrong. Where nobody checks who the
+// server is, SCRAM protects nothing either: who stands between need not offer it.
 func Mechanisms() []string {
 	return []string{"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5"}
-}
-
-// mechanisms are all of them for a server that nobody knows by its certificate: it gets to see
-// the password only where there is no other way.
-func (s *session) mechanisms() []string {
-	known := Mechanisms()
-	if s.secure && s.config.TLS.InsecureSkipVerify {
-		return append(known[2:], known[:2]...)
-	}
-	return known
 }
 
 // MechanismError is the cause for a login that was not begun, because the server
@@ -114,7 +104,7 @@ func (s *session) authenticate(ctx context.Context) *Error {
 	if !s.secure && !s.config.ClearTextLogin {
 		return &Error{Stage: AtAUTH, Err: ErrClearText}
 	}
-	wanted, try := login.Mechanism, s.mechanisms()
+	wanted, try := login.Mechanism, Mechanisms()
 	if login.Tokens != nil {
 		wanted = xoauth2
 	}
