@@ -92,7 +92,8 @@ func idOf(context any) string {
 }
 
 // attemptAll makes an attempt at the providers in order, those that rest after all
-// others, and tells whether one of them was the end of the delivery.
+// others, and tells whether one of them was the end of the delivery. One that hangs leaves
+// its time also to those that were asked before and may take the mail in a while.
 func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	var resting []Member
 	members := d.route.order()
@@ -102,13 +103,13 @@ func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 			continue
 		}
 		later := members[i+1:]
-		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyMayBeWell(later)); ends {
+		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyMayBeWell(later) || len(d.later) > 0); ends {
 			return true
 		}
 	}
 	for i, m := range resting {
 		isLast := i == len(resting)-1
-		if ends := d.attempt(ctx, m, isLast, !isLast); ends {
+		if ends := d.attempt(ctx, m, isLast, !isLast || len(d.later) > 0); ends {
 			return true
 		}
 	}
