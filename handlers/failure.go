@@ -43,17 +43,23 @@ func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		header.Set("Retry-After", web.Seconds(f.RetryAfter))
 	}
-	if web.CallerOf(c).Label == "" { // what a stranger has sent is read, and no more waited for
-		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(strangersPatience)) // tests may have no connection
-	}
-	if !web.Drained(c.Request()) {
-		header.Set("Connection", "close")
-	}
+	drain(c)
 	text := sentence(sentences, f)
 	if web.WantsJSON(c.Request().Header) {
 		return web.AnswerProblem(c, f.Reason, text)
 	}
 	return c.Blob(code, "text/plain; charset=utf-8", []byte(text+" (ref "+web.Reference(c)+")"))
+}
+
+// drain reads a body that nobody wants, so that its sender gets to read the answer. What a
+// stranger has sent is read, and no more waited for.
+func drain(c echo.Context) {
+	if web.CallerOf(c).Label == "" {
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(strangersPatience)) // tests may have no connection
+	}
+	if !web.Drained(c.Request()) {
+		c.Response().Header().Set("Connection", "close")
+	}
 }
 
 // sentence asks for the words and has some of its own if there are none, since

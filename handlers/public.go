@@ -90,11 +90,19 @@ func NewPublic(o Public) http.Handler {
 		server.POST(eventsPath, p.takeEvents)
 		o.Metrics.ExpectEvents(slices.Collect(maps.Keys(o.Events)))
 	}
-	server.GET(web.HealthPath, web.Alive)
-	server.HEAD(web.HealthPath, web.Alive)
-	server.GET(web.ReadyPath, p.ready)
-	server.HEAD(web.ReadyPath, p.ready)
+	server.GET(web.HealthPath, web.Alive, withoutBody)
+	server.HEAD(web.HealthPath, web.Alive, withoutBody)
+	server.GET(web.ReadyPath, p.ready, withoutBody)
+	server.HEAD(web.ReadyPath, p.ready, withoutBody)
 	return server
+}
+
+// withoutBody lets nobody wait for a body where none is wanted, as net/http would before the answer.
+func withoutBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		drain(c)
+		return next(c)
+	}
 }
 
 // ready answers the balancer's probe.

@@ -139,6 +139,7 @@ func TestSlowBody(t *testing.T) {
 		{"no body", head("Content-Length: 100"), 504, "timeout"},
 		{"half a chunk", head("Transfer-Encoding: chunked") + "10\r\n{", 504, "timeout"},
 		{"unauthorized", strings.Replace(head("Content-Length: 100"), testToken, "wrong", 1), 401, "unauthorized"},
+		{"a probe", "GET /readyz HTTP/1.1\r\nHost: relay\r\nContent-Length: 100\r\n\r\n", 200, ""},
 		{"no such route", strings.Replace(head("Content-Length: 100"), "/logto/email", "/elsewhere", 1), 404, "not_found"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -186,6 +187,8 @@ func TestTheTimeOfAStrangersBody(t *testing.T) {
 		for name, r := range map[string]*http.Request{
 			"wrong token": httptest.NewRequest("POST", "/logto/email", strings.NewReader(good)),
 			"no route":    httptest.NewRequest("POST", "/elsewhere", strings.NewReader(good)),
+			"a probe":     httptest.NewRequest("GET", "/readyz", strings.NewReader(good)),
+			"another":     httptest.NewRequest("HEAD", "/healthz", strings.NewReader(good)),
 		} {
 			w := &reading{ResponseRecorder: httptest.NewRecorder()}
 			publicWith(deliver(accept), new(logs)).ServeHTTP(w, r)

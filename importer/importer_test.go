@@ -195,10 +195,12 @@ func TestSecretsOfDataSources(t *testing.T) {
 		{"alias": "mail-1", "host": "a.example.com", "auth": {"user": "relay", "pass": "never-print-this-1"}},
 		{"alias": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "never-print-this-2 ${x}"}, "proxy": "http://relay:never-print-this@proxy.example.com:3128",
 			"customHeaders": {"X-Api-Key": "never-print-this", "X-Team": "mail"}},
+		{"alias": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "never-print-this-3"}},
 		{"alias": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"}]}}`, "en", 1, `{"providers": [
 		{"type": "smtp", "name": "mail-1", "host": "a.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS}"}},
 		{"type": "smtp", "name": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS_2}"}, "proxy": "${MAIL_1_PROXY}",
-			"customHeaders": {"X-Api-Key": "${MAIL_1_X_API_KEY}", "X-Team": "mail"}}]}`,
+			"customHeaders": {"X-Api-Key": "${MAIL_1_X_API_KEY}", "X-Team": "mail"}},
+		{"type": "smtp", "name": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "${SMTP_163_PASS}"}}]}`,
 		map[string]string{})
 }
 

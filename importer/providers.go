@@ -315,6 +315,9 @@ func isSecret(key, value string) bool {
 // variableFor names the variable of a secret. No two secrets share one.
 func (i *importer) variableFor(name, value string) string {
 	base := strings.ToUpper(noNames.ReplaceAllString(innerCapital.ReplaceAllString(name, "${1}_$2"), "_"))
+	if base[0] <= '9' { // 163_PASS is no name
+		base = "SMTP_" + base
+	}
 	variable := base
 	for n := 2; ; n++ {
 		if known, taken := i.secrets[variable]; !taken || known == value {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
@@ -183,7 +184,7 @@ func newReport(id, providerID, key string, at time.Time, status mail.Status, rec
 	}
 	if words := joined(details); words != "" {
 		for _, to := range recipients {
-			if address, err := mail.ParseRecipient(to); err == nil {
+			if address, err := mail.ParseRecipient(to); err == nil && mayName(words, address) {
 				words = (&Private{to: address}).Redact(words)
 			}
 		}
@@ -194,6 +195,21 @@ func newReport(id, providerID, key string, at time.Time, status mail.Status, rec
 	}
 	return mail.Report{ID: id, ProviderID: shortID(visibleID(providerID)), Key: key,
 		Event: mail.Event{Time: at, Status: status, Detail: shortened(strings.Join(said, ": "))}}
+}
+
+// mayName tells quickly whether words may hold what stands before the @ of an address. Nearly
+// none do, and services report thousands of events at a time.
+func mayName(words, address string) bool {
+	letters := func(text string) string {
+		return strings.Map(func(r rune) rune {
+			if unicode.IsSpace(r) || r == '=' {
+				return -1
+			}
+			return unicode.ToLower(r)
+		}, unescaped(text))
+	}
+	local, _, _ := strings.Cut(address, "@")
+	return strings.Contains(letters(words), letters(local))
 }
 
 func joined(details []loose) string {
@@ -253,9 +269,14 @@ var (
 	toMailFrom   = regexp.MustCompile(`(?i)\b(in reply to|after) mail from\b|>>> mail from\b`) // before the address was named
 	triedLater   = regexp.MustCompile(`^4\.[14]\.|gr[ea]y.?list|verif|policy rejection`)       // which the reader's server asks of every new sender
 	closedWords  = regexp.MustCompile(`(mailbox|account|user)\b.{0,40}\b(disabled|inactive|inactivity|deactivated|suspended)`)
-	// serviceWords are a service's own for a bounce that it calls hard, where no server told why.
-	serviceWords = regexp.MustCompile(`(?i)^(?:(?:previously )?bounced address|hard[ _-]?bounced?|hard|permanent|invalid)$|\bsent a hard bounce message\b|` +
-		`\binvalid[ _](?:e-?mail|domain)\b|\b(?:e-?mail|e-?mail address|address) is (?:invalid|not valid)\b|^no mail host$|\bmailbox inactive\b|\binactive user\b`)
+	// serviceWords are a service's own for a bounce that it calls hard, and what it makes of
+	// those of a server: Brevo's, Mandrill's, Mailjet's, and without a code others'.
+	serviceWords = regexp.MustCompile(`(?i)^(?:(?:previously )?bounced address|hard[ _-]?bounced?|hard|permanent|invalid|bad[ _](?:mailbox|address)|` +
+		`no mail host|unknown host|domain not found|unknown or illegal alias|user account is unavailable|` +
+		`(?:account|address)(?: is| was| has been)? (?:invalid|not found|unknown|closed|disabled|deactivated))\.?$|` +
+		`\bsent a hard bounce message\b|\binvalid[ _](?:e-?mail|domain)\b|\b(?:e-?mail|e-?mail address|address) is (?:invalid|not valid)\b|` +
+		`\bmailbox inactive\b|\binactive user\b|\b(?:unable to find|invalid) mx of domain\b|\bcouldn't find any host\b|` +
+		`\bmx records point to non-existent\b|\brecipient no longer on server\b`)
 	noMailDomain = regexp.MustCompile(`^5\.4\.4 |\bno mx\b|null mx|nxdomain|domain name not found|domain is not reachable`)
 )
 

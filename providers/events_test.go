@@ -1059,7 +1059,10 @@ func TestWordsWithoutACode(t *testing.T) {
 		"User unknown": true, "Recipient address rejected: User unknown": true, "No MX for example.org": true, "mailbox inactive": true,
 		"General: The recipient's email provider sent a hard bounce message, but didn't specify the reason for the hard bounce.": true,
 
-		"server is down": false, "Message rejected due to DMARC policy": false, "Sender address rejected: not verified": false, "Invalid sender": false,
+		"bad_mailbox": true, "Unable to find MX of domain gogle.com": true, "Invalid MX of domain [MX issue]": true, "account has been disabled": true,
+		"Sorry, I couldn't find any host named gmial.com.": true, "Domain not found": true, "Address not found": true,
+
+		"your account has been disabled": false, "server is down": false, "Message rejected due to DMARC policy": false, "Sender address rejected: not verified": false, "Invalid sender": false,
 		"Sending IP is blocklisted by Spamhaus": false, "Message rejected as spam": false, "Daily sending quota exceeded for this account": false,
 		"Mailbox full": false, "Connection timed out": false, "hard bounce: blocked for its content": false,
 		"unable to get mx info: failed to get IPs from PTR record: lookup <nil>: unrecognized address": false,

@@ -50,10 +50,7 @@ func TestAThrottledMailWaits(t *testing.T) {
 		{"once", []*fakeProvider{inTurn(throttled(time.Second), throttled(time.Second))}, "", mail.ProviderUnavailable,
 			time.Second, 1250 * time.Millisecond, []int32{2}},
 		{"not while another takes it", []*fakeProvider{inTurn(throttled(time.Second)), accepts("2")}, "b", "", 0, 0, []int32{1, 1}},
-		{"while another hangs", []*fakeProvider{inTurn(throttled(time.Second)), {send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
-			<-ctx.Done()
-			return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Stage: "greeting"}
-		}}}, "a", "", 4 * time.Second, 4 * time.Second, []int32{2, 1}},
+		{"while another hangs", []*fakeProvider{inTurn(throttled(time.Second)), hangs(providers.Temporary)}, "a", "", 4 * time.Second, 4 * time.Second, []int32{2, 1}},
 		{"for the one that asks for least", []*fakeProvider{inTurn(throttled(3 * time.Second)), inTurn(throttled(2 * time.Second)),
 			fails(providers.Error{Kind: providers.Configuration})}, "b", "", 2 * time.Second, 2500 * time.Millisecond, []int32{1, 2, 1}},
 		{"for one in trouble that says how long", []*fakeProvider{inTurn(&providers.Error{Kind: providers.Temporary, RetryAfter: time.Second})},
