@@ -20,8 +20,9 @@ const (
 	eventsPath = "/events/:provider"
 	// maxEventBody bounds a call with events, in bytes. SendGrid calls after 768 kB.
 	maxEventBody = 1 << 20
-	// eventBodies bounds those that are read or wait at a time, and so their memory.
+	// eventBodies bounds those that are read at a time, and eventBytes those that are there.
 	eventBodies = 32
+	eventBytes  = 32 << 20
 	// eventCalls bounds the calls under way, so that they leave memory and processors
 	// to the webhooks. Who finds no place in time is asked to come again.
 	eventCalls    = 16
@@ -55,17 +56,13 @@ func (p *public) takeEvents(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.Timeout)
 	defer cancel()
 	connection := http.NewResponseController(c.Response())
-	end := p.pending.begin(func() {
-		cancel()
-		_ = connection.SetReadDeadline(time.Unix(1, 0)) // tests may have no connection
-	})
-	defer end()
+	end := p.unread.begin(func() { _ = connection.SetReadDeadline(time.Unix(1, 0)) }) // tests may have no connection
 	body, err := web.ReadBody(c.Request(), maxEventBody)
+	end()
 	if err != nil {
 		return err
 	}
-	leave, ok := p.enter(ctx)
-	end()
+	leave, ok := p.enter(ctx, int64(len(body)))
 	if !ok {
 		return &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "too many calls with events at a time"}
 	}
@@ -84,16 +81,16 @@ func (p *public) takeEvents(c echo.Context) error {
 	return c.NoContent(http.StatusOK)
 }
 
-// pendingBodies bounds how many bodies there are of which nothing is known yet. Where there are too
-// many, the one that is there for longest is given up: a service's is read within a moment,
-// and strangers whose bodies never come keep none out.
-type pendingBodies struct {
+// unreadBodies bounds how many bodies are read at a time. Where there are too many, the one
+// that takes longest is given up: a service's is there within a moment, and strangers whose
+// bodies never come keep none out.
+type unreadBodies struct {
 	mu     sync.Mutex
 	bodies list.List // of functions that give them up, the oldest in front
 }
 
 // begin takes a place until its end.
-func (p *pendingBodies) begin(giveUp func()) (end func()) {
+func (p *unreadBodies) begin(giveUp func()) (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bodies.Len() >= eventBodies {
@@ -107,14 +104,18 @@ func (p *pendingBodies) begin(giveUp func()) (end func()) {
 	}
 }
 
-// enter waits for one of the places, within its patience.
-func (p *public) enter(ctx context.Context) (leave func(), ok bool) {
+// enter waits for one of the places, within its patience, with a body of so many bytes.
+func (p *public) enter(ctx context.Context, bytes int64) (leave func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, eventPatience)
 	defer cancel()
+	if p.eventBytes.Acquire(ctx, bytes) != nil {
+		return nil, false
+	}
 	select {
 	case p.eventCalls <- struct{}{}:
-		return func() { <-p.eventCalls }, true
+		return func() { <-p.eventCalls; p.eventBytes.Release(bytes) }, true
 	case <-ctx.Done():
+		p.eventBytes.Release(bytes)
 		return nil, false
 	}
 }

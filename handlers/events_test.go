@@ -209,6 +209,48 @@ func TestBodiesOfEventsMakeRoom(t *testing.T) {
 	}
 }
 
+// A service may report a burst of its own.
+func TestABurstOfEventsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := testOptions()
+		o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) {
+			time.Sleep(100 * time.Millisecond)
+			return nil, nil
+		})}
+		public := publicOver(o, nil, new(logs))
+		statuses := make(chan int, 10*eventCalls)
+		for range cap(statuses) {
+			go func() { statuses <- serve(public, eventRequest("main", "{}")).StatusCode }()
+		}
+		for range cap(statuses) {
+			if status := <-statuses; status != 200 {
+				t.Fatalf("got %d", status)
+			}
+		}
+	})
+}
+
+// What is there and waits has a bound in bytes.
+func TestBodiesOfEventsThatWaitHaveABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		o := testOptions()
+		o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { <-hold; return nil, nil })}
+		public := publicOver(o, nil, new(logs))
+		large := strings.Repeat(" ", maxEventBody)
+		for range eventBytes / maxEventBody {
+			go serve(public, eventRequest("main", large))
+		}
+		synctest.Wait()
+		checkFailure(t, serve(public, eventRequest("main", "{}")), 503, web.Unavailable, "en")
+		close(hold)
+		synctest.Wait()
+		if got := serve(public, eventRequest("main", large)); got.StatusCode != 200 {
+			t.Errorf("got %d", got.StatusCode)
+		}
+	})
+}
+
 func TestEventsHaveABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/semaphore"
 
 	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
@@ -62,15 +63,17 @@ type public struct {
 	Public
 	accepted *authorization
 	decoder  *decoder
-	// eventCalls holds a value for every call with events under way.
+	// eventCalls holds a value for every call with events under way, eventBytes counts the
+	// bodies of these and of those that wait, and unread has those that are read.
 	eventCalls chan struct{}
-	pending    pendingBodies // with events
+	eventBytes *semaphore.Weighted
+	unread     unreadBodies
 }
 
 // NewPublic returns the handler of the public listener: the webhook, the providers'
 // events and a probe that says that the process is alive.
 func NewPublic(o Public) http.Handler {
-	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links), eventCalls: make(chan struct{}, eventCalls)}
+	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links), eventCalls: make(chan struct{}, eventCalls), eventBytes: semaphore.NewWeighted(eventBytes)}
 	middleware := &web.Middleware{
 		Logger: o.Logger,
 		// The other half is for the mail.
