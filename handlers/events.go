@@ -64,7 +64,7 @@ func (p *public) takeEvents(c echo.Context) error {
 	}
 	leave, ok := p.enter(ctx, int64(len(body)))
 	if !ok {
-		return &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "too many calls with events at a time"}
+		return comeAgain(receiver, "too many calls with events at a time", nil)
 	}
 	defer leave()
 	reports, err := receiver.Events(ctx, c.Request().Header, body, time.Now())
@@ -73,8 +73,11 @@ func (p *public) takeEvents(c echo.Context) error {
 	}
 	if len(reports) > 0 {
 		applied, unknown, err := p.EventRecord.Apply(ctx, mail.ReportsFrom(name, reports))
-		if err != nil {
-			return recordOfEventsFailure(name, err)
+		switch {
+		case errors.Is(err, deliveries.ErrBehind):
+			return comeAgain(receiver, "events of "+name+": "+err.Error(), err)
+		case err != nil:
+			return comeAgain(receiver, "events of "+name+": the record does not take them", err)
 		}
 		p.Metrics.Events(name, applied, unknown)
 	}
@@ -144,10 +147,11 @@ func eventFailure(c echo.Context, name string, err error) error {
 	return f
 }
 
-func recordOfEventsFailure(name string, err error) *web.Failure {
-	f := &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: "events of " + name + ": the record does not take them", Err: err}
-	if errors.Is(err, deliveries.ErrBehind) {
-		f.Detail = "events of " + name + ": " + err.Error()
+// comeAgain asks a service to report the same later.
+func comeAgain(receiver EventReceiver, detail string, err error) *web.Failure {
+	f := &web.Failure{Reason: web.Unavailable, RetryAfter: eventRetryAfter, Detail: detail, Err: err}
+	if r, ok := receiver.(interface{ DropsUnavailable() bool }); ok && r.DropsUnavailable() {
+		f.Reason = mail.RateLimited
 	}
 	return f
 }

@@ -209,6 +209,22 @@ func TestBodiesOfEventsMakeRoom(t *testing.T) {
 	}
 }
 
+// dropsUnavailable is a service that reports nothing again after a 503.
+type dropsUnavailable struct{ fakeReceiver }
+
+func (dropsUnavailable) DropsUnavailable() bool { return true }
+
+func TestAServiceThatDropsWhatIsUnavailable(t *testing.T) {
+	o := testOptions()
+	o.Events = map[string]EventReceiver{"main": dropsUnavailable{func(http.Header, []byte) ([]mail.Report, error) { return []mail.Report{{ID: "1"}}, nil }}}
+	o.EventRecord = fakeEventRecord(func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, deliveries.ErrBehind })
+	answer := serve(publicOver(o, nil, new(logs)), eventRequest("main", "{}"))
+	checkFailure(t, answer, 429, mail.RateLimited, "en")
+	if answer.Header.Get("Retry-After") != "30" {
+		t.Errorf("Retry-After is %q", answer.Header.Get("Retry-After"))
+	}
+}
+
 // A service may report a burst of its own.
 func TestABurstOfEventsWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

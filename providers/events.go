@@ -183,12 +183,14 @@ func newReport(id, providerID, key string, at time.Time, status mail.Status, rec
 		said = append(said, string(kind))
 	}
 	if words := joined(details); words != "" {
+		redacted := Redact(words)
 		for _, to := range recipients {
 			if address, err := mail.ParseRecipient(to); err == nil && mayName(words, address) {
-				words = (&Private{to: address}).Redact(words)
+				redacted = (&Private{to: address}).Redact(words)
+				words = redacted
 			}
 		}
-		said = append(said, Redact(words))
+		said = append(said, redacted)
 	}
 	if !mail.IsID(id) {
 		id = ""

@@ -169,7 +169,7 @@ func (s *httpSettings) logins() []settings.Secret {
 		password, _ := u.User.Password()
 		logins = append(logins, settings.NewSecret(password))
 		for _, part := range strings.Split(u.Path, "/") { // some services have keys there
-			if strings.ContainsAny(part, "0123456789") {
+			if strings.ContainsAny(part, "0123456789") && !strings.Contains(part, ".") { // nor is a domain
 				logins = append(logins, settings.NewSecret(part))
 			}
 		}

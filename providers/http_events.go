@@ -87,6 +87,10 @@ func (s *httpSettings) checkEvents() []settings.Problem {
 
 var _ EventReceiver = (*httpProvider)(nil)
 
+// DropsUnavailable tells that the service may drop what is answered 503, and comes again after
+// 429, as Brevo does: https://developers.brevo.com/docs/retry-mechanism
+func (p *httpProvider) DropsUnavailable() bool { return true }
+
 // Events checks the credentials and the signature, as far as there are to be any.
 func (p *httpProvider) Events(_ context.Context, header http.Header, body []byte, now time.Time) ([]mail.Report, error) {
 	s := p.settings

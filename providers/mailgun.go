@@ -277,10 +277,10 @@ func mailgunErrors(x *exchange) Error {
 			e.Kind, e.Hint = Configuration, "check the sender"
 		case strings.Contains(said, "authorized recipients"):
 			e.Kind, e.Hint = Configuration, "a sandbox domain sends to its authorized recipients only; use a verified domain"
-		case strings.Contains(said, "is not allowed to send"):
-			e.Kind, e.Hint = Configuration, "verify the domain's DNS records and activate the account"
 		case refusesAddress(answer.Message):
 			e.Kind, e.Hint = Configuration, addressHint+" (IP Access Management), or the sending IP is not usable"
+		case strings.Contains(said, "is not allowed to send"):
+			e.Kind, e.Hint = Configuration, "verify the domain's DNS records and activate the account"
 		}
 	case http.StatusUnauthorized:
 		e.Hint = "check apiKey; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net; or " + addressHint

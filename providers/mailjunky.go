@@ -136,11 +136,11 @@ var (
 // message. What it says of sender and account is the operator's.
 func mailJunkyErrors(x *exchange) Error {
 	var answer struct {
-		Message, Code string
-		Error         any
+		Message, Code, Status string
+		Error                 any
 	}
 	x.read(&answer)
-	e := Error{Code: answer.Code, Detail: cmp.Or(answer.Message, complaint(map[string]any{"error": answer.Error}, 3))}
+	e := Error{Code: answer.Code, Detail: cmp.Or(answer.Message, complaint(map[string]any{"error": answer.Error}, 3), answer.Status)}
 	switch {
 	case x.status == http.StatusTooManyRequests:
 	case x.status == http.StatusUnauthorized:

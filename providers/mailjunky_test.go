@@ -55,6 +55,7 @@ func mailJunkyFixture() fixture {
 				{name: "sender", answer: refusal(422, "validation_error", "Invalid `from` address"), kind: Configuration},
 				{name: "recipient", answer: refusal(422, "validation_error", "Invalid `to` address"), kind: Recipient},
 				{name: "recipient with a telling name", answer: refusal(400, "validation_error", "Invalid recipient: unsubscribed@example.org"), kind: Recipient},
+				{name: "suppressed with an id", answer: answer{200, nil, `{"id":"m1","status":"suppressed"}`}, kind: Recipient, suppressed: true},
 				{name: "failed with an id", answer: answer{200, nil, `{"id":"m1","status":"failed"}`}, kind: Configuration},
 				{name: "suppressed", answer: refusal(422, "suppressed", "The address is suppressed"), kind: Recipient, suppressed: true},
 				{name: "subject", answer: answer{400, nil, `{"error":{"message":"subject is too long"}}`}, kind: Content},

@@ -223,7 +223,6 @@ func TestWhatAServiceSaysHoldsNoKey(t *testing.T) {
 	}
 }
 
-// A code stands in an error as it is, if it is a word for machines.
 // Long words are no keys.
 func TestLongWords(t *testing.T) {
 	for said, want := range map[string]string{
@@ -241,6 +240,7 @@ func TestLongWords(t *testing.T) {
 	}
 }
 
+// A code stands in an error as it is, if it is a word for machines.
 func TestWhatIsNoCode(t *testing.T) {
 	for said, is := range map[string]bool{"InvalidParameter.Malformed": true, "550 5.1.1": true, "no such user": false, "1234567": false, strings.Repeat("c", 64): true, strings.Repeat("c", 65): false} {
 		if e := (&exchange{status: 400}).finish(nil, Error{Kind: Configuration, Code: said}); (e.Code == said) != is {

@@ -78,8 +78,9 @@ func isMomentary(err error, e *Error) bool {
 		busy   *smtp.BusyError
 	)
 	switch {
-	case !errors.As(err, &failed), failed.Stage == smtp.AtDot, e.Quota, e.AboutAddress,
-		errors.Is(err, smtp.ErrClosed), errors.As(err, &busy):
+	case !errors.As(err, &failed), e.Quota, e.AboutAddress, errors.Is(err, smtp.ErrClosed), errors.As(err, &busy):
+		return false
+	case failed.Stage == smtp.AtDot && e.Kind != RateLimited: // which says why it was not taken
 		return false
 	case failed.Reply.Code == 0:
 		return e.Kind == Temporary
@@ -274,9 +275,10 @@ var (
 		`\bcallout verification failed:\s+(?:[45]\d\d )?)([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// ofSender is how Postfix and Exim begin when the sender's server was asked.
 	ofSender = regexp.MustCompile(`(?i)sender address rejected|verification failed for`)
-	// discarded is how amavis, clamsmtp and other filters tell of a mail that they took and do not pass on.
+	// suppressing is how Oracle says that it sends nothing to an address.
 	suppressing = regexp.MustCompile(`(?i)\bsuppress(ed|ion)\b`)
-	discarded   = regexp.MustCompile(`(?i)\bdiscard(ed|ing)?\b|\bquarantined\b|\bid=\S+, bounce\b`)
+	// discarded is how amavis, clamsmtp and other filters tell of a mail that they took and do not pass on.
+	discarded = regexp.MustCompile(`(?i)\bdiscard(ed|ing)?\b|\bquarantined\b|\bid=\S+, bounce\b`)
 	// mailFromIP is no command, which is about the sender.
 	mailFromIP = regexp.MustCompile(`(?i)\bmail from \[?(?:(?:\d+\.){3}\d|[\da-f]*:[\da-f]*:)[\da-f:.]*`)
 	// quotedWords are single words in quotes, such as the name of a field.

@@ -457,6 +457,9 @@ func TestSMTPMomentary(t *testing.T) {
 		{smtp.AtGreeting, "421 4.7.0 mx.example.net Error: too many connections from 192.0.2.7", true},
 		{smtp.AtMAIL, "421 4.7.0 too many messages per minute", false},
 		{smtp.AtDATA, "454 Throttling failure: Maximum sending rate exceeded.", true},
+		{smtp.AtDot, "454 Throttling failure: Maximum sending rate exceeded.", true}, // https://github.com/ItzNotABug/ghosler/issues/25
+		{smtp.AtDot, "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", true},
+		{smtp.AtDot, "450 4.7.1 too many messages per minute", false},
 		{smtp.AtMAIL, "450 4.7.1 Error: too much mail from 192.0.2.7", false},
 		{smtp.AtEHLO, "454 4.7.0 Too many login attempts, please try again later", false},
 		{smtp.AtRCPT, "451 4.3.0 Temporary lookup failure", true},
