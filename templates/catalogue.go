@@ -115,7 +115,7 @@ func (t *template) lacksCode() bool {
 // hidesCode tells whether a part does not print the code of a message that has nothing
 // else, whatever the branding is.
 func (t *template) hidesCode() bool {
-	const code = "\ue000" // which no author writes
+	const code = "c0de0f0nemail" // which no author writes, and no address encodes
 	prints := func(p *program, branding string) bool {
 		v := values{payload: map[string]any{"code": code}}
 		for i := range v.builtins {

@@ -85,6 +85,8 @@ func (r *dirReader) read() {
 			if t := r.translation(file, name); t != nil {
 				r.readMails(file, t)
 			}
+		case filepath.Ext(name) != ".json" && strings.EqualFold(filepath.Ext(name), ".json"):
+			r.faultIn(file, "name it %s.json", printable(strings.TrimSuffix(name, filepath.Ext(name))))
 		case strings.HasSuffix(name, ".json"):
 			if t := r.translation(file, strings.TrimSuffix(name, ".json")); t != nil {
 				r.readSentences(file, t)

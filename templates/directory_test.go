@@ -144,6 +144,7 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"en/SignIn.txt", "Subject: x\n\n", "en/SignIn.txt:1:1: begin with the subject"},
 		{"en/SignIn.txt", "Subject: {{nothing}}\n\n\na {{nothing}}\n", "en/SignIn.txt:1:10: no message has nothing"},
 		{"en/SignIn.txt", "Subject: x\n\n\na {{nothing}}\n", "en/SignIn.txt:4:3: no message has nothing"},
+		{"fr.JSON", "{}", "name it fr.json"},
 		{"en/Signin.html", good, "name it SignIn.html"},
 		{"en/SignIn.htm", good, "name it SignIn.html"},
 		{"en/Invite.html", good, "Logto has no message type Invite; it has SignIn, Register"},
@@ -301,6 +302,7 @@ func TestWarnings(t *testing.T) {
 		"en/BindMfa.html", "<title>x</title>{{code}}", "en/BindMfa.txt", "x {{#unless code}}{{code}}{{/unless}}",
 		"en/Register.html", "<title>x</title>{{#if user.name}}{{user.name}}: {{code}}{{else}}{{#if branding.appLogo}}{{code}}{{/if}}{{/if}} x",
 		"en/MfaVerification.html", "<title>x</title>{{#if branding.appLogo}}x{{else}}{{#if code}}{{code}}{{else}}x{{/if}}{{/if}} x",
+		"en/Generic.html", `<title>x</title><a href="https://acme.example/?c={{code}}">Sign in</a>`,
 		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
 	)
 	got := openDir(t, dir, "en").Warnings()
