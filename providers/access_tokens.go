@@ -139,8 +139,14 @@ type accessTokens struct {
 	// issue gets a token; nil where there is only the one that was written down.
 	issue func(context.Context) (*oauth2.Token, error)
 
-	current atomic.Pointer[accessToken] // nil for none
-	turn    chan struct{}               // holds a value while somebody asks for one
+	current atomic.Pointer[accessToken]   // nil for none
+	failed  atomic.Pointer[failedRenewal] // the last one; nil for none
+	turn    chan struct{}                 // holds a value while somebody asks for one
+}
+
+type failedRenewal struct {
+	at      time.Time
+	failure Error
 }
 
 // newAccessTokens makes one whose way to the service is the client's.
@@ -172,6 +178,7 @@ func (t *accessTokens) Token(ctx context.Context) (token string, isNew bool, err
 				"auth.clientSecret or auth.privateKey"}
 	}
 	late := &Error{Kind: Temporary, Stage: atOAuth2, Detail: "no access token before the deadline of the mail"}
+	began := time.Now()
 	select {
 	case t.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -181,6 +188,11 @@ func (t *accessTokens) Token(ctx context.Context) (token string, isNew bool, err
 	if good, _ := t.good(); good != nil { // by whoever had the turn before
 		<-t.turn
 		return good.text, false, nil
+	}
+	if last := t.failed.Load(); last != nil && last.at.After(began) { // who waited asked with whoever had the turn
+		<-t.turn
+		failure := last.failure
+		return "", false, &failure
 	}
 	var (
 		issued  string
@@ -192,7 +204,9 @@ func (t *accessTokens) Token(ctx context.Context) (token string, isNew bool, err
 		defer func() { <-t.turn }()
 		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), questionTime)
 		defer cancel()
-		issued, failure = t.renew(asking)
+		if issued, failure = t.renew(asking); failure != nil {
+			t.failed.Store(&failedRenewal{time.Now(), *failure})
+		}
 	}()
 	select {
 	case <-asked:

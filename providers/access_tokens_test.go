@@ -530,6 +530,34 @@ func TestSMTPTokenIsRenewedOnceForAll(t *testing.T) {
 	})
 }
 
+// Mails that wait for a renewal do not ask again, one after the other, when it fails.
+func TestAFailedRenewalIsForAllThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		tokens := newTestTokens(t, func(context.Context) (*oauth2.Token, error) {
+			asked++
+			time.Sleep(time.Second)
+			return nil, errors.New("not now")
+		})
+		began := time.Now()
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() {
+				if _, _, failure := tokens.Token(t.Context()); failure == nil {
+					t.Error("there is a token")
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(began); asked != 1 || took != time.Second {
+			t.Errorf("asked %d times in %v", asked, took)
+		}
+		if _, _, failure := tokens.Token(t.Context()); failure == nil || asked != 2 {
+			t.Errorf("the next mail: %v, asked %d times", failure, asked)
+		}
+	})
+}
+
 // Some services give a new refresh token with each access token.
 func TestSMTPRefreshTokenIsReplaced(t *testing.T) {
 	endpoint := startTokenEndpoint(t)

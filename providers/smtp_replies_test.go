@@ -66,6 +66,8 @@ func TestSMTPReplies(t *testing.T) {
 		{"Yahoo", smtp.AtMAIL, "553 5.7.2 [TSS09] All messages from 192.0.2.7 will be permanently deferred; Retrying will NOT succeed. See https://postmaster.yahooinc.com/error-codes", operator, "IP address", "https://postmaster.yahooinc.com/error-codes"},
 		{"Outlook.com", smtp.AtMAIL, "550 DY-001 (BAY004-MC1F1) Unfortunately, messages from 192.0.2.7 weren't sent. We generally do not accept email from dynamic IP's as they are not typically used to deliver unauthenticated SMTP email to an Internet mail server.", operator, "IP address", "https://sendersupport.olc.protection.outlook.com/pm/troubleshooting.aspx"},
 		{"Exim", smtp.AtRCPT, "550 rejected because 192.0.2.7 is in a black list at zen.spamhaus.org", operator, "IP address", "https://github.com/Exim/exim/blob/master/src/src/configure.default"},
+		{"Debian's Exim", smtp.AtRCPT, "550 restricted characters in address", elsewhere, "", "https://github.com/hestiacp/hestiacp/issues/4006"},
+		{"cPanel", smtp.AtRCPT, "550 Domain acme.example has an outgoing mail suspension. Message discarded.", operator, "account", code + "%22outgoing+mail+suspension%22"},
 		{"CommuniGate", smtp.AtRCPT, "452 ada@example.net account is full (quota exceeded)", recipient, "", sisimai},
 		{"Exchange Online", smtp.AtDot, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", operator, "fromEmail", "https://github.com/swiftmailer/swiftmailer/issues/1258"},
 		{"Exchange Online", smtp.AtDot, "554 5.2.252 SendAsDenied; relay@acme.example not allowed to send as no-reply@acme.example; STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied", operator, "fromEmail", "https://github.com/gophish/gophish/issues/2900"},

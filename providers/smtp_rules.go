@@ -204,6 +204,7 @@ var smtpRules = []smtpRule{
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	// Exim, of the recipient's domain; another server may find its servers.
 	{at: smtp.AtRCPT, codes: "4", words: eximRecords, verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: smtp.AtRCPT, codes: "5", words: "restricted characters in address", verdict: verdict{kind: Recipient, filtered: true}}, // Exim, as Debian has it
 	{at: smtp.AtRCPT, codes: "5", words: eximRecords, verdict: verdict{kind: Recipient, filtered: true}},
 	// Workspace, of an address that is not registered.
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},
@@ -221,7 +222,7 @@ var smtpRules = []smtpRule{
 		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
 		"spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
 		"not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
-	{words: "outgoing mail from|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
+	{words: "outgoing mail from|outgoing mail suspension|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender mismatch|login mismatch|sender signature|sender you used|" +
 		"authorize the sender|not local sender|unregistered domain|domain is unverified|demo domain|test purposes|" +
