@@ -68,7 +68,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exim", smtp.AtRCPT, "550 rejected because 192.0.2.7 is in a black list at zen.spamhaus.org", operator, "IP address", "https://github.com/Exim/exim/blob/master/src/src/configure.default"},
 		{"Debian's Exim", smtp.AtRCPT, "550 restricted characters in address", elsewhere, "", "https://github.com/hestiacp/hestiacp/issues/4006"},
 		{"cPanel", smtp.AtRCPT, "550 Domain acme.example has an outgoing mail suspension. Message discarded.", operator, "account", code + "%22outgoing+mail+suspension%22"},
-		{"CommuniGate", smtp.AtRCPT, "452 ada@example.net account is full (quota exceeded)", recipient, "", sisimai},
+		{"CommuniGate", smtp.AtRCPT, "452 ada@example.net account is full (quota exceeded)", recipient, "", code + "%22account+is+full+%28quota+exceeded%29%22"},
 		{"Exchange Online", smtp.AtDot, "550 5.7.60 SMTP; Client does not have permissions to send as this sender", operator, "fromEmail", "https://github.com/swiftmailer/swiftmailer/issues/1258"},
 		{"Exchange Online", smtp.AtDot, "554 5.2.252 SendAsDenied; relay@acme.example not allowed to send as no-reply@acme.example; STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied", operator, "fromEmail", "https://github.com/gophish/gophish/issues/2900"},
 		{"Exchange Online", smtp.AtDot, "550 5.2.252 Sender throttled due to continuous send as denied errors", operator, "fromEmail", throttling},
