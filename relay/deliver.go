@@ -92,8 +92,7 @@ func idOf(context any) string {
 }
 
 // attemptAll makes an attempt at the providers in order, those that rest after all
-// others, and tells whether one of them was the end of the delivery. One that hangs leaves
-// its time also to those that were asked before and may take the mail in a while.
+// others, and tells whether one of them was the end of the delivery.
 func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 	var resting []Member
 	members := d.route.order()
@@ -103,17 +102,24 @@ func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 			continue
 		}
 		later := members[i+1:]
-		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyMayBeWell(later) || len(d.later) > 0); ends {
+		if ends := d.attempt(ctx, m, len(later)+len(resting) == 0, anyMayBeWell(later) || d.sharesWithEarlier(m)); ends {
 			return true
 		}
 	}
 	for i, m := range resting {
 		isLast := i == len(resting)-1
-		if ends := d.attempt(ctx, m, isLast, !isLast || len(d.later) > 0); ends {
+		if ends := d.attempt(ctx, m, isLast, !isLast || d.sharesWithEarlier(m)); ends {
 			return true
 		}
 	}
 	return false
+}
+
+// sharesWithEarlier tells whether those that were asked before and may take the mail in a while
+// are to have half of the time of one whose last attempt failed: it may hang again. One that is
+// only slow gets all of it, and so does one after a doubt, in which nobody is asked again.
+func (d *delivery) sharesWithEarlier(m Member) bool {
+	return len(d.later) > 0 && !d.seen[providers.Uncertain] && m.health.failedLast()
 }
 
 func anyMayBeWell(members []Member) bool {

@@ -94,6 +94,13 @@ func (h *health) hasTrouble(now time.Time) bool {
 	return now.Sub(h.failed) < recovery || !h.accepted.IsZero() && now.Sub(h.accepted) >= stillAfter
 }
 
+// failedLast tells whether the last attempt that says something of the provider failed.
+func (h *health) failedLast() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed.After(h.accepted)
+}
+
 // hasWorked tells whether the service has taken a mail or a login before.
 func (h *health) hasWorked() bool {
 	h.mu.Lock()

@@ -50,7 +50,6 @@ func TestAThrottledMailWaits(t *testing.T) {
 		{"once", []*fakeProvider{inTurn(throttled(time.Second), throttled(time.Second))}, "", mail.ProviderUnavailable,
 			time.Second, 1250 * time.Millisecond, []int32{2}},
 		{"not while another takes it", []*fakeProvider{inTurn(throttled(time.Second)), accepts("2")}, "b", "", 0, 0, []int32{1, 1}},
-		{"while another hangs", []*fakeProvider{inTurn(throttled(time.Second)), hangs(providers.Temporary)}, "a", "", 4 * time.Second, 4 * time.Second, []int32{2, 1}},
 		{"for the one that asks for least", []*fakeProvider{inTurn(throttled(3 * time.Second)), inTurn(throttled(2 * time.Second)),
 			fails(providers.Error{Kind: providers.Configuration})}, "b", "", 2 * time.Second, 2500 * time.Millisecond, []int32{1, 2, 1}},
 		{"for one in trouble that says how long", []*fakeProvider{inTurn(&providers.Error{Kind: providers.Temporary, RetryAfter: time.Second})},
@@ -77,6 +76,34 @@ func TestAThrottledMailWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A provider that hung the last time leaves time to one that may take the mail in a while; one
+// that is only slow has all of it.
+func TestOneThatHangsLeavesTimeToAThrottledOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := inTurn(throttled(time.Second), throttled(time.Second))
+		hung := hangs(providers.Temporary)
+		r := newRelay(t, nil, a, hung)
+		if d := deliver(t, r); d.Accepted() || d.Duration != 8*time.Second {
+			t.Errorf("the first mail: accepted by %q after %v", d.Provider, d.Duration)
+		}
+		if d := deliver(t, r); d.Provider != "a" || d.Duration != 4*time.Second {
+			t.Errorf("the next mail: accepted by %q after %v", d.Provider, d.Duration)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		slow := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			time.Sleep(6 * time.Second)
+			return providers.Receipt{ID: "2"}, nil
+		}}
+		r := newRelay(t, nil, inTurn(throttled(time.Second), throttled(time.Second)), slow)
+		for range 2 {
+			if d := deliver(t, r); d.Provider != "b" || d.Duration != 6*time.Second {
+				t.Errorf("accepted by %q after %v", d.Provider, d.Duration)
+			}
+		}
+	})
 }
 
 func TestAThrottledMailGivesUpWithItsCaller(t *testing.T) {
