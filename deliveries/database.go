@@ -71,9 +71,8 @@ func open(name string) (*database, error) {
 	} else {
 		db.file = name
 		db.write, err = db.connect("journal_mode(WAL)", "synchronous(FULL)", "busy_timeout(1000)",
-			"wal_autocheckpoint(16000)",   // 64 MB, which checkpoint seldom lets it come to
-			"secure_delete(ON)",           // what retention deletes is gone from the file too,
-			"journal_size_limit(1048576)") // and the log of a burst does not keep it for months
+			"wal_autocheckpoint(16000)", // 64 MB, which checkpoint seldom lets it come to
+			"secure_delete(ON)")         // what retention deletes is gone from the file too
 		if err == nil {
 			db.read, err = db.connect("query_only(1)", "busy_timeout(1000)")
 		}

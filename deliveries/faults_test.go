@@ -512,30 +512,6 @@ func TestPurgedMailsAreOverwritten(t *testing.T) {
 	}
 }
 
-// A burst leaves a log behind it that is overwritten within a few mails.
-func TestTheLogOfABurstEnds(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "deliveries.db")
-	r := opened(t, named(file))
-	r.ready(t)
-	size := func() int64 {
-		found, err := os.Stat(file + "-wal")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return found.Size()
-	}
-	for size() < 3<<20 {
-		r.keep(t, slices.Repeat([]mail.Delivery{accepted("ada@example.com", noon)}, 200)...)
-	}
-	eventually(t, "the log is short", func() bool { // a search may hold the checkpoint up
-		if err := r.db.checkpoint(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		r.keep(t, accepted("ada@example.com", noon))
-		return size() <= 1<<20
-	})
-}
-
 // The minute's work leaves what others hold for the next minute.
 func TestMaintenanceWaitsForNobody(t *testing.T) {
 	r := opened(t, named(postgrestest.Start(t).Database(t)))

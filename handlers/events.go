@@ -21,7 +21,7 @@ const (
 	// maxEventBody bounds a call with events, in bytes. SendGrid calls after 768 kB.
 	maxEventBody = 1 << 20
 	// eventBodies bounds those that are read at a time, and eventBytes those that are there.
-	eventBodies = 32
+	eventBodies = 64
 	eventBytes  = 32 << 20
 	// eventCalls bounds the calls under way, so that they leave memory and processors
 	// to the webhooks. Who finds no place in time is asked to come again.
@@ -58,8 +58,10 @@ func (p *public) takeEvents(c echo.Context) error {
 	connection := http.NewResponseController(c.Response())
 	end := p.unread.begin(func() { _ = connection.SetReadDeadline(time.Unix(1, 0)) }) // tests may have no connection
 	body, err := web.ReadBody(c.Request(), maxEventBody)
-	end()
-	if err != nil {
+	switch wasGivenUp := end(); {
+	case err != nil && wasGivenUp:
+		return comeAgain(receiver, "too many calls with events at a time", err)
+	case err != nil:
 		return err
 	}
 	leave, ok := p.enter(ctx, int64(len(body)))
@@ -89,21 +91,30 @@ func (p *public) takeEvents(c echo.Context) error {
 // bodies never come keep none out.
 type unreadBodies struct {
 	mu     sync.Mutex
-	bodies list.List // of functions that give them up, the oldest in front
+	bodies list.List // of *unreadBody, the oldest in front
 }
 
-// begin takes a place until its end.
-func (p *unreadBodies) begin(giveUp func()) (end func()) {
+type unreadBody struct {
+	giveUp     func()
+	wasGivenUp bool
+}
+
+// begin takes a place until its end, which tells whether the body was given up before.
+func (p *unreadBodies) begin(giveUp func()) (end func() (wasGivenUp bool)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bodies.Len() >= eventBodies {
-		p.bodies.Remove(p.bodies.Front()).(func())()
+		oldest := p.bodies.Remove(p.bodies.Front()).(*unreadBody)
+		oldest.wasGivenUp = true
+		oldest.giveUp()
 	}
-	place := p.bodies.PushBack(giveUp)
-	return func() {
+	body := &unreadBody{giveUp: giveUp}
+	place := p.bodies.PushBack(body)
+	return func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.bodies.Remove(place) // without effect if it was given up
+		return body.wasGivenUp
 	}
 }
 
@@ -111,7 +122,7 @@ func (p *unreadBodies) begin(giveUp func()) (end func()) {
 func (p *public) enter(ctx context.Context, bytes int64) (leave func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, eventPatience)
 	defer cancel()
-	if p.eventBytes.Acquire(ctx, bytes) != nil {
+	if !p.eventBytes.TryAcquire(bytes) {
 		return nil, false
 	}
 	select {

@@ -3,7 +3,6 @@ package handlers
 import (
 	"cmp"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -20,10 +19,6 @@ type Sentences interface {
 	// Locale returns the language of a mail of a type with this payload.
 	Locale(messageType string, payload map[string]any) string
 }
-
-// strangersPatience is how long a body may still be on its way from a caller who has not
-// shown that he may call. Thousands of bodies that never come would take all connections.
-const strangersPatience = 250 * time.Millisecond
 
 // fallbackSentence is the answer where no sentence can be had.
 const fallbackSentence = "Something went wrong. Please try again in a minute."
@@ -43,23 +38,12 @@ func answerFailure(c echo.Context, f *web.Failure, sentences Sentences) error {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		header.Set("Retry-After", web.Seconds(f.RetryAfter))
 	}
-	drain(c)
+	web.Drain(c)
 	text := sentence(sentences, f)
 	if web.WantsJSON(c.Request().Header) {
 		return web.AnswerProblem(c, f.Reason, text)
 	}
 	return c.Blob(code, "text/plain; charset=utf-8", []byte(text+" (ref "+web.Reference(c)+")"))
-}
-
-// drain reads a body that nobody wants, so that its sender gets to read the answer. What a
-// stranger has sent is read, and no more waited for.
-func drain(c echo.Context) {
-	if web.CallerOf(c).Label == "" {
-		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(strangersPatience)) // tests may have no connection
-	}
-	if !web.Drained(c.Request()) {
-		c.Response().Header().Set("Connection", "close")
-	}
 }
 
 // sentence asks for the words and has some of its own if there are none, since

@@ -93,19 +93,11 @@ func NewPublic(o Public) http.Handler {
 		server.POST(eventsPath, p.takeEvents)
 		o.Metrics.ExpectEvents(slices.Collect(maps.Keys(o.Events)))
 	}
-	server.GET(web.HealthPath, web.Alive, withoutBody)
-	server.HEAD(web.HealthPath, web.Alive, withoutBody)
-	server.GET(web.ReadyPath, p.ready, withoutBody)
-	server.HEAD(web.ReadyPath, p.ready, withoutBody)
+	server.GET(web.HealthPath, web.Alive, web.WithoutBody)
+	server.HEAD(web.HealthPath, web.Alive, web.WithoutBody)
+	server.GET(web.ReadyPath, p.ready, web.WithoutBody)
+	server.HEAD(web.ReadyPath, p.ready, web.WithoutBody)
 	return server
-}
-
-// withoutBody lets nobody wait for a body where none is wanted, as net/http would before the answer.
-func withoutBody(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		drain(c)
-		return next(c)
-	}
 }
 
 // ready answers the balancer's probe.

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"logto-email-relay/handlers/web"
 	"logto-email-relay/mail"
 	"logto-email-relay/relay"
 )
@@ -192,7 +193,7 @@ func TestTheTimeOfAStrangersBody(t *testing.T) {
 		} {
 			w := &reading{ResponseRecorder: httptest.NewRecorder()}
 			publicWith(deliver(accept), new(logs)).ServeHTTP(w, r)
-			if left := time.Until(w.until); left != strangersPatience {
+			if left := time.Until(w.until); left != web.StrangersPatience {
 				t.Errorf("%s: the body has %v", name, left)
 			}
 		}

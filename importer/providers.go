@@ -281,7 +281,7 @@ var (
 	// reference is a text that stands for a secret already.
 	reference = regexp.MustCompile(`^\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
 	// secretHeaders are names of headers that bear keys.
-	secretHeaders = regexp.MustCompile(`(?i)(?:^|-)(?:auth|authorization|key|apikey|token|secret|password)(?:-|$)`)
+	secretHeaders = regexp.MustCompile(`(?i)auth|key|token|secret|passw`)
 )
 
 // hideSecrets puts ${NAME_KEY} in place of every secret.

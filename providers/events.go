@@ -211,7 +211,8 @@ func mayName(words, address string) bool {
 		}, unescaped(text))
 	}
 	local, _, _ := strings.Cut(address, "@")
-	return strings.Contains(letters(words), letters(local))
+	return strings.Contains(letters(words), letters(local)) ||
+		slices.ContainsFunc(inBase64(address), func(form string) bool { return strings.Contains(words, form) })
 }
 
 func joined(details []loose) string {

@@ -72,7 +72,7 @@ func New(o Options) http.Handler {
 	server.IPExtractor = echo.ExtractIPDirect()
 	server.Use(access.require, refuseOtherSites, refuseBrokenQueries)
 	get := func(path string, handler echo.HandlerFunc) {
-		server.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
+		server.Match([]string{http.MethodGet, http.MethodHead}, path, handler, web.WithoutBody)
 	}
 	get(web.HealthPath, web.Alive)
 	get(web.ReadyPath, readiness(o, access))

@@ -174,9 +174,7 @@ func (p *pages) answer(c echo.Context, f *web.Failure) error {
 	case http.StatusTooManyRequests:
 		c.Response().Header().Set("Retry-After", web.Seconds(f.RetryAfter))
 	}
-	if !web.Drained(c.Request()) {
-		c.Response().Header().Set("Connection", "close")
-	}
+	web.Drain(c)
 	if web.WantsHTML(c.Request().Header) {
 		_ = p.show(c, code, page{title: http.StatusText(code)}, failurePage(code, advice(f.Reason), web.Reference(c))) // what cannot be shown is told below
 		if c.Response().Committed {

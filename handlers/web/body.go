@@ -8,6 +8,9 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"time"
+
+	"github.com/labstack/echo/v4"
 
 	"logto-email-relay/mail"
 )
@@ -73,10 +76,31 @@ func readAll(r *http.Request, most int64) ([]byte, error) {
 // sender gets to read the answer.
 const maxDrain = 1 << 20
 
-// Drained reads what is left of the body and tells whether that was all. A
-// connection that is closed with unread data in it is reset, and the reset can
-// overtake the answer. The time for the body bounds this too.
-func Drained(r *http.Request) bool {
+// StrangersPatience is how long a body may still be on its way from a caller who has not
+// shown that he may call. Thousands of bodies that never come would take all connections.
+const StrangersPatience = 250 * time.Millisecond
+
+// Drain reads what is left of a body, and has the connection closed after the answer if that
+// was not all. A connection that is closed with unread data in it is reset, and the reset can
+// overtake the answer. The time for the body bounds this too, and the patience with strangers.
+func Drain(c echo.Context) {
+	if CallerOf(c).Label == "" {
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(StrangersPatience)) // tests may have no connection
+	}
+	if !drained(c.Request()) {
+		c.Response().Header().Set("Connection", "close")
+	}
+}
+
+// WithoutBody lets nobody wait for a body where none is wanted, as net/http would before the answer.
+func WithoutBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		Drain(c)
+		return next(c)
+	}
+}
+
+func drained(r *http.Request) bool {
 	if r.Header.Get("Expect") != "" {
 		return false // Reading would ask for the body.
 	}
