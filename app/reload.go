@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"logto-email-relay/config"
-	"logto-email-relay/settings"
 )
 
 // problem is why the last change was not taken, nil if it was.
@@ -106,18 +105,13 @@ func keepAddresses(next, now *config.Config) (needRestart []string) {
 		next.Admin.Token = now.Admin.Token // the next address may do without, this one may not
 	}
 	if next.Server.Address != now.Server.Address { // they belong to the callers that each address has
-		for _, callers := range []struct {
-			key       string
-			next, now *[]settings.Network
-		}{
-			{"server.allowedIPs", &next.Server.AllowedIPs, &now.Server.AllowedIPs},
-			{"server.trustedProxies", &next.Server.TrustedProxies, &now.Server.TrustedProxies},
-		} {
-			if !slices.Equal(*callers.next, *callers.now) {
-				needRestart = append(needRestart, callers.key)
-				*callers.next = *callers.now
-			}
+		if !slices.Equal(next.Server.AllowedIPs, now.Server.AllowedIPs) {
+			needRestart = append(needRestart, "server.allowedIPs")
 		}
+		if !slices.Equal(next.Server.TrustedProxies, now.Server.TrustedProxies) {
+			needRestart = append(needRestart, "server.trustedProxies")
+		}
+		next.Server.AllowedIPs, next.Server.TrustedProxies = now.Server.AllowedIPs, now.Server.TrustedProxies
 	}
 	for _, address := range []struct {
 		key       string

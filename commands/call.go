@@ -52,7 +52,7 @@ func newCall(s *environment) *cobra.Command {
 	flags.DurationVar(&cmd.Timeout, "timeout", 8*time.Second, "how long to wait for the answer")
 	require(c, "authorization")
 	c.PreRunE = func(*cobra.Command, []string) error {
-		if flags.Changed("to") && strings.TrimSpace(cmd.To) == "" { // such as a variable that is not set
+		if cmd.To = mail.Copied(cmd.To); flags.Changed("to") && cmd.To == "" { // such as a variable that is not set
 			return errors.New("an argument is empty: --to")
 		}
 		return nil
@@ -119,7 +119,7 @@ func (cmd callCommand) check() (*url.URL, error) {
 	case cmd.To == "":
 		return endpoint, nil
 	}
-	if _, err = mail.ParseRecipient(mail.Copied(cmd.To)); err != nil {
+	if _, err = mail.ParseRecipient(cmd.To); err != nil {
 		err = fmt.Errorf("--to: %w", err)
 	}
 	return endpoint, err
@@ -147,7 +147,7 @@ func (cmd callCommand) ask(ctx context.Context, endpoint *url.URL) (*answer, err
 			address.Store(taken.Conn.RemoteAddr().String())
 		},
 	}
-	to, _ := json.Marshal(mail.Copied(cmd.To)) // a text always can be
+	to, _ := json.Marshal(cmd.To) // a text always can be
 	body := `{"to":` + string(to) + `,"type":"Generic","payload":{"code":"000000"}}`
 	request, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodPost, endpoint.String(), strings.NewReader(body))
 	if err != nil {

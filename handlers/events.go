@@ -30,6 +30,7 @@ const (
 	// eventRetryAfter is how long senders are asked to wait. They have plans of their
 	// own.
 	eventRetryAfter = 30 * time.Second
+	tooManyCalls    = "too many calls with events at a time"
 )
 
 // EventReceiver understands the calls of one provider.
@@ -60,13 +61,13 @@ func (p *public) takeEvents(c echo.Context) error {
 	body, err := web.ReadBody(c.Request(), maxEventBody)
 	switch wasGivenUp := end(); {
 	case err != nil && wasGivenUp:
-		return comeAgain(receiver, "too many calls with events at a time", err)
+		return comeAgain(receiver, tooManyCalls, err)
 	case err != nil:
 		return err
 	}
 	leave, ok := p.enter(ctx, int64(len(body)))
 	if !ok {
-		return comeAgain(receiver, "too many calls with events at a time", nil)
+		return comeAgain(receiver, tooManyCalls, nil)
 	}
 	defer leave()
 	reports, err := receiver.Events(ctx, c.Request().Header, body, time.Now())
