@@ -89,13 +89,13 @@ func (p *public) report(c echo.Context, d *mail.Delivery) {
 	}
 	ctx := c.Request().Context()
 	if d.Accepted() {
-		p.Logger.LogAttrs(ctx, slog.LevelInfo, "mail accepted", attrs...)
+		web.Log(ctx, p.Logger, slog.LevelInfo, "mail accepted", attrs...)
 	} else {
 		attrs = append(attrs, slog.String("error", string(d.Reason)))
 		if d.Cause != "" {
 			attrs = append(attrs, slog.String("cause", d.Cause))
 		}
-		p.Logger.LogAttrs(ctx, web.Severity(d.Reason), "mail failed", attrs...)
+		web.Log(ctx, p.Logger, web.Severity(d.Reason), "mail failed", attrs...)
 	}
 	p.Metrics.mail(d)
 }

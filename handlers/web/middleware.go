@@ -164,7 +164,7 @@ func (m *Middleware) access(c echo.Context, code int, failed *Failure, took time
 	} else if m.Observe != nil {
 		m.Observe(c, code, reason, took)
 	}
-	m.Logger.LogAttrs(c.Request().Context(), level, "request", attrs...)
+	Log(c.Request().Context(), m.Logger, level, "request", attrs...)
 }
 
 // method keeps invented methods out of the log.
