@@ -126,13 +126,11 @@ func (p *public) enter(ctx context.Context, bytes int64) (leave func(), ok bool)
 	if !p.eventBytes.TryAcquire(bytes) {
 		return nil, false
 	}
-	select {
-	case p.eventCalls <- struct{}{}:
-		return func() { <-p.eventCalls; p.eventBytes.Release(bytes) }, true
-	case <-ctx.Done():
+	if p.eventCalls.Acquire(ctx, 1) != nil {
 		p.eventBytes.Release(bytes)
 		return nil, false
 	}
+	return func() { p.eventCalls.Release(1); p.eventBytes.Release(bytes) }, true
 }
 
 // eventFailure gives a call that was not taken the answer that its sender needs.

@@ -63,9 +63,9 @@ type public struct {
 	Public
 	accepted *authorization
 	decoder  *decoder
-	// eventCalls holds a value for every call with events under way, eventBytes counts the
-	// bodies of these and of those that wait, and unread has those that are read.
-	eventCalls chan struct{}
+	// eventCalls counts the calls with events under way, eventBytes the bodies of these and of
+	// those that wait, and unread has those that are read.
+	eventCalls *semaphore.Weighted
 	eventBytes *semaphore.Weighted
 	unread     unreadBodies
 }
@@ -73,7 +73,13 @@ type public struct {
 // NewPublic returns the handler of the public listener: the webhook, the providers'
 // events and a probe that says that the process is alive.
 func NewPublic(o Public) http.Handler {
-	p := &public{Public: o, accepted: newAuthorization(o.Authorization), decoder: newDecoder(o.Links), eventCalls: make(chan struct{}, eventCalls), eventBytes: semaphore.NewWeighted(eventBytes)}
+	p := &public{
+		Public:     o,
+		accepted:   newAuthorization(o.Authorization),
+		decoder:    newDecoder(o.Links),
+		eventCalls: semaphore.NewWeighted(eventCalls),
+		eventBytes: semaphore.NewWeighted(eventBytes),
+	}
 	middleware := &web.Middleware{
 		Logger: o.Logger,
 		// The other half is for the mail.
