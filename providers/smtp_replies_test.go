@@ -59,6 +59,10 @@ func TestSMTPReplies(t *testing.T) {
 		source string
 	}{
 		{"MailChannels", smtp.AtDot, "550 5.7.1 [CS] Message blocked. If this is a false positive, please report this to your hosting service provider. See https://console.mailchannels.net/insights/bounce?auid=a2hosting", filtered, "", "https://pastebin.com/BihkfJpV"},
+		{"Cisco", smtp.AtRCPT, "550 #5.7.1 Your access to submit messages to this e-mail system has been rejected.", operator, "IP address", "https://headwayapp.co/mxroute-changelog/adjustments-to-outbound-rejections-137432"},
+		{"Exchange", smtp.AtRCPT, "550 You are not allowed to connect", operator, "IP address", "https://headwayapp.co/mxroute-changelog/adjustments-to-outbound-rejections-137432"},
+		{"Symantec", smtp.AtRCPT, "550 Denied by policy", operator, "policy", "https://knowledge.broadcom.com/external/article/161393/rejection-errors-when-delivering-to-3rd.html"},
+		{"Proofpoint Essentials", smtp.AtRCPT, "550 5.7.1 <ada@example.net>: Recipient address rejected: User email address is marked as invalid", recipient, "", "https://www.spambrella.com/faq/email-delivery-error-codes/"},
 		{"Strato", smtp.AtDot, "550 5.7.1 Refused by local policy. No SPAM please!", filtered, "", "https://www.strato.de/faq/mail/fehlermeldungen-bei-e-mails/"},
 		{"OVH", smtp.AtMAIL, "553 sorry, that domain isn't allowed to be relayed thru this MTA (#5.7.1)", operator, "auth", "https://pastebin.com/1qRkUWBq"},
 		{"SurgeMail", smtp.AtRCPT, "550 relaying mail to example.net is not allowed", operator, "auth", sisimai},

@@ -221,7 +221,7 @@ var smtpRules = []smtpRule{
 		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|in a black list|black ip|dynamic ip|tss09|" +
 		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
 		"spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
-		"not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
+		"access to submit messages to this|you are not allowed to connect|not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing mail suspension|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{words: "send as|sendasdenied|as this sender|relaying disallowed as|sender mismatch|login mismatch|sender signature|sender you used|" +
@@ -249,7 +249,7 @@ var smtpRules = []smtpRule{
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
 	{at: smtp.AtDot, codes: "5", words: "message blocked|message filtered|no spam", verdict: verdict{kind: Content, filtered: true}},
 	{at: ofRecipient, codes: "4", words: "policy rejection", verdict: verdict{kind: Temporary, aboutAddress: true}}, // policyd, of a first try
-	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|organization policy|local policy|security polic",
+	{words: "policy restriction|policy violation|policy reason|policy rejection|policy that|organization policy|local policy|security polic|denied by policy",
 		verdict: verdict{kind: Configuration, hint: policy}},
 	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{enhanced: "5.7.9", verdict: verdict{kind: Configuration, hint: checkPassword}},
@@ -362,7 +362,7 @@ const recipientWords = "user unknown|unknown user|unknown local user|unknown rec
 	"not known here|user is terminated|not our user|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
 	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|" +
-	"no mail box|mailbox unavaiable|" +
+	"no mail box|mailbox unavaiable|address is marked as invalid|" +
 	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
 	"invalid-recipient|" +
 	"mailbox has moved|has been replaced by|deactivated mailbox|user suspended|no such id|dd is no longer valid|" +
