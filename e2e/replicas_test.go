@@ -271,6 +271,17 @@ func (r *replicas) takeEvents(t *testing.T) {
 		strings.NewReader(`{"to":"ada@reporting.example","type":"SignIn","payload":{"code":"482913"}}`)); got.status != http.StatusOK {
 		t.Fatalf("got %d", got.status)
 	}
+	type delivery struct {
+		Status string
+		Events []any
+	}
+	recorded := func(relay *relayProcess) []delivery {
+		var page struct{ Deliveries []delivery }
+		get(t, "http://"+relay.admin+"/deliveries?to=ada@reporting.example", &page)
+		return page.Deliveries
+	}
+	// A service takes longer to report, and does not tell the relay's own id.
+	until(t, "the mail is in the record", func() bool { return len(recorded(r.relays[0])) == 1 })
 	user, password, _ := strings.Cut(replicasEvents, ":")
 	for _, relay := range r.relays[1:] {
 		request, err := http.NewRequest(http.MethodPost, "http://"+relay.public+"/events/reporting",
@@ -294,15 +305,8 @@ func (r *replicas) takeEvents(t *testing.T) {
 		})
 	}
 	for _, relay := range r.relays {
-		var page struct {
-			Deliveries []struct {
-				Status string
-				Events []any
-			}
-		}
-		get(t, "http://"+relay.admin+"/deliveries?to=ada@reporting.example", &page)
-		if len(page.Deliveries) != 1 || page.Deliveries[0].Status != "delivered" || len(page.Deliveries[0].Events) != 1 {
-			t.Errorf("recorded %+v", page.Deliveries)
+		if got := recorded(relay); len(got) != 1 || got[0].Status != "delivered" || len(got[0].Events) != 1 {
+			t.Errorf("recorded %+v", got)
 		}
 	}
 }
