@@ -257,8 +257,8 @@ var (
 )
 
 // mailgunErrors reads {"message":…}, and the bare word Forbidden of a 401. The
-// phrase "is not allowed to send" comes with 400 and with 429: the status goes
-// first.
+// phrase "is not allowed to send" comes with 400, 420 and 429: the status
+// goes first.
 func mailgunErrors(x *exchange) Error {
 	var answer struct{ Message string }
 	x.read(&answer)
@@ -288,7 +288,7 @@ func mailgunErrors(x *exchange) Error {
 		e.Hint = "check the account's billing and state"
 	case http.StatusNotFound:
 		e.Hint = "check domain; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net"
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, calmDown:
 		e.RetryAfter = mailgunRetryAfter(answer.Message, time.Now())
 		// A wait of hours is a spent quota, not a burst.
 		e.Quota = e.RetryAfter > maxRetryAfter

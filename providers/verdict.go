@@ -134,6 +134,10 @@ func (x *exchange) unreadable(m *mail.Message) *Error {
 	return x.finish(m, Error{Kind: Uncertain, Detail: "the answer does not hold the id of the message"})
 }
 
+// calmDown is 429 from before there was one. Mailgun still answers it where a domain is over
+// its limit: https://github.com/mailgun/mailgun-java/issues/50
+const calmDown = 420
+
 // kindOfStatus is what a status means where the service does not say more. Of a 502 failure
 // knows better.
 func (x *exchange) kindOfStatus() Kind {
@@ -152,7 +156,7 @@ func (x *exchange) kindOfStatus() Kind {
 		if x.isObject() { // the service itself, and nothing in front of it
 			return Content
 		}
-	case http.StatusTooManyRequests:
+	case http.StatusTooManyRequests, calmDown:
 		return RateLimited
 	case http.StatusGatewayTimeout, 520, 524: // the last two are Cloudflare's
 		return Uncertain // by definition of something that had no answer in time
