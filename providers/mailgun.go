@@ -257,13 +257,18 @@ var (
 )
 
 // mailgunErrors reads {"message":…}, and the bare word Forbidden of a 401. The
-// phrase "is not allowed to send" comes with 400, 420 and 429: the status
-// goes first.
+// phrase "is not allowed to send" also comes with a limit that ends, under 400,
+// 420 and 429: the time goes first.
 func mailgunErrors(x *exchange) Error {
 	var answer struct{ Message string }
 	x.read(&answer)
 	said := strings.ToLower(answer.Message)
 	e := Error{Detail: answer.Message}
+	if wait := mailgunRetryAfter(answer.Message, time.Now()); wait > 0 && x.status < 500 {
+		// A wait of hours is a spent quota, not a burst.
+		e.Kind, e.RetryAfter, e.Quota = RateLimited, wait, wait > maxRetryAfter
+		return e
+	}
 	switch x.status {
 	case http.StatusBadRequest, http.StatusForbidden:
 		switch {
@@ -288,10 +293,6 @@ func mailgunErrors(x *exchange) Error {
 		e.Hint = "check the account's billing and state"
 	case http.StatusNotFound:
 		e.Hint = "check domain; a domain of the EU region belongs to the endpoint https://api.eu.mailgun.net"
-	case http.StatusTooManyRequests, calmDown:
-		e.RetryAfter = mailgunRetryAfter(answer.Message, time.Now())
-		// A wait of hours is a spent quota, not a burst.
-		e.Quota = e.RetryAfter > maxRetryAfter
 	case http.StatusGatewayTimeout:
 		e.Kind = Uncertain
 	}

@@ -96,6 +96,7 @@ func mailgunFixture() fixture {
 				{name: "rate in seconds", answer: refusal(429, "Domain mail.acme.example is not allowed to send: account-requests-per-sec limit exceeded, try again after 120 seconds"), kind: RateLimited, wait: 120 * time.Second},
 				{name: "rate until", answer: refusal(429, "Domain mail.acme.example is not allowed to send: request limit exceeded, try again after "+in20Minutes), kind: RateLimited, wait: 20 * time.Minute},
 				{name: "rate with 420", answer: refusal(420, "Domain mail.acme.example is not allowed to send: recipient limit exceeded, try again after "+in20Minutes), kind: RateLimited, wait: 20 * time.Minute},
+				{name: "rate with 403", answer: refusal(403, "Domain mail.acme.example is not allowed to send: request limit exceeded, try again after 120 seconds"), kind: RateLimited, wait: 120 * time.Second},
 				{name: "an hour", answer: refusal(429, "request limit exceeded, try again after 3600 seconds"), kind: RateLimited, wait: time.Hour},
 				{name: "quota", answer: refusal(429, "Domain mail.acme.example is not allowed to send: recipient limit exceeded, try again after "+tomorrow), kind: RateLimited, quota: true, wait: time.Hour},
 				{name: "server", answer: refusal(500, "Internal Server Error"), kind: Temporary},

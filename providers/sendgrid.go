@@ -211,6 +211,8 @@ var (
 	sendGridSenderField = regexp.MustCompile(`^(from|reply_to|reply_to_list|ip_pool_name|asm)\b`)
 )
 
+const creditsUsed = "the account's credits are used up"
+
 // sendGridErrors reads {"errors":[{"message":…,"field":…}]}. There are no
 // machine-readable codes; the field tells whose fault it is.
 func sendGridErrors(x *exchange) Error {
@@ -236,12 +238,14 @@ func sendGridErrors(x *exchange) Error {
 		}
 	case http.StatusUnauthorized:
 		if strings.Contains(said, "maximum credits exceeded") {
-			e.Kind, e.Quota, e.Hint = RateLimited, true, "the account's credits are used up"
+			e.Kind, e.Quota, e.Hint = RateLimited, true, creditsUsed
 			break
 		}
 		e.Hint = "check apiKey; a key of an EU subuser belongs to the endpoint https://api.eu.sendgrid.com"
 	case http.StatusForbidden:
 		switch {
+		case strings.Contains(said, "messaging limits"): // https://github.com/sendgrid/sendgrid-php/issues/931
+			e.Kind, e.Quota, e.Hint = RateLimited, true, creditsUsed
 		case field == "from" || strings.Contains(said, "sender identity"):
 			e.Hint = "verify this sender or its domain under Settings, Sender Authentication"
 		case refusesAddress(said):

@@ -82,6 +82,7 @@ func sendGridFixture() fixture {
 				{name: "bad key", answer: refusal(401, "", "The provided authorization grant is invalid, expired, or revoked"), kind: Configuration, hint: "apiKey"},
 				{name: "no key", answer: refusal(401, "", "authorization required"), kind: Configuration, hint: "apiKey"},
 				{name: "credits", answer: refusal(401, "", "Maximum credits exceeded"), kind: RateLimited, quota: true, hint: "credits"},
+				{name: "limits", answer: refusal(403, "", "You have exceeded your messaging limits"), kind: RateLimited, quota: true, hint: "credits"},
 				{name: "unverified sender", answer: refusal(403, "from", "The from address does not match a verified Sender Identity. "+
 					"Mail cannot be sent until this error is resolved. Visit https://sendgrid.com/docs/ to see the requirements"),
 					kind: Configuration, hint: "Sender Authentication"},
