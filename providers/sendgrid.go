@@ -241,6 +241,10 @@ func sendGridErrors(x *exchange) Error {
 			e.Kind, e.Quota, e.Hint = RateLimited, true, creditsUsed
 			break
 		}
+		if strings.Contains(said, "not authorized to send") {
+			e.Hint = "the key is right: see the account's state at SendGrid (under review, trial over), or " + addressHint + " (Settings, IP Access Management)"
+			break
+		}
 		e.Hint = "check apiKey; a key of an EU subuser belongs to the endpoint https://api.eu.sendgrid.com"
 	case http.StatusForbidden:
 		switch {

@@ -82,6 +82,8 @@ func sendGridFixture() fixture {
 				{name: "bad key", answer: refusal(401, "", "The provided authorization grant is invalid, expired, or revoked"), kind: Configuration, hint: "apiKey"},
 				{name: "no key", answer: refusal(401, "", "authorization required"), kind: Configuration, hint: "apiKey"},
 				{name: "credits", answer: refusal(401, "", "Maximum credits exceeded"), kind: RateLimited, quota: true, hint: "credits"},
+				// https://wpmailsmtp.com/docs/sendgrid-user-not-authorized-to-send/
+				{name: "account under review", answer: refusal(401, "", "Authenticated user is not authorized to send mail"), kind: Configuration, hint: "under review"},
 				{name: "limits", answer: refusal(403, "", "You have exceeded your messaging limits"), kind: RateLimited, quota: true, hint: "credits"},
 				{name: "unverified sender", answer: refusal(403, "from", "The from address does not match a verified Sender Identity. "+
 					"Mail cannot be sent until this error is resolved. Visit https://sendgrid.com/docs/ to see the requirements"),
