@@ -38,6 +38,7 @@ const (
 	needTLS      = `the server wants TLS first: set "requireTLS": true, or "secure": true with port 465`
 	needName     = "the server wants another host name in EHLO: set name to one that DNS knows, such as relay.example.com"
 	refusedIP    = "the server refuses this machine's IP address: put it on the server's allow list, or have it taken off the block list"
+	needPTR      = "DNS has no name for this machine's IP address, or one that does not lead back to it: have its PTR record set"
 	slowDown     = "the service throttles: set rateLimit and rateDelta to what it allows, and maxConcurrent lower"
 	fewer        = "set maxConnections to what the service allows"
 	manyUnknown  = "too many mails went to addresses that do not exist: set limits and recipients.checkDomain, and find out who asks for them"
@@ -128,7 +129,7 @@ var smtpRules = []smtpRule{
 	// sender, the connection or the address proves itself.
 	{at: smtp.AtAUTH, words: "password is incorrect|app password|application password|application-specific|app-specific|authorization code",
 		verdict: verdict{kind: Configuration, hint: checkPassword}},
-	{enhanced: "4.7.23 4.7.25", verdict: verdict{kind: Configuration, hint: refusedIP}},
+	{enhanced: "4.7.23 4.7.25", verdict: verdict{kind: Configuration, hint: needPTR}},
 	{enhanced: "4.7.26 4.7.27 4.7.30 4.7.32", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
@@ -217,10 +218,11 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup", verdict: verdict{kind: Configuration, hint: needPTR}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|" +
 		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|in a black list|black ip|dynamic ip|tss09|" +
 		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
-		"spamhaus|reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup|" +
+		"spamhaus|" +
 		"access to submit messages to this|you are not allowed to connect|not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing mail suspension|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
 		"sending suspended|sending paused", verdict: verdict{kind: Configuration, hint: checkAccount}},
