@@ -244,7 +244,7 @@ func TestABurstOfEventsWaits(t *testing.T) {
 	})
 }
 
-// What is there and waits has a bound in bytes.
+// What is there and waits has a bound in bytes, and who is sent away leaves his room.
 func TestBodiesOfEventsThatWaitHaveABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
@@ -252,17 +252,49 @@ func TestBodiesOfEventsThatWaitHaveABound(t *testing.T) {
 		o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { <-hold; return nil, nil })}
 		public := publicOver(o, nil, new(logs))
 		large := strings.Repeat(" ", maxEventBody)
-		for range eventBytes / maxEventBody {
-			go serve(public, eventRequest("main", large))
-		}
-		synctest.Wait()
-		checkFailure(t, serve(public, eventRequest("main", "{}")), 503, web.Unavailable, "en")
-		close(hold)
-		synctest.Wait()
-		if got := serve(public, eventRequest("main", large)); got.StatusCode != 200 {
-			t.Errorf("got %d", got.StatusCode)
+		const fit = eventBytes / maxEventBody
+		statuses := make(chan int, fit)
+		for range 2 {
+			for range fit {
+				go func() { statuses <- serve(public, eventRequest("main", large)).StatusCode }()
+			}
+			synctest.Wait()
+			if len(statuses) > 0 {
+				t.Fatalf("%d were answered at once", len(statuses))
+			}
+			checkFailure(t, serve(public, eventRequest("main", "{}")), 503, web.Unavailable, "en")
+			time.Sleep(eventPatience)
+			synctest.Wait()
+			for range eventCalls {
+				hold <- struct{}{}
+			}
+			byStatus := make(map[int]int)
+			for range fit {
+				byStatus[<-statuses]++
+			}
+			if byStatus[200] != eventCalls || byStatus[503] != fit-eventCalls {
+				t.Errorf("answers by status: %v", byStatus)
+			}
 		}
 	})
+}
+
+// A body that was read waits for nothing any more.
+func TestEventsOneAfterTheOther(t *testing.T) {
+	o := testOptions()
+	o.Events = map[string]EventReceiver{"main": fakeReceiver(func(http.Header, []byte) ([]mail.Report, error) { return nil, nil })}
+	c := dial(t, start(t, publicOver(o, nil, new(logs)), new(logs)))
+	for i := range eventBodies + 1 {
+		c.send(t, "POST /events/main HTTP/1.1\r\nHost: relay\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+		for _, status := range []int{100, 200} { // the first says that the body is waited for
+			if got, err := http.ReadResponse(c.reader, nil); err != nil || got.StatusCode != status {
+				t.Fatalf("call %d: %v, %v", i, got, err)
+			}
+			if status == 100 {
+				c.send(t, "{}")
+			}
+		}
+	}
 }
 
 // So many calls are under way at a time; who comes then waits for a moment and is

@@ -276,6 +276,7 @@ func httpErrors() []errorCase {
 		{name: "time-out at Cloudflare in JSON", answer: answer{524, nil, `{"status": 524}`}, kind: Uncertain},
 		{name: "a gateway lost the service", answer: answer{503, nil, "upstream connect error or disconnect/reset before headers. reset reason: connection termination"}, kind: Uncertain},
 		{name: "Varnish lost the service", answer: answer{503, nil, "<title>503 Backend fetch failed</title>"}, kind: Uncertain},
+		{name: "throttled as before 429", answer: answer{420, nil, "{}"}, kind: RateLimited},
 		{name: "time-out at Cloudflare", answer: answer{524, nil, "error code: 524"}, kind: Uncertain},
 		{name: "legal reasons", answer: answer{451, nil, "{}"}, kind: Configuration},
 		{name: "bad request of a proxy", answer: answer{400, nil, proxyPage}, kind: Configuration},

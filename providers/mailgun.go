@@ -264,7 +264,7 @@ func mailgunErrors(x *exchange) Error {
 	x.read(&answer)
 	said := strings.ToLower(answer.Message)
 	e := Error{Detail: answer.Message}
-	if wait := mailgunRetryAfter(answer.Message, time.Now()); wait > 0 && x.status < 500 {
+	if wait := mailgunRetryAfter(answer.Message, time.Now()); wait > 0 {
 		// A wait of hours is a spent quota, not a burst.
 		e.Kind, e.RetryAfter, e.Quota = RateLimited, wait, wait > maxRetryAfter
 		return e
