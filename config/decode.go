@@ -4,15 +4,10 @@ import (
 	"cmp"
 	"encoding"
 	"fmt"
-	"math"
 	"path"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"logto-email-relay/providers"
 	"logto-email-relay/settings"
@@ -174,111 +169,6 @@ func (d *decoder) decode(n *node, v reflect.Value, path string) {
 // kindsOfNodes are what the file holds for settings that hold others.
 var kindsOfNodes = map[reflect.Kind]kind{reflect.Struct: object, reflect.Map: object, reflect.Slice: list}
 
-// expand replaces the references in every text of a value, once.
-func (d *decoder) expand(n *node, path string) bool {
-	if n.expanded {
-		return !d.reported[path]
-	}
-	n.expanded = true
-	good := true
-	for i, item := range n.items {
-		good = d.expand(item, fmt.Sprintf("%s[%d]", path, i)) && good
-	}
-	for _, m := range n.members {
-		if placeholder.MatchString(m.key) {
-			d.problem(m.at, path, "placeholders are not replaced in the names of keys")
-			good = false
-		}
-		good = d.expand(m.value, join(path, shownKey(m.key))) && good
-	}
-	written, isText := n.scalar.(string)
-	isSecret := !n.public
-	if isText && mayHoldKey(written) {
-		n.public = false
-	}
-	if text := n.unfilled(written); text != "" {
-		d.problem(n.from, path, text)
-		return false
-	}
-	if name := variable.FindStringSubmatch(written); name != nil && d.means(name[1]) {
-		d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
-		return false
-	}
-	if !isText || !strings.Contains(written, "${") {
-		return good
-	}
-	text, first, err := d.environment.expand(written)
-	n.public = n.public || bare.MatchString(written)
-	if err != nil {
-		d.problem(n.from, path, err.Error())
-		return false
-	}
-	if problem := n.unfilled(text); problem != "" && !isSecret { // a password may look like this
-		d.problem(n.from, path, problem)
-		return false
-	}
-	if n.scalar, n.reference = text, first; first != "" {
-		d.secrets = append(d.secrets, text)
-	}
-	return good
-}
-
-// placeholder is one as templates have them.
-var placeholder = regexp.MustCompile(`\{\{\s*(.*?)\s*\}\}`)
-
-// unfilled says that nobody would replace a placeholder of the text, if that is so:
-// it would go out as it is written.
-func (n *node) unfilled(text string) string {
-	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
-		switch {
-		case n.placeholders == "":
-			return "placeholders such as {{id}} are not replaced here; write the text itself"
-		case n.placeholders != "any" && !slices.Contains(strings.Fields(n.placeholders), found[1]):
-			return "no placeholder is replaced here but {{" + strings.ReplaceAll(n.placeholders, " ", "}}, {{") + "}}"
-		}
-	}
-	return ""
-}
-
-var (
-	// variable is a text that a shell would replace. The values of variables and
-	// files are not looked at, so that a password may look like this there.
-	variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
-	// harmlessURL has nothing but a scheme, which may have been forgotten, a host and a port.
-	harmlessURL = regexp.MustCompile(`^(?:[A-Za-z][A-Za-z0-9+.-]*://)?[^/?#@\s]*/?$`)
-	// bareURL is one without its scheme, which somebody forgot.
-	bareURL = regexp.MustCompile(`^(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?::\d+)?[/?]\S`)
-	keyLike = regexp.MustCompile(`[A-Za-z0-9+/=_-]{20,}`)
-	// login is user:password@host without a scheme.
-	login = regexp.MustCompile(`^[^:@\s]+:[^\s]+@`)
-)
-
-// means tells whether a name after a dollar sign is that of a variable, by its
-// letters or because there is one.
-func (d *decoder) means(name string) bool {
-	_, set := d.environment.lookup(name)
-	return set || name == strings.ToUpper(name)
-}
-
-// mayHoldKey tells whether a text of a setting that is no secret looks like one all
-// the same: services have keys in their URLs, and people paste into the wrong line.
-func mayHoldKey(text string) bool {
-	return strings.Contains(text, "://") && !harmlessURL.MatchString(text) ||
-		bareURL.MatchString(text) || login.MatchString(text) || keyLike.MatchString(text) && strings.ContainsAny(text, "0123456789")
-}
-
-// hidden stands for a key that may be a secret.
-const hidden = "…"
-
-// shownKey is a key of the file as a problem tells it. No key has a blank: then what
-// follows the blank may be a secret, behind a colon that is missing.
-func shownKey(key string) string {
-	if mayHoldKey(key) || strings.ContainsFunc(key, unicode.IsSpace) {
-		return hidden
-	}
-	return settings.Printable(key, 64)
-}
-
 // refused reports the error that a setting has with its value. An error may
 // quote the value, so that of an expanded one is replaced.
 func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
@@ -289,90 +179,6 @@ func (d *decoder) refused(err error, n *node, path string, t reflect.Type) {
 	default:
 		d.problem(n.from, path, settings.Printable(err.Error(), 300))
 	}
-}
-
-const (
-	// curlyQuotes are made by word processors and chats, and mean nothing in JSON and YAML.
-	curlyQuotes = "“”„‟«»‘’‚"
-	straight    = "the curly quotes are part of this value; write straight ones, or none in YAML"
-)
-
-// inQuotes is a text in quotes.
-var inQuotes = regexp.MustCompile(`(?s)^".*"$|^'.*'$`)
-
-// isInvisible tells whether a character has no shape, such as the zero-width ones of web pages.
-func isInvisible(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Cf) }
-
-// curly tells whether a text stands in curly quotes.
-func curly(text string) bool {
-	last, size := utf8.DecodeLastRuneInString(text)
-	return size < len(text) && strings.IndexAny(text, curlyQuotes) == 0 && strings.ContainsRune(curlyQuotes, last)
-}
-
-func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path string, t reflect.Type) {
-	secret := formOf(t).secret
-	n.public = n.public || !secret
-	if !d.expand(n, path) {
-		return
-	}
-	text, isText := n.scalar.(string)
-	if !isText {
-		d.wrongType(n, path, t)
-		return
-	}
-	if secret {
-		d.secrets = append(d.secrets, text)
-		if text != strings.TrimFunc(text, isInvisible) && !strings.Contains(text, "-----BEGIN") {
-			d.notice(n.from, path, "begins or ends with a blank, a line break or a character that nobody sees, which is part of it; remove it unless that is meant")
-		}
-		if inQuotes.MatchString(text) {
-			d.notice(n.from, path, "has quotes around it, which are part of it, as docker run --env-file keeps them; remove them unless that is meant")
-		}
-	}
-	if curly(text) {
-		d.problem(n.from, path, straight)
-		return
-	}
-	d.refused(target.UnmarshalText([]byte(text)), n, path, t)
-}
-
-var digits = regexp.MustCompile(`^[0-9]{1,9}$`)
-
-// setScalar sets a text, a truth value or a number. What came out of ${…} is a
-// text at first and may stand for the others, and so may digits in quotes, which
-// nodemailer takes.
-func setScalar(n *node, v reflect.Value) (fits bool) {
-	value := reflect.ValueOf(n.scalar)
-	text, isText := n.scalar.(string)
-	if isText && v.Kind() != reflect.String && (n.reference != "" || v.CanInt() && digits.MatchString(text)) {
-		value = reflect.ValueOf(scalarOf(text))
-	}
-	switch {
-	case v.CanInt():
-		fits = value.IsValid() && value.CanInt() && !v.OverflowInt(value.Int())
-	case v.CanFloat():
-		fits = value.IsValid() && (value.CanInt() || value.CanFloat())
-	default:
-		fits = value.Kind() == v.Kind()
-	}
-	if fits {
-		v.Set(value.Convert(v.Type()))
-	}
-	return fits
-}
-
-// scalarOf reads a text as the file would be read where it stands without quotes.
-func scalarOf(text string) any {
-	if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return whole
-	}
-	if number, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(number) && !math.IsInf(number, 0) {
-		return number
-	}
-	if text == "true" || text == "false" {
-		return text == "true"
-	}
-	return text
 }
 
 func (d *decoder) decodeSlice(n *node, v reflect.Value, path string) {

@@ -133,3 +133,80 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	}
 	return content, err
 }
+
+// expand replaces the references in every text of a value, once.
+func (d *decoder) expand(n *node, path string) bool {
+	if n.expanded {
+		return !d.reported[path]
+	}
+	n.expanded = true
+	good := true
+	for i, item := range n.items {
+		good = d.expand(item, fmt.Sprintf("%s[%d]", path, i)) && good
+	}
+	for _, m := range n.members {
+		if placeholder.MatchString(m.key) {
+			d.problem(m.at, path, "placeholders are not replaced in the names of keys")
+			good = false
+		}
+		good = d.expand(m.value, join(path, shownKey(m.key))) && good
+	}
+	written, isText := n.scalar.(string)
+	isSecret := !n.public
+	if isText && mayHoldKey(written) {
+		n.public = false
+	}
+	if text := n.unfilled(written); text != "" {
+		d.problem(n.from, path, text)
+		return false
+	}
+	if name := variable.FindStringSubmatch(written); name != nil && d.means(name[1]) {
+		d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
+		return false
+	}
+	if !isText || !strings.Contains(written, "${") {
+		return good
+	}
+	text, first, err := d.environment.expand(written)
+	n.public = n.public || bare.MatchString(written)
+	if err != nil {
+		d.problem(n.from, path, err.Error())
+		return false
+	}
+	if problem := n.unfilled(text); problem != "" && !isSecret { // a password may look like this
+		d.problem(n.from, path, problem)
+		return false
+	}
+	if n.scalar, n.reference = text, first; first != "" {
+		d.secrets = append(d.secrets, text)
+	}
+	return good
+}
+
+// placeholder is one as templates have them.
+var placeholder = regexp.MustCompile(`\{\{\s*(.*?)\s*\}\}`)
+
+// unfilled says that nobody would replace a placeholder of the text, if that is so:
+// it would go out as it is written.
+func (n *node) unfilled(text string) string {
+	for _, found := range placeholder.FindAllStringSubmatch(text, -1) {
+		switch {
+		case n.placeholders == "":
+			return "placeholders such as {{id}} are not replaced here; write the text itself"
+		case n.placeholders != "any" && !slices.Contains(strings.Fields(n.placeholders), found[1]):
+			return "no placeholder is replaced here but {{" + strings.ReplaceAll(n.placeholders, " ", "}}, {{") + "}}"
+		}
+	}
+	return ""
+}
+
+// variable is a text that a shell would replace. The values of variables and
+// files are not looked at, so that a password may look like this there.
+var variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
+
+// means tells whether a name after a dollar sign is that of a variable, by its
+// letters or because there is one.
+func (d *decoder) means(name string) bool {
+	_, set := d.environment.lookup(name)
+	return set || name == strings.ToUpper(name)
+}
