@@ -47,8 +47,7 @@ func (a *App) signIn(ctx context.Context, g *Graph) {
 					told[f.Provider] = true
 					a.logger.Warn("a provider could not send now", "provider", f.Provider.Name, "error", f.Err.Error())
 				}
-				rested := f.Provider.Status().Resting
-				if f.Provider.Suspend(providers.AsError(f.Err)); !rested {
+				if f.Provider.Suspend(providers.AsError(f.Err)) {
 					a.tellOfRest(f.Provider.Status())
 				}
 			case f.Known:

@@ -143,12 +143,15 @@ func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 	return h.resting != before
 }
 
-// suspend takes a failure to sign in, which speaks for every mail to come.
-func (h *health) suspend(err *providers.Error, now time.Time) {
+// suspend takes a failure to sign in, which speaks for every mail to come, and tells
+// whether a rest has begun with it.
+func (h *health) suspend(err *providers.Error, now time.Time) (began bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	began = !h.resting
 	h.rest(err, now, max(restFor(err), restAfterFailures))
 	h.signIn = true
+	return began
 }
 
 // signedIn takes a success to sign in, and tells whether a rest has ended with it. One

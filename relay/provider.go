@@ -93,8 +93,10 @@ func (p *Provider) Status() Status {
 }
 
 // Suspend puts the provider behind all others because of a failure to sign in, as
-// if mails had failed.
-func (p *Provider) Suspend(cause *providers.Error) { p.health.suspend(cause, time.Now()) }
+// if mails had failed. It tells whether a rest has begun with it.
+func (p *Provider) Suspend(cause *providers.Error) (began bool) {
+	return p.health.suspend(cause, time.Now())
+}
 
 // Resume ends the provider's rest, because it could be signed in at. It tells
 // whether there was one.
