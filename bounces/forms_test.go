@@ -103,7 +103,14 @@ func TestWhoIsMeant(t *testing.T) {
 		"a group":                     {failedOnes + "Status: 5.7.1\nDiagnostic-Code: smtp; 550 5.7.1 This group is not accepting messages from senders outside\n", []string{soft(ada)}},
 		"a policy's code, and nobody": {failedOnes + "Status: 5.7.1\nDiagnostic-Code: smtp; 550 5.7.1 Recipient address rejected: user unknown\n", []string{hard(ada)}},
 		"back to the sender":          {failedOnes + "Status: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 No such user; your message is returned to the sender\n", []string{hard(ada)}},
-		"a code, soft in the text":    {strings.NewReplacer("no such user", "the mailbox is full", "FIELDS", "\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\nStatus: 5.1.1\n").Replace(withText), []string{soft(ada)}},
+		// Yahoo's 4.79.181.168 and 10.2.9.112 of a Communigate, in real reports.
+		"an IP address is no code": {system + "\n<ada@example.org>: host mx.example.org [4.79.181.168]: 550 no such user\n", []string{hard(ada)}},
+		"nor is this one":          {failedOnes + "Status: 5.0.0\nDiagnostic-Code: smtp; host mx.example.org[5.1.1.7] said: 554 sorry\n", []string{soft(ada)}},
+		"nor the end of one":       {failedOnes + "Status: 5.0.0\nDiagnostic-Code: smtp; host 10.5.1.1 says: 554 sorry\n", []string{soft(ada)}},
+		"a code at the end":        {failedOnes + "Status: 5.0.0\nDiagnostic-Code: smtp; 554 sorry, 5.1.1.\n", []string{hard(ada)}},
+		"a code after a sign":      {failedOnes + "Diagnostic-Code: smtp; 554 sorry (#5.1.1)\n", []string{hard(ada)}},
+		"not yet":                  {"From: MAILER-DAEMON@example.net\nSubject: Warning: message has not yet been delivered\n\nYour message to:\n ada@example.org\n\nhas not yet been delivered because the server did not respond.\n", []string{ada + " 1"}},
+		"a code, soft in the text": {strings.NewReplacer("no such user", "the mailbox is full", "FIELDS", "\nFinal-Recipient: rfc822; ada@example.org\nAction: failed\nStatus: 5.1.1\n").Replace(withText), []string{soft(ada)}},
 	} {
 		if got := outcomes(c.raw); !slices.Equal(got, c.wanted) {
 			t.Errorf("%s: %q, want %q", name, got, c.wanted)

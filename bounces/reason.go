@@ -80,9 +80,17 @@ var (
 	afterData = words(`end of data`, `in reply to .{0,10}DATA`, `SMTP command DATA`, `>>> DATA\s+<<< 55[0-3]`)
 	// reply is an answer of an SMTP server.
 	reply = expression(`\b[45]\d\d[ -]`)
-	// code is one of RFC 3463.
-	code = expression(`\b[245]\.\d{1,3}\.\d{1,3}\b`)
+	// code is one of RFC 3463, and no part of an IP address.
+	code = expression(`(?:^|[^.\d])([245]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 )
+
+// codeIn returns the first code of RFC 3463 in a text; empty if there is none.
+func codeIn(text string) string {
+	if found := code().FindStringSubmatch(text); found != nil {
+		return found[1]
+	}
+	return ""
+}
 
 // namesOtherHost tells whether a host that is not known is none of the address's domain:
 // the way out of the operator's own server, or its name server, is at fault.
@@ -111,7 +119,7 @@ func (c *content) judge(results []Result) {
 			if r.Diagnostic == "" && reply().MatchString(said) {
 				r.Diagnostic = strings.TrimLeft(said[:min(len(said), maxDiagnostic)], `>"'):;,. `)
 			}
-			if found := code().FindString(said); found != "" && (r.Status == "" || strings.HasSuffix(r.Status, ".0.0")) {
+			if found := codeIn(said); found != "" && (r.Status == "" || strings.HasSuffix(r.Status, ".0.0")) {
 				r.Status = found
 			}
 		}

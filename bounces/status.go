@@ -20,7 +20,7 @@ func (c *content) delivery() (results []Result) {
 			continue // about the mail as a whole
 		}
 		isAboutSomebody = true
-		r := Result{Address: address, Status: code().FindString(group.Get("Status")), Diagnostic: diagnostic(group.Get("Diagnostic-Code"))}
+		r := Result{Address: address, Status: codeIn(group.Get("Status")), Diagnostic: diagnostic(group.Get("Diagnostic-Code"))}
 		switch {
 		case action == "delivered":
 			r.Outcome = Delivered

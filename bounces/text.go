@@ -31,7 +31,7 @@ var (
 		`delivery (notification|failure|failed|problem|has failed|report|error)|failed delivery|failure notice`,
 		`mail (could|can)not be|could not (be )?sen[dt]|error sending|mail (system )?error`)
 	absences = words(`^\s*(auto(matic)?.?(reply|response|antwort)|out of (the )?office|autorespon|vacation|away\b|abwesenheit)`)
-	failure  = words(`\b(fail|undeliver|not (be )?deliver|reject|return|unable|error|bounce|could not|couldn't|cannot|can't|wasn't able|` +
+	failure  = words(`\b(fail|undeliver|not (yet )?(been |be )?deliver|reject|return|unable|error|bounce|could not|couldn't|cannot|can't|wasn't able|` +
 		`not reach|problem|refused|unknown|delay|no valid|trouble)`)
 	late = words(`(has been|is|was) delayed|delayed for|still (trying|being)|will (keep|continue) (to )?try|message .{0,40}delayed`,
 		`not yet been delivered|do not need to re-?send`)
