@@ -46,103 +46,27 @@ func (s *source) compilePlainText(v vocabulary, remedy string) (*program, error)
 // rows are kept apart; a link is followed by its address. It is empty if nothing
 // is shown.
 func (s *source) plainText() *source {
-	type link struct {
-		href  string
-		start int // of its text
-	}
-	var b strings.Builder
-	begun, inLine := false, false // something of the paragraph, and of the line or cell, is written
-	write := func(text string) {
-		switch {
-		case text == ownLine && !inLine:
-			return
-		case text == ownLine:
-			text = "\n"
-		case text == paragraph && !begun:
-			return
-		case text == paragraph:
-			begun = false
-		case text != listItem && strings.TrimSpace(text) != "":
-			begun = true
-		}
-		switch {
-		case strings.HasPrefix(text, "\n"), text == cell:
-			inLine = false
-		case strings.TrimSpace(text) != "" && !isBlockTag(text):
-			inLine = true
-		}
-		b.WriteString(text)
-	}
-	open := make(map[string][]bool) // by name, the open elements that others surround: does the style make it a block?
-	var hidden []string             // the open elements from the outermost hidden one
-	var links []link
+	w := plainWriter{open: make(map[string][]bool)}
 	content := markup
 	marked := strings.NewReplacer("{{", openingBraces, openingBraces, "", addressBegin, "", addressEnd, "").Replace(s.text)
 	tokens := htmltokens.NewTokenizer(strings.NewReader(marked))
 	for tokens.Next() != htmltokens.ErrorToken {
 		token := tokens.Token()
-		shown := len(hidden) == 0
 		inside := content
 		content = markup
 		switch token.Type {
 		case htmltokens.TextToken:
-			if shown && inside != rawText {
-				write(strings.ReplaceAll(token.Data, "\n", " "))
+			if len(w.hidden) == 0 && inside != rawText {
+				w.write(strings.ReplaceAll(token.Data, "\n", " "))
 			}
 		case htmltokens.StartTagToken, htmltokens.SelfClosingTagToken:
 			content = contentOf(token.Data)
-			for len(hidden) > 0 && endsAt(hidden[len(hidden)-1], token.Data) {
-				hidden = hidden[:len(hidden)-1]
-			}
-			shown = len(hidden) == 0
-			if shown && !isHidden(token) && !isVoid(token.Data) {
-				styled := hasStyle(token, "display:block", "display:table", "display:flex", "display:grid", "display:list-item")
-				open[token.Data] = append(open[token.Data], styled)
-				if styled {
-					write(ownLine)
-				}
-			}
-			switch {
-			case !shown || isHidden(token):
-				if !isVoid(token.Data) {
-					hidden = append(hidden, token.Data)
-				}
-			case token.Data == "a":
-				links = append(links, link{attributeOf(token, "href"), b.Len()})
-			default:
-				write(plainStart(token))
-			}
+			w.start(token)
 		case htmltokens.EndTagToken:
-			if !shown {
-				// An element that its author left open ends with the one around it.
-				i := len(hidden) - 1
-				for i >= 0 && hidden[i] != token.Data {
-					i--
-				}
-				if i >= 0 {
-					hidden = hidden[:i]
-				} else if len(open[token.Data]) > 0 {
-					hidden, shown = nil, true
-				}
-			}
-			switch {
-			case !shown:
-			case token.Data == "a" && len(links) > 0:
-				last := links[len(links)-1]
-				links = links[:len(links)-1]
-				write(addressBehind(b.String()[last.start:], last.href))
-			default:
-				write(plainEnd(token.Data))
-			}
-			if same := open[token.Data]; shown && len(same) > 0 {
-				if same[len(same)-1] {
-					write(ownLine)
-				}
-				open[token.Data] = same[:len(same)-1]
-			}
+			w.end(token.Data)
 		}
 	}
-	lines := strings.Split(b.String(), "\n")
+	lines := strings.Split(w.text.String(), "\n")
 	for i, line := range lines {
 		words := strings.FieldsFunc(line, isSpace)
 		lines[i] = strings.Join(words, " ")
@@ -152,6 +76,100 @@ func (s *source) plainText() *source {
 		text += "\n"
 	}
 	return s.withoutMarks(text)
+}
+
+// plainWriter writes what the tags of an HTML text and the words between them come to.
+type plainWriter struct {
+	text          strings.Builder
+	begun, inLine bool              // something of the paragraph, and of the line or cell, is written
+	open          map[string][]bool // by name, the open elements that others surround: does the style make it a block?
+	hidden        []string          // the open elements from the outermost hidden one
+	links         []plainLink       // the open ones
+}
+
+// plainLink is a link whose text begins at start.
+type plainLink struct {
+	href  string
+	start int
+}
+
+func (w *plainWriter) write(text string) {
+	switch {
+	case text == ownLine && !w.inLine:
+		return
+	case text == ownLine:
+		text = "\n"
+	case text == paragraph && !w.begun:
+		return
+	case text == paragraph:
+		w.begun = false
+	case text != listItem && strings.TrimSpace(text) != "":
+		w.begun = true
+	}
+	switch {
+	case strings.HasPrefix(text, "\n"), text == cell:
+		w.inLine = false
+	case strings.TrimSpace(text) != "" && !isBlockTag(text):
+		w.inLine = true
+	}
+	w.text.WriteString(text)
+}
+
+// start takes the tag that an element begins with.
+func (w *plainWriter) start(token htmltokens.Token) {
+	for len(w.hidden) > 0 && endsAt(w.hidden[len(w.hidden)-1], token.Data) {
+		w.hidden = w.hidden[:len(w.hidden)-1]
+	}
+	if len(w.hidden) > 0 || isHidden(token) {
+		if !isVoid(token.Data) {
+			w.hidden = append(w.hidden, token.Data)
+		}
+		return
+	}
+	if !isVoid(token.Data) {
+		styled := hasStyle(token, "display:block", "display:table", "display:flex", "display:grid", "display:list-item")
+		w.open[token.Data] = append(w.open[token.Data], styled)
+		if styled {
+			w.write(ownLine)
+		}
+	}
+	if token.Data == "a" {
+		w.links = append(w.links, plainLink{attributeOf(token, "href"), w.text.Len()})
+		return
+	}
+	w.write(plainStart(token))
+}
+
+// end takes the tag that an element of this name ends with.
+func (w *plainWriter) end(name string) {
+	same := w.open[name]
+	if len(w.hidden) > 0 {
+		// An element that its author left open ends with the one around it.
+		i := len(w.hidden) - 1
+		for i >= 0 && w.hidden[i] != name {
+			i--
+		}
+		if i >= 0 {
+			w.hidden = w.hidden[:i]
+		}
+		if i >= 0 || len(same) == 0 {
+			return
+		}
+		w.hidden = nil
+	}
+	if last := len(w.links) - 1; name == "a" && last >= 0 {
+		link := w.links[last]
+		w.links = w.links[:last]
+		w.write(addressBehind(w.text.String()[link.start:], link.href))
+	} else {
+		w.write(plainEnd(name))
+	}
+	if last := len(same) - 1; last >= 0 {
+		if same[last] {
+			w.write(ownLine)
+		}
+		w.open[name] = same[:last]
+	}
 }
 
 // Marks in a text that is being made: braces that begin a placeholder, unlike those
