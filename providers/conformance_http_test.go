@@ -65,6 +65,7 @@ type errorCase struct {
 	kind       Kind
 	quota      bool
 	suppressed bool
+	unplaced   bool // nobody can tell what it is about
 	// wait is the wanted RetryAfter. One that counts from now may be up to a
 	// minute less.
 	wait time.Duration
@@ -254,8 +255,8 @@ func httpErrors() []errorCase {
 		{name: "found", answer: answer{302, map[string]string{"Location": "http://127.0.0.1:1/"}, ""}, kind: Configuration, hint: "endpoint"},
 		{name: "temporary redirect", answer: answer{307, map[string]string{"Location": "http://127.0.0.1:1/"}, ""}, kind: Configuration, hint: "endpoint"},
 		{name: "redirect to nowhere", answer: answer{308, nil, ""}, kind: Configuration, hint: "endpoint"},
-		{name: "proxy wants a password", answer: answer{407, nil, ""}, kind: Configuration},
-		{name: "no such path", answer: answer{404, nil, "404 page not found"}, kind: Configuration, code: "404"},
+		{name: "proxy wants a password", answer: answer{407, nil, ""}, kind: Configuration, unplaced: true},
+		{name: "no such path", answer: answer{404, nil, "404 page not found"}, kind: Configuration, unplaced: true, code: "404"},
 		{name: "request timeout", answer: answer{408, nil, ""}, kind: Temporary},
 		{name: "too large", answer: answer{413, nil, proxyPage}, kind: Content},
 		{name: "too many", answer: answer{429, map[string]string{"Retry-After": "7"}, ""}, kind: RateLimited, wait: 7 * time.Second},
@@ -279,12 +280,16 @@ func httpErrors() []errorCase {
 		{name: "throttled as before 429", answer: answer{420, nil, "{}"}, kind: RateLimited},
 		{name: "time-out at Cloudflare", answer: answer{524, nil, "error code: 524"}, kind: Uncertain},
 		{name: "legal reasons", answer: answer{451, nil, "{}"}, kind: Configuration},
-		{name: "bad request of a proxy", answer: answer{400, nil, proxyPage}, kind: Configuration},
-		{name: "bad request without a word", answer: answer{400, nil, ""}, kind: Configuration},
-		{name: "an answer in a coding", answer: answer{422, map[string]string{"Content-Encoding": "br"}, "\x0b\x02\x80{}\x03"}, kind: Configuration},
+		{name: "bad request of a proxy", answer: answer{400, nil, proxyPage}, kind: Configuration, unplaced: true},
+		{name: "bad request without a word", answer: answer{400, nil, ""}, kind: Configuration, unplaced: true},
+		{name: "an answer in a coding", answer: answer{422, map[string]string{"Content-Encoding": "br"}, "\x0b\x02\x80{}\x03"}, kind: Configuration, unplaced: true},
+		{name: "no such path of an API", answer: answer{404, nil, `{"message": "no such path"}`}, kind: Configuration},
+		{name: "a wrong key without a word", answer: answer{401, nil, "Forbidden"}, kind: Configuration},
+		{name: "a firewall", answer: answer{403, nil, proxyPage}, kind: Configuration, unplaced: true},
+		{name: "no route in Envoy", answer: answer{404, nil, ""}, kind: Configuration, unplaced: true},
 		{name: "gone", answer: answer{410, nil, `{"message":"This version is gone"}`}, kind: Configuration},
-		{name: "teapot of a firewall", answer: answer{418, nil, proxyPage}, kind: Configuration},
-		{name: "headers too large", answer: answer{431, nil, ""}, kind: Configuration},
+		{name: "teapot of a firewall", answer: answer{418, nil, proxyPage}, kind: Configuration, unplaced: true},
+		{name: "headers too large", answer: answer{431, nil, ""}, kind: Configuration, unplaced: true},
 	}
 }
 
@@ -303,6 +308,12 @@ func checkErrors(t *testing.T, f fixture) {
 			}
 			if e.Momentary != (row.kind == Temporary && row.status == 503) {
 				t.Errorf("over in a moment: %v", e.Momentary)
+			}
+			if e.Unplaced != row.unplaced {
+				t.Errorf("nobody can tell what it is about: %v", e.Unplaced)
+			}
+			if e.IsGone() != (row.unplaced && row.status == 404) {
+				t.Errorf("the service is gone: %v", e.IsGone())
 			}
 			if e.Kind == RateLimited && e.Hint == "" {
 				t.Error("no hint")

@@ -71,6 +71,8 @@ type Error struct {
 	// Unplaced marks a Configuration of which nobody can tell what it is about: it may be
 	// this recipient or this mail alone.
 	Unplaced bool
+	// isUnknownToProxy marks a 404 that is not the API's own.
+	isUnknownToProxy bool
 	// Filtered marks a Content or a Recipient of which the next provider may think otherwise:
 	// the address has letters that this service takes from nobody; a filter took offence at
 	// the mail, it is too large for this service, or nothing but a status tells that it is one.
@@ -79,10 +81,11 @@ type Error struct {
 	Err error
 }
 
-// IsNoHost tells whether there was no such host as the one to connect to.
-func (e *Error) IsNoHost() bool {
+// IsGone tells whether there was no such host to connect to, or a proxy that knows no such
+// service. A container has its name and its route while it runs.
+func (e *Error) IsGone() bool {
 	var lookup *net.DNSError
-	return errors.As(e.Err, &lookup) && lookup.IsNotFound
+	return e.isUnknownToProxy || errors.As(e.Err, &lookup) && lookup.IsNotFound
 }
 
 // Error describes the failure in one line.

@@ -57,7 +57,7 @@ func postmarkFixture() fixture {
 				{name: "refused with 200 for a new reason", answer: refusal(200, 9999, "Something new."), kind: Content, code: "200 9999"},
 				{name: "token", answer: refusal(401, 10, "Bad or missing Server API token."), kind: Configuration, code: "401 10", hint: "serverToken"},
 				{name: "token, older", answer: refusal(422, 10, "Bad or missing Server API token."), kind: Configuration, hint: "serverToken"},
-				{name: "address not on the list", answer: answer{403, nil, ""}, kind: Configuration, hint: addressHint},
+				{name: "address not on the list", answer: answer{403, nil, ""}, kind: Configuration, unplaced: true, hint: addressHint},
 				{name: "resource", answer: refusal(404, 12, "not found"), kind: Configuration},
 				{name: "size", answer: answer{413, nil, ""}, kind: Content},
 				{name: "headers", answer: refusal(415, 409, "JSON required"), kind: Configuration},

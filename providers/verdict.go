@@ -79,6 +79,8 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
 		e.Filtered = e.Kind == Content // what a status says of the mail may be about anything else
+		// The page of a proxy or a firewall may be about this mail alone, or gone in a moment.
+		e.Unplaced = e.Kind == Configuration && x.status != http.StatusUnauthorized && !x.isObject()
 	}
 	if x.status/100 == 3 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
@@ -111,6 +113,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
 	e.RetryAfter = min(e.RetryAfter, maxRetryAfter)
+	e.isUnknownToProxy = x.status == http.StatusNotFound && !x.isObject()
 	e.Momentary = e.Kind == Temporary && slices.Contains(away, x.status)
 	if e.Momentary && e.RetryAfter == soonest {
 		e.RetryAfter = 0 // which is heeded once, while this is asked as often as the time allows

@@ -165,8 +165,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		}
 	}()
 
-	keep := !isLast || m.isRepeatable()
-	failure := d.send(ctx, m, sharesTime, keep)
+	failure := d.send(ctx, m, isLast, sharesTime)
 	// A mail in doubt stays with a service that knows it again while nobody else may take it,
 	// and for most of its time while all others rest.
 	staysAlone, least := isLast || d.relay.failUncertain, timeToAnswer
@@ -180,7 +179,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	for pause := firstPause; failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime; pause = min(2*pause, longestPause) {
 		// The service itself sees to it that this cannot become a second mail. Only
 		// a verdict on the mail puts an end to the doubt.
-		again := d.send(ctx, m, sharesTime, keep)
+		again := d.send(ctx, m, isLast, sharesTime)
 		if again == nil || (again.Kind == providers.Recipient || again.Kind == providers.Content) && !again.Filtered {
 			failure = again
 			break
@@ -203,13 +202,16 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 
 // send renders the mail, hands it to a provider once, and notes what became of
 // it.
-func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *providers.Error {
+func (d *delivery) send(ctx context.Context, m Member, isLast, sharesTime bool) *providers.Error {
 	start := time.Now()
 	deadline, _ := ctx.Deadline()
 	left := deadline.Sub(start)
 	limit := left
-	if sharesTime {
+	switch {
+	case sharesTime:
 		limit = left / 2
+	case !isLast && left > 2*timeToAnswer: // those that rest may be well again
+		limit = left - timeToAnswer
 	}
 	if m.Timeout > 0 {
 		limit = min(limit, m.Timeout)
@@ -219,7 +221,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	message, failure := d.message(m, keep)
+	message, failure := d.message(m, !isLast || m.isRepeatable())
 	if failure != nil { // a fault of templates says nothing of the service
 		m.health.abandon()
 		d.reconsider(m, failure, left)
@@ -232,7 +234,7 @@ func (d *delivery) send(ctx context.Context, m Member, sharesTime, keep bool) *p
 		d.Status, d.Provider, d.ProviderID = mail.StatusAccepted, m.Name, private.FitID(receipt.ID)
 	} else {
 		failure = providers.AsError(err).About(private)
-		if failure.Kind == providers.Configuration && failure.IsNoHost() && m.health.hasWorked() { // a container has its name while it runs
+		if failure.Kind == providers.Configuration && failure.IsGone() && m.health.hasWorked() {
 			failure.Kind, failure.Momentary = providers.Temporary, true
 		}
 	}

@@ -359,6 +359,25 @@ func TestTheTimeIsSharedByThoseThatRest(t *testing.T) {
 	})
 }
 
+// One that hangs leaves a second to those that rest, unless it has no more than that itself.
+func TestTheLastSecondIsForThoseThatRest(t *testing.T) {
+	for timeout, tries := range map[time.Duration]time.Duration{
+		8 * time.Second: 7 * time.Second, 2001 * time.Millisecond: 1001 * time.Millisecond, 2 * time.Second: 2 * time.Second,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			rests := accepts("1")
+			r := newRelay(t, func(o *relay.Options) { o.Members[0].Suspend(&providers.Error{Kind: providers.Temporary}) },
+				rests, hangs(providers.Temporary))
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}})
+			if first := d.Attempts[0]; first.Provider != "b" || first.Duration != tries || d.Accepted() != (tries < timeout) {
+				t.Errorf("%v: %q, %+v", timeout, d.Reason, d.Attempts)
+			}
+		})
+	}
+}
+
 // An attempt needs 300 ms, and a mail that had as much was not out of time.
 func TestTheTimeThatAnAttemptNeeds(t *testing.T) {
 	for left, want := range map[time.Duration]mail.Reason{300 * time.Millisecond: mail.ProviderUnavailable, 299 * time.Millisecond: mail.Timeout} {
