@@ -354,12 +354,15 @@ var tokenHints = map[string]string{
 	"invalid_client":      "check auth.clientId and auth.clientSecret; the secret may have expired",
 	"unauthorized_client": "allow this client the scope for sending mail; for a service account this is domain-wide delegation",
 	"invalid_scope":       "check auth.scope",
+	"invalid_resource":    "check auth.scope",
+	"invalid_target":      "check auth.scope", // RFC 8707
 	"access_denied":       "allow this client the scope for sending mail",
 }
 
 // microsoftHints are for codes that say more than the error they come with:
 // https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
 var microsoftHints = map[string]string{
+	"AADSTS500011":  "check auth.scope: the tenant does not know what it is for",
 	"AADSTS700016":  "check auth.clientId, and the tenant in auth.accessUrl",
 	"AADSTS90002":   "check the tenant in auth.accessUrl",
 	"AADSTS900023":  "check the tenant in auth.accessUrl",

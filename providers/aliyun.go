@@ -269,8 +269,9 @@ var aliyunKinds = map[string]Error{
 	"InvalidReceiver.NotFound":           {Kind: Configuration},
 	"InvalidReceiverName.Malformed":      {Kind: Configuration},
 	"InvalidFromAlias.Malformed":         {Kind: Configuration, Hint: "the sender's name has to be shorter than 15 characters"},
-	"InvalidSubject.Malformed":           {Kind: Content},
-	"InvalidBody":                        {Kind: Content},
+	// Its limits are 100 characters and 80 KB: https://help.aliyun.com/document_detail/29444.html
+	"InvalidSubject.Malformed": {Kind: Content, Filtered: true},
+	"InvalidBody":              {Kind: Content, Filtered: true},
 	// The service's page names account state, frequency and quota as causes, so
 	// the next provider may do better.
 	"InvalidSendMail.Spam":        {Kind: Configuration, Hint: "refused as spam; check the account's state, its quota and the text of the mail"},

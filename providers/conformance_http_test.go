@@ -315,6 +315,14 @@ func checkErrors(t *testing.T, f fixture) {
 			if e.IsGone() != (row.unplaced && row.status == 404) {
 				t.Errorf("the service is gone: %v", e.IsGone())
 			}
+			if row.kind == Recipient {
+				odd := plainMessage()
+				odd.To = "o'brien@example.org"
+				_, err := openTo(t, f, always(row.answer)).Send(t.Context(), odd)
+				if e.Filtered || AsError(err).Filtered == row.suppressed {
+					t.Errorf("another service may take it: %v, %v", e.Filtered, err)
+				}
+			}
 			if e.Kind == RateLimited && e.Hint == "" {
 				t.Error("no hint")
 			}
@@ -407,6 +415,11 @@ func checkCertificate(t *testing.T, f fixture) {
 	defer server.Close()
 	if e := wantKind(t, t.Context(), f, open(t, f.settings(server.URL)), Configuration); e.Stage != "TLS" || e.Hint == "" {
 		t.Errorf("stage %q, hint %q", e.Stage, e.Hint)
+	}
+	plain, _ := startServer(t, always(f.http.accepted))
+	withTLS := f.settings("https" + strings.TrimPrefix(plain.URL, "http"))
+	if e := wantKind(t, t.Context(), f, open(t, withTLS), Configuration); e.Stage != "TLS" || !strings.Contains(e.Hint, "TLS") {
+		t.Errorf("a server without TLS: stage %q, hint %q", e.Stage, e.Hint)
 	}
 }
 

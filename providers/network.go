@@ -79,7 +79,7 @@ func (x *exchange) networkError(err error) *Error {
 	case errors.As(err, &certificate):
 		e.Kind, e.Stage = Configuration, "TLS"
 		e.Hint = "the certificate is not valid for this host; check endpoint, the clock and the installed root certificates"
-	case errors.As(err, &notTLS):
+	case errors.As(err, &notTLS), errors.Is(err, http.ErrSchemeMismatch):
 		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
 	case errors.As(err, &family):
 		e.Kind, e.Hint = Configuration, familyHint

@@ -374,6 +374,10 @@ func sesHeaders(headers []mail.Header) []types.MessageHeader {
 var sesAddress = regexp.MustCompile(`(?i)invalid email address|missing final '@domain'|missing domain|illegal address|` +
 	`domain contains (illegal character|control or whitespace)|local address contains control or whitespace`)
 
+// sesClock are the words of AWS for a signature of another time:
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/signature-v4-troubleshooting.html
+var sesClock = regexp.MustCompile(`(?i)signature (has )?expired|signature not yet current|request has expired`)
+
 // sesKinds are the error types that need no second look. What is not here is
 // judged by the status.
 var sesKinds = map[string]Kind{
@@ -444,6 +448,10 @@ func sesErrors(x *exchange, err error) Error {
 		e.Quota = strings.Contains(said, "Daily message quota exceeded")
 	case "LimitExceededException":
 		e.Quota = true
+	case "InvalidSignatureException", "RequestExpired":
+		if sesClock.MatchString(said) { // the SDK has learnt the time from this answer
+			e.Kind, e.RetryAfter, e.Hint = Temporary, soonest, "check the clock of this machine"
+		}
 	}
 	return e
 }

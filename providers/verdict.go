@@ -113,6 +113,9 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 		e.RetryAfter = retryAfter(x.header.Get("Retry-After"), time.Now())
 	}
 	e.RetryAfter = min(e.RetryAfter, maxRetryAfter)
+	if e.Kind == Recipient && !e.Suppressed && m != nil && !plainLocalPart.MatchString(m.To) {
+		e.Filtered = true // services have rules of their own for such addresses
+	}
 	e.isUnknownToProxy = x.status == http.StatusNotFound && !x.isObject()
 	e.Momentary = e.Kind == Temporary && slices.Contains(away, x.status)
 	if e.Momentary && e.RetryAfter == soonest {
@@ -120,6 +123,10 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	}
 	return &e
 }
+
+// plainLocalPart is one that every service knows as good. Aliyun takes no other from anybody:
+// https://developer.aliyun.com/ask/278330
+var plainLocalPart = regexp.MustCompile(`^[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@`)
 
 // away are the statuses of a service that did not take a request up; those over 511 are
 // Cloudflare's, which could not connect to it.
