@@ -162,13 +162,18 @@ func TestDevelopmentModeListensWhereItIsTold(t *testing.T) {
 		}
 	}
 
-	busy := filepath.Join(t.TempDir(), "config.json")
-	text := strings.Replace(routed, `"server": {`, `"admin": {"address": ""}, "server": {"address": "`+taken.Addr().String()+`", `, 1)
-	if err := os.WriteFile(busy, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if code, told := run(t, nil, "--config", busy); code != 1 || !strings.Contains(told, "write another port into server.address") {
-		t.Errorf("exit code %d: %s", code, told)
+	for address, says := range map[string]string{
+		taken.Addr().String(): "stop the program that has this port, or write another port into server.address",
+		"192.0.2.77:0":        "this machine has no such address",
+	} {
+		file := filepath.Join(t.TempDir(), "config.json")
+		text := strings.Replace(routed, `"server": {`, `"admin": {"address": ""}, "server": {"address": "`+address+`", `, 1)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, told := run(t, nil, "--config", file); code != 1 || !strings.Contains(told, says) {
+			t.Errorf("%s: exit code %d: %s", address, code, told)
+		}
 	}
 
 	ctx, stop := context.WithCancel(t.Context())

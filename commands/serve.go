@@ -70,7 +70,17 @@ func (cmd serveCommand) run(s *environment) error {
 	}
 	err := app.Run(s.ctx, o)
 	if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "listen" {
-		return fmt.Errorf("%w: stop the program that has this port, or %s", err, advice)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			advice = "stop the program that has this port, or " + advice
+		case errors.Is(err, syscall.EACCES):
+			advice = "ports below 1024 are for root: " + advice
+		case errors.Is(err, syscall.EADDRNOTAVAIL):
+			advice = "this machine has no such address: without one, such as in \":8080\", the relay listens at all of them"
+		default:
+			return err
+		}
+		return fmt.Errorf("%w: %s", err, advice)
 	}
 	return err
 }

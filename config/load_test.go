@@ -211,6 +211,8 @@ func TestSyntax(t *testing.T) {
 		{"a.json", deep("[", "", "]", 40), "1:33", "nest too deep"},
 		{"a.json", deep("[", "", "", 1<<20), "1:33", "nest too deep"},
 		{"a", `{"a": 1,}`, "1:9", "one too many"},
+		{"a.yaml", "a: {b: c, d: ${E}}\n", "1:14", "put ${…} in quotes"},
+		{"a.yaml", "a: [Bearer ${E}]\n", "1:5", "put ${…} in quotes"},
 		{"a.yaml", "# nothing\n", "1:1", "the file is empty"},
 		{"a.yaml", "- a\n", "1:1", "a configuration is an object"},
 		{"a", "just words\n", "1:1", "a configuration is an object"},

@@ -71,7 +71,7 @@ func (s *Settings) Check() (problems []settings.Problem) {
 			problems = append(problems, settings.Problem{Key: "database",
 				Text: `write a URL such as "postgres://relay:${DATABASE_PASSWORD}@db.acme.example/relay", with special characters in its parts percent-encoded, those of the password too`})
 		}
-	} else if strings.Contains(database, "://") || connectionString.MatchString(database) {
+	} else if strings.Contains(database, "://") || nameOfSQLite.MatchString(database) || connectionString.MatchString(database) {
 		problems = append(problems, settings.Problem{Key: "database",
 			Text: `write the name of a file for SQLite, or a URL that begins with postgres://`})
 	}
@@ -84,6 +84,10 @@ func (s *Settings) Check() (problems []settings.Problem) {
 	}
 	return problems
 }
+
+// nameOfSQLite is one that SQLite or its drivers take for more than the name of a file:
+// https://www.sqlite.org/uri.html
+var nameOfSQLite = regexp.MustCompile(`(^|/)(file|sqlite3?):|/:memory:$`)
 
 // connectionString is how libpq, MySQL and ADO write a database where they take no URL, with
 // a password that a name of a file would not keep secret.

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -308,6 +309,46 @@ func TestBalancersInTrouble(t *testing.T) {
 			}
 			r.begin(t, 1)
 			until(t, "one that is back serves", serves)
+		})
+	}
+}
+
+// A balancer that has no connection left hangs up on everybody, or lets them wait. Strangers
+// who are slow on purpose are let go, wherever they stop, and so hold none for long.
+func TestSilentCallersOfBalancers(t *testing.T) {
+	const head = "POST /logto/email HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+	for _, b := range []balancer{nginx, caddy, haproxy} {
+		t.Run(b.program, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			need(t, b.program, "/usr/sbin/"+b.program)
+			certs := newCertificates(t)
+			roots := x509.NewCertPool()
+			roots.AppendCertsFromPEM([]byte(certs.authority))
+			address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+			b.start(t, address, []string{"127.0.0.1:1", "127.0.0.1:1"}, certs, true)
+			var strangers sync.WaitGroup
+			for name, said := range map[string]string{
+				"nothing": "", "a part of the head": head, "a part of the body": head + "Content-Length: 1000\r\n\r\n{",
+			} {
+				conn, err := net.Dial("tcp", address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = conn.Close() })
+				if said != "" {
+					conn = tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
+					if _, err := io.WriteString(conn, said); err != nil {
+						t.Fatal(err)
+					}
+				}
+				strangers.Go(func() {
+					_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+					if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("it waits for a caller who has sent %s", name)
+					}
+				})
+			}
+			strangers.Wait()
 		})
 	}
 }

@@ -29,7 +29,7 @@ func TestNginxSpeaksTheReadersLanguage(t *testing.T) {
 			server {
 				listen 127.0.0.1:%[4]d;
 				client_body_buffer_size 64k;
-				location = /logto/email { proxy_pass http://127.0.0.1:%[5]d; error_page 502 504 = @unavailable; }
+				location = /logto/email { proxy_pass http://127.0.0.1:%[5]d; error_page 500 502 503 504 = @unavailable; }
 				location @unavailable { default_type "text/plain; charset=utf-8"; return 503 $relay_sentence; }
 			}
 		}`, dir, paths, sentences, port, freePort(t))

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -91,7 +92,7 @@ func NewPublic(o Public) http.Handler {
 	o.Metrics.expect(p.accepted.callers, o.Providers)
 	server := middleware.NewEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
-	server.Use(expectPath, refuseOptions)
+	server.Use(p.expectPath, refuseOptions)
 	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
 	server.POST(webhookPath, webhook)
 	server.POST(webhookPath+"/", webhook)
@@ -119,13 +120,20 @@ func (p *public) ready(c echo.Context) error {
 const maxShownPath = 64
 
 // expectPath says in the log which path was asked for in vain, since it is often
-// Logto's endpoint with a mistake in it.
-func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
+// Logto's endpoint with a mistake in it, such as the token behind it.
+func (p *public) expectPath(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		err := next(c)
 		var routing *echo.HTTPError
 		if errors.As(err, &routing) && routing.Code == http.StatusNotFound {
 			path := c.Request().URL.Path
+			segments := strings.SplitN(path, "/", maxShownPath)
+			for i, segment := range segments {
+				if p.accepted.holds(segment) {
+					segments[i] = "[token]"
+				}
+			}
+			path = strings.Join(segments, "/")
 			return &web.Failure{Reason: web.NotFound, Err: err, Detail: "no such path: " +
 				strconv.QuoteToASCII(path[:min(len(path), maxShownPath)]) + "; Logto's endpoint is " + webhookPath}
 		}

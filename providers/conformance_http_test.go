@@ -283,7 +283,7 @@ func httpErrors() []errorCase {
 		{name: "bad request of a proxy", answer: answer{400, nil, proxyPage}, kind: Configuration, unplaced: true},
 		{name: "bad request without a word", answer: answer{400, nil, ""}, kind: Configuration, unplaced: true},
 		{name: "an answer in a coding", answer: answer{422, map[string]string{"Content-Encoding": "br"}, "\x0b\x02\x80{}\x03"}, kind: Configuration, unplaced: true},
-		{name: "no such path of an API", answer: answer{404, nil, `{"message": "no such path"}`}, kind: Configuration},
+		{name: "no such path of an API", answer: answer{404, nil, `{"message": "no such path"}`}, kind: Configuration, hint: "endpoint"},
 		{name: "a wrong key without a word", answer: answer{401, nil, "Forbidden"}, kind: Configuration},
 		{name: "a firewall", answer: answer{403, nil, proxyPage}, kind: Configuration, unplaced: true},
 		{name: "no route in Envoy", answer: answer{404, nil, ""}, kind: Configuration, unplaced: true},

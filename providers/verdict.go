@@ -79,6 +79,9 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 			e.Hint = cmp.Or(e.Hint, "see what it says of the sender, its domain or the account")
 		}
 		e.Filtered = e.Kind == Content // what a status says of the mail may be about anything else
+		if x.status == http.StatusNotFound {
+			e.Hint = cmp.Or(e.Hint, "the service knows no such path: check endpoint, or url")
+		}
 		// The page of a proxy or a firewall may be about this mail alone, or gone in a moment.
 		e.Unplaced = e.Kind == Configuration && x.status != http.StatusUnauthorized && !x.isObject()
 	}
