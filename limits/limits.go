@@ -22,7 +22,6 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
-	"strings"
 	"time"
 
 	"logto-email-relay/mail"
@@ -38,10 +37,12 @@ type Mail struct {
 	// Invitation tells that the mail was sent on behalf of somebody else than its
 	// reader, by a server of the operator's, whose address says nothing.
 	Invitation bool
-	// Route is the route of the mail, and Own the limits that it has itself; nil
-	// if none.
-	Route int
-	Own   *Rules
+	// Route is the route of the mail as an index, and Own the limits that it has itself;
+	// nil if none. RouteKey is what is counted under: that of a route stays the same where
+	// others come and go.
+	Route    int
+	RouteKey string
+	Own      *Rules
 }
 
 // Refusal is why a mail may not be sent now.
@@ -95,10 +96,10 @@ func (l *Limiter) Close(next *Limiter) error {
 // count is one limit as it concerns one mail. Equal ones have one counter, so that
 // a limit that is changed begins anew.
 type count struct {
-	// scope is the key of the limit, and of is which of its counters it is: an
-	// address, a domain.
-	scope, of string
-	rate      Rate
+	// limit is its key in the configuration, and route the RouteKey for one that a route has
+	// itself. of is which of its counters it is: an address, a domain.
+	limit, route, of string
+	rate             Rate
 }
 
 // mostCounts is how many limits a mail is held against: one of each key.
@@ -126,11 +127,15 @@ func (l *Limiter) Take(ctx context.Context, m Mail) *Refusal {
 	if refused == none {
 		return nil
 	}
-	r := &Refusal{Limit: counts[refused].scope, Wait: wait}
-	if strings.HasSuffix(r.Limit, byIP) {
-		l.warnOfProxy(counts[refused].of)
+	exceeded := &counts[refused]
+	if exceeded.limit == byIP {
+		l.warnOfProxy(exceeded.of)
 	}
-	return r
+	limit := exceeded.limit
+	if exceeded.route != "" {
+		limit = "routes[" + strconv.Itoa(m.Route) + "]." + limit
+	}
+	return &Refusal{Limit: limit, Wait: wait}
 }
 
 // The keys of the limits.
@@ -157,15 +162,15 @@ func (l *Limiter) counts(list []count, m *Mail) []count {
 		{byDomain, general.Domain, own.Domain},
 		{inTotal, general.Total, own.Total},
 	} {
-		rate, scope := limit.general, limit.key
+		rate, route := limit.general, ""
 		if limit.own != nil {
-			rate, scope = limit.own, "routes["+strconv.Itoa(m.Route)+"]."+scope
+			rate, route = limit.own, m.RouteKey
 		}
 		if rate == nil || rate.Count == 0 {
 			continue
 		}
 		if of := l.counterOf(limit.key, m); of != "" {
-			list = append(list, count{scope, of, *rate})
+			list = append(list, count{limit.key, route, of, *rate})
 		}
 	}
 	return list

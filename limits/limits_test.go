@@ -185,7 +185,7 @@ func TestWhoseMailsCountTogether(t *testing.T) {
 func TestARouteCountsForItself(t *testing.T) {
 	l := limiter(t, limits.Settings{Rules: rules(t, "3/1h", "", "", "100/1h")})
 	ada, routed := to("ada@example.org"), to("ada@example.org")
-	routed.Route, routed.Own = 1, &limits.Rules{Total: rate(t, "2/1h")}
+	routed.Route, routed.RouteKey, routed.Own = 1, "a", &limits.Rules{Total: rate(t, "2/1h")}
 	// The general limit of recipients holds on the route too.
 	if n := passed(t, l, 1, ada) + passed(t, l, 5, routed); n != 3 {
 		t.Errorf("%d to one recipient", n)
@@ -197,6 +197,25 @@ func TestARouteCountsForItself(t *testing.T) {
 	routed.Own = &limits.Rules{Recipient: new(limits.Rate), Total: new(limits.Rate)}
 	if n := passed(t, l, 20, routed); n != 20 {
 		t.Errorf("%d of 20 passed without limits", n)
+	}
+}
+
+// Where a route stands changes as others come and go. Its count stays its own.
+func TestARouteKeepsItsCount(t *testing.T) {
+	l := limiter(t, limits.Settings{})
+	own := &limits.Rules{Total: rate(t, "2/1h")}
+	a := limits.Mail{To: "ada@example.org", Route: 0, RouteKey: "a", Own: own}
+	b := limits.Mail{To: "ada@example.org", Route: 1, RouteKey: "b", Own: own}
+	if n := passed(t, l, 3, a) + passed(t, l, 1, b); n != 3 {
+		t.Errorf("%d passed", n)
+	}
+	b.Route = 0 // a is taken out
+	if n := passed(t, l, 3, b); n != 1 {
+		t.Errorf("%d more of b's passed", n)
+	}
+	a.Route = 1 // and put behind it
+	if r := l.Take(t.Context(), a); r == nil || r.Limit != "routes[1].limits.total" {
+		t.Errorf("refused by %+v", r)
 	}
 }
 

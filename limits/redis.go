@@ -212,8 +212,8 @@ func (s *shared) ask(ctx context.Context, arguments []any) (answer [2]int64, err
 // keys on one node of a cluster. A limit that is changed has other keys, since what
 // was counted for the earlier one could take too long to be over.
 func redisKey(c count) string {
-	sum := sha256.Sum256([]byte(c.of))
-	return fmt.Sprintf("{logto-email-relay}:%s:%d/%v:%s", c.scope, c.rate.Count, c.rate.Per, base64.RawURLEncoding.EncodeToString(sum[:16]))
+	sum := sha256.Sum256([]byte(c.route + c.of))
+	return fmt.Sprintf("{logto-email-relay}:%s:%d/%v:%s", c.limit, c.rate.Count, c.rate.Per, base64.RawURLEncoding.EncodeToString(sum[:16]))
 }
 
 // lookAgain asks a Redis that failed in the background, once in a while, with what
@@ -224,7 +224,7 @@ func (s *shared) lookAgain() {
 		return
 	}
 	go func() {
-		probe := []count{{scope: "probe", of: "probe", rate: Rate{1000, time.Second}}}
+		probe := []count{{limit: "probe", of: "probe", rate: Rate{1000, time.Second}}}
 		if _, _, err := s.run(context.Background(), probe); err == nil && s.failed.CompareAndSwap(true, false) {
 			s.logger.Info("limits: Redis answers again")
 		}

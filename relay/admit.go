@@ -21,7 +21,7 @@ func (d *delivery) withinLimits(ctx context.Context) bool {
 		return true
 	}
 	refusal := d.relay.limits.Take(ctx, limits.Mail{
-		To: d.To, IP: d.request.IP, Invitation: d.Type == invitation, Route: d.Route, Own: d.route.Limits,
+		To: d.To, IP: d.request.IP, Invitation: d.Type == invitation, Route: d.Route, RouteKey: d.route.key, Own: d.route.Limits,
 	})
 	if refusal == nil {
 		return true

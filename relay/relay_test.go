@@ -1039,8 +1039,19 @@ func TestAMailOverALimitIsNotTried(t *testing.T) {
 	if d.Reason != mail.RateLimited || d.Status != mail.StatusFailed || d.RetryAfter != 90*time.Second || d.Cause != "limits.recipient" || len(d.Attempts) != 0 {
 		t.Errorf("got %+v", d)
 	}
-	if want := (limits.Mail{To: "ada@example.org", IP: ip, Invitation: true, Route: 1, Own: own}); asked != want {
+	key := asked.RouteKey
+	if want := (limits.Mail{To: "ada@example.org", IP: ip, Invitation: true, Route: 1, RouteKey: key, Own: own}); asked != want || key == "" {
 		t.Errorf("asked for %+v, want %+v", asked, want)
+	}
+	// The route is counted for itself, wherever it stands.
+	for types, isSame := range map[string]bool{"OrganizationInvitation": true, "OrganizationInvitation Register": false} {
+		moved := newRelay(t, func(o *relay.Options) {
+			o.Limits, o.Routes = refuses, []relay.Route{{Types: strings.Fields(types), Limits: &limits.Rules{}}}
+		}, main)
+		moved.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "OrganizationInvitation"})
+		if asked.Route != 0 || (asked.RouteKey == key) != isSame {
+			t.Errorf("%s: counted as %q, and as %q before", types, asked.RouteKey, key)
+		}
 	}
 	if main.calls.Load() != 0 {
 		t.Error("the mail was tried")

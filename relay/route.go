@@ -1,6 +1,9 @@
 package relay
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,6 +20,7 @@ import (
 type routed struct {
 	Route
 	index    int      // in the configuration, -1 for none
+	key      string   // of its counts
 	groups   []group  // in order of failover
 	members  []Member // of all groups, as they are written
 	branding templates.Branding
@@ -79,6 +83,14 @@ func (r *Route) matches(d *mail.Delivery) bool {
 		holds(r.Applications, d.Application, equal) &&
 		holds(r.Organizations, d.Organization, equal) &&
 		holds(r.Locales, d.Locale, matchLocale)
+}
+
+// key tells the routes apart by their conditions, wherever they stand: of two with the
+// same, the second takes no mail.
+func (r *Route) key() string {
+	conditions, _ := json.Marshal([][]string{r.Tenants, r.Domains, r.Types, r.Applications, r.Organizations, r.Locales})
+	sum := sha256.Sum256(conditions)
+	return hex.EncodeToString(sum[:])
 }
 
 // override lays a route's branding over the general one, key by key.
