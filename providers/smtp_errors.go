@@ -365,6 +365,8 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		configuration("the server's certificate has expired or is not yet valid", "renew it, or check this machine's clock")
 	case errors.As(err, &untrusted):
 		configuration("the server's certificate cannot be verified", "check tls.ca and servername")
+	case stage == smtp.AtTLS && strings.Contains(err.Error(), "unsupported protocol version"): // Go has no type for it
+		configuration("no agreement on TLS: the server wants an older version", "check tls.minVersion; better have the server renewed")
 	case errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"):
 		hint := "check tls.minVersion, and tls.ciphers if the server is an old one"
 		if text := operation.Err.Error(); strings.Contains(text, "certificate") {

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -104,6 +105,27 @@ func (a *testAuthority) issueFor(t testing.TB, key crypto.Signer, until time.Tim
 		t.Fatal(err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// One that answers with TLS 1.0, and not with an alert: https://github.com/gophish/gophish/issues/2503
+func TestSMTPServerWithAnOldTLS(t *testing.T) {
+	listener := listen(t)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "\x16\x03\x01\x00\x2a\x02\x00\x00\x26\x03\x01"+strings.Repeat("r", 32)+"\x00\x00\x2f\x00")
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	yes := true
+	provider := openSMTP(t, listener.Addr().(*net.TCPAddr).Port, func(s *SMTPSettings) { s.Secure = &yes })
+	_, err := provider.Send(shortly(t), smtpMessage())
+	if e := asSMTPError(t, err); e.Kind != Configuration || e.Stage != "TLS" || !strings.Contains(e.Hint, "tls.minVersion") {
+		t.Error(e)
+	}
 }
 
 func TestSMTPTLS(t *testing.T) {
