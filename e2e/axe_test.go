@@ -86,7 +86,7 @@ func TestAxeFindsNothing(t *testing.T) {
 			documents[kind+" "+locale] = mail.HTML.String()
 		}
 	}
-	relay := startRelayWith(t, inbox, `"deliveries": {"database": ":memory:"}`)
+	relay := startRelayWith(t, inbox, `"deliveries": {"database": "record.db"}`)
 	if got := post(t, relay.webhook(), "application/json", authorization, strings.NewReader(string(captured(t)["signin"]))); got.status != http.StatusOK {
 		t.Fatal(got)
 	}

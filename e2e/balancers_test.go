@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
@@ -314,7 +315,8 @@ func TestBalancersInTrouble(t *testing.T) {
 }
 
 // A balancer that has no connection left hangs up on everybody, or lets them wait. Strangers
-// who are slow on purpose are let go, wherever they stop, and so hold none for long.
+// who are slow on purpose are let go, wherever they stop, and so hold none for long. An idle
+// connection is kept for more than the 5 seconds that Node.js keeps one.
 func TestSilentCallersOfBalancers(t *testing.T) {
 	const head = "POST /logto/email HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 	for _, b := range []balancer{nginx, caddy, haproxy} {
@@ -325,8 +327,38 @@ func TestSilentCallersOfBalancers(t *testing.T) {
 			roots := x509.NewCertPool()
 			roots.AppendCertsFromPEM([]byte(certs.authority))
 			address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-			b.start(t, address, []string{"127.0.0.1:1", "127.0.0.1:1"}, certs, true)
+			backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+			defer backend.Close()
+			relay := backend.Listener.Addr().String()
+			b.start(t, address, []string{relay, relay}, certs, true)
 			var strangers sync.WaitGroup
+			strangers.Go(func() {
+				idle, err := tls.Dial("tcp", address, &tls.Config{RootCAs: roots})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer func() { _ = idle.Close() }()
+				in := bufio.NewReader(idle)
+				for wait := 6 * time.Second; ; wait = 0 {
+					_ = idle.SetReadDeadline(time.Now().Add(patience))
+					_, _ = io.WriteString(idle, head+"Content-Length: 2\r\n\r\n{}")
+					response, err := http.ReadResponse(in, nil)
+					if err != nil || response.StatusCode != http.StatusOK {
+						t.Errorf("an idle caller: %+v, %v", response, err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, response.Body)
+					if wait == 0 {
+						return
+					}
+					_ = idle.SetReadDeadline(time.Now().Add(wait))
+					if _, err := in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("an idle caller is hung up on: %v", err)
+						return
+					}
+				}
+			})
 			for name, said := range map[string]string{
 				"nothing": "", "a part of the head": head, "a part of the body": head + "Content-Length: 1000\r\n\r\n{",
 			} {
