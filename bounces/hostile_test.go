@@ -185,15 +185,23 @@ func TestMailboxOfAHostileServer(t *testing.T) {
 // What was taken is marked, and nothing that somebody else has marked is deleted.
 func TestMailboxDeletesItsOwnAlone(t *testing.T) {
 	const plain, able = "IMAP4rev1 IDLE", "IMAP4rev1 IDLE UIDPLUS"
+	const marked, copied = `UID STORE 1 +FLAGS.SILENT (\Deleted)`, `UID COPY 1 "Done"`
+	deletes, moves := func(m *Mailbox) { m.Delete = true }, func(m *Mailbox) { m.MoveTo = "Done" }
 	for name, c := range map[string]struct {
-		capabilities, stored string
-		delete               bool
-		commands             []string
+		capabilities, refuses string
+		set                   func(*Mailbox)
+		commands              []string
 	}{
-		"seen":            {able, "OK", false, []string{`UID STORE 1 +FLAGS.SILENT (\Seen)`}},
-		"deleted":         {able, "OK", true, []string{`UID STORE 1 +FLAGS.SILENT (\Deleted)`, "UID EXPUNGE 1"}},
-		"without UIDPLUS": {plain, "OK", true, []string{`UID STORE 1 +FLAGS.SILENT (\Deleted)`}},
-		"not marked":      {able, "NO", true, []string{`UID STORE 1 +FLAGS.SILENT (\Deleted)`}},
+		"seen":                         {able, "", func(*Mailbox) {}, []string{`UID STORE 1 +FLAGS.SILENT (\Seen)`}},
+		"deleted":                      {able, "", deletes, []string{marked, "UID EXPUNGE 1"}},
+		"without UIDPLUS":              {plain, "", deletes, []string{marked}},
+		"not marked":                   {able, "STORE", deletes, []string{marked}},
+		"moved":                        {able + " MOVE", "", moves, []string{`UID MOVE 1 "Done"`}},
+		"moved without MOVE":           {able, "", moves, []string{copied, marked, "UID EXPUNGE 1"}},
+		"moved without both":           {plain, "", moves, []string{copied, marked}}, // as hMailServer
+		"not moved":                    {able + " MOVE", "MOVE", moves, []string{`UID MOVE 1 "Done"`}},
+		"not copied, so not deleted":   {able, "COPY", moves, []string{copied}},
+		"not copied, and without both": {plain, "COPY", moves, []string{copied}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &scripted{greeting: "* OK [CAPABILITY " + c.capabilities + "] here", mails: map[int]string{1: "Subject: hello\r\n\r\nhello\r\n"}}
@@ -202,19 +210,19 @@ func TestMailboxDeletesItsOwnAlone(t *testing.T) {
 				switch {
 				case command == "CAPABILITY":
 					return "* CAPABILITY " + c.capabilities + "\r\n\x00 OK done"
-				case strings.Contains(command, "STORE"):
+				case c.refuses != "" && strings.Contains(command, c.refuses):
 					commands = append(commands, command)
-					return "\x00 " + c.stored + " done"
-				case strings.Contains(command, "EXPUNGE"):
+					return "\x00 NO [OVERQUOTA] done"
+				case strings.Contains(command, " STORE "), strings.Contains(command, " COPY "), strings.Contains(command, " MOVE "), strings.Contains(command, "EXPUNGE"):
 					commands = append(commands, command)
 				}
 				return ""
 			}
 			m := s.mailbox()
-			m.Delete = c.delete
+			c.set(m)
 			ctx, cancel := context.WithCancel(t.Context())
 			m.Watch(ctx, func(context.Context, []byte) (Verdict, error) { return Taken, nil }, func(err error) {
-				if (err == nil) != (c.stored == "OK") {
+				if (err == nil) != (c.refuses == "") {
 					t.Errorf("%s: %v", name, err)
 				}
 				cancel()

@@ -377,15 +377,20 @@ func fetch(c *client, uid imap.UID) (mail []byte, at time.Time, err error) {
 func (w *watch) finish(c *client, uid imap.UID) error {
 	return step(c.conn, "read", func() error {
 		one, flag := imap.UIDSetNum(uid), imap.FlagSeen
-		if w.MoveTo != "" {
+		switch {
+		case w.MoveTo != "" && c.Caps().Has(imap.CapMove):
 			_, err := c.Move(one, w.MoveTo).Wait()
 			return err
-		}
-		if w.Delete {
+		case w.MoveTo != "": // the library's own way deletes what was not copied, and others' mails
+			if _, err := c.Copy(one, w.MoveTo).Wait(); err != nil {
+				return err
+			}
+			flag = imap.FlagDeleted
+		case w.Delete:
 			flag = imap.FlagDeleted
 		}
 		err := c.Store(one, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{flag}}, nil).Close()
-		if err == nil && w.Delete && c.Caps().Has(imap.CapUIDPlus) { // without it others' mails would go, too
+		if err == nil && flag == imap.FlagDeleted && c.Caps().Has(imap.CapUIDPlus) { // without it others' mails would go, too
 			err = c.UIDExpunge(one).Close()
 		}
 		return err

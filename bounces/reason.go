@@ -74,7 +74,8 @@ var (
 	// vague are the codes that tell nothing of the address or the mail.
 	vague = expression(`^$|^5\.([035]\.|\d+\.0$)`)
 	// unknownHost is how Sendmail, Postfix and qmail name a host that DNS does not know.
-	unknownHost = expression(`(?i)(?:name server: |service error for name=|any host named )['"]?([a-z0-9.-]*[a-z0-9])`)
+	unknownHost = expression(`(?i)(?:name server: |service error for name=|any host named |unable to look up host )['"]?([a-z0-9.-]*[a-z0-9])|` +
+		`([a-z0-9-]+\.[a-z0-9.-]*[a-z0-9]): host not found`)
 	// afterData tells that the address was accepted, and the mail refused when its content
 	// was there. Whatever the server says then, the address exists.
 	afterData = words(`end of data`, `in reply to .{0,10}DATA`, `SMTP command DATA`, `>>> DATA\s+<<< 55[0-3]`)
@@ -97,7 +98,7 @@ func codeIn(text string) string {
 func namesOtherHost(said, address string) bool {
 	found := unknownHost().FindStringSubmatch(said)
 	domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
-	return found != nil && domain != "" && !strings.HasSuffix("."+strings.ToLower(found[1]), "."+domain)
+	return found != nil && domain != "" && !strings.HasSuffix("."+strings.ToLower(found[1]+found[2]), "."+domain)
 }
 
 // maxDiagnostic bounds the words of a server that are kept, in bytes.
@@ -123,7 +124,7 @@ func (c *content) judge(results []Result) {
 				r.Status = found
 			}
 		}
-		r.Hard = r.Outcome == Failed && isHard(r.Status, r.Address, sources)
+		r.Hard = r.Outcome == Failed && r.Address+r.Original != "" && isHard(r.Status, r.Address, sources)
 	}
 }
 

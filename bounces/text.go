@@ -7,8 +7,9 @@ import (
 )
 
 // maxText bounds what is read of a text for people, in bytes, and maxResults the
-// addresses that it may name.
-const maxText, maxResults = 16 << 10, 20
+// addresses that it may name. maxAbout bounds what is taken for words about one of them, in
+// bytes: all of them together take time.
+const maxText, maxResults, maxAbout = 16 << 10, 20, 2 << 10
 
 // atom and label are what addresses consist of, in any language.
 const (
@@ -30,6 +31,10 @@ var (
 	returned = words(`undeliver|not delivered|non.?delivery|unable to deliver`, `returned mail|bounce`, `mail delivery|delivery status`,
 		`delivery (notification|failure|failed|problem|has failed|report|error)|failed delivery|failure notice`,
 		`mail (could|can)not be|could not (be )?sen[dt]|error sending|mail (system )?error`)
+	// nobody is no person's address, whatever the subject says: Verizon's is the second.
+	nobody = words(`\bmailer-daemon@`, `\bpost_master@`)
+	// answers are what people's programs put before the subject of what they answer.
+	answers  = words(`^\s*(re|aw|antw|antwort|sv|vs|rv|res|ref|rif|odp|ynt|ang|vá|tr|r|отв|на|回复|答复|回覆|返信|回信)(\s*\[\d+\])?\s*[:：]`)
 	absences = words(`^\s*(auto(matic)?.?(reply|response|antwort)|out of (the )?office|autorespon|vacation|away\b|abwesenheit)`)
 	failure  = words(`\b(fail|undeliver|not (yet )?(been |be )?deliver|reject|return|unable|error|bounce|could not|couldn't|cannot|can't|wasn't able|` +
 		`not reach|problem|refused|unknown|delay|no valid|trouble)`)
@@ -46,10 +51,17 @@ func (c *content) isFromMailSystem() bool {
 	if err != nil {
 		subject = c.header.Get("Subject")
 	}
-	if absences().MatchString(subject) {
+	switch {
+	case c.header.Get("X-Failed-Recipients") != "", nobody().MatchString(c.header.Get("From")):
+		return true
+	case absences().MatchString(subject), answers().MatchString(subject):
 		return false
 	}
-	return systems().MatchString(c.header.Get("From")) || returned().MatchString(subject) || c.header.Get("X-Failed-Recipients") != ""
+	from := addressPattern().ReplaceAllStringFunc(c.header.Get("From"), func(address string) string {
+		local, _, _ := strings.Cut(address, "@") // a domain may be called anything
+		return local
+	})
+	return systems().MatchString(from) || returned().MatchString(subject)
 }
 
 // free reads a report that is written for people.
@@ -114,6 +126,7 @@ func (c *content) about(address string, all []Result) (near, far string) {
 		return "", ""
 	}
 	_, said, _ := strings.Cut(c.text, address)
+	said = said[:min(len(said), maxAbout)]
 	for _, other := range all {
 		if other.Address != "" && other.Address != address {
 			said, _, _ = strings.Cut(said, other.Address)

@@ -177,6 +177,9 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		least = left / 4
 	}
 	for pause := firstPause; failure != nil && failure.Kind == providers.Uncertain && m.isRepeatable() && !d.outOfTime; pause = min(2*pause, longestPause) {
+		if !staysAlone && time.Until(deadline) <= timeToAnswer {
+			break // which is left for others
+		}
 		// The service itself sees to it that this cannot become a second mail. Only
 		// a verdict on the mail puts an end to the doubt.
 		again := d.send(ctx, m, isLast, sharesTime)

@@ -359,22 +359,28 @@ func TestTheTimeIsSharedByThoseThatRest(t *testing.T) {
 	})
 }
 
-// One that hangs leaves a second to those that rest, unless it has no more than that itself.
+// One that hangs leaves a second to those that rest, unless it has no more than that itself,
+// and so does one whose service knows a repeated mail.
 func TestTheLastSecondIsForThoseThatRest(t *testing.T) {
-	for timeout, tries := range map[time.Duration]time.Duration{
-		8 * time.Second: 7 * time.Second, 2001 * time.Millisecond: 1001 * time.Millisecond, 2 * time.Second: 2 * time.Second,
+	for name, service := range map[string]providers.Provider{
+		"away": hangs(providers.Temporary), "in doubt": hangs(providers.Uncertain), "in doubt, and repeatable": repeatable{hangs(providers.Uncertain)},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			rests := accepts("1")
-			r := newRelay(t, func(o *relay.Options) { o.Members[0].Suspend(&providers.Error{Kind: providers.Temporary}) },
-				rests, hangs(providers.Temporary))
-			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			defer cancel()
-			d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}})
-			if first := d.Attempts[0]; first.Provider != "b" || first.Duration != tries || d.Accepted() != (tries < timeout) {
-				t.Errorf("%v: %q, %+v", timeout, d.Reason, d.Attempts)
-			}
-		})
+		for timeout, tries := range map[time.Duration]time.Duration{
+			8 * time.Second: 7 * time.Second, 2001 * time.Millisecond: 1001 * time.Millisecond, 2 * time.Second: 2 * time.Second,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRelay(t, func(o *relay.Options) {
+					o.Members[0].Suspend(&providers.Error{Kind: providers.Temporary})
+					o.Members[1].Service = service
+				}, accepts("1"), accepts("2"))
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				defer cancel()
+				d := r.Deliver(ctx, relay.Request{ID: mail.NewID(), To: "ada@example.org", Type: "SignIn", Payload: map[string]any{}})
+				if first := d.Attempts[0]; first.Provider != "b" || first.Duration != tries || d.Accepted() != (tries < timeout) {
+					t.Errorf("%s, %v: %q, %+v", name, timeout, d.Reason, d.Attempts)
+				}
+			})
+		}
 	}
 }
 

@@ -211,7 +211,8 @@ func (s *Server) Deliver(mail []byte) {
 	}
 }
 
-// Count tells how many mails of INBOX are unseen and seen, and how many are in Done.
+// Count tells how many mails of INBOX are unseen and seen, and how many are in Done. Those
+// that are marked as deleted do not count.
 func (s *Server) Count() (unseen, seen, done int) {
 	s.t.Helper()
 	for _, folder := range []string{"new", "cur", ".Done/new", ".Done/cur"} {
@@ -221,6 +222,7 @@ func (s *Server) Count() (unseen, seen, done int) {
 			switch {
 			case strings.HasPrefix(folder, ".Done"):
 				done++
+			case strings.Contains(flags, "T"): // deleted, but for the space it takes
 			case strings.Contains(flags, "S"):
 				seen++
 			default:
