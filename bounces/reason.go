@@ -81,8 +81,8 @@ var (
 	afterData = words(`end of data`, `in reply to .{0,10}DATA`, `SMTP command DATA`, `>>> DATA\s+<<< 55[0-3]`)
 	// reply is an answer of an SMTP server.
 	reply = expression(`\b[45]\d\d[ -]`)
-	// code is one of RFC 3463, and no part of an IP address.
-	code = expression(`(?:^|[^.\d])([245]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
+	// code is one of RFC 3463, and no part of an IP address or a version.
+	code = expression(`(?:^|[^.\d])([245]\.[0-7]\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 )
 
 // codeIn returns the first code of RFC 3463 in a text; empty if there is none.

@@ -121,7 +121,7 @@ func explainYAML(err error) *syntaxError {
 	if strings.HasSuffix(syntax.Message, "reserved character") {
 		return &syntaxError{placeOf(syntax.Token), "this is not YAML: put a text that begins with @ or ` in quotes"}
 	}
-	if before := syntax.Token.Prev; before != nil && strings.HasSuffix(before.Value, "$") {
+	if before := syntax.Token.Prev; before != nil && syntax.Token.Type == token.MappingStartType && strings.HasSuffix(before.Value, "$") {
 		return &syntaxError{placeOf(before), "this is not YAML: put ${…} in quotes inside of [ ] and { }"}
 	}
 	return &syntaxError{placeOf(syntax.Token), "this is not YAML: " + settings.Printable(quoted.ReplaceAllString(syntax.Message, ""), 120)}

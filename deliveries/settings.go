@@ -87,7 +87,7 @@ func (s *Settings) Check() (problems []settings.Problem) {
 
 // nameOfSQLite is one that SQLite or its drivers take for more than the name of a file:
 // https://www.sqlite.org/uri.html
-var nameOfSQLite = regexp.MustCompile(`(^|/)(file|sqlite3?):|/:memory:$`)
+var nameOfSQLite = regexp.MustCompile(`(?i)(^|/)(file|(jdbc:)?sqlite3?):|/:memory:$`)
 
 // connectionString is how libpq, MySQL and ADO write a database where they take no URL, with
 // a password that a name of a file would not keep secret.

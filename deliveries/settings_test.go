@@ -53,7 +53,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		{func(s *Settings) { s.Database = settings.NewSecret("postgres:/relay:never-print-this@db/relay") }, "database", "postgres://"},
 		{func(s *Settings) { s.Database = settings.NewSecret("/etc/relay/:memory:") }, "database", "name of a file"},
 		{func(s *Settings) { s.Database = settings.NewSecret("/etc/relay/file:x.db?mode=ro") }, "database", "name of a file"},
-		{func(s *Settings) { s.Database = settings.NewSecret("sqlite:x.db") }, "database", "name of a file"},
+		{func(s *Settings) { s.Database = settings.NewSecret("/etc/relay/jdbc:SQLite:x.db") }, "database", "name of a file"},
 		{func(s *Settings) { s.Retention = 0 }, "retention", "1h"},
 		{func(s *Settings) { s.Addresses, s.AddressKey = Hashed, settings.NewSecret("never-print") }, "addressKey", "16 characters"},
 	} {

@@ -76,11 +76,6 @@ func (a *authorization) check(header http.Header) (place int, mismatch string) {
 	return none, headerWrong
 }
 
-// holds tells whether a text is one of the accepted values, with its scheme or without.
-func (a *authorization) holds(text string) bool {
-	return placeOf(a.accepted, text) != none || placeOf(a.withoutScheme, text) != none
-}
-
 // none is the place of a text that is not there.
 const none = -1
 

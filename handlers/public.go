@@ -92,7 +92,7 @@ func NewPublic(o Public) http.Handler {
 	o.Metrics.expect(p.accepted.callers, o.Providers)
 	server := middleware.NewEcho()
 	server.IPExtractor = callerAddress(o.TrustedProxies)
-	server.Use(p.expectPath, refuseOptions)
+	server.Use(expectPath, refuseOptions)
 	webhook := p.limitBody(p.requireAllowedIP(p.requireAuthorization(p.webhook)))
 	server.POST(webhookPath, webhook)
 	server.POST(webhookPath+"/", webhook)
@@ -116,24 +116,25 @@ func (p *public) ready(c echo.Context) error {
 	return c.String(http.StatusOK, "ok\n")
 }
 
-// maxShownPath bounds a path in the log, in bytes.
-const maxShownPath = 64
+// maxShownPath bounds a path in the log, in bytes. A part of it that is longer than
+// maxShownPart may hold a token.
+const maxShownPath, maxShownPart = 64, 15
 
 // expectPath says in the log which path was asked for in vain, since it is often
 // Logto's endpoint with a mistake in it, such as the token behind it.
-func (p *public) expectPath(next echo.HandlerFunc) echo.HandlerFunc {
+func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		err := next(c)
 		var routing *echo.HTTPError
 		if errors.As(err, &routing) && routing.Code == http.StatusNotFound {
 			path := c.Request().URL.Path
-			segments := strings.SplitN(path, "/", maxShownPath)
-			for i, segment := range segments {
-				if p.accepted.holds(segment) {
-					segments[i] = "[token]"
+			parts := strings.SplitN(path, "/", maxShownPath)
+			for i, part := range parts {
+				if len(part) > maxShownPart {
+					parts[i] = "[long]"
 				}
 			}
-			path = strings.Join(segments, "/")
+			path = strings.Join(parts, "/")
 			return &web.Failure{Reason: web.NotFound, Err: err, Detail: "no such path: " +
 				strconv.QuoteToASCII(path[:min(len(path), maxShownPath)]) + "; Logto's endpoint is " + webhookPath}
 		}

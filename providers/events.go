@@ -265,7 +265,7 @@ var (
 	whomToAsk  = regexp.MustCompile(`(?i)\b(?:ask|contact|consult|mailto|write to|reach|via|help|assistance|support|questions?)[\s:,?][^@<]{0,40}?<?` + anAddress +
 		`|(?i)\b(?:e-?mail|to) <?(?:postmaster|abuse|tosa)@[\w.-]+`)
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
-	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.\d{1,3}\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
+	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.[0-7]\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`)                        // given up on the way
 	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                           // of the server, the content and policies

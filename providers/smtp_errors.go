@@ -354,10 +354,12 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 			`remove "secure": true, or use the port for implicit TLS, usually 465; where it is not set, something on the way breaks STARTTLS`)
 	case errors.As(err, &hostname) && len(hostname.Certificate.DNSNames)+len(hostname.Certificate.IPAddresses) == 0:
 		configuration("the server's certificate has a common name alone, which does not count any more",
-			"renew it with its host name as a subject alternative name (SAN)")
+			"renew it with its host name as a subject alternative name (SAN), and put it into tls.ca if no authority signs it")
+	case errors.As(err, &authority) && strings.Contains(err.Error(), "insecure algorithm"):
+		configuration("the server's certificate is signed with SHA-1 or another way that does not count any more", "renew it")
 	case errors.As(err, &authority):
 		configuration("the server's certificate is signed by an unknown authority",
-			"put the authority's certificate into tls.ca")
+			"put the authority's certificate into tls.ca; if it is there, the server does not send its intermediate certificate")
 	case errors.As(err, &hostname):
 		configuration("the server's certificate is for another host name",
 			"set host or servername to the name in the certificate")
@@ -368,7 +370,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 	case stage == smtp.AtTLS && strings.Contains(err.Error(), "unsupported protocol version"): // Go has no type for it
 		configuration("no agreement on TLS: the server wants an older version", "check tls.minVersion; better have the server renewed")
 	case errors.As(err, &operation) && (operation.Op == "remote error" || operation.Op == "local error"):
-		hint := "check tls.minVersion, and tls.ciphers if the server is an old one"
+		hint := "check tls.minVersion, tls.ciphers if the server is an old one, and tls.cert if it wants to know its clients"
 		if text := operation.Err.Error(); strings.Contains(text, "certificate") {
 			hint = "the server wants another certificate of its client: check tls.cert and tls.key"
 		}
