@@ -29,6 +29,8 @@ type testAuthority struct {
 	cert   *x509.Certificate
 	pem    string
 	server *tls.Config // for 127.0.0.1 and mail.example
+	// signs is how, if not as usual.
+	signs x509.SignatureAlgorithm
 }
 
 func newTestAuthority(t testing.TB) *testAuthority {
@@ -88,7 +90,7 @@ func (a *testAuthority) issueRSA(t testing.TB) *tls.Config {
 func (a *testAuthority) issueFor(t testing.TB, key crypto.Signer, until time.Time, names ...string) *tls.Config {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: names[0]}, SignatureAlgorithm: a.signs,
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 	}
 	for _, name := range names {
@@ -130,6 +132,8 @@ func TestSMTPServerWithAnOldTLS(t *testing.T) {
 
 func TestSMTPTLS(t *testing.T) {
 	authority := newTestAuthority(t)
+	weak := *authority
+	weak.signs = x509.ECDSAWithSHA1
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(file, []byte(authority.pem), 0o600); err != nil {
 		t.Fatal(err)
@@ -189,6 +193,8 @@ func TestSMTPTLS(t *testing.T) {
 		{name: "a certificate with a common name alone", extensions: starttls, server: withoutSAN, change: trusting,
 			kind: Configuration, stage: "TLS", hint: "subject alternative name"},
 		{name: "unknown authority", extensions: starttls, change: func(*SMTPSettings) {}, kind: Configuration, stage: "TLS", hint: "tls.ca"},
+		{name: "signed with SHA-1", extensions: starttls, server: weak.issue(t, time.Now().Add(time.Hour), "127.0.0.1"), change: trusting,
+			kind: Configuration, stage: "TLS", hint: "renew it"},
 		{name: "unknown authority, implicit", implicit: true, change: func(s *SMTPSettings) { s.Secure = &yes },
 			kind: Configuration, stage: "TLS", hint: "tls.ca"},
 		{name: "other name", extensions: starttls, change: func(s *SMTPSettings) { trusting(s); s.ServerName = "other.example" },
