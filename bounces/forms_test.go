@@ -115,7 +115,7 @@ func TestWhoIsMeant(t *testing.T) {
 		"an answer in German":        {"From: \"Sysadmin Bob\" <bob@example.org>\nSubject: AW: Ihr Anmeldecode\n\nBenutzer unbekannt\n", nil},
 		"an answer in Chinese":       {"From: Postmaster <bob@example.org>\nSubject: =?utf-8?B?5Zue5aSN77yaIGNvZGU=?=\n\nno such user\n", nil},
 		"a domain that is called so": {"From: Ada <ada@mail-systems.example>\nSubject: the code\n\nThe user does not exist, it says.\n", nil},
-		"a server that answers":      {"From: post_master@example.net\nSubject: Re:Your code\n\n<ada@example.org>: 550 no such user\n", []string{hard(ada)}},
+		"a server that answers":      {"From: post_master@example.net\nSubject: Re:Your code\n\nYour message could not be delivered:\n\n<ada@example.org>: 550 no such user\n", []string{hard(ada)}},
 		"nobody is named":            {"From: MAILER-DAEMON@example.net\nSubject: Undeliverable\n\nNo such user\n", []string{soft("")}},
 		// Postfix with smtp_host_lookup = native: its own next hop, and the reader's domain.
 		"our next hop":             {failedOnes + "Status: 5.4.4\nDiagnostic-Code: X-Postfix; unable to look up host smtp.acme.exmaple: Name or service not known\n", []string{soft(ada)}},
