@@ -103,6 +103,13 @@ func (c *certificates) write(t testing.TB, chain, key string) {
 	}
 }
 
+// roots are what somebody trusts who knows the authority alone.
+func (c *certificates) roots() *x509.CertPool {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(c.authority))
+	return roots
+}
+
 // restartable are two relays on addresses that stay theirs.
 type restartable struct {
 	relays [2]*relayProcess
@@ -178,13 +185,11 @@ type throughTLS struct {
 }
 
 func newThroughTLS(address string, certs *certificates) *throughTLS {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(certs.authority))
 	return &throughTLS{address, &http.Client{
 		Timeout:       patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
-			TLSClientConfig:   &tls.Config{RootCAs: roots},
+			TLSClientConfig:   &tls.Config{RootCAs: certs.roots()},
 			DialContext:       (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext,
 			DisableKeepAlives: true,
 		},
@@ -324,8 +329,7 @@ func TestSilentCallersOfBalancers(t *testing.T) {
 			t.Parallel() // most of it is waiting
 			need(t, b.program, "/usr/sbin/"+b.program)
 			certs := newCertificates(t)
-			roots := x509.NewCertPool()
-			roots.AppendCertsFromPEM([]byte(certs.authority))
+			roots := certs.roots()
 			address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 			backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 			defer backend.Close()
@@ -340,7 +344,7 @@ func TestSilentCallersOfBalancers(t *testing.T) {
 				}
 				defer func() { _ = idle.Close() }()
 				in := bufio.NewReader(idle)
-				for wait := 6 * time.Second; ; wait = 0 {
+				post := func() {
 					_ = idle.SetReadDeadline(time.Now().Add(patience))
 					_, _ = io.WriteString(idle, head+"Content-Length: 2\r\n\r\n{}")
 					response, err := http.ReadResponse(in, nil)
@@ -349,15 +353,14 @@ func TestSilentCallersOfBalancers(t *testing.T) {
 						return
 					}
 					_, _ = io.Copy(io.Discard, response.Body)
-					if wait == 0 {
-						return
-					}
-					_ = idle.SetReadDeadline(time.Now().Add(wait))
-					if _, err := in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
-						t.Errorf("an idle caller is hung up on: %v", err)
-						return
-					}
 				}
+				post()
+				_ = idle.SetReadDeadline(time.Now().Add(6 * time.Second))
+				if _, err := in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("an idle caller is hung up on: %v", err)
+					return
+				}
+				post()
 			})
 			for name, said := range map[string]string{
 				"nothing": "", "a part of the head": head, "a part of the body": head + "Content-Length: 1000\r\n\r\n{",

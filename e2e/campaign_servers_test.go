@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -61,8 +60,7 @@ func sendBySMTP(ctx context.Context, s *smtpFaultServer) error {
 	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
 	trusted := &tls.Config{ServerName: "127.0.0.1"}
 	if s.certificates != nil {
-		trusted.RootCAs = x509.NewCertPool()
-		trusted.RootCAs.AppendCertsFromPEM([]byte(s.certificates.authority))
+		trusted.RootCAs = s.certificates.roots()
 	}
 	if s.implicitTLS {
 		conn = tls.Client(conn, trusted)

@@ -128,7 +128,7 @@ func expectPath(next echo.HandlerFunc) echo.HandlerFunc {
 		var routing *echo.HTTPError
 		if errors.As(err, &routing) && routing.Code == http.StatusNotFound {
 			path := c.Request().URL.Path
-			parts := strings.SplitN(path, "/", maxShownPath)
+			parts := strings.SplitN(path, "/", maxShownPath) // no more are shown
 			for i, part := range parts {
 				if len(part) > maxShownPart {
 					parts[i] = "[long]"

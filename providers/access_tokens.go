@@ -336,7 +336,7 @@ func tokenFailure(x *exchange, err error) *Error {
 		e.Kind = Temporary
 	case e.Kind != RateLimited:
 		e.Kind, e.Hint = Configuration, cmp.Or(microsoftHints[e.Code], tokenHints[answer.Error], usual)
-		e.Unplaced = x.status != http.StatusUnauthorized && !x.isObject() // the page of something in front of it
+		e.Unplaced = x.isPage()
 	}
 	failure := x.finish(nil, e)
 	failure.Stage = atOAuth2

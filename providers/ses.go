@@ -450,7 +450,7 @@ func sesErrors(x *exchange, err error) Error {
 		e.Quota = true
 	case "InvalidSignatureException", "RequestExpired":
 		if sesClock.MatchString(said) { // the SDK has learnt the time from this answer
-			e.Kind, e.RetryAfter, e.Hint = Temporary, soonest, "check the clock of this machine"
+			e.Kind, e.RetryAfter, e.Hint = Temporary, soonest, sesHints["RequestExpired"]
 		}
 	}
 	return e

@@ -83,7 +83,7 @@ func (x *exchange) failure(m *mail.Message, err error, e Error) *Error {
 			e.Hint = cmp.Or(e.Hint, "the service knows no such path: check endpoint, or url")
 		}
 		// The page of a proxy or a firewall may be about this mail alone, or gone in a moment.
-		e.Unplaced = e.Kind == Configuration && x.status != http.StatusUnauthorized && !x.isObject()
+		e.Unplaced = e.Kind == Configuration && x.isPage()
 	}
 	if x.status/100 == 3 {
 		e = Error{Kind: Configuration, Hint: "the service redirects elsewhere; check endpoint"}
@@ -119,7 +119,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 	if e.Kind == Recipient && !e.Suppressed && m != nil && !plainLocalPart.MatchString(m.To) {
 		e.Filtered = true // services have rules of their own for such addresses
 	}
-	e.isUnknownToProxy = x.status == http.StatusNotFound && !x.isObject()
+	e.isUnknownToProxy = x.status == http.StatusNotFound && x.isPage()
 	e.Momentary = e.Kind == Temporary && slices.Contains(away, x.status)
 	if e.Momentary && e.RetryAfter == soonest {
 		e.RetryAfter = 0 // which is heeded once, while this is asked as often as the time allows
@@ -197,6 +197,10 @@ func (x *exchange) isObject() bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(x.body, &object) == nil && object != nil
 }
+
+// isPage tells whether a refusal is that of a proxy or a firewall in front of the API, as far
+// as that can be told. Services refuse a key in any form.
+func (x *exchange) isPage() bool { return x.status != http.StatusUnauthorized && !x.isObject() }
 
 // isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
 // the pages of proxies and portals are neither.

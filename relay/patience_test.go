@@ -29,6 +29,18 @@ func inTurn(ends ...*providers.Error) *fakeProvider {
 	}}
 }
 
+// firstly takes the first mail to one provider, and all others to another.
+func firstly(first, others *fakeProvider) *fakeProvider {
+	asked := false
+	return &fakeProvider{send: func(ctx context.Context, m *mail.Message) (providers.Receipt, error) {
+		if !asked {
+			asked = true
+			return first.send(ctx, m)
+		}
+		return others.send(ctx, m)
+	}}
+}
+
 func throttled(wait time.Duration) *providers.Error {
 	return &providers.Error{Kind: providers.RateLimited, RetryAfter: wait}
 }
@@ -322,15 +334,8 @@ func TestAMailInDoubtStaysWhereItIsKnown(t *testing.T) {
 // accepts all the time gets its answer at once, and is not tried until its time is up.
 func TestABusyProviderIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first := true
-		busy := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
-			if first {
-				first = false
-				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, RetryAfter: 7 * time.Second, AboutAddress: true}
-			}
-			time.Sleep(400 * time.Millisecond)
-			return providers.Receipt{ID: "1"}, nil
-		}}
+		busy := firstly(fails(providers.Error{Kind: providers.Temporary, RetryAfter: 7 * time.Second, AboutAddress: true}),
+			takes(400*time.Millisecond, nil))
 		r := newRelay(t, nil, busy) // two places
 		ended := make(chan *mail.Delivery, 1)
 		go func() { ended <- deliver(t, r) }()

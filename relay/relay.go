@@ -179,7 +179,7 @@ func New(o Options) (*Relay, error) {
 			}
 			groups = append(groups, g)
 		}
-		r.routes = append(r.routes, routed{Route: route, index: i, key: route.key(), groups: groups, members: members,
+		r.routes = append(r.routes, routed{Route: route, index: i, key: route.conditions(), groups: groups, members: members,
 			branding: override(o.Branding, route.Branding), recipients: o.Recipients.OverriddenBy(route.Recipients)})
 	}
 	return r, nil

@@ -387,15 +387,7 @@ func TestTheLastSecondIsForThoseThatRest(t *testing.T) {
 // Where nobody else is, a mail in doubt is sent again in its last second, too.
 func TestADoubtInTheLastSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first := true
-		slow := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
-			if first {
-				first = false
-				time.Sleep(7500 * time.Millisecond)
-				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
-			}
-			return providers.Receipt{ID: "1"}, nil
-		}}
+		slow := firstly(takes(7500*time.Millisecond, &providers.Error{Kind: providers.Uncertain}), accepts("1"))
 		r := newRelay(t, func(o *relay.Options) { o.Members[0].Service = repeatable{slow} }, slow)
 		if d := deliver(t, r); !d.Accepted() || len(d.Attempts) != 2 {
 			t.Errorf("%q, %+v", d.Reason, d.Attempts)

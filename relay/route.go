@@ -85,11 +85,11 @@ func (r *Route) matches(d *mail.Delivery) bool {
 		holds(r.Locales, d.Locale, matchLocale)
 }
 
-// key tells the routes apart by their conditions, wherever they stand: of two with the
-// same, the second takes no mail.
-func (r *Route) key() string {
-	conditions, _ := json.Marshal([][]string{r.Tenants, r.Domains, r.Types, r.Applications, r.Organizations, r.Locales})
-	sum := sha256.Sum256(conditions)
+// conditions tells the routes apart, wherever they stand: of two with the same, the second
+// takes no mail.
+func (r *Route) conditions() string {
+	text, _ := json.Marshal([][]string{r.Tenants, r.Domains, r.Types, r.Applications, r.Organizations, r.Locales})
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 
