@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -51,8 +51,9 @@ const replicasEvents = "relay:of-the-test-with-many-letters"
 func startReplicas(t *testing.T, program string, clocks [3]time.Duration) *replicas {
 	t.Helper()
 	r := &replicas{t: t, program: program, clocks: clocks, postgres: postgrestest.Start(t), sink: startSink(t)}
+	var taken atomic.Int32
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"ErrorCode": 0, "Message": "OK", "MessageID": "of-the-service"}`)
+		_, _ = fmt.Fprintf(w, `{"ErrorCode": 0, "Message": "OK", "MessageID": "mail-%d-of-the-service"}`, taken.Add(1))
 	}))
 	t.Cleanup(service.Close)
 	database := r.postgres.Database(t)
@@ -289,7 +290,7 @@ func (r *replicas) takeEvents(t *testing.T) {
 	user, password, _ := strings.Cut(replicasEvents, ":")
 	for _, relay := range r.relays[1:] {
 		request, err := http.NewRequest(http.MethodPost, "http://"+relay.public+"/events/reporting",
-			strings.NewReader(`{"RecordType":"Delivery","MessageID":"of-the-service","DeliveredAt":"2026-11-26T12:00:00Z"}`))
+			strings.NewReader(`{"RecordType":"Delivery","MessageID":"mail-1-of-the-service","DeliveredAt":"2026-11-26T12:00:00Z"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
