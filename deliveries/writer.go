@@ -2,6 +2,7 @@ package deliveries
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -477,7 +478,8 @@ func (s *Store) write(ctx context.Context, insert *sql.Stmt, list string, occurr
 	})
 }
 
-// Close writes what waits, within the context, and lets go of the database.
+// Close writes what waits, within the context, and lets go of the database. It fails when
+// the database did not take all of it.
 func (s *Store) Close(ctx context.Context) error {
 	close(s.closing)
 	select {
@@ -486,8 +488,9 @@ func (s *Store) Close(ctx context.Context) error {
 	}
 	s.giveUp()
 	<-s.done
-	if waiting := s.State().Waiting; waiting > 0 {
-		s.logger.Error("deliveries are lost, the database did not take them", "deliveries", waiting)
+	var lost error
+	if state := s.State(); state.Waiting > 0 {
+		lost = fmt.Errorf("%d deliveries are lost, the database did not take them: %w", state.Waiting, cmp.Or(state.Behind, errSlow))
 	}
-	return s.db.close()
+	return errors.Join(lost, s.db.close())
 }
