@@ -91,6 +91,12 @@ func ours(r mail.Report) mail.Report {
 	return r
 }
 
+// about is a bounce of whom the service names.
+func about(r mail.Report, to ...string) mail.Report {
+	r.To = to
+	return r
+}
+
 func ided(r mail.Report, providerID, key string) mail.Report {
 	return mailReport(r).with(providerID, key)
 }
@@ -211,6 +217,7 @@ func (f *eventFixture) test(t *testing.T, p EventReceiver) {
 		if err != nil || len(got) != 1 || got[0].Detail == "" {
 			t.Fatalf("%+v, %v", got, err)
 		}
+		got[0].To = nil // which goes nowhere
 		quotesNothing(t, fmt.Sprintf("%+v", got))
 	})
 }
@@ -668,7 +675,7 @@ func sesEvents(t testing.TB) eventFixture {
 			{"away", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"General",` + at + `}`), ours(want(mail.StatusBounced, "TransientGeneral"))},
 			{"soft bounce", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"MailboxFull",` + at + `}`), softly(want(mail.StatusBounced, "TransientMailboxFull"))},
 			{"full with unknown words", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"MailboxFull","bouncedRecipients":[{"emailAddress":"` + plantedAddress + `","status":"5.5.0","diagnosticCode":"smtp; 552 no more room for ada"}],` + at + `}`),
-				softly(want(mail.StatusBounced, "TransientMailboxFull: 5.5.0: smtp; 552 no more room for ada"))},
+				about(softly(want(mail.StatusBounced, "TransientMailboxFull: 5.5.0: smtp; 552 no more room for ada")), plantedAddress)},
 			{"full, by its words", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"General","bouncedRecipients":[{"diagnosticCode":"smtp; 452 4.2.2 mailbox full"}],` + at + `}`),
 				softly(want(mail.StatusBounced, "TransientGeneral: smtp; 452 4.2.2 mailbox full"))},
 			{"nobody knows", event(`"eventType":"Bounce","bounce":{"bounceType":"Undetermined","bounceSubType":"Undetermined",` + at + `}`), ours(want(mail.StatusBounced, "UndeterminedUndetermined"))},
@@ -677,7 +684,10 @@ func sesEvents(t testing.TB) eventFixture {
 			{"no word of the reader", event(`"eventType":"Complaint","complaint":{"complaintFeedbackType":"auth-failure",` + at + `}`), mail.Report{}},
 			{"time is over", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"CustomTimeoutExceeded",` + at + `}`), ours(want(mail.StatusBounced, "TransientCustomTimeoutExceeded"))},
 			{"greylisted to the end", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"General","bouncedRecipients":[{"emailAddress":"` + plantedAddress + `","diagnosticCode":"smtp; 450 4.7.1 Greylisted, come back later"}],` + at + `}`),
-				ours(want(mail.StatusBounced, "TransientGeneral: smtp; 450 4.7.1 Greylisted, come back later"))},
+				about(ours(want(mail.StatusBounced, "TransientGeneral: smtp; 450 4.7.1 Greylisted, come back later")), plantedAddress)},
+			// The address is the report's, which may be where the reader has mails forwarded to.
+			{"forwarded", event(`"eventType":"Bounce","bounce":{"bounceType":"Permanent","bounceSubType":"General","bouncedRecipients":[{"emailAddress":"rfc822; ada@home.example","diagnosticCode":"smtp; 550 5.1.1 user unknown"}],` + at + `}`),
+				about(want(mail.StatusBounced, "PermanentGeneral: smtp; 550 5.1.1 user unknown"), "ada@home.example")},
 			{"no spam after all", event(`"eventType":"Complaint","complaint":{"complaintFeedbackType":"not-spam",` + at + `}`), mail.Report{}},
 			{"complaint that was not sent", event(`"eventType":"Complaint","complaint":{"complaintSubType":"OnAccountSuppressionList",` + at + `}`), want(mail.StatusSuppressed, "OnAccountSuppressionList")},
 			{"rejected", event(`"eventType":"Reject","reject":{"reason":"Bad content"}`), want(mail.StatusFailed, "Bad content")},
@@ -766,15 +776,21 @@ func TestSNSIsRefused(t *testing.T) {
 		"another version":             rewrite(`"SignatureVersion":"1"`, `"SignatureVersion":"2"`),
 		"host of somebody":            rewrite("sns.eu-west-1.amazonaws.com", "sns.eu-west-1.amazonaws.com.evil.example"),
 		"bucket of somebody":          rewrite("sns.eu-west-1.amazonaws.com", "sns.s3.eu-west-1.amazonaws.com"),
-		"user before the host":        rewrite("https://sns", "https://me@sns"),
-		"port":                        rewrite("amazonaws.com/", "amazonaws.com:8443/"),
-		"without TLS":                 rewrite("https://sns", "http://sns"),
-		"another file":                rewrite(snsCertificate, "latest/meta-data"),
-		"a query":                     rewrite(snsCertificate, snsCertificate+"?x=1"),
-		"changed":                     rewrite(`Delivery`, `Complaint`),
-		"certificate nowhere":         rewrite("https://sns", "https://%zz"),
-		"no JSON":                     []byte("Hello"),
-		"no type":                     rewrite(`"Type":"Notification"`, `"Type":""`),
+		// https://github.com/nathforge/validatesns/issues/6
+		"bucket in a region":       rewrite("sns.eu-west-1.amazonaws.com", "sns.s3-eu-west-1.amazonaws.com"),
+		"bucket of everywhere":     rewrite("sns.eu-west-1.amazonaws.com", "sns.s3.amazonaws.com"),
+		"another region":           rewrite("sns.eu-west-1.amazonaws.com", "sns.eu-west-2.amazonaws.com"),
+		"user before the host":     rewrite("https://sns", "https://me@sns"),
+		"port":                     rewrite("amazonaws.com/", "amazonaws.com:8443/"),
+		"without TLS":              rewrite("https://sns", "http://sns"),
+		"another file":             rewrite(snsCertificate, "latest/meta-data"),
+		"a query":                  rewrite(snsCertificate, snsCertificate+"?x=1"),
+		"a fragment":               rewrite(snsCertificate, snsCertificate+"#1"),
+		"a letter in another form": rewrite("Simple", "%53imple"),
+		"changed":                  rewrite(`Delivery`, `Complaint`),
+		"certificate nowhere":      rewrite("https://sns", "https://%zz"),
+		"no JSON":                  []byte("Hello"),
+		"no type":                  rewrite(`"Type":"Notification"`, `"Type":""`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.refuses(t, server.open(t, sesOf(sesTopic)).(EventReceiver), nil, body, http.StatusForbidden)
@@ -787,6 +803,8 @@ func TestSNSIsRefused(t *testing.T) {
 	for name, m := range map[string]snsMessage{
 		"nowhere":          {SubscribeURL: "https://%zz/?Action=ConfirmSubscription&TopicArn=" + sesTopic},
 		"no path":          {SubscribeURL: "https://sns.eu-west-1.amazonaws.com?Action=ConfirmSubscription&TopicArn=" + sesTopic},
+		"bucket":           {SubscribeURL: "https://sns.s3-eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" + sesTopic},
+		"without TLS":      {SubscribeURL: "http://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" + sesTopic},
 		"host of somebody": {SubscribeURL: "https://evil.example/?Action=ConfirmSubscription&TopicArn=" + sesTopic},
 		"another topic":    {SubscribeURL: "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" + sesTopic + "2"},
 		"another action":   {SubscribeURL: "https://sns.eu-west-1.amazonaws.com/?Action=Publish&TopicArn=" + sesTopic},
@@ -822,11 +840,17 @@ func TestSNSCertificate(t *testing.T) {
 			t.Errorf("asked %d times", n)
 		}
 	})
-	for _, host := range []string{"sns.cn-north-1.amazonaws.com.cn", "sns.eusc-de-east-1.amazonaws.eu", "sns.us-gov-west-1.amazonaws.com"} {
+	for host, topic := range map[string]string{
+		"sns.cn-north-1.amazonaws.com.cn": "arn:aws-cn:sns:cn-north-1:111122223333:mail-events",
+		"sns.eusc-de-east-1.amazonaws.eu": "arn:aws-eusc:sns:eusc-de-east-1:111122223333:mail-events",
+		"sns.us-gov-west-1.amazonaws.com": "arn:aws-us-gov:sns:us-gov-west-1:111122223333:mail-events",
+	} {
 		t.Run(host, func(t *testing.T) {
 			server := startSNS(t)
 			server.host, server.version = host, "2"
-			if _, err := server.open(t, sesOf(sesTopic)).(EventReceiver).Events(t.Context(), nil, server.sign(notification(f.cases[0].event, eventNow)), eventNow); err != nil {
+			event := notification(f.cases[0].event, eventNow)
+			event.TopicARN = topic
+			if _, err := server.open(t, sesOf(topic)).(EventReceiver).Events(t.Context(), nil, server.sign(event), eventNow); err != nil {
 				t.Error(err)
 			}
 		})

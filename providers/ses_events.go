@@ -42,11 +42,26 @@ const (
 )
 
 var (
-	snsTopic = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+$`)
-	// snsHost covers the regions, China and the European Sovereign Cloud.
-	snsHost = regexp.MustCompile(`^sns\.[a-z0-9-]+\.amazonaws\.(com|com\.cn|eu)$`)
-	snsPath = regexp.MustCompile(`^/SimpleNotificationService-[0-9A-Za-z]+\.pem$`)
+	snsTopic = regexp.MustCompile(`^arn:(aws[a-z-]*):sns:([a-z0-9-]+):\d{12}:[A-Za-z0-9_-]+$`)
+	snsPath  = regexp.MustCompile(`^/SimpleNotificationService-[0-9A-Za-z]+\.pem$`)
 )
+
+// snsHost is where SNS is for a topic: in its region. A pattern of regions would not do:
+// sns.s3-eu-west-1.amazonaws.com is the bucket of whoever took the name "sns".
+func snsHost(topic string) string {
+	found := snsTopic.FindStringSubmatch(topic)
+	if found == nil {
+		return ""
+	}
+	domain := "amazonaws.com"
+	switch found[1] {
+	case "aws-cn":
+		domain = "amazonaws.com.cn"
+	case "aws-eusc": // the European Sovereign Cloud
+		domain = "amazonaws.eu"
+	}
+	return "sns." + found[2] + "." + domain
+}
 
 // TakesEvents tells whether there is a topic.
 func (s *sesSettings) TakesEvents() bool { return s.EventTopicARN != "" }
@@ -180,12 +195,14 @@ func (c *certificates) keep(address string, certificate *x509.Certificate) {
 // fetched once. That the host proves itself by TLS is what makes the certificate
 // Amazon's: the names in it differ by region, and it comes without those above it.
 func (p *ses) certificate(ctx context.Context, address string, now time.Time) (*rsa.PublicKey, error) {
-	u, err := url.Parse(address)
-	if err != nil || !isSNS(u) || !snsPath.MatchString(u.Path) || u.RawQuery != "" {
-		return nil, snsRefusal("the certificate is not at a host of SNS")
+	// As a text: what stands behind the path would make one certificate many.
+	path, isThere := strings.CutPrefix(address, "https://"+snsHost(p.settings.EventTopicARN))
+	if !isThere || !snsPath.MatchString(path) {
+		return nil, snsRefusal("the certificate is not at the host of SNS")
 	}
 	found := p.certificates.get(address)
 	if found == nil {
+		var err error
 		if found, err = p.fetchCertificate(ctx, address); err != nil {
 			return nil, &EventError{Status: http.StatusServiceUnavailable, Detail: "the certificate of SNS cannot be fetched: " + networkWords(err), Err: err}
 		}
@@ -239,19 +256,14 @@ func (p *ses) fetch(ctx context.Context, address string) ([]byte, error) {
 // confirm accepts a subscription of the topic.
 func (p *ses) confirm(ctx context.Context, m *snsMessage) error {
 	u, err := url.Parse(m.SubscribeURL)
-	if err != nil || !isSNS(u) || u.Path != "/" ||
+	if err != nil || u.Scheme != "https" || u.User != nil || u.Host != snsHost(p.settings.EventTopicARN) || u.Path != "/" ||
 		u.Query().Get("Action") != "ConfirmSubscription" || u.Query().Get("TopicArn") != p.settings.EventTopicARN {
-		return snsRefusal("the confirmation is not at a host of SNS, or of another topic")
+		return snsRefusal("the confirmation is not at the host of SNS, or of another topic")
 	}
 	if _, err := p.fetch(ctx, u.String()); err != nil {
 		return &EventError{Status: http.StatusServiceUnavailable, Detail: "the subscription cannot be confirmed: " + networkWords(err), Err: err}
 	}
 	return nil
-}
-
-// isSNS tells whether an address is at a host of SNS, by TLS, and nothing else.
-func isSNS(u *url.URL) bool {
-	return u.Scheme == "https" && u.User == nil && snsHost.MatchString(u.Host)
 }
 
 // sesEvent is an event by a configuration set or, with notificationType, by an
@@ -282,7 +294,18 @@ type sesEvent struct {
 	Failure struct{ ErrorMessage loose }
 }
 
+// sesRecipient is whom a bounce is about. Where there was a report, it is the one of that,
+// who is another than the mail's where that was forwarded.
 type sesRecipient struct{ EmailAddress, Status, DiagnosticCode loose }
+
+// address is without the type that it has in a report.
+func (r *sesRecipient) address() string {
+	_, address, hasType := strings.Cut(string(r.EmailAddress), ";")
+	if !hasType {
+		address = string(r.EmailAddress)
+	}
+	return strings.TrimSpace(address)
+}
 
 func wordsOf(recipients []sesRecipient) (words []loose) {
 	for _, r := range recipients {
@@ -342,11 +365,18 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 	if len(e.Mail.Tags.RelayID) > 0 {
 		id = string(e.Mail.Tags.RelayID[0])
 	}
+	var bounced []string
+	for _, one := range e.Bounce.BouncedRecipients {
+		if address := one.address(); address != "" {
+			bounced = append(bounced, address)
+		}
+	}
 	var to loose
-	if bounced := e.Bounce.BouncedRecipients; len(bounced) == 1 {
-		to = bounced[0].EmailAddress
+	if len(bounced) == 1 {
+		to = loose(bounced[0])
 	}
 	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, to, kind, details...)
+	r.To = bounced
 	switch e.Bounce.BounceSubType {
 	case "MailboxFull":
 		r.Ours = false
