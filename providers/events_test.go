@@ -1276,6 +1276,9 @@ func TestHTTPEventExamples(t *testing.T) {
 			`"subject":"Subject Line","ts_event":1685543827,"ts":1685543827,"reason":"550-5.1.1 The email account that you tried to reach does not exist.","ts_epoch":1685543827372}`,
 			mail.Report{ProviderID: "<202305311437.85220493321@smtp-relay.mailin.fr>", Event: mail.Event{Time: time.UnixMilli(1685543827372).UTC(), Status: mail.StatusBounced,
 				Detail: "550-5.1.1 The email account that you tried to reach does not exist."}}},
+		// https://developers.brevo.com/docs/transactional-webhooks
+		{"brevo", `{"message-id":"<1@x>","event":"complaint","ts_epoch":1685543827000}`,
+			mail.Report{ProviderID: "<1@x>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusComplained}}},
 		{"brevo", `{"message-id":"<1@x>","event":"soft_bounce","ts_epoch":1685543827000}`,
 			mail.Report{ProviderID: "<1@x>", Event: mail.Event{Time: time.Unix(1685543827, 0).UTC(), Status: mail.StatusBounced, Soft: true}}},
 		{"mailersend", `{"type":"activity.hard_bounced","created_at":"2026-01-01T12:00:00.000000Z","data":{"id":"62f114f8165fe0d8db0288e6","message_id":"67f91abd69f79df391e9d78d",` +

@@ -35,10 +35,11 @@ func TestLift(t *testing.T) {
 		"sendgrid": {
 			settings: func() Settings { return sendGridVerifiedBy("") },
 			asked: []string{"DELETE /v3/suppression/bounces/ada+x@example.org", "DELETE /v3/suppression/blocks/ada+x@example.org",
-				"DELETE /v3/suppression/invalid_emails/ada+x@example.org", "DELETE /v3/suppression/spam_reports/ada+x@example.org"},
+				"DELETE /v3/suppression/invalid_emails/ada+x@example.org", "DELETE /v3/suppression/spam_reports/ada+x@example.org",
+				"DELETE /v3/asm/suppressions/global/ada+x@example.org"},
 			lifted: answer{status: 204},
 			absent: answer{404, nil, `{"errors":[{"message":"resource not found"}]}`},
-			denied: answer{403, nil, `{"errors":[{"message":"access forbidden for ada+x@example.org"}]}`}, hint: "permission Suppressions",
+			denied: answer{403, nil, `{"errors":[{"message":"access forbidden for ada+x@example.org"}]}`}, hint: "permissions Suppressions",
 		},
 		"mailgun": {
 			settings: func() Settings { return mailgunVerifiedBy("") },

@@ -115,19 +115,21 @@ func sendGridStatus(e *sendGridEvent) (status mail.Status, soft bool) {
 var _ Lifter = (*sendGrid)(nil)
 
 // sendGridLists are those that keep SendGrid from sending:
-// https://www.twilio.com/docs/sendgrid/api-reference/bounces-api/delete-a-bounce
-var sendGridLists = []string{"bounces", "blocks", "invalid_emails", "spam_reports"}
+//
+//	most             https://www.twilio.com/docs/sendgrid/api-reference/bounces-api/delete-a-bounce
+//	of unsubscribers https://www.twilio.com/docs/sendgrid/api-reference/suppressions-global-suppressions/delete-a-global-suppression
+var sendGridLists = []string{"suppression/bounces", "suppression/blocks", "suppression/invalid_emails", "suppression/spam_reports", "asm/suppressions/global"}
 
-// Lift takes an address off all lists, for which the key needs a permission of its own.
+// Lift takes an address off all lists, for which the key needs permissions of their own.
 func (p *sendGrid) Lift(ctx context.Context, address string) error {
 	for _, list := range sendGridLists {
-		x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/v3/suppression/"+list+"/"+url.PathEscape(address), p.header(), nil)
+		x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/v3/"+list+"/"+url.PathEscape(address), p.header(), nil)
 		if x.status == http.StatusNotFound && x.isObject() { // not on it
 			continue
 		}
 		if e := x.verdict(err, sendGridErrors); e != nil {
 			if e.Code == "403" {
-				e.Hint = "give the key the permission Suppressions, or take the address off the lists by hand"
+				e.Hint = "give the key the permissions Suppressions and Unsubscribe Groups, or take the address off the lists by hand"
 			}
 			return e
 		}

@@ -50,6 +50,7 @@ func TestSMTPReplies(t *testing.T) {
 	const verifying = "https://www.postfix.org/ADDRESS_VERIFICATION_README.html"
 	const code = "https://github.com/search?type=code&q="
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
+	const regru = "https://help.reg.ru/support/hosting/nastroyka-pochty-regru/problemyy/oshibka-sender-rate-overlimitt"
 	for _, row := range []struct {
 		server string
 		at     smtp.Stage
@@ -211,6 +212,10 @@ func TestSMTPReplies(t *testing.T) {
 		{"Postfix", smtp.AtRCPT, "450 4.7.1 too much mail", limited, "rateLimit", "https://www.postfix.org/SMTPD_POLICY_README.html"},
 		{"Postfix", smtp.AtDot, "450 4.7.1 <END-OF-MESSAGE>: End-of-data rejected: Number messages per hour exceeded. Error:RATE_MSG", spent, "an hour", "https://github.com/rubymonsters/speakerinnen_liste/issues/1357"},
 		{"Postfix", smtp.AtDot, "450 4.7.1 <END-OF-MESSAGE>: End-of-data rejected: Sorry, too many requests per time unit", limited, "rateLimit", "https://github.com/goauthentik/authentik/issues/10720"},
+		{"Exim", smtp.AtRCPT, "550 Sender rate overlimit - 290.8 / 24h", spent, "24 hours", regru},
+		{"Exim", smtp.AtDot, "451 Sender rate overlimit - 31.2 / 1h", spent, "an hour", regru},
+		{"Exim", smtp.AtMAIL, "550 Sender rate overlimit - 12.4 / 10m", limited, "rateLimit", regru},
+		{"Exim", smtp.AtRCPT, "550 Sender rate exceeds SMTP limit - 41.0 / 1d", spent, "24 hours", "https://sobrelinux.info/questions/765902/debian-exim4-rate-limits"},
 
 		{"Haraka", smtp.AtRCPT, "550 I cannot deliver mail for <ada@example.net>", operator, "auth", haraka},
 		{"Haraka", smtp.AtEHLO, "550 EHLO denied", operator, "set name", haraka},

@@ -143,14 +143,14 @@ var smtpRules = []smtpRule{
 
 	{words: "per second|per minute", verdict: verdict{kind: RateLimited, hint: slowDown}}, // whatever plan would allow more
 	// Quotas of ours, with when they end, before throttling.
-	{words: "per hour|this hour|hour limit| hourly", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
+	{words: "per hour|this hour|hour limit| hourly| / 1h", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
 	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: " credits|insufficient credit|not enough sending quota|recharge|" +
 		"upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
 	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|" +
 		"message quota|messages quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|" +
-		"unique recipients limit| daily|per day|in 24 hours|mi:stc",
+		"unique recipients limit| daily|per day|in 24 hours| / 24h| / 1d|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
@@ -161,7 +161,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: RateLimited, hint: fewer}},
 	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|" +
 		"too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
-	{words: "throttling|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|" +
+	{words: "throttling|rate overlimit|rate exceeds|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|" +
 		"excessive volume|peak smtp relay|" +
 		"per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|" +
 		"too much mail|" +
