@@ -212,6 +212,21 @@ func (c *throughTLS) post(path, to string) (answer, error) {
 	return answer{response.StatusCode, response.Header, string(text)}, err
 }
 
+// brokenRequest sends a body whose length is no number, as anybody can.
+func brokenRequest(t *testing.T, address string, certs *certificates) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: certs.roots()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(conn, "POST /logto/email HTTP/1.1\r\nHost: "+address+"\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n")
+	if response, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || response.StatusCode < 400 {
+		t.Errorf("a broken request: %+v, %v", response, err)
+	}
+}
+
 // isUnavailable checks what a balancer says for a relay that does not.
 func isUnavailable(t *testing.T, when string, got answer, err error) {
 	t.Helper()
@@ -257,6 +272,15 @@ func TestBalancersInTrouble(t *testing.T) {
 			for path, status := range map[string]int{"/logto/email/": 200, "/": 404, "/logto": 404, "/logto//email": 404, "/events": 404} {
 				if got, err := c.post(path, "ada@example.org"); err != nil || got.status != status || got.header.Get("X-Request-Id") == "" {
 					t.Errorf("%s: %v, %d, %q: %s", path, err, got.status, got.header, got.body)
+				}
+			}
+
+			for range 2 { // one for each relay
+				brokenRequest(t, address, certs)
+			}
+			for range 8 {
+				if got, err := c.post("/logto/email", "ada@example.org"); err != nil || got.status != 200 {
+					t.Errorf("after a stranger's broken request: %v, %d: %s", err, got.status, got.body)
 				}
 			}
 
@@ -380,6 +404,9 @@ func TestSilentCallersOfBalancers(t *testing.T) {
 					_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 					if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
 						t.Errorf("it waits for a caller who has sent %s", name)
+					}
+					if got, err := newThroughTLS(address, certs).post("/logto/email", "ada@example.org"); err != nil || got.status != http.StatusOK {
+						t.Errorf("after a caller who has sent %s: %v, %d: %s", name, err, got.status, got.body)
 					}
 				})
 			}
