@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -522,6 +523,58 @@ func TestPurgedMailsAreOverwritten(t *testing.T) {
 }
 
 // The minute's work leaves what others hold for the next minute.
+// The backup that operators read of ends while mails come, and has all that were there.
+func TestBackup(t *testing.T) {
+	operations, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("`sqlite3 (deliveries\\.db) \"(.* '(copy\\.db)')\"`").FindSubmatch(operations)
+	if found == nil {
+		t.Fatal("no backup in docs/operations.md")
+	}
+	dir := t.TempDir()
+	r := opened(t, named(filepath.Join(dir, string(found[1]))))
+	r.ready(t)
+	all := make([]mail.Delivery, 5000)
+	for i := range all {
+		all[i] = accepted("ada@example.com", noon)
+	}
+	r.keepAll(t, all)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var mails sync.WaitGroup
+	mails.Go(func() {
+		for ctx.Err() == nil {
+			d := accepted("bob@example.com", noon)
+			r.Finish(ctx, &d)
+		}
+	})
+	db, err := sql.Open("sqlite", r.db.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	within, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	copied := filepath.Join(dir, string(found[3]))
+	_, err = db.ExecContext(within, strings.Replace(string(found[2]), string(found[3]), copied, 1))
+	stop()
+	mails.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := OpenReader(named(copied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	var n int
+	if err := reader.db.read.QueryRow("SELECT COUNT(*) FROM deliveries WHERE recipient = 'ada@example.com'").Scan(&n); err != nil || n != len(all) {
+		t.Errorf("%d of %d are in the copy, %v", n, len(all), err)
+	}
+}
+
 func TestMaintenanceWaitsForNobody(t *testing.T) {
 	r := opened(t, named(postgrestest.Start(t).Database(t)))
 	r.ready(t)
