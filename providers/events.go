@@ -155,17 +155,27 @@ var eventKind = regexp.MustCompile(`^[A-Za-z]{1,40}$`)
 
 // report makes what goes into the record of what a service says: the kind of the
 // event in a word of its own, and details of which only harmless words stay.
-// The recipient is empty where the service does not tell.
-func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, to, kind loose, details ...loose) mail.Report {
-	r := newReport(id, providerID, key, at, status, []string{string(to)}, kind, details...)
+// There are no recipients where the service does not tell.
+func report(id, providerID, key string, at time.Time, status mail.Status, soft bool, recipients []string, kind loose, details ...loose) mail.Report {
+	r := newReport(id, providerID, key, at, status, recipients, kind, details...)
 	if status == mail.StatusBounced {
 		words := joined(details)
-		b, isOther := bounceOf(words), to != "" && namesAnother(words, string(to))
+		b, isOther := bounceOf(words), len(recipients) > 0 && namesAnother(words, recipients...)
 		isHard := b.hard || words == "" || !b.isReply && serviceWords.MatchString(words)
 		r.Soft = soft || !isHard || isOther
 		r.Ours = r.Soft && (isOther || !isHard && !b.ofMailbox)
 	}
 	return r
+}
+
+// recipientsOf leaves out addresses that are not there.
+func recipientsOf(all ...loose) (list []string) {
+	for _, address := range all {
+		if address != "" {
+			list = append(list, string(address))
+		}
+	}
+	return list
 }
 
 // namesAnother tells whether words for a bounce are about an address, and the recipient's

@@ -688,6 +688,9 @@ func sesEvents(t testing.TB) eventFixture {
 			// The address is the report's, which may be where the reader has mails forwarded to.
 			{"forwarded", event(`"eventType":"Bounce","bounce":{"bounceType":"Permanent","bounceSubType":"General","bouncedRecipients":[{"emailAddress":"rfc822; ada@home.example","diagnosticCode":"smtp; 550 5.1.1 user unknown"}],` + at + `}`),
 				about(want(mail.StatusBounced, "PermanentGeneral: smtp; 550 5.1.1 user unknown"), "ada@home.example")},
+			{"deferred, in words", `{"eventType":"DeliveryDelay","mail":{"messageId":"0100-1","destination":["ada.lovelace@example.org"],"tags":{"relay_id":["` + eventMail + `"]}},` +
+				`"deliveryDelay":{"delayType":"MailboxFull","delayedRecipients":[{"emailAddress":"ada.home@home.example","diagnosticCode":"smtp; 452 4.2.2 The accounts ada.lovelace and ada.home are over quota"}],` + at + `}}`,
+				want(mail.StatusDeferred, "MailboxFull: smtp; 452 4.2.2 The accounts [address] and [address] are over quota")},
 			{"no spam after all", event(`"eventType":"Complaint","complaint":{"complaintFeedbackType":"not-spam",` + at + `}`), mail.Report{}},
 			{"complaint that was not sent", event(`"eventType":"Complaint","complaint":{"complaintSubType":"OnAccountSuppressionList",` + at + `}`), want(mail.StatusSuppressed, "OnAccountSuppressionList")},
 			{"rejected", event(`"eventType":"Reject","reject":{"reason":"Bad content"}`), want(mail.StatusFailed, "Bad content")},
@@ -1102,7 +1105,7 @@ func TestWordsWithoutACode(t *testing.T) {
 // Sendmail, Postfix and others name the mailbox without its domain.
 func TestWordsThatNameTheRecipient(t *testing.T) {
 	brevo := httpExamples(t)["brevo"]
-	f := smtp2goEvents(t)
+	f, postmark := smtp2goEvents(t), postmarkEvents(t)
 	for _, words := range []string{"550 5.1.1 ada.lovelace... User unknown", "No such user: ada.lovelace", `550 5.1.1 unknown user: "ada.lovelace"`,
 		"no mailbox ada.lovelace at example.org", `user unknown: EXAMPLE\ada.lovelace`} {
 		for _, event := range []struct {
@@ -1111,6 +1114,7 @@ func TestWordsThatNameTheRecipient(t *testing.T) {
 		}{
 			{f.opened(t, f.settings()), eventCredentials, fmt.Sprintf(`{"event":"bounce","bounce":"hard","rcpt":"ada.lovelace@example.org","message":%q,"X-Relay-Id":"%s"}`, words, eventMail)},
 			{open(t, brevo).(EventReceiver), brevo.EventCredentials.Reveal(), fmt.Sprintf(`{"event":"hard_bounce","email":"ada.lovelace@example.org","message-id":"<1@x>","reason":%q}`, words)},
+			{postmark.opened(t, postmark.settings()), eventCredentials, fmt.Sprintf(`{"RecordType":"Delivery","MessageID":"1","Recipient":"ada.lovelace@example.org","Details":%q}`, words)},
 		} {
 			got, err := event.receiver.Events(t.Context(), basic(event.credentials), []byte(event.body), eventNow)
 			if err != nil || len(got) != 1 || strings.Contains(got[0].Detail, "lovelace") || !strings.Contains(got[0].Detail, "[address]") || got[0].Soft {

@@ -145,5 +145,5 @@ func (m *httpEventMapping) reportOf(event []byte, now time.Time) (r mail.Report,
 	}
 	id := jsonPath(event, m.ID)
 	return report(id, id, cmp.Or(jsonPath(event, m.Key), sumOf(event)), moment(jsonPath(event, m.Time), now), mail.Status(status), soft,
-		loose(jsonPath(event, m.Recipient)), "", loose(jsonPath(event, m.Detail))), true
+		recipientsOf(loose(jsonPath(event, m.Recipient))), "", loose(jsonPath(event, m.Detail))), true
 }

@@ -93,7 +93,7 @@ func (p *mailGun) Events(_ context.Context, _ http.Header, body []byte, now time
 	if status != mail.StatusBounced { // a host at spamfilter.example says nothing of why
 		words = append(words, e.Status.Host)
 	}
-	r := report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, e.Recipient, "", words...)
+	r := report(string(e.Variables.RelayID), id, string(s.Token), moment(string(e.Timestamp), now), status, soft, recipientsOf(e.Recipient), "", words...)
 	r.Ours = r.Ours || e.Reason == "espblock" && r.Soft
 	return []mail.Report{r}, nil
 }

@@ -21,11 +21,11 @@ func (s *postmarkSettings) TakesEvents() bool { return s.EventCredentials.Reveal
 var _ EventReceiver = (*postmark)(nil)
 
 type postmarkEvent struct {
-	RecordType, Email, Type, MessageID, ID, Details, Description loose
-	BouncedAt, DeliveredAt, ChangedAt                            loose
-	SuppressSending                                              bool
-	SuppressionReason                                            loose
-	Metadata                                                     struct {
+	RecordType, Email, Recipient, Type, MessageID, ID, Details, Description loose
+	BouncedAt, DeliveredAt, ChangedAt                                       loose
+	SuppressSending                                                         bool
+	SuppressionReason                                                       loose
+	Metadata                                                                struct {
 		RelayID loose `json:"relay_id"`
 	}
 }
@@ -48,7 +48,7 @@ func (p *postmark) Events(_ context.Context, header http.Header, body []byte, no
 		at := e.BouncedAt + e.DeliveredAt + e.ChangedAt // there is one
 		r := report(string(e.Metadata.RelayID), string(e.MessageID),
 			string(e.RecordType+" "+e.MessageID+" "+e.ID+" "+at), moment(string(at), now), status, soft,
-			e.Email, e.Type+e.SuppressionReason, cmp.Or(e.Details, e.Description)) // the server's words, or else the service's own sentence
+			recipientsOf(e.Email, e.Recipient), e.Type+e.SuppressionReason, cmp.Or(e.Details, e.Description)) // the server's words, or else the service's own sentence
 		if e.Type == "Blocked" || e.Type == "SpamNotification" || e.Type == "Unknown" || e.Type == "DMARCPolicy" || e.Type == "VirusNotification" {
 			r.Ours = r.Soft
 		}

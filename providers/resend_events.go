@@ -98,16 +98,12 @@ func (p *resend) Events(_ context.Context, header http.Header, body []byte, now 
 	if status == "" {
 		return nil, nil
 	}
-	var to loose
-	if len(e.Data.To) == 1 {
-		to = e.Data.To[0]
-	}
 	words := []loose{e.Data.Bounce.SubType, e.Data.Failed.Reason, e.Data.Suppressed.Type, e.Data.Suppressed.Message}
 	if words = append(words, e.Data.Bounce.Diagnostic...); len(e.Data.Bounce.Diagnostic) == 0 {
 		words = append(words, e.Data.Bounce.Message)
 	}
 	return []mail.Report{report(string(e.Data.Tags["relay_id"]), string(e.Data.ID), id, moment(string(e.Created), now), status, soft,
-		to, e.Data.Bounce.Type, words...)}, nil
+		recipientsOf(e.Data.To...), e.Data.Bounce.Type, words...)}, nil
 }
 
 // svixSigned tells whether one of the signatures in a header is ours: while a secret

@@ -84,7 +84,7 @@ func (p *sendGrid) Events(_ context.Context, header http.Header, body []byte, no
 		}
 		key := cmp.Or(string(e.Key), sumOf(raw[i]))
 		reports = append(reports, report(string(e.RelayID), "", key, moment(string(e.Timestamp), now), status, soft,
-			e.Email, "", e.Status, e.Reason, e.Response))
+			recipientsOf(e.Email), "", e.Status, e.Reason, e.Response))
 	}
 	return reports, nil
 }

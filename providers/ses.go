@@ -62,7 +62,7 @@ type sesSettings struct {
 
 func newSESSettings() *sesSettings { return &sesSettings{} }
 
-var awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
+var awsRegion = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-\d+$`)
 
 // Check asks for a region, and for both halves of a key or none.
 func (s *sesSettings) Check() []settings.Problem {

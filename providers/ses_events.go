@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -271,8 +272,9 @@ func (p *ses) confirm(ctx context.Context, m *snsMessage) error {
 type sesEvent struct {
 	EventType, NotificationType loose
 	Mail                        struct {
-		MessageID loose `json:"messageId"`
-		Tags      struct {
+		MessageID   loose `json:"messageId"`
+		Destination []loose
+		Tags        struct {
 			RelayID []loose `json:"relay_id"`
 		}
 	}
@@ -298,13 +300,17 @@ type sesEvent struct {
 // who is another than the mail's where that was forwarded.
 type sesRecipient struct{ EmailAddress, Status, DiagnosticCode loose }
 
-// address is without the type that it has in a report.
-func (r *sesRecipient) address() string {
-	_, address, hasType := strings.Cut(string(r.EmailAddress), ";")
-	if !hasType {
-		address = string(r.EmailAddress)
+// emailAddresses are without the type that they have in a report.
+func emailAddresses(recipients []sesRecipient) []string {
+	var all []loose
+	for _, r := range recipients {
+		_, address, hasType := strings.Cut(string(r.EmailAddress), ";")
+		if !hasType {
+			address = string(r.EmailAddress)
+		}
+		all = append(all, loose(strings.TrimSpace(address)))
 	}
-	return strings.TrimSpace(address)
+	return recipientsOf(all...)
 }
 
 func wordsOf(recipients []sesRecipient) (words []loose) {
@@ -365,17 +371,10 @@ func sesReports(m *snsMessage, published time.Time) []mail.Report {
 	if len(e.Mail.Tags.RelayID) > 0 {
 		id = string(e.Mail.Tags.RelayID[0])
 	}
-	var bounced []string
-	for _, one := range e.Bounce.BouncedRecipients {
-		if address := one.address(); address != "" {
-			bounced = append(bounced, address)
-		}
-	}
-	var to loose
-	if len(bounced) == 1 {
-		to = loose(bounced[0])
-	}
-	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, to, kind, details...)
+	bounced := emailAddresses(e.Bounce.BouncedRecipients)
+	// Words may be about either: the mail's own, and the one that it was forwarded to.
+	recipients := slices.Concat(recipientsOf(e.Mail.Destination...), bounced, emailAddresses(e.DeliveryDelay.DelayedRecipients))
+	r := report(id, string(e.Mail.MessageID), m.MessageID, moment(string(at), published), status, soft, recipients, kind, details...)
 	r.To = bounced
 	switch e.Bounce.BounceSubType {
 	case "MailboxFull":

@@ -411,3 +411,17 @@ func TestSESCredentialsThatNeverCome(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// https://docs.aws.amazon.com/general/latest/gr/ses.html
+func TestAWSRegions(t *testing.T) {
+	for region, isOne := range map[string]bool{
+		"eu-west-1": true, "us-gov-west-1": true, "cn-northwest-1": true, "mx-central-1": true, "ap-southeast-5": true, "eusc-de-east-1": true,
+		"eu-west": false, "Ireland": false, "eu-west-1a": false, "s3": false,
+	} {
+		s := sesOf("")
+		s.Region = region
+		if problems := s.Check(); (len(problems) == 0) != isOne {
+			t.Errorf("%s: %v", region, problems)
+		}
+	}
+}

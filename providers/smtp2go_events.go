@@ -42,7 +42,7 @@ func (p *smtp2go) Events(_ context.Context, header http.Header, body []byte, now
 			continue
 		}
 		key := cmp.Or(string(e.ID), sumOf(raw[i]))
-		reports = append(reports, report(string(e.RelayID), string(e.EmailID), key, moment(string(e.Time), now), status, soft, e.Rcpt, e.Bounce, e.Message))
+		reports = append(reports, report(string(e.RelayID), string(e.EmailID), key, moment(string(e.Time), now), status, soft, recipientsOf(e.Rcpt), e.Bounce, e.Message))
 	}
 	return reports, nil
 }
