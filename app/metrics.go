@@ -28,7 +28,7 @@ var (
 	templatesDesc     = describe("relay_templates_last_reload_successful", "0 while the last change is refused because of templates.")
 	degradedDesc      = describe("relay_degraded", "1 while all providers rest, the record is kept in memory or the log cannot be written.")
 	droppedDesc       = describe("relay_log_lines_dropped_total", "Lines of the log that were lost because nobody took them.")
-	behindDesc        = describe("relay_deliveries_behind", "1 while deliveries are kept in memory, because the database does not take them in time.")
+	behindDesc        = describe("relay_deliveries_behind", "1 while deliveries are kept in memory, because the database does not take them in time, or old ones cannot be deleted.")
 	lostDesc          = describe("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.")
 	queueDesc         = describe("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.")
 	uncheckedDesc     = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
@@ -75,7 +75,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	if c.app.record != nil {
 		record = c.app.record.State()
 	}
-	gauge(behindDesc, number(record.Behind != nil))
+	gauge(behindDesc, number(record.Behind != nil || record.Unkept != nil))
 	gauge(queueDesc, float64(record.Waiting))
 	counter(lostDesc, record.Lost)
 	counter(uncheckedDesc, record.Unchecked)

@@ -164,6 +164,49 @@ func TestAQuietRecordNoticesTrouble(t *testing.T) {
 	eventually(t, "the trouble is known", func() bool { return strings.Contains(r.log.String(), "no such table") })
 }
 
+// What cannot be looked after is told for as long as that lasts, however quickly mails are
+// written, and keeps nothing else from being done.
+func TestWhatCannotBeLookedAfterIsTold(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+	r.ready(t)
+	change := func(command string) {
+		t.Helper()
+		if _, err := r.db.write.Exec(command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	round := func() error {
+		err := r.lookAfter(t.Context(), noon)
+		r.lookedAfter(err)
+		return err
+	}
+	old := noon.Add(-time.Duration(r.settings.Load().Retention) - time.Hour)
+	gone := accepted("gone@example.com", old)
+	r.keep(t, gone)
+	change("CREATE TRIGGER broken BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'malformed'); END")
+	late := accepted("late@example.com", noon.Add(-time.Hour))
+	late.Status = mail.StatusSending
+	r.keep(t, late)
+	for range 2 {
+		err := round()
+		r.keep(t, accepted("ada@example.com", noon))
+		if state := r.State(); err == nil || state.Behind != nil || state.String() != "written; old ones may stay: "+err.Error() {
+			t.Errorf("%v: %s", err, state)
+		}
+	}
+	if status := r.status(t, gone.ID); status != "" {
+		t.Errorf("an old one is still %s", status)
+	}
+	change("DROP TRIGGER broken")
+	if err := round(); err != nil || r.State().String() != "written" {
+		t.Errorf("%v: %s", err, r.State())
+	}
+	said := r.log.String()
+	if strings.Count(said, "old deliveries cannot be looked after") != 1 || strings.Count(said, "looked after again") != 1 || strings.Contains(said, "memory") {
+		t.Errorf("the log says\n%s", said)
+	}
+}
+
 // SQLite writes to a file that nobody sees any more as quickly as ever.
 func TestAFileThatIsNotInItsPlaceIsNoticed(t *testing.T) {
 	for name, take := range map[string]func(file string) error{

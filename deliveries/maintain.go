@@ -26,30 +26,58 @@ const (
 func (s *Store) maintain(ctx context.Context) {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
-	tasks := []func(context.Context, time.Time) error{
-		func(context.Context, time.Time) error { return s.db.inPlace() },
-		s.touchUncounted, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown,
-		func(ctx context.Context, _ time.Time) error { return s.count(ctx) },
-	}
 	for {
-		now := time.Now()
-		var err error
-		for _, carryOut := range tasks {
-			if err = retried(func() error { return carryOut(ctx, now) }); err != nil {
-				break
-			}
-		}
-		// In quiet times this is what notices that the database is down, or back.
-		if err == nil {
-			s.catchUp(time.Since(now), 0)
-		} else if ctx.Err() == nil {
+		if err := s.db.inPlace(); err != nil {
 			s.fallBehind(err, nil)
+		} else if err := s.lookAfter(ctx, time.Now()); ctx.Err() == nil {
+			s.lookedAfter(err)
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// lookAfter carries out all that is to be done, and returns the first error. One that
+// fails, such as for a broken index, keeps none of the others from being carried out; a
+// database that is down does. In quiet times this is what notices that.
+func (s *Store) lookAfter(ctx context.Context, now time.Time) (first error) {
+	for _, carryOut := range []func(context.Context, time.Time) error{
+		s.touchUncounted, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown,
+		func(ctx context.Context, _ time.Time) error { return s.count(ctx) },
+	} {
+		err := retried(func() error { return carryOut(ctx, now) })
+		if err == nil {
+			continue
+		}
+		if first == nil {
+			first = err
+		}
+		if s.probe(); s.State().Behind != nil {
+			break
+		}
+	}
+	return first
+}
+
+// lookedAfter notes whether old rows could be looked after the last time. Mails wait for
+// their commits all the same, which may be as quick as ever. A database that is down as a
+// whole is told of already.
+func (s *Store) lookedAfter(err error) {
+	s.mu.Lock()
+	before, isDown := s.state.Unkept, s.state.Behind != nil
+	if !isDown {
+		s.state.Unkept = err
+	}
+	s.mu.Unlock()
+	switch {
+	case isDown:
+	case before == nil && err != nil:
+		s.logger.Error("old deliveries cannot be looked after, and may stay", "error", err.Error())
+	case before != nil && err == nil:
+		s.logger.Info("old deliveries are looked after again")
 	}
 }
 

@@ -104,6 +104,8 @@ type State struct {
 	// that began.
 	Behind error
 	Since  time.Time
+	// Unkept is why old rows could not be looked after the last time, nil if they could.
+	Unkept error
 	// Opened tells that the database has been ready once.
 	Opened bool
 }
@@ -116,6 +118,9 @@ func (s State) String() string {
 	}
 	if s.Behind != nil {
 		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
+	}
+	if s.Unkept != nil {
+		text += fmt.Sprintf("; old ones may stay: %v", s.Unkept)
 	}
 	if s.Lost > 0 {
 		text += fmt.Sprintf("; %d are lost", s.Lost)
