@@ -79,11 +79,15 @@ const tooOld = "the call is too old, or our clock is wrong"
 
 // isSigned tells whether a signature is the HMAC-SHA256 of parts, in constant time.
 func isSigned(key, signature []byte, parts ...string) bool {
+	return hmac.Equal(signatureOf(key, parts...), signature)
+}
+
+func signatureOf(key []byte, parts ...string) []byte {
 	mac := hmac.New(sha256.New, key)
 	for _, part := range parts {
 		mac.Write([]byte(part))
 	}
-	return hmac.Equal(mac.Sum(nil), signature)
+	return mac.Sum(nil)
 }
 
 // verifyCredentials refuses a call that does not bear "user:pass" by HTTP Basic

@@ -1124,6 +1124,23 @@ func TestWordsThatNameTheRecipient(t *testing.T) {
 	}
 }
 
+// However many signatures a stranger writes, the body is gone through once: each time
+// would make something new.
+func TestSignaturesAreCheapToRefuse(t *testing.T) {
+	body := strings.Repeat("x", 100)
+	allocations := func(signatures int) float64 {
+		header := strings.Repeat("v1, ", signatures)
+		return testing.AllocsPerRun(1, func() {
+			if svixSigned([]byte("key"), header, "id.", body) {
+				t.Error("it is taken")
+			}
+		})
+	}
+	if one, many := allocations(1), allocations(3900); many > one+10 {
+		t.Errorf("%v allocations instead of %v", many, one)
+	}
+}
+
 func resendVerifiedBy(secret string) *resendSettings {
 	s := newResendSettings()
 	s.APIKey, s.EventSecret = settings.NewSecret("re_1"), settings.NewSecret(secret)
