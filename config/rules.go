@@ -56,7 +56,7 @@ var ruleWords = map[string]string{
 	"hostname_port|listen": `write a host and a port such as "127.0.0.1:8080", or ":8080" for every address`,
 	"bcp47_language_tag":   `write a language tag such as "en" or "pt-BR"`,
 	"hexcolor":             `write a colour such as "#5d34f2"`,
-	"recipient":            `write an address or a domain such as "acme.example" or "*.acme.example"`,
+	"recipient":            `write an address or a domain such as "acme.example" or "*.acme.example", and one with other letters in its xn-- form`,
 	"email":                `write a mail address such as "no-reply@acme.example"`,
 	"providername":         "use letters, digits, dash, underscore and dot only",
 	"placeholdername":      "use letters, digits and underscore only, and begin with a letter",

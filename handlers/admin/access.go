@@ -83,7 +83,21 @@ func (a *access) require(next echo.HandlerFunc) echo.HandlerFunc {
 // check asks for the token, if there is one. Without a token only this machine can
 // connect, and then requests must name it too: a page on the web that points its own
 // host name at 127.0.0.1 could read the mails otherwise.
+//
+// A request is judged once, since a wrong token counts: pages ask again for what they show.
 func (a *access) check(c echo.Context) *web.Failure {
+	refused, isJudged := c.Get(judged).(*web.Failure)
+	if !isJudged {
+		refused = a.judge(c)
+		c.Set(judged, refused)
+	}
+	return refused
+}
+
+// judged is where a request keeps its verdict.
+const judged = "admin access"
+
+func (a *access) judge(c echo.Context) *web.Failure {
 	r := c.Request()
 	if a.token.Reveal() == "" {
 		if !isLocalName(r.Host) {
@@ -174,7 +188,9 @@ func setCookie(c echo.Context, login string) {
 	// A caller who sends a false X-Forwarded-Proto only gets a cookie that his own browser does
 	// not send back over http.
 	secure := c.Request().TLS != nil || c.Request().Header.Get("X-Forwarded-Proto") == "https"
-	cookie := &http.Cookie{Name: loginCookie, Value: login, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	// A link in an alert or a chat leads to its page. What changes something has to come from
+	// a page of ours in any case.
+	cookie := &http.Cookie{Name: loginCookie, Value: login, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		MaxAge: int(loginLifetime.Seconds()), Secure: secure}
 	if login == "" {
 		cookie.MaxAge = -1

@@ -48,7 +48,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("%d, the page is\n%s", form.StatusCode, body)
 	}
 	cookie, in := logIn(t, h, "/inbox?x=1")
-	if in.Header.Get("Location") != "/inbox?x=1" || !cookie.HttpOnly || cookie.SameSite != http.SameSiteStrictMode || cookie.Secure || cookie.MaxAge <= 0 || strings.Contains(cookie.Value, adminToken) {
+	if in.Header.Get("Location") != "/inbox?x=1" || !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Secure || cookie.MaxAge <= 0 || strings.Contains(cookie.Value, adminToken) {
 		t.Errorf("to %s with %+v", in.Header.Get("Location"), cookie)
 	}
 	if secure, _ := logIn(t, h, "/", header("X-Forwarded-Proto", "https")); !secure.Secure {
@@ -135,7 +135,7 @@ func TestWrongTokensAreThrottled(t *testing.T) {
 				if body := bodyOf(t, got); got.StatusCode != 403 || !strings.Contains(body, "That is not the token.") || strings.Contains(body, "guess") || len(got.Cookies()) > 0 {
 					t.Errorf("%d\n%s", got.StatusCode, body)
 				}
-			} else if got := get(h, "/inbox", from("192.0.2.7:1"), header("Authorization", "Bearer guess")); got.StatusCode != 401 {
+			} else if got := get(h, "/inbox", browser, from("192.0.2.7:1"), header("Authorization", "Bearer guess")); got.StatusCode != 401 { // counted once, whatever the page asks
 				t.Errorf("got %d", got.StatusCode)
 			}
 		}

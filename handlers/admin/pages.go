@@ -208,7 +208,9 @@ func advice(reason mail.Reason) string {
 	switch reason {
 	case web.NotFound:
 		return "There is nothing at this address. A mail that is older than deliveries.retention is not kept."
-	case web.Unavailable, mail.Timeout:
+	case mail.Timeout:
+		return "The record did not answer within 5 seconds. A search for an address is quick, however many mails there are; where that is slow as well, the database is busy or away. Mails are sent all the same."
+	case web.Unavailable:
 		return "The record does not answer. Mails are sent all the same, and their deliveries are kept in memory until the database is back; the overview says how many. Try again in a moment."
 	case web.Forbidden:
 		return "This request comes from a page of another site, or names another host than this one."
