@@ -22,6 +22,8 @@ const (
 
 	deadProxyHint = "this is about the way to the proxy: check proxy"
 
+	proxySchemeHint = "check the scheme and the port of proxy"
+
 	proxyHint = "the proxy refuses the connection; check proxy, its user and password, and where it may connect to"
 )
 
@@ -49,28 +51,23 @@ func (x *exchange) networkError(err error) *Error {
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
 		notTLS      tls.RecordHeaderError
-		proxy       *proxyError
 		op          *net.OpError
 		family      *net.AddrError
 	)
-	isOp := errors.As(err, &op)
 	switch {
 	case x.handedOver.Load():
 		e.Kind, e.Stage = Uncertain, x.method
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled):
+	case errors.As(err, &family):
+		e.Kind, e.Hint = Configuration, familyHint
+	case isForeignAddress(err):
+		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
+	case x.atProxy.Load():
+		e.explainWay(err)
+	case errors.Is(err, context.DeadlineExceeded):
 	case !x.begun:
 		e.Kind, e.Stage = Configuration, "request"
 		e.Hint = "the request could not be built from these settings; check endpoint and keys"
-	case errors.As(err, &proxy):
-		e.Stage = "proxy"
-		if proxy.status < 500 {
-			e.Kind, e.Hint = Configuration, proxyHint
-		}
-	case isOp && op.Op == "proxyconnect":
-		e.Stage, e.Hint = "proxy", deadProxyHint
-		if errors.As(err, &dns) && dns.IsNotFound {
-			e.Kind = Configuration
-		}
 	case errors.As(err, &dns):
 		e.Stage = "DNS"
 		if dns.IsNotFound {
@@ -81,20 +78,44 @@ func (x *exchange) networkError(err error) *Error {
 		e.Hint = "the certificate is not valid for this host; check endpoint, the clock and the installed root certificates"
 	case errors.As(err, &notTLS), errors.Is(err, http.ErrSchemeMismatch):
 		e.Kind, e.Stage, e.Hint = Configuration, "TLS", "the other side does not speak TLS; check endpoint"
-	case errors.As(err, &family):
-		e.Kind, e.Hint = Configuration, familyHint
-	case isForeignAddress(err):
-		e.Kind, e.Hint = Configuration, "localAddress is not an address of this machine"
-	case isOp && strings.HasPrefix(op.Op, "socks"):
-		e.Stage = "proxy"
-		if socksRefuses(err) {
-			e.Kind, e.Hint = Configuration, proxyHint
-		}
-	case isOp && op.Op != "dial":
+	case errors.As(err, &op) && op.Op != "dial":
 		e.Stage = x.method
 	}
 	e.Momentary = e.Kind == Temporary
 	return e
+}
+
+// explainWay judges what failed on the way to a proxy, or at it.
+func (e *Error) explainWay(err error) {
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		notTLS      tls.RecordHeaderError
+		refused     *proxyError
+		op          *net.OpError
+	)
+	e.Stage, e.Hint = "proxy", deadProxyHint
+	switch {
+	case errors.As(err, &refused):
+		if e.Hint = ""; refused.status < 500 {
+			e.Kind, e.Hint = Configuration, proxyHint
+		}
+	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks"):
+		switch said := err.Error(); {
+		case socksRefuses(err):
+			e.Kind, e.Hint = Configuration, proxyHint
+		case strings.Contains(said, "unexpected protocol version"):
+			e.Hint = proxySchemeHint
+		case strings.Contains(said, "unknown error"): // so that package calls what the proxy says of the network behind it
+			e.Hint = ""
+		}
+	case errors.As(err, &certificate):
+		e.Kind, e.Hint = Configuration, "the certificate of the proxy is not valid for its host; check proxy, the clock and the installed root certificates"
+	case errors.As(err, &notTLS), strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
+		e.Kind, e.Hint = Configuration, proxySchemeHint
+	case errors.As(err, &dns) && dns.IsNotFound:
+		e.Kind = Configuration
+	}
 }
 
 // networkWords says what the network said, without the addresses and URLs that
@@ -140,9 +161,10 @@ type proxyError struct{ status int }
 // Error names the status that the proxy answered.
 func (e *proxyError) Error() string { return "the proxy answered " + strconv.Itoa(e.status) }
 
-func proxyVerdict(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+func proxyVerdict(ctx context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	if answer.StatusCode != http.StatusOK {
 		return &proxyError{answer.StatusCode}
 	}
+	setAtProxy(ctx, false)
 	return nil
 }

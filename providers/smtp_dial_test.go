@@ -16,7 +16,16 @@ import (
 	"logto-email-relay/smtp/smtptest"
 )
 
-func TestSMTPProxyFailures(t *testing.T) {
+// proxyFailure is what may go wrong at a proxy.
+type proxyFailure struct {
+	name, scheme string
+	login        string
+	handshake    smtptest.Handshake
+	kind         Kind
+	words        string
+}
+
+func proxyFailures() []proxyFailure {
 	answers := func(text string) smtptest.Handshake {
 		return func(_ *smtptest.Proxy, conn net.Conn, reader *bufio.Reader) bool {
 			_, _ = reader.ReadByte()
@@ -26,13 +35,7 @@ func TestSMTPProxyFailures(t *testing.T) {
 		}
 	}
 	closes := func(_ *smtptest.Proxy, _ net.Conn, reader *bufio.Reader) bool { _, _ = reader.ReadByte(); return false }
-	for _, test := range []struct {
-		name, scheme string
-		login        string
-		handshake    smtptest.Handshake
-		kind         Kind
-		words        string
-	}{
+	return []proxyFailure{
 		{"wrong password", "http", "relay:other", smtptest.Connect, Configuration, "407: the proxy refuses"},
 		{"forbidden", "http", "", answers("HTTP/1.1 403 Forbidden\r\n\r\n"), Configuration, "403: the proxy refuses"},
 		{"server not reached", "http", "", answers("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nno!"), Temporary, "502"},
@@ -49,23 +52,32 @@ func TestSMTPProxyFailures(t *testing.T) {
 		{"SOCKS, closes", "socks5", "", closes, Temporary, "closed the connection"},
 		{"SOCKS, says nothing", "socks5", "", answers(""), Temporary, "deadline"},
 		{"SOCKS, not SOCKS", "socks5", "", answers("HTTP/1.1 400 Bad Request\r\n\r\n"), Temporary, "version"},
-	} {
+	}
+}
+
+// start starts the proxy, and returns its address for a configuration, and a context that
+// bounds the wait for it.
+func (f *proxyFailure) start(t *testing.T) (settings.Secret, context.Context) {
+	t.Helper()
+	proxy := (&smtptest.Proxy{Login: f.login}).Start(t, nil, f.handshake)
+	login := "relay:pr0xy-pa55word@"
+	if f.login == "" {
+		login = ""
+	}
+	limit := 20 * time.Second // against a hang only
+	if f.words == "deadline" {
+		limit = 200 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return settings.NewSecret(f.scheme + "://" + login + proxy.Addr().String()), ctx
+}
+
+func TestSMTPProxyFailures(t *testing.T) {
+	for _, test := range proxyFailures() {
 		t.Run(test.name, func(t *testing.T) {
-			proxy := (&smtptest.Proxy{Login: test.login}).Start(t, nil, test.handshake)
-			login := "relay:pr0xy-pa55word@"
-			if test.login == "" {
-				login = ""
-			}
-			provider := openSMTP(t, 25, func(s *SMTPSettings) {
-				s.Host = "mail.example"
-				s.Proxy = settings.NewSecret(test.scheme + "://" + login + proxy.Addr().String())
-			})
-			limit := 20 * time.Second // against a hang only
-			if test.words == "deadline" {
-				limit = 200 * time.Millisecond
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			defer cancel()
+			proxy, ctx := test.start(t)
+			provider := openSMTP(t, 25, func(s *SMTPSettings) { s.Host, s.Proxy = "mail.example", proxy })
 			_, err := provider.Send(ctx, smtpMessage())
 			e := asSMTPError(t, err)
 			if e.Kind != test.kind || !strings.Contains(e.Error(), test.words) {

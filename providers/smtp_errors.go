@@ -422,7 +422,7 @@ func (e *Error) explainProxy(err error) {
 			e.Kind, e.Hint = Configuration, proxyHint
 		}
 	case errors.Is(err, smtp.ErrNotHTTP):
-		e.Kind, e.Hint = Configuration, "check the scheme and the port of proxy"
+		e.Kind, e.Hint = Configuration, proxySchemeHint
 	}
 	if !strings.Contains(e.Detail, "proxy") {
 		e.Detail = "proxy: " + e.Detail

@@ -53,8 +53,10 @@ type api struct {
 	client *http.Client
 	base   *http.Transport
 	next   atomic.Pointer[http.Transport] // in its place; nil for none yet
-	// proxyDelay bounds the wait for each answer of a proxy.
+	// proxyDelay bounds the wait for a proxy and for what it leads to, until a request may
+	// be sent.
 	proxyDelay time.Duration
+	isSOCKS    bool // the proxy
 }
 
 // newAPI makes the client that a provider's settings ask for. Logins are what it
@@ -73,16 +75,19 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
 	a.base = &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			setAtProxy(ctx, proxy != nil)
 			conn, err := dialer.DialContext(ctx, c.network(), address)
 			if err != nil {
 				return nil, err
 			}
+			w := &watched{Conn: conn}
 			if proxy != nil {
-				// A mail's deadline ends the wait for the proxy, too, but Go lets it
-				// go on for a minute in the background.
+				// A mail's deadline ends the wait for the proxy, too, but Go lets it go on in
+				// the background.
 				_ = conn.SetReadDeadline(time.Now().Add(a.proxyDelay))
+				w.bounded.Store(true)
 			}
-			return &watched{Conn: conn, bounded: proxy != nil}, nil
+			return w, nil
 		},
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    abandonedDial,
@@ -100,6 +105,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	}
 	if proxy != nil {
 		a.base.Proxy = http.ProxyURL(proxy)
+		a.isSOCKS = strings.HasPrefix(proxy.Scheme, "socks")
 	}
 	a.client = &http.Client{
 		Transport: recorder{a, logins},
@@ -122,6 +128,7 @@ func (a *api) Close() error {
 type exchange struct {
 	begun      bool
 	method     string
+	atProxy    atomic.Bool // it has come no further than to the proxy
 	handedOver atomic.Bool // the last byte of the body has left
 	status     int         // zero: no answer came
 	header     http.Header
@@ -136,6 +143,14 @@ type exchangeKey struct{}
 func withExchange(ctx context.Context) (context.Context, *exchange) {
 	x := new(exchange)
 	return context.WithValue(ctx, exchangeKey{}, x), x
+}
+
+// setAtProxy notes that the connection for a request has come to the proxy and no further,
+// or further.
+func setAtProxy(ctx context.Context, is bool) {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		x.atProxy.Store(is)
+	}
 }
 
 // request sends one request of a service that has no client of its own.
@@ -186,7 +201,13 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	var used atomic.Pointer[watched] // by HTTP/2
 	transport := t.api.transport()
 	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeStart: func() {
+			if t.api.isSOCKS { // another kind may have one of its own first
+				x.atProxy.Store(false)
+			}
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
+			x.atProxy.Store(false)
 			connections++
 			if connections > maxConnections {
 				giveUp(errNoUse)
@@ -196,7 +217,11 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 				// these says that the service knows a repeated request.
 				x.handedOver.Store(false)
 			}
-			if raw, isHTTP2 := unwrapped(info.Conn); !isHTTP2 {
+			raw, isHTTP2 := unwrapped(info.Conn)
+			if raw != nil && raw.bounded.Swap(false) {
+				_ = raw.SetReadDeadline(time.Time{})
+			}
+			if !isHTTP2 {
 				settle(info, raw)
 			} else if raw != nil {
 				used.Store(raw)
@@ -286,7 +311,7 @@ type watched struct {
 	since   atomic.Pointer[time.Time] // nil while it does not wait
 	closed  atomic.Bool
 	lost    atomic.Int32 // requests in a row over HTTP/2 without an answer
-	bounded bool         // the first read has a deadline of its own
+	bounded atomic.Bool  // reads have a deadline of their own
 }
 
 // Close marks the connection as closed.
@@ -300,12 +325,7 @@ func (c *watched) Read(b []byte) (int, error) {
 	now := time.Now()
 	c.since.Store(&now)
 	defer c.since.Store(nil)
-	n, err := c.Conn.Read(b)
-	if c.bounded && err == nil {
-		c.bounded = false
-		err = c.SetReadDeadline(time.Time{})
-	}
-	return n, err
+	return c.Conn.Read(b)
 }
 
 // isQuiet tells whether the reader has been waiting for a moment, and there is

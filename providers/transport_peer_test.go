@@ -392,15 +392,17 @@ func TestGoodbyeOnEveryConnection(t *testing.T) {
 	t.Logf("%d connections in %v: %v", connections.Load(), time.Since(began), e)
 }
 
-// A proxy that takes the connection and says nothing is waited for in the
-// background no longer than a hung dial.
+// A proxy that takes the connection and says nothing, or not all, is waited for in
+// the background no longer than a hung dial.
 func TestASilentProxyIsLetGo(t *testing.T) {
-	for _, scheme := range []string{"http", "socks5"} {
-		t.Run(scheme, func(t *testing.T) {
+	for _, test := range []struct{ scheme, says string }{{"http", ""}, {"socks5", ""}, {"http", "HTTP/1.1 200"}, {"socks5", "\x05\x00"}} {
+		scheme := test.scheme
+		t.Run(fmt.Sprintf("%s %q", scheme, test.says), func(t *testing.T) {
 			t.Parallel()
 			listener := listen(t)
 			let := make(chan time.Time, 1)
 			serveRaw(t, listener, func(connection net.Conn) {
+				_, _ = io.WriteString(connection, test.says)
 				_, _ = io.Copy(io.Discard, connection)
 				let <- time.Now()
 			})

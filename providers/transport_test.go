@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp/smtptest"
 )
 
 // openAPI makes a client for the tests of the transport alone.
@@ -270,6 +271,36 @@ func socks5(listener net.Listener, target string, refuses bool) {
 	_, _ = io.Copy(connection, far)
 }
 
+// What goes wrong at a proxy is told as that, as it is where SMTP is spoken behind it.
+func TestAPIProxyFailures(t *testing.T) {
+	for _, test := range proxyFailures() {
+		t.Run(test.name, func(t *testing.T) {
+			proxy, ctx := test.start(t)
+			e := judge(ctx, openAPI(t, &Common{Proxy: proxy}), "https://service.invalid", []byte("{}"))
+			kind, isAboutBehind := test.kind, test.words == "unreachable"
+			if test.name == "endless header" { // net/http cuts it, and says no more
+				kind = Temporary
+			}
+			if e == nil || e.Kind != kind || e.Stage != "proxy" || !isAboutBehind && !strings.Contains(e.Detail+e.Hint, "proxy") {
+				t.Errorf("%v at %q, want %v", e, e.Stage, kind)
+			}
+			if strings.Contains(fmt.Sprintf("%+v", e), "pa55word") {
+				t.Errorf("the error tells the password: %v", e)
+			}
+		})
+	}
+	t.Run("behind the proxy", func(t *testing.T) {
+		server, _ := startServer(t, always(answer{200, nil, "{}"})) // without TLS
+		for scheme, handshake := range map[string]smtptest.Handshake{"http": smtptest.Connect, "socks5": smtptest.SOCKS} {
+			proxy := (&smtptest.Proxy{Target: server.Listener.Addr().String()}).Start(t, nil, handshake)
+			a := openAPI(t, &Common{Proxy: settings.NewSecret(scheme + "://" + proxy.Addr().String())})
+			if e := judge(t.Context(), a, "https://service.invalid", []byte("{}")); e == nil || e.Stage != "TLS" {
+				t.Errorf("%s: %v", scheme, e)
+			}
+		}
+	})
+}
+
 func TestNetworkErrors(t *testing.T) {
 	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
 	for _, row := range []struct {
@@ -302,6 +333,7 @@ func TestNetworkErrors(t *testing.T) {
 	} {
 		x := &exchange{begun: true, method: "POST"}
 		x.handedOver.Store(row.handedOver)
+		x.atProxy.Store(row.stage == "proxy")
 		e := x.networkError(row.err)
 		if e.Kind != row.kind || e.Stage != row.stage || e.Detail == "" || e.Momentary != (row.kind == Temporary) {
 			t.Errorf("%s: %v at %q, want %v at %q", row.name, e, e.Stage, row.kind, row.stage)
