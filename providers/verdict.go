@@ -200,7 +200,18 @@ func (x *exchange) isObject() bool {
 
 // isPage tells whether a refusal is that of a proxy or a firewall in front of the API, as far
 // as that can be told. Services refuse a key in any form.
-func (x *exchange) isPage() bool { return x.status != http.StatusUnauthorized && !x.isObject() }
+func (x *exchange) isPage() bool {
+	if x.isObject() {
+		return x.status == http.StatusNotFound && noRoute.Match(x.body)
+	}
+	return x.status != http.StatusUnauthorized
+}
+
+// noRoute is what Kong, Apache APISIX, Amazon's API Gateway and Railway say in JSON of a path
+// that they know no service for, as while they load their routes:
+// https://github.com/Kong/kubernetes-ingress-controller/issues/861
+// https://github.com/apache/apisix/issues/8134
+var noRoute = regexp.MustCompile(`(?i)no route matched|404 route not found|application not found|^\s*\{\s*"message"\s*:\s*"not found"\s*\}\s*$`)
 
 // isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
 // the pages of proxies and portals are neither.

@@ -152,7 +152,7 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 	if !m.acquire(ctx, wait) {
 		m.health.abandon()
 		now := time.Now()
-		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: m.health.hasTrouble(now),
+		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: m.health.isWorthWaiting(now),
 			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
 		d.reconsider(m, failure, deadline.Sub(now))
 		d.note(m.Name, start, time.Now(), failure)

@@ -7,11 +7,6 @@ import (
 	"logto-email-relay/providers"
 )
 
-// stillAfter is how long after the last acceptance a provider whose places are all
-// taken hangs, or has just begun to work. One that only has too much to do accepts
-// mails all the time.
-const stillAfter = 500 * time.Millisecond
-
 // recovery is how long after a failure a provider may have more to do than usual, since
 // the mails that waited come together with the new ones.
 const recovery = 10 * time.Second
@@ -86,12 +81,13 @@ func (h *health) admitAgain(now time.Time) bool {
 	return true
 }
 
-// hasTrouble tells whether a provider whose places are all taken may have some again
-// soon: it failed lately, or has not accepted anything for a moment.
-func (h *health) hasTrouble(now time.Time) bool {
+// isWorthWaiting tells whether a provider whose places are all taken may have some again
+// soon: it takes mails, or failed lately, as of a restart. One that has never taken any may
+// hang.
+func (h *health) isWorthWaiting(now time.Time) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return now.Sub(h.failed) < recovery || !h.accepted.IsZero() && now.Sub(h.accepted) >= stillAfter
+	return now.Sub(h.failed) < recovery || !h.accepted.IsZero()
 }
 
 // failedLast tells whether the last attempt that says something of the provider failed.
