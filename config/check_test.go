@@ -242,6 +242,7 @@ func TestWarnings(t *testing.T) {
 		"server.authorization[0] has quotes":         file("server", `{"authorization": ["'Bearer 4f0c9b7e21d3a586'"]}`),
 		"server.authorization[0] has quotes around":  file("server", `{"authorization": ["Authorization: Bearer 4f0c9b7e21d3a586"]}`),
 		"providers[0].apiKey has quotes":             file("providers", `[{"type": "sendgrid", "apiKey": "\"SG.0123456789\"", "fromEmail": "a@acme.example"}]`),
+		"server.authorization[0] has more than one":  file("server", `{"authorization": ["Bearer  4f0c9b7e21d3a586"]}`),
 		"server.authorization[0] has quotes around ": file("server", `{"authorization": ["Bearer Bearer 4f0c9b7e21d3a586"]}`),
 		"trustedProxies[1] is in allowedIPs as well": file("server", `{"authorization": ["Bearer 4f0c9b7e21d3a586"], "allowedIPs": ["192.0.2.1", "10.0.0.0/8"], "trustedProxies": ["192.0.2.9", "10.0.0.5"]}`),
 		"admin.token begins or ends with":            file("admin", `{"token": "4f0c9b7e21d3a586\u200b"}`),

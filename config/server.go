@@ -58,6 +58,9 @@ func (s *Server) Check() []settings.Problem {
 	for i, value := range s.Authorization {
 		if wrong := weakness(value.Reveal()); wrong != "" {
 			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Text: wrong})
+		} else if strings.Contains(strings.TrimSpace(value.Reveal()), "  ") {
+			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Warning: true,
+				Text: "has more than one blank in a row, which Logto has to send, too: look for one at the beginning of the token"})
 		} else if oddValue.MatchString(value.Reveal()) {
 			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Warning: true,
 				Text: "has quotes around it, the name of the header or a scheme twice, which Logto has to send, too"})

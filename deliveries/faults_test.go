@@ -618,6 +618,37 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// The statements that operators read of leave nothing of a person.
+func TestOnePersonsRows(t *testing.T) {
+	operations, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(operations), "**One person's rows**")
+	_, section, _ = strings.Cut(section, "```sql\n")
+	statements, _, found := strings.Cut(section, "```")
+	if !found {
+		t.Fatal("no statements in docs/operations.md")
+	}
+	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+	r.ready(t)
+	r.keep(t, accepted("Ada@Example.com", noon), accepted("bob@example.com", noon))
+	for _, to := range []string{"Ada@Example.com", "bob@example.com"} {
+		if _, err := r.Suppress(t.Context(), to, time.Hour, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.db.write.Exec(statements); err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]int{"ada@example.com": 0, "bob@example.com": 1} {
+		suppressed, err := r.Suppressions(t.Context(), to)
+		if mails := r.find(t, Query{To: to}); len(mails) != want || len(suppressed) != want || err != nil {
+			t.Errorf("%s: %d mails, %d suppressions, %v", to, len(mails), len(suppressed), err)
+		}
+	}
+}
+
 func TestMaintenanceWaitsForNobody(t *testing.T) {
 	r := opened(t, named(postgrestest.Start(t).Database(t)))
 	r.ready(t)

@@ -320,11 +320,13 @@ func checkErrors(t *testing.T, f fixture) {
 				t.Errorf("the service is gone: %v", e.IsGone())
 			}
 			if row.kind == Recipient {
-				odd := plainMessage()
-				odd.To = "o'brien@example.org"
-				_, err := openTo(t, f, always(row.answer)).Send(t.Context(), odd)
-				if e.Filtered || AsError(err).Filtered == row.suppressed {
-					t.Errorf("another service may take it: %v, %v", e.Filtered, err)
+				for _, to := range []string{"o'brien@example.org", "ada+x@example.org"} {
+					odd := plainMessage()
+					odd.To = to
+					_, err := openTo(t, f, always(row.answer)).Send(t.Context(), odd)
+					if e.Filtered || AsError(err).Filtered == row.suppressed {
+						t.Errorf("another service may take %s: %v, %v", to, e.Filtered, err)
+					}
 				}
 			}
 			if e.Kind == RateLimited && e.Hint == "" {

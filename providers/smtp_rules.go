@@ -85,7 +85,8 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, words: "greylist|graylist|grey list|grey-list|intentional policy rejection",
 		verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "account that you tried to reach|mailbox disabled for this recipient|" +
-		"disabled or discontinued", verdict: verdict{kind: Recipient}},
+		"disabled or discontinued|rejection on the target address|recipient's email account has been suspended|" +
+		"disabled recipient", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, words: "user you are trying to contact|user is receiving mail|receivingrate|recipient thread limit|recipient has exceeded|" +
 		"deliveries for user|mailbox unavailable or access denied", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "too many messages on the server|too many messages for this recipient|" +
@@ -114,6 +115,8 @@ var smtpRules = []smtpRule{
 	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
 	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
+	// Links in the message, by lists that have the names of others for addresses.
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "surbl|uribl|blacklisted url|black listed url|credential leak", verdict: verdict{kind: Content, filtered: true}},
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
 	{words: "ip has been temporarily blocked|spam ip|ipbl0", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// A code and words that agree, whatever names and links stand around them.
@@ -148,7 +151,7 @@ var smtpRules = []smtpRule{
 	{words: " credits|insufficient credit|not enough sending quota|recharge|" +
 		"upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
 	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|" +
-		"message quota|messages quota|email quota|count quota|size quota|" +
+		"message quota|messages quota|outmail quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|" +
 		"unique recipients limit| daily|per day|in 24 hours| / 24h| / 1d|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
@@ -192,7 +195,7 @@ var smtpRules = []smtpRule{
 	// What an operator has to mend, at whatever stage and under whatever code the
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
-	{words: "starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{words: "starttls command first|tls is required|tls required by|tls not available", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|" +
 		"without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
@@ -214,10 +217,11 @@ var smtpRules = []smtpRule{
 	{words: " helo| ehlo|(helo|(ehlo|need fully-qualified hostname|mi:nhd", verdict: verdict{kind: Configuration, hint: needName}},
 	{at: smtp.AtEHLO, codes: "501 504", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
-		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|to be relayed|relaying mail to|(relaying)|i cannot deliver mail for",
+		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|to be relayed|relaying mail to|(relaying)|i cannot deliver mail for|" +
+		"relay of mail is not allowed|configured to relay|relay prohibited|relay operation rejected",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
-	{words: "sender address blocked", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{words: "sender address blocked|mailfrom domain is listed", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup", verdict: verdict{kind: Configuration, hint: needPTR}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|" +
 		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|in a black list|black ip|dynamic ip|tss09|" +
@@ -298,6 +302,7 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, codes: "5", words: recipientWords, verdict: verdict{kind: Recipient}},
 	{at: smtp.AtRCPT, codes: "551", enhanced: "5.7.", verdict: verdict{kind: Configuration, hint: policy}},
 	{at: smtp.AtRCPT, codes: "551", enhanced: "5.3. 5.4. 5.5.", verdict: verdict{kind: Configuration}},
+	{at: smtp.AtRCPT, codes: "551", words: "spam", verdict: verdict{kind: Configuration, hint: policy}},
 	{at: smtp.AtRCPT, codes: "551 556", verdict: verdict{kind: Recipient}},
 
 	// The message, by its codes.

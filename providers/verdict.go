@@ -129,7 +129,7 @@ func (x *exchange) finish(m *mail.Message, e Error) *Error {
 
 // plainLocalPart is one that every service knows as good. Aliyun takes no other from anybody:
 // https://developer.aliyun.com/ask/278330
-var plainLocalPart = regexp.MustCompile(`^[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@`)
+var plainLocalPart = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*@`)
 
 // away are the statuses of a service that did not take a request up; those over 511 are
 // Cloudflare's, which could not connect to it.
