@@ -51,9 +51,9 @@ func TestSuppressions(t *testing.T) {
 		{[]string{"add", "a***@example.com"}, 1, "write the suppression: " + deliveries.ErrMasked.Error() + "\n"},
 		{[]string{"lift", "a***@example.com"}, 1, "lift the suppression: " + deliveries.ErrMasked.Error() + "\n"},
 		{[]string{"lift", "ada@example.com"}, 0, "ada@example.com gets mails again.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +
-			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
+			"give the key the permissions Suppressions and Unsubscribe Groups, or take the address off the lists by hand\nmain: lifted\n"},
 		{[]string{"lift", "bob@example.com"}, 0, "bob@example.com was not suppressed here.\nbackup: not possible: configuration: DELETE: 403: access forbidden: " +
-			"give the key the permission Suppressions, or take the address off the lists by hand\nmain: lifted\n"},
+			"give the key the permissions Suppressions and Unsubscribe Groups, or take the address off the lists by hand\nmain: lifted\n"},
 		{[]string{"remove"}, 2, "usage: write add, lift, list or an address: recipient has no @\n"},
 		{[]string{"list", "nobody"}, 2, "usage: write add, lift, list or an address: recipient has no @\n"},
 		{[]string{"add", "nobody"}, 2, "usage: recipient has no @\n"},

@@ -236,21 +236,22 @@ func TestNearest(t *testing.T) {
 // What works and is probably not meant is told, and nothing keeps the relay from starting.
 func TestWarnings(t *testing.T) {
 	for key, text := range map[string]string{
-		"routes[0].branding.appLogoDark is an SVG":   file("routes", `[{"domains": ["a.example"], "branding": {"appLogoDark": "https://acme.example/dark.svg"}}]`),
-		"branding.appLogo is an SVG":                 file("branding", `{"appLogo": "https://acme.example/Logo.SVG?v=2"}`),
-		"admin.token begins or ends with a blank":    file("admin", `{"token": "4f0c9b7e21d3a586 "}`),
-		"server.authorization[0] has quotes":         file("server", `{"authorization": ["'Bearer 4f0c9b7e21d3a586'"]}`),
-		"server.authorization[0] has quotes around":  file("server", `{"authorization": ["Authorization: Bearer 4f0c9b7e21d3a586"]}`),
-		"providers[0].apiKey has quotes":             file("providers", `[{"type": "sendgrid", "apiKey": "\"SG.0123456789\"", "fromEmail": "a@acme.example"}]`),
-		"server.authorization[0] has more than one":  file("server", `{"authorization": ["Bearer  4f0c9b7e21d3a586"]}`),
-		"server.authorization[0] has quotes around ": file("server", `{"authorization": ["Bearer Bearer 4f0c9b7e21d3a586"]}`),
-		"trustedProxies[1] is in allowedIPs as well": file("server", `{"authorization": ["Bearer 4f0c9b7e21d3a586"], "allowedIPs": ["192.0.2.1", "10.0.0.0/8"], "trustedProxies": ["192.0.2.9", "10.0.0.5"]}`),
-		"admin.token begins or ends with":            file("admin", `{"token": "4f0c9b7e21d3a586\u200b"}`),
-		"admin.token can be guessed":                 file("admin", `{"token": "4f0c9b7e21d3a58"}`),
-		"admin.token can be guessed; write":          file("admin", `{"token": "secretsecretsecret"}`),
-		"providers[0].auth.pass begins or ends with": file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),
+		"routes[0].branding.appLogoDark is an SVG":               file("routes", `[{"domains": ["a.example"], "branding": {"appLogoDark": "https://acme.example/dark.svg"}}]`),
+		"branding.appLogo is an SVG":                             file("branding", `{"appLogo": "https://acme.example/Logo.SVG?v=2"}`),
+		"admin.token begins or ends with a blank":                file("admin", `{"token": "4f0c9b7e21d3a586 "}`),
+		"server.authorization[0] has quotes":                     file("server", `{"authorization": ["'Bearer 4f0c9b7e21d3a586'"]}`),
+		"server.authorization[0] has quotes around":              file("server", `{"authorization": ["Authorization: Bearer 4f0c9b7e21d3a586"]}`),
+		"providers[0].apiKey has quotes":                         file("providers", `[{"type": "sendgrid", "apiKey": "\"SG.0123456789\"", "fromEmail": "a@acme.example"}]`),
+		"providers[0].eventSecret is empty, because ${EMPTY} is": file("providers", `[{"type": "resend", "apiKey": "re_0123456789", "eventSecret": "${EMPTY}"}]`),
+		"server.authorization[0] has more than one":              file("server", `{"authorization": ["Bearer  4f0c9b7e21d3a586"]}`),
+		"server.authorization[0] has quotes around ":             file("server", `{"authorization": ["Bearer Bearer 4f0c9b7e21d3a586"]}`),
+		"trustedProxies[1] is in allowedIPs as well":             file("server", `{"authorization": ["Bearer 4f0c9b7e21d3a586"], "allowedIPs": ["192.0.2.1", "10.0.0.0/8"], "trustedProxies": ["192.0.2.9", "10.0.0.5"]}`),
+		"admin.token begins or ends with":                        file("admin", `{"token": "4f0c9b7e21d3a586\u200b"}`),
+		"admin.token can be guessed":                             file("admin", `{"token": "4f0c9b7e21d3a58"}`),
+		"admin.token can be guessed; write":                      file("admin", `{"token": "secretsecretsecret"}`),
+		"providers[0].auth.pass begins or ends with":             file("providers", `[{"type": "smtp", "host": "a.example", "auth": {"user": "u", "pass": "${PASS}"}}]`),
 	} {
-		loaded, err := Parse("config.json", []byte(text), variables("PASS", "never-print-this\n"))
+		loaded, err := Parse("config.json", []byte(text), variables("PASS", "never-print-this\n", "EMPTY", ""))
 		if told := fmt.Sprint(loaded.Notices); err != nil || len(loaded.Notices) != 1 || !strings.Contains(told, key) || strings.Contains(told, "never-print") {
 			t.Errorf("%s: got %v, %s", key, err, told)
 		}
