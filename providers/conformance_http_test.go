@@ -289,6 +289,8 @@ func httpErrors() []errorCase {
 		{name: "no route in Kong", answer: answer{404, nil, `{"message":"no Route matched with those values","request_id":"8a"}`}, kind: Configuration, unplaced: true},
 		{name: "no route in APISIX", answer: answer{404, nil, `{"error_msg":"404 Route Not Found"}` + "\n"}, kind: Configuration, unplaced: true},
 		{name: "no route in Amazon's API Gateway", answer: answer{404, nil, `{"message":"Not Found"}`}, kind: Configuration, unplaced: true},
+		{name: "no route in Spring", answer: answer{404, nil, `{"timestamp":"2026-11-26T12:00:00.000+00:00","status":404,"error":"Not Found","path":"/send"}`}, kind: Configuration, unplaced: true},
+		{name: "no route in ASP.NET", answer: answer{404, nil, `{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.5","title":"Not Found","status":404}`}, kind: Configuration, unplaced: true},
 		{name: "no route in Railway", answer: answer{404, nil, `{"status":"error","code":404,"message":"Application not found","request_id":"x"}`}, kind: Configuration, unplaced: true},
 		{name: "no route in Envoy", answer: answer{404, nil, ""}, kind: Configuration, unplaced: true},
 		{name: "gone", answer: answer{410, nil, `{"message":"This version is gone"}`}, kind: Configuration},

@@ -207,11 +207,13 @@ func (x *exchange) isPage() bool {
 	return x.status != http.StatusUnauthorized
 }
 
-// noRoute is what Kong, Apache APISIX, Amazon's API Gateway and Railway say in JSON of a path
-// that they know no service for, as while they load their routes:
+// noRoute is what Kong, Apache APISIX, Amazon's API Gateway, Railway, Spring and ASP.NET say in
+// JSON of a path that they know no service for, as while they load their routes:
 // https://github.com/Kong/kubernetes-ingress-controller/issues/861
 // https://github.com/apache/apisix/issues/8134
-var noRoute = regexp.MustCompile(`(?i)no route matched|404 route not found|application not found|^\s*\{\s*"message"\s*:\s*"not found"\s*\}\s*$`)
+// https://docs.spring.io/spring-boot/reference/web/servlet.html#web.servlet.spring-mvc.error-handling
+// https://learn.microsoft.com/en-us/aspnet/core/web-api/handle-errors
+var noRoute = regexp.MustCompile(`(?i)no route matched|404 route not found|application not found|"(error|title)"\s*:\s*"not found"|^\s*\{\s*"message"\s*:\s*"not found"\s*\}\s*$`)
 
 // isJSONOrEmpty is the least to ask of an answer that has to have nothing in it:
 // the pages of proxies and portals are neither.
