@@ -2,7 +2,10 @@ package app_test
 
 import (
 	"bytes"
+	"database/sql"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -94,6 +97,37 @@ func TestADatabaseThatCannotBeStopsNoMail(t *testing.T) {
 	eventually(t, "they are written", r.isWritten)
 	eventually(t, "all is well", func() bool { return r.has("relay_degraded 0") && r.has("relay_deliveries_behind 0") })
 	eventually(t, "all are found", func() bool { return len(r.find("")) == 3 })
+}
+
+// Mails are written as quickly as ever to a record whose old rows cannot be deleted.
+func TestARecordThatCannotBeLookedAfterIsTold(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "deliveries.db")
+	s := deliveries.DefaultSettings()
+	s.Database = secrets.NewSecret(file)
+	record, err := deliveries.Open(s, time.Second, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the database is ready", func() bool { return record.State().Opened })
+	if err := record.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec("DROP TABLE totals")
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	r := run(t, settings{providers: []string{smtp("main", startMailServer(t))}, more: fmt.Sprintf(`, "deliveries": {"database": %q}`, file)})
+	eventually(t, "it is told", func() bool {
+		return r.has("relay_degraded 1") && r.has("relay_deliveries_behind 1") && strings.Contains(r.page("/readyz"), "written; old ones may stay: ")
+	})
+	if got := r.webhook(token); got != 200 || !r.has("relay_deliveries_queue_length 0") {
+		t.Errorf("got %d", got)
+	}
 }
 
 func TestAnotherDatabaseNeedsARestart(t *testing.T) {

@@ -329,6 +329,7 @@ func TestNetworkErrors(t *testing.T) {
 		{"proxy that cannot be looked up now", &net.OpError{Op: "proxyconnect", Err: dial(&net.DNSError{IsTimeout: true})}, false, Temporary, "proxy"},
 		{"proxy that forbids it", &net.OpError{Op: "socks connect", Err: errors.New("unknown error connection not allowed by ruleset")}, false, Configuration, "proxy"},
 		{"proxy behind which nobody is", &net.OpError{Op: "socks connect", Err: errors.New("unknown error host unreachable")}, false, Temporary, "proxy"},
+		{"proxy with a wrong certificate", &net.OpError{Op: "proxyconnect", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}, false, Configuration, "proxy"},
 		{"proxy wants a password", &proxyError{407}, false, Configuration, "proxy"},
 	} {
 		x := &exchange{begun: true, method: "POST"}
