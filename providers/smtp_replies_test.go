@@ -225,6 +225,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"Exim", smtp.AtRCPT, "550 Sender rate overlimit - 290.8 / 24h", spent, "24 hours", regru},
 		{"Exim", smtp.AtDot, "451 Sender rate overlimit - 31.2 / 1h", spent, "an hour", regru},
 		{"Exim", smtp.AtMAIL, "550 Sender rate overlimit - 12.4 / 10m", limited, "rateLimit", regru},
+		{"Exim", smtp.AtRCPT, "550 Sender rate exceeds SMTP limit - 41.0 / 5m", limited, "rateLimit", "https://sobrelinux.info/questions/765902/debian-exim4-rate-limits"},
 		{"Exim", smtp.AtRCPT, "550 Sender rate exceeds SMTP limit - 41.0 / 1d", spent, "24 hours", "https://sobrelinux.info/questions/765902/debian-exim4-rate-limits"},
 
 		{"Haraka", smtp.AtRCPT, "550 I cannot deliver mail for <ada@example.net>", operator, "auth", haraka},

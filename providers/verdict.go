@@ -201,10 +201,7 @@ func (x *exchange) isObject() bool {
 // isPage tells whether a refusal is that of a proxy or a firewall in front of the API, as far
 // as that can be told. Services refuse a key in any form.
 func (x *exchange) isPage() bool {
-	if x.isObject() {
-		return x.status == http.StatusNotFound && noRoute.Match(x.body)
-	}
-	return x.status != http.StatusUnauthorized
+	return x.status != http.StatusUnauthorized && (!x.isObject() || noRoute.Match(x.body))
 }
 
 // noRoute is what Kong, Apache APISIX, Amazon's API Gateway, Railway, Spring and ASP.NET say in
