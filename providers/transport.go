@@ -87,6 +87,9 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 				_ = conn.SetReadDeadline(time.Now().Add(a.proxyDelay))
 				w.bounded.Store(true)
 			}
+			if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+				x.dialed.Store(w)
+			}
 			return w, nil
 		},
 		ForceAttemptHTTP2:      true,
@@ -129,6 +132,7 @@ type exchange struct {
 	begun      bool
 	method     string
 	atProxy    atomic.Bool // it has come no further than to the proxy
+	dialed     atomic.Pointer[watched]
 	handedOver atomic.Bool // the last byte of the body has left
 	status     int         // zero: no answer came
 	header     http.Header
@@ -206,6 +210,12 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 				x.atProxy.Store(false)
 			}
 		},
+		TLSHandshakeDone: func(tls.ConnectionState, error) {
+			// Its mail may be over. What comes so late is for the next one.
+			if !x.atProxy.Load() {
+				x.dialed.Load().release()
+			}
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			x.atProxy.Store(false)
 			connections++
@@ -218,9 +228,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 				x.handedOver.Store(false)
 			}
 			raw, isHTTP2 := unwrapped(info.Conn)
-			if raw != nil && raw.bounded.Swap(false) {
-				_ = raw.SetReadDeadline(time.Time{})
-			}
+			raw.release()
 			if !isHTTP2 {
 				settle(info, raw)
 			} else if raw != nil {
@@ -318,6 +326,13 @@ type watched struct {
 func (c *watched) Close() error {
 	c.closed.Store(true)
 	return c.Conn.Close()
+}
+
+// release ends the deadline of reads, if there is one.
+func (c *watched) release() {
+	if c != nil && c.bounded.Swap(false) {
+		_ = c.SetReadDeadline(time.Time{})
+	}
 }
 
 // Read marks the time that it takes.

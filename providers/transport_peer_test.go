@@ -22,6 +22,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp/smtptest"
 )
 
 // serveRaw serves each connection of a listener.
@@ -423,6 +424,42 @@ func TestASilentProxyIsLetGo(t *testing.T) {
 				t.Logf("%s: let go after %v", scheme, at.Sub(began))
 			case <-time.After(10 * time.Second): // against a hang only
 				t.Errorf("%s: still waited for", scheme)
+			}
+		})
+	}
+}
+
+// A connection that comes through a proxy when its mail is over is for the next one, and
+// does not end with the time that the proxy had.
+func TestALateConnectionIsKept(t *testing.T) {
+	for scheme, handshake := range map[string]smtptest.Handshake{"http": smtptest.Connect, "socks5": smtptest.SOCKS} {
+		t.Run(scheme, func(t *testing.T) {
+			server := httptest.NewTLSServer(always(answer{200, nil, "{}"}))
+			t.Cleanup(server.Close)
+			mailIsOver := make(chan struct{})
+			proxy := (&smtptest.Proxy{Target: server.Listener.Addr().String()}).Start(t, nil, func(p *smtptest.Proxy, conn net.Conn, reader *bufio.Reader) bool {
+				<-mailIsOver
+				return handshake(p, conn, reader)
+			})
+			a := openAPI(t, &Common{Proxy: settings.NewSecret(scheme + "://" + proxy.Addr().String())})
+			a.base.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // for a host whose name the server bears
+			dial := a.base.DialContext
+			dialed := make(chan *watched, 1)
+			a.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				dialed <- conn.(*watched)
+				return conn, err
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if e := judge(ctx, a, "https://service.invalid", []byte("{}")); e == nil || e.Stage != "proxy" {
+				t.Errorf("got %v", e)
+			}
+			conn := <-dialed
+			close(mailIsOver)
+			eventually(t, "its reads have no deadline any more", func() bool { return !conn.bounded.Load() })
+			if e := judge(t.Context(), a, "https://service.invalid", []byte("{}")); e != nil {
+				t.Errorf("the next mail: %v", e)
 			}
 		})
 	}

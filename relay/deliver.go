@@ -145,17 +145,13 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		d.note(m.Name, start, start, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
 		return true
 	}
-	wait := min(longestWait, left/4)
-	if d.isFinal {
-		wait = left - timeToAnswer/2
-	}
-	if !m.acquire(ctx, wait) {
+	if has, stood := d.acquire(ctx, m, isLast && !sharesTime, left); !has {
 		m.health.abandon()
 		now := time.Now()
-		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: m.health.isWorthWaiting(now),
+		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: !stood && m.health.isWorthWaiting(now),
 			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
 		d.reconsider(m, failure, deadline.Sub(now))
-		d.note(m.Name, start, time.Now(), failure)
+		d.note(m.Name, start, now, failure)
 		return false
 	}
 	holdsPlace := true
@@ -201,6 +197,23 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		}
 	}
 	return failure == nil || d.endsWith(failure)
+}
+
+// acquire waits for one of a provider's places. Where nobody else may take the mail and the
+// provider takes mails, or may in a moment, a burst stands in line. Who has stood there in
+// vain does not come again: so near to its deadline a slow send would end in doubt.
+func (d *delivery) acquire(ctx context.Context, m Member, isLast bool, left time.Duration) (has, stood bool) {
+	wait := min(longestWait, left/4)
+	switch {
+	case d.isFinal:
+		wait = left - timeToAnswer/2
+	case isLast && left-timeInLine > wait && m.health.isWorthWaiting(time.Now()):
+		defer d.relay.waiting.Add(-1)
+		if stood = d.relay.waiting.Add(1) <= maxWaiting; stood {
+			wait = left - timeInLine
+		}
+	}
+	return m.acquire(ctx, wait), stood
 }
 
 // send renders the mail, hands it to a provider once, and notes what became of

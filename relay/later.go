@@ -18,6 +18,9 @@ const (
 	longestPause = 2 * time.Second
 	// timeToAnswer is what has to be left of a mail's time after a wait.
 	timeToAnswer = time.Second
+	// timeInLine is what has to be left of it where many wait for places, since sends are
+	// slow then.
+	timeInLine = 2 * timeToAnswer
 	// maxWaiting bounds the memory of the mails that wait. Others fail at once.
 	maxWaiting = 2000
 )

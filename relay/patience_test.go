@@ -454,6 +454,37 @@ func TestTheLastAttemptWaitsForAPlace(t *testing.T) {
 	}
 }
 
+// A burst at the only provider stands in line, and who comes to the end of that in time is
+// sent. Nobody is sent so late that it would end in doubt.
+func TestABurstStandsInLine(t *testing.T) {
+	for _, test := range []struct {
+		mails, accepted int
+		longest         time.Duration
+	}{{9, 9, 4 * time.Second}, {16, 16, 7 * time.Second}, {30, 16, 7 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRelay(t, nil, takes(800*time.Millisecond, nil)) // two at a time
+			deliver(t, r)
+			var sending sync.WaitGroup
+			var accepted, doubtful atomic.Int32
+			start := time.Now()
+			for range test.mails {
+				sending.Go(func() {
+					switch d := deliver(t, r); {
+					case d.Accepted():
+						accepted.Add(1)
+					case d.Reason != mail.ProviderUnavailable:
+						doubtful.Add(1)
+					}
+				})
+			}
+			sending.Wait()
+			if took := time.Since(start); int(accepted.Load()) != test.accepted || doubtful.Load() > 0 || took > test.longest {
+				t.Errorf("of %d mails %d were accepted within %v, %d are in doubt", test.mails, accepted.Load(), took, doubtful.Load())
+			}
+		})
+	}
+}
+
 // A mail that finds no place waits on where the provider has ever taken one, or failed in
 // the last ten seconds; else it may hang, and the mail has its answer at once.
 func TestWhatAMailWithoutAPlaceWaitsFor(t *testing.T) {
@@ -461,10 +492,10 @@ func TestWhatAMailWithoutAPlaceWaitsFor(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		first *providers.Error // what the first mail ended with
-		since time.Duration    // then, when another has looked for a place
+		since time.Duration    // then, when another looks for a place
 		waits bool
 	}{
-		{"accepted lately", nil, 300 * time.Millisecond, true},
+		{"accepted lately", nil, 50 * time.Millisecond, true},
 		{"accepted nothing for a while", nil, 500 * time.Millisecond, true},
 		{"failed lately", failure, 9999 * time.Millisecond, true},
 		{"failed long ago", failure, 10 * time.Second, false},
@@ -485,7 +516,7 @@ func TestWhatAMailWithoutAPlaceWaitsFor(t *testing.T) {
 				}})
 				deliver(t, r)
 				const looksFor = 250 * time.Millisecond
-				time.Sleep(test.since - looksFor)
+				time.Sleep(test.since)
 				var others sync.WaitGroup
 				for range 2 {
 					others.Go(func() { deliver(t, r) })
