@@ -187,7 +187,11 @@ func (a *App) closeRecord() error {
 	a.sender.Close(calling)
 	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	return a.record.Close(flushing)
+	err := a.record.Close(flushing)
+	if err != nil { // in the log, too, where what was lost is looked for
+		a.logger.Error("the record is not complete", "error", err.Error())
+	}
+	return err
 }
 
 // recorder is what the relay tells of mails; nil where nothing is recorded.

@@ -41,8 +41,10 @@ func (s *Store) maintain(ctx context.Context) {
 }
 
 // lookAfter carries out all that is to be done, and returns the first error. One that
-// fails, such as for a broken index, keeps none of the others from being carried out; a
-// database that is down does. In quiet times this is what notices that.
+// fails for good, such as for a broken index, keeps none of the others from being carried
+// out; a database that is down does. In quiet times this is what notices that. A failure
+// may also be the end of connections to a server that was started again: then the task is
+// carried out once more.
 func (s *Store) lookAfter(ctx context.Context, now time.Time) (first error) {
 	for _, carryOut := range []func(context.Context, time.Time) error{
 		s.touchUncounted, s.giveUpLate, s.purge, s.endSuppressions, s.dropUnknown,
@@ -52,11 +54,11 @@ func (s *Store) lookAfter(ctx context.Context, now time.Time) (first error) {
 		if err == nil {
 			continue
 		}
-		if first == nil {
-			first = err
-		}
 		if s.probe(); s.State().Behind != nil {
-			break
+			return err
+		}
+		if err = carryOut(ctx, now); err != nil && first == nil {
+			first = err
 		}
 	}
 	return first

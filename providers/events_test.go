@@ -686,7 +686,7 @@ func sesEvents(t testing.TB) eventFixture {
 			{"greylisted to the end", event(`"eventType":"Bounce","bounce":{"bounceType":"Transient","bounceSubType":"General","bouncedRecipients":[{"emailAddress":"` + plantedAddress + `","diagnosticCode":"smtp; 450 4.7.1 Greylisted, come back later"}],` + at + `}`),
 				about(ours(want(mail.StatusBounced, "TransientGeneral: smtp; 450 4.7.1 Greylisted, come back later")), plantedAddress)},
 			// The address is the report's, which may be where the reader has mails forwarded to.
-			{"forwarded", event(`"eventType":"Bounce","bounce":{"bounceType":"Permanent","bounceSubType":"General","bouncedRecipients":[{"emailAddress":"rfc822; ada@home.example","diagnosticCode":"smtp; 550 5.1.1 user unknown"}],` + at + `}`),
+			{"forwarded", event(`"eventType":"Bounce","bounce":{"bounceType":"Permanent","bounceSubType":"General","bouncedRecipients":[{"emailAddress":"rfc822; <ada@home.example>","diagnosticCode":"smtp; 550 5.1.1 user unknown"}],` + at + `}`),
 				about(want(mail.StatusBounced, "PermanentGeneral: smtp; 550 5.1.1 user unknown"), "ada@home.example")},
 			{"deferred, in words", `{"eventType":"DeliveryDelay","mail":{"messageId":"0100-1","destination":["ada.lovelace@example.org"],"tags":{"relay_id":["` + eventMail + `"]}},` +
 				`"deliveryDelay":{"delayType":"MailboxFull","delayedRecipients":[{"emailAddress":"ada.home@home.example","diagnosticCode":"smtp; 452 4.2.2 The accounts ada.lovelace and ada.home are over quota"}],` + at + `}}`,

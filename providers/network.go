@@ -96,6 +96,8 @@ func (e *Error) explainWay(err error) {
 	)
 	e.Stage, e.Hint = "proxy", deadProxyHint
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Hint = "nothing came through the proxy in time: check proxy, and where it may connect to"
 	case errors.As(err, &refused):
 		if e.Hint = ""; refused.status < 500 {
 			e.Kind, e.Hint = Configuration, proxyHint

@@ -308,7 +308,7 @@ func emailAddresses(recipients []sesRecipient) []string {
 		if !hasType {
 			address = string(r.EmailAddress)
 		}
-		all = append(all, loose(strings.TrimSpace(address)))
+		all = append(all, loose(strings.Trim(address, "<> ")))
 	}
 	return recipientsOf(all...)
 }

@@ -164,7 +164,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: RateLimited, hint: fewer}},
 	{words: "too many login|too many invalid login|too many auth|too many failed login|too many failed auth|too many bad auth|" +
 		"too much fail authentication", verdict: verdict{kind: RateLimited, hint: lessOften}},
-	{words: "throttling|rate overlimit|rate exceeds|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|" +
+	{words: "throttling|rate overlimit|sender rate exceeds|rate limit|ratelimit|sending rate|message rate|submission rate|rate exceeded|unusual rate|unexpected volume|" +
 		"excessive volume|peak smtp relay|" +
 		"per session|per time unit|too many recipients|too many emails|too many mails|too many messages|too many requests|too many recent|" +
 		"too much mail|" +
