@@ -195,8 +195,8 @@ var smtpRules = []smtpRule{
 	// What an operator has to mend, at whatever stage and under whatever code the
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
-	{words: "starttls command first|tls is required|tls required by|tls not available", verdict: verdict{kind: Configuration, hint: needTLS}},
-	{codes: "5", words: "starttls|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|" +
+	{words: "starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{codes: "5", words: "starttls|tls not available|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|" +
 		"without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
 	{words: "basic authentication is disabled|basic authentication is not supported", verdict: verdict{kind: Configuration, hint: needOAuth2}},
