@@ -329,7 +329,7 @@ func (a *App) status() admin.Status {
 	}
 	if a.record != nil {
 		state := a.record.State()
-		s.Degraded = s.Degraded || state.Behind != nil || state.Unkept != nil
+		s.Degraded = s.Degraded || !state.IsWell()
 		s.Details["deliveries"] = state.String()
 		for _, endpoint := range a.sender.State() {
 			s.Details["events to "+endpoint.Name] = endpoint.String()

@@ -75,7 +75,7 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	if c.app.record != nil {
 		record = c.app.record.State()
 	}
-	gauge(behindDesc, number(record.Behind != nil || record.Unkept != nil))
+	gauge(behindDesc, number(!record.IsWell()))
 	gauge(queueDesc, float64(record.Waiting))
 	counter(lostDesc, record.Lost)
 	counter(uncheckedDesc, record.Unchecked)

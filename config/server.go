@@ -56,15 +56,18 @@ func (s *Server) Check() []settings.Problem {
 			Text: `add the value that Logto sends as Authorization header, such as ["Bearer ${RELAY_TOKEN}"]; without one anybody could send mail`})
 	}
 	for i, value := range s.Authorization {
-		if wrong := weakness(value.Reveal()); wrong != "" {
-			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Text: wrong})
-		} else if strings.Contains(strings.TrimSpace(value.Reveal()), "  ") {
-			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Warning: true,
-				Text: "has more than one blank in a row, which Logto has to send, too: look for one at the beginning of the token"})
-		} else if oddValue.MatchString(value.Reveal()) {
-			problems = append(problems, settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Warning: true,
-				Text: "has quotes around it, the name of the header or a scheme twice, which Logto has to send, too"})
+		text := value.Reveal()
+		p := settings.Problem{Key: fmt.Sprintf("authorization[%d]", i), Text: weakness(text)}
+		switch {
+		case p.Text != "":
+		case strings.Contains(strings.TrimSpace(text), "  "):
+			p.Warning, p.Text = true, "has more than one blank in a row, which Logto has to send, too: look for one at the beginning of the token"
+		case oddValue.MatchString(text):
+			p.Warning, p.Text = true, "has quotes around it, the name of the header or a scheme twice, which Logto has to send, too"
+		default:
+			continue
 		}
+		problems = append(problems, p)
 	}
 	for i, value := range s.Authorization {
 		for _, earlier := range s.Authorization[:i] {

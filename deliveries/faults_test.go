@@ -571,18 +571,24 @@ func TestPurgedMailsAreOverwritten(t *testing.T) {
 }
 
 // The minute's work leaves what others hold for the next minute.
-// The backup that operators read of ends while mails come, and has all that were there.
-func TestBackup(t *testing.T) {
-	operations, err := os.ReadFile("../docs/operations.md")
+// operations is what operators read.
+func operations(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("`sqlite3 (deliveries\\.db) \"(.* '(copy\\.db)')\"`").FindSubmatch(operations)
+	return string(text)
+}
+
+// The backup that operators read of ends while mails come, and has all that were there.
+func TestBackup(t *testing.T) {
+	found := regexp.MustCompile("`sqlite3 (deliveries\\.db) \"(.* '(copy\\.db)')\"`").FindStringSubmatch(operations(t))
 	if found == nil {
 		t.Fatal("no backup in docs/operations.md")
 	}
 	dir := t.TempDir()
-	r := opened(t, named(filepath.Join(dir, string(found[1]))))
+	r := opened(t, named(filepath.Join(dir, found[1])))
 	r.ready(t)
 	all := make([]mail.Delivery, 5000)
 	for i := range all {
@@ -605,8 +611,8 @@ func TestBackup(t *testing.T) {
 	defer func() { _ = db.Close() }()
 	within, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	copied := filepath.Join(dir, string(found[3]))
-	_, err = db.ExecContext(within, strings.Replace(string(found[2]), string(found[3]), copied, 1))
+	copied := filepath.Join(dir, found[3])
+	_, err = db.ExecContext(within, strings.Replace(found[2], found[3], copied, 1))
 	stop()
 	mails.Wait()
 	if err != nil {
@@ -625,11 +631,7 @@ func TestBackup(t *testing.T) {
 
 // The statements that operators read of leave nothing of a person.
 func TestOnePersonsRows(t *testing.T) {
-	operations, err := os.ReadFile("../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, _ := strings.Cut(string(operations), "**One person's rows**")
+	_, section, _ := strings.Cut(operations(t), "**One person's rows**")
 	_, section, _ = strings.Cut(section, "```sql\n")
 	statements, _, found := strings.Cut(section, "```")
 	if !found {

@@ -64,25 +64,6 @@ func (s *Store) lookAfter(ctx context.Context, now time.Time) (first error) {
 	return first
 }
 
-// lookedAfter notes whether old rows could be looked after the last time. Mails wait for
-// their commits all the same, which may be as quick as ever. A database that is down as a
-// whole is told of already.
-func (s *Store) lookedAfter(err error) {
-	s.mu.Lock()
-	before, isDown := s.state.Unkept, s.state.Behind != nil
-	if !isDown {
-		s.state.Unkept = err
-	}
-	s.mu.Unlock()
-	switch {
-	case isDown:
-	case before == nil && err != nil:
-		s.logger.Error("old deliveries cannot be looked after, and may stay", "error", err.Error())
-	case before != nil && err == nil:
-		s.logger.Info("old deliveries are looked after again")
-	}
-}
-
 // checkpoint moves committed rows to where they stay, until the context ends. If it
 // cannot, SQLite's log grows until a writer does it.
 func (s *Store) checkpoint(ctx context.Context) {

@@ -93,43 +93,6 @@ type row struct {
 	since   time.Time
 }
 
-// State is how the record stands.
-type State struct {
-	// Waiting is how many rows are in memory, and Lost how many verdicts there was no
-	// room for.
-	Waiting, Lost int
-	// Unchecked is how many mails went out without a look at the suppressions.
-	Unchecked int
-	// Behind is why mails do not wait for the record, nil if they do, and Since when
-	// that began.
-	Behind error
-	Since  time.Time
-	// Unkept is why old rows could not be looked after the last time, nil if they could.
-	Unkept error
-	// Opened tells that the database has been ready once.
-	Opened bool
-}
-
-// String tells people how it stands.
-func (s State) String() string {
-	text := "written"
-	if !s.Opened {
-		text = "the database is being opened"
-	}
-	if s.Behind != nil {
-		text = fmt.Sprintf("kept in memory since %s, %d now: %v", s.Since.UTC().Format(time.RFC3339), s.Waiting, s.Behind)
-	}
-	if s.Unkept != nil {
-		text += fmt.Sprintf("; old ones may stay: %v", s.Unkept)
-	}
-	if s.Lost > 0 {
-		text += fmt.Sprintf("; %d are lost", s.Lost)
-	}
-	return text
-}
-
-var errSlow = errors.New("the database takes longer than 100 ms")
-
 // Open begins a record. It does not wait for the database: until that is there,
 // the deliveries are kept in memory. A mail is over at the latest a timeout after its
 // beginning, whatever the configuration is by then.
@@ -151,16 +114,6 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 
 // Use puts other settings in place; the database stays the same.
 func (s *Store) Use(other Settings) { s.settings.Store(&other) }
-
-// State returns how the record stands.
-func (s *Store) State() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	state := s.state
-	state.Waiting = len(s.begun) + len(s.finished) + s.writing
-	state.Unchecked = int(s.unchecked.Load())
-	return state
-}
 
 // Begin records that a mail is about to be sent, and waits for nothing.
 func (s *Store) Begin(d *mail.Delivery) {
@@ -215,56 +168,6 @@ func (s *Store) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
-	}
-}
-
-// fallBehind keeps mails from waiting until a commit is quick again. waiting is the
-// row that took too long, nil if that is not the cause.
-func (s *Store) fallBehind(cause error, waiting *row) {
-	s.mu.Lock()
-	if waiting != nil && isClosed(waiting.committed) { // in the last moment
-		s.mu.Unlock()
-		return
-	}
-	first := s.state.Behind == nil
-	if first {
-		s.state.Since = time.Now()
-	}
-	if first || waiting == nil { // the database's own words say more
-		s.state.Behind = cause
-	}
-	s.wakeUp()
-	s.mu.Unlock()
-	if first {
-		s.logger.Error("deliveries are kept in memory, mails do not wait for the database", "error", cause.Error())
-	}
-}
-
-// catchUp takes how long the database has just taken. If that was quick, and no more
-// than some verdicts are left in memory, mails wait again. After a commit these are as
-// many as one more transaction takes: under load that is what keeps mails from coming
-// faster than they can be written. What is no commit tells nothing of verdicts that
-// wait for theirs, a full disk can be read; there must be none.
-func (s *Store) catchUp(took time.Duration, left int) {
-	state := s.State()
-	if state.Behind == nil {
-		return
-	}
-	if state.Opened {
-		if err := s.db.inPlace(); err != nil { // however quick it is
-			s.fallBehind(err, nil)
-			return
-		}
-	}
-	s.mu.Lock()
-	state = s.state
-	caughtUp := state.Behind != nil && took < longestWait && len(s.finished)+s.writing <= left
-	if caughtUp {
-		s.state.Behind = nil
-	}
-	s.mu.Unlock()
-	if caughtUp {
-		s.logger.Info("deliveries are written again", "seconds", int(time.Since(state.Since).Seconds()), "lost_since_start", state.Lost)
 	}
 }
 

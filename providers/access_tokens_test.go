@@ -406,7 +406,7 @@ func TestSMTPTokenFailures(t *testing.T) {
 	t.Run("a proxy that refuses", func(t *testing.T) {
 		x := &exchange{begun: true}
 		x.atProxy.Store(true)
-		if e := tokenFailure(x, &proxyError{407}); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "proxy") || strings.Contains(e.Hint, "accessUrl") {
+		if e := tokenFailure(x, &smtp.ProxyError{Status: 407}); e.Kind != Configuration || e.Stage != "OAuth2" || !strings.Contains(e.Hint, "proxy") || strings.Contains(e.Hint, "accessUrl") {
 			t.Error(e)
 		}
 	})

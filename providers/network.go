@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 )
 
 // What failures on the way to a service mean, whatever is spoken there.
@@ -91,17 +91,36 @@ func (e *Error) explainWay(err error) {
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
 		notTLS      tls.RecordHeaderError
-		refused     *proxyError
-		op          *net.OpError
 	)
-	e.Stage, e.Hint = "proxy", deadProxyHint
+	e.Stage = "proxy"
 	switch {
+	case e.explainProxyAnswer(err):
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Hint = "nothing came through the proxy in time: check proxy, and where it may connect to"
-	case errors.As(err, &refused):
-		if e.Hint = ""; refused.status < 500 {
+	case errors.As(err, &certificate):
+		e.Kind, e.Hint = Configuration, "the certificate of the proxy is not valid for its host; check proxy, the clock and the installed root certificates"
+	case errors.As(err, &notTLS), strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
+		e.Kind, e.Hint = Configuration, proxySchemeHint
+	case errors.As(err, &dns) && dns.IsNotFound:
+		e.Kind = Configuration
+	}
+}
+
+// explainProxyAnswer judges what an HTTP or SOCKS5 proxy answered, and tells whether it did.
+// Where it did not, the hint is about the way to it.
+func (e *Error) explainProxyAnswer(err error) bool {
+	var (
+		refused *smtp.ProxyError
+		op      *net.OpError
+	)
+	e.Hint = deadProxyHint
+	switch {
+	case errors.As(err, &refused) && refused.Status != 0:
+		e.Detail = refused.Error()
+		if e.Hint = ""; refused.Status < 500 {
 			e.Kind, e.Hint = Configuration, proxyHint
 		}
+		return true
 	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks"):
 		switch said := err.Error(); {
 		case socksRefuses(err):
@@ -111,13 +130,9 @@ func (e *Error) explainWay(err error) {
 		case strings.Contains(said, "unknown error"): // so that package calls what the proxy says of the network behind it
 			e.Hint = ""
 		}
-	case errors.As(err, &certificate):
-		e.Kind, e.Hint = Configuration, "the certificate of the proxy is not valid for its host; check proxy, the clock and the installed root certificates"
-	case errors.As(err, &notTLS), strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
-		e.Kind, e.Hint = Configuration, proxySchemeHint
-	case errors.As(err, &dns) && dns.IsNotFound:
-		e.Kind = Configuration
+		return true
 	}
+	return false
 }
 
 // networkWords says what the network said, without the addresses and URLs that
@@ -157,16 +172,11 @@ func networkWords(err error) string {
 	return strings.ReplaceAll(Redact(strings.ReplaceAll(text, host, placeholder)), placeholder, settings.Printable(host, 253))
 }
 
-// proxyError is a forward proxy's refusal to open a tunnel.
-type proxyError struct{ status int }
-
-// Error names the status that the proxy answered.
-func (e *proxyError) Error() string { return "the proxy answered " + strconv.Itoa(e.status) }
-
+// proxyVerdict is asked about a proxy's answer to CONNECT.
 func proxyVerdict(ctx context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	if answer.StatusCode != http.StatusOK {
-		return &proxyError{answer.StatusCode}
+		return &smtp.ProxyError{Status: answer.StatusCode}
 	}
-	setAtProxy(ctx, false)
+	exchangeOf(ctx).atProxy.Store(false)
 	return nil
 }

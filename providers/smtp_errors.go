@@ -406,22 +406,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 // explainProxy says that a failure is about the proxy, and what it means beyond what
 // it would mean at the server.
 func (e *Error) explainProxy(err error) {
-	var (
-		refused *smtp.ProxyError
-		op      *net.OpError
-	)
-	e.Hint = deadProxyHint
-	switch {
-	case errors.As(err, &refused) && refused.Status != 0:
-		e.Detail = refused.Error()
-		if e.Hint = ""; refused.Status < 500 {
-			e.Kind, e.Hint = Configuration, proxyHint
-		}
-	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks"):
-		if e.Hint = ""; socksRefuses(op.Err) {
-			e.Kind, e.Hint = Configuration, proxyHint
-		}
-	case errors.Is(err, smtp.ErrNotHTTP):
+	if !e.explainProxyAnswer(err) && errors.Is(err, smtp.ErrNotHTTP) {
 		e.Kind, e.Hint = Configuration, proxySchemeHint
 	}
 	if !strings.Contains(e.Detail, "proxy") {

@@ -75,7 +75,8 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
 	a.base = &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			setAtProxy(ctx, proxy != nil)
+			x := exchangeOf(ctx)
+			x.atProxy.Store(proxy != nil)
 			conn, err := dialer.DialContext(ctx, c.network(), address)
 			if err != nil {
 				return nil, err
@@ -87,9 +88,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 				_ = conn.SetReadDeadline(time.Now().Add(a.proxyDelay))
 				w.bounded.Store(true)
 			}
-			if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
-				x.dialed.Store(w)
-			}
+			x.dialed.Store(w)
 			return w, nil
 		},
 		ForceAttemptHTTP2:      true,
@@ -131,10 +130,10 @@ func (a *api) Close() error {
 type exchange struct {
 	begun      bool
 	method     string
-	atProxy    atomic.Bool // it has come no further than to the proxy
-	dialed     atomic.Pointer[watched]
-	handedOver atomic.Bool // the last byte of the body has left
-	status     int         // zero: no answer came
+	atProxy    atomic.Bool             // it has come no further than to the proxy
+	dialed     atomic.Pointer[watched] // for it, whichever connection it took
+	handedOver atomic.Bool             // the last byte of the body has left
+	status     int                     // zero: no answer came
 	header     http.Header
 	body       []byte // at most maxAnswer
 	broken     bool   // it ended before its end
@@ -149,12 +148,11 @@ func withExchange(ctx context.Context) (context.Context, *exchange) {
 	return context.WithValue(ctx, exchangeKey{}, x), x
 }
 
-// setAtProxy notes that the connection for a request has come to the proxy and no further,
-// or further.
-func setAtProxy(ctx context.Context, is bool) {
-	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
-		x.atProxy.Store(is)
-	}
+// exchangeOf returns that of a request's context, nil if there is none. Whatever is dialed is
+// dialed for one.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
 }
 
 // request sends one request of a service that has no client of its own.
@@ -191,8 +189,8 @@ type recorder struct {
 
 // RoundTrip sends the request and reads the answer, bounded.
 func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
-	x, ok := request.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
+	x := exchangeOf(request.Context())
+	if x == nil {
 		return nil, errors.New("the request is not of a mail")
 	}
 	x.begun, x.method, x.logins = true, request.Method, t.logins

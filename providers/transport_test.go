@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"logto-email-relay/settings"
+	"logto-email-relay/smtp"
 	"logto-email-relay/smtp/smtptest"
 )
 
@@ -322,15 +323,15 @@ func TestNetworkErrors(t *testing.T) {
 		{"deadline before", context.DeadlineExceeded, false, Temporary, "connect"},
 		{"deadline after", context.DeadlineExceeded, true, Uncertain, "POST"},
 		{"given up after", context.Canceled, true, Uncertain, "POST"},
-		{"proxy without an answer", &proxyError{502}, false, Temporary, "proxy"},
-		{"proxy that failed", &proxyError{500}, false, Temporary, "proxy"},
+		{"proxy without an answer", &smtp.ProxyError{Status: 502}, false, Temporary, "proxy"},
+		{"proxy that failed", &smtp.ProxyError{Status: 500}, false, Temporary, "proxy"},
 		{"dead proxy", &net.OpError{Op: "proxyconnect", Err: dial(syscall.ECONNREFUSED)}, false, Temporary, "proxy"},
 		{"proxy that does not exist", &net.OpError{Op: "proxyconnect", Err: dial(&net.DNSError{IsNotFound: true})}, false, Configuration, "proxy"},
 		{"proxy that cannot be looked up now", &net.OpError{Op: "proxyconnect", Err: dial(&net.DNSError{IsTimeout: true})}, false, Temporary, "proxy"},
 		{"proxy that forbids it", &net.OpError{Op: "socks connect", Err: errors.New("unknown error connection not allowed by ruleset")}, false, Configuration, "proxy"},
 		{"proxy behind which nobody is", &net.OpError{Op: "socks connect", Err: errors.New("unknown error host unreachable")}, false, Temporary, "proxy"},
 		{"proxy with a wrong certificate", &net.OpError{Op: "proxyconnect", Err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}, false, Configuration, "proxy"},
-		{"proxy wants a password", &proxyError{407}, false, Configuration, "proxy"},
+		{"proxy wants a password", &smtp.ProxyError{Status: 407}, false, Configuration, "proxy"},
 	} {
 		x := &exchange{begun: true, method: "POST"}
 		x.handedOver.Store(row.handedOver)

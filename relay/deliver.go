@@ -14,8 +14,9 @@ const (
 	// leastTime is how little time makes an attempt pointless: a provider that
 	// answers takes 50 to 500 ms.
 	leastTime = 300 * time.Millisecond
-	// longestWait bounds the wait for one of a provider's places. A longer queue
-	// would only turn a quick refusal into a slow one.
+	// longestWait bounds the wait for one of a provider's places where another one may take
+	// the mail, or this one may hang. A longer queue would only turn a quick refusal into a
+	// slow one.
 	longestWait = 250 * time.Millisecond
 	// defaultRetryAfter is what we ask Logto's side to wait when no provider
 	// says how long.

@@ -80,11 +80,8 @@ func (a *access) require(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// check asks for the token, if there is one. Without a token only this machine can
-// connect, and then requests must name it too: a page on the web that points its own
-// host name at 127.0.0.1 could read the mails otherwise.
-//
-// A request is judged once, since a wrong token counts: pages ask again for what they show.
+// check tells why a request may see no more than the probes, nil if it may. It is judged
+// once, since a wrong token counts: pages ask again for what they show.
 func (a *access) check(c echo.Context) *web.Failure {
 	refused, isJudged := c.Get(judged).(*web.Failure)
 	if !isJudged {
@@ -97,6 +94,9 @@ func (a *access) check(c echo.Context) *web.Failure {
 // judged is where a request keeps its verdict.
 const judged = "admin access"
 
+// judge asks for the token, if there is one. Without a token only this machine can
+// connect, and then requests must name it too: a page on the web that points its own
+// host name at 127.0.0.1 could read the mails otherwise.
 func (a *access) judge(c echo.Context) *web.Failure {
 	r := c.Request()
 	if a.token.Reveal() == "" {
