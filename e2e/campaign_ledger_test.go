@@ -124,6 +124,7 @@ type call struct {
 	number  int
 	phase   string
 	took    time.Duration
+	opening time.Duration // a connection, if there was none; a part of what it took
 	at      time.Time     // of the answer
 	taken   time.Duration // by the machine, of what it took
 	limit   time.Duration // the relay's deadline and half a second
@@ -149,6 +150,7 @@ func (c call) outcome() string {
 // attempt is one try at one provider as the relay logged it.
 type attempt struct {
 	Provider, Kind, Stage, Code, Detail string
+	MS                                  float64
 }
 
 // violation is a broken promise.
@@ -180,7 +182,7 @@ func judge(c call, copies []keptMail) []violation {
 		breaks(everyRequestAnswered, "%s after %v", c.failure, c.took)
 	}
 	if c.took-c.taken > c.limit {
-		breaks(nothingTakesLonger, "%v, of which the machine took %v; %s", c.took, c.taken, c.outcome())
+		breaks(nothingTakesLonger, "%v, of which the machine took %v and opening the connection %v; %s", c.took, c.taken, c.opening, c.outcome())
 	}
 	if c.status == 200 {
 		found := false

@@ -37,7 +37,7 @@ const endOfPatience = 15 * time.Second
 // call sends one webhook and fills in what became of it.
 func (c *caller) call(result *call, body []byte) {
 	begin := time.Now()
-	if err := c.exchange(result, body, begin.Add(endOfPatience)); err != nil {
+	if err := c.exchange(result, body, begin); err != nil {
 		result.status, result.failure = 0, err.Error()
 		c.hangUp()
 	}
@@ -45,7 +45,8 @@ func (c *caller) call(result *call, body []byte) {
 	result.took = c.idle.Sub(begin)
 }
 
-func (c *caller) exchange(result *call, body []byte, deadline time.Time) error {
+func (c *caller) exchange(result *call, body []byte, begin time.Time) error {
+	deadline := begin.Add(endOfPatience)
 	if c.conn != nil && time.Since(c.idle) >= logtosIdleLimit {
 		c.hangUp()
 	}
@@ -55,7 +56,7 @@ func (c *caller) exchange(result *call, body []byte, deadline time.Time) error {
 		if err != nil {
 			return err
 		}
-		c.conn, c.reader = conn, bufio.NewReader(conn)
+		c.conn, c.reader, result.opening = conn, bufio.NewReader(conn), time.Since(begin)
 	}
 	if err := c.conn.SetDeadline(deadline); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,7 +51,7 @@ func TestCampaign(t *testing.T) {
 			t.Errorf("and %d more violations", len(c.violations)-i)
 			break
 		}
-		t.Errorf("violation: %s: webhook %d: %s", v.rule, v.number, v.text)
+		t.Errorf("violation: %s: webhook %d: %s; attempts: %+v", v.rule, v.number, v.text, c.attempts(v.number))
 	}
 	// A provider that rests gets few mails, so that a short campaign may miss a
 	// fault or two; a long one may not.
@@ -290,6 +291,17 @@ func (c *campaign) done(result call) {
 	c.calls = append(c.calls, result)
 	c.outcomes[result.outcome()]++
 	c.violations = append(c.violations, broken...)
+}
+
+// attempts are those at the mail of a webhook, as the relay logged them.
+func (c *campaign) attempts(number int) []attempt {
+	i := slices.IndexFunc(c.calls, func(one call) bool { return one.number == number })
+	if i < 0 {
+		return nil
+	}
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	return c.log.attempts[c.calls[i].id]
 }
 
 // endsWell waits for the end of a relay that was asked to stop.

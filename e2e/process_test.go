@@ -198,15 +198,24 @@ func until(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-// freePort returns a port that nobody listens on.
+// given are the ports that freePort has returned so far.
+var given sync.Map
+
+// freePort returns a port that nobody listens on. It returns none twice: whoever
+// asked before may not listen yet.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if _, taken := given.LoadOrStore(port, true); !taken {
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 const authorization = "Bearer e2e-token-of-the-test"

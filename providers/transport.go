@@ -228,7 +228,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 			raw, isHTTP2 := unwrapped(info.Conn)
 			raw.release()
 			if !isHTTP2 {
-				settle(info, raw)
+				settle(ctx, info, raw)
 			} else if raw != nil {
 				used.Store(raw)
 			}
@@ -343,8 +343,8 @@ func (c *watched) Read(b []byte) (int, error) {
 
 // isQuiet tells whether the reader has been waiting for a moment, and there is
 // nothing for it.
-func (c *watched) isQuiet() bool {
-	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load(); {
+func (c *watched) isQuiet(ctx context.Context) bool {
+	for began := time.Now(); time.Since(began) < readerDelay && !c.closed.Load() && ctx.Err() == nil; {
 		missing := quietTime
 		if since := c.since.Load(); since != nil {
 			missing -= time.Since(*since)
@@ -383,8 +383,8 @@ func unwrapped(conn net.Conn) (raw *watched, isHTTP2 bool) {
 // connection nothing is written, so that another one is taken.
 //
 // HTTP/2 knows by itself which answer belongs to which request.
-func settle(info httptrace.GotConnInfo, raw *watched) {
-	if raw != nil && info.Reused && !raw.isQuiet() {
+func settle(ctx context.Context, info httptrace.GotConnInfo, raw *watched) {
+	if raw != nil && info.Reused && !raw.isQuiet(ctx) {
 		_ = info.Conn.Close()
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"logto-email-relay/settings"
@@ -522,6 +523,21 @@ func FuzzTokenAnswer(f *testing.F) {
 		}
 		if text := fmt.Sprint(err); strings.Contains(text, testClientSecret) {
 			t.Error(text)
+		}
+	})
+}
+
+// A mail does not wait beyond its time for a connection whose reader is busy.
+func TestBusyConnectionIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), readerDelay/4)
+		defer cancel()
+		began := time.Now()
+		if (&watched{}).isQuiet(ctx) {
+			t.Error("a connection counts as quiet that nobody reads from")
+		}
+		if took := time.Since(began); took > readerDelay/4+quietTime {
+			t.Errorf("it was waited for %v", took)
 		}
 	})
 }

@@ -72,7 +72,8 @@ func Start(t testing.TB, more ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: dir, Port: freePort(t), StartPort: freePort(t)}
+	s := &Server{t: t, dir: dir}
+	s.Port, s.StartPort = freePorts(t)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -301,12 +302,17 @@ func (s *Server) certify() {
 	s.write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
 }
 
-func freePort(t testing.TB) int {
+// freePorts returns two ports that nobody listens on.
+func freePorts(t testing.TB) (one, other int) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var ports [2]int
+	for i := range ports {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = free.Close() }() // after the other is chosen
+		ports[i] = free.Addr().(*net.TCPAddr).Port
 	}
-	defer func() { _ = free.Close() }()
-	return free.Addr().(*net.TCPAddr).Port
+	return ports[0], ports[1]
 }
