@@ -107,9 +107,9 @@ func (c *canary) ask(url string) {
 	since := begin.Sub(c.checked) + length
 	// A process that sleeps most of the time is served first where others have to
 	// queue. Linux tells how long somebody has been queueing for a processor; if
-	// that was nearly all the time, the machine is full.
+	// that was most of the time, the machine has more work than it can do.
 	if since > queueInterval {
-		if queued := waited - c.waited; queued > since*9/10 {
+		if queued := waited - c.waited; queued > since/2 {
 			c.delays = append(c.delays, delay{c.checked, since})
 			length = 0 // it is in there
 		}

@@ -187,9 +187,8 @@ func harmless(name string, value any) any {
 	return value
 }
 
-// withoutMarkup replaces the characters of HTML by others that look like them, and breaks
-// what services' own templates begin with.
-var withoutMarkup = strings.NewReplacer("<", "‹", ">", "›", `"`, "”", "{{", "{ {", "{%", "{ %", "*|", "* |", "[[", "[ [")
+// withoutMarkup replaces the characters of HTML by others that look like them.
+var withoutMarkup = strings.NewReplacer("<", "‹", ">", "›", `"`, "”")
 
 // unmarked takes the markup out of a text, and the character references, behind which a
 // link may hide: not every service escapes what it puts into its templates.

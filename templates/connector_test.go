@@ -127,7 +127,7 @@ func TestATemplateKeptAtTheService(t *testing.T) {
 	}
 	want := templates.Mail{Source: "deliveries.Generic", Stored: &mail.StoredTemplate{Name: "otp", Data: map[string]any{
 		"brand": "Acme", "code": "482913", "link": "", "locale": "fr-CA", "seats": 3,
-		"user": map[string]any{"name": `‹a href=& #104;ttps& #58;& #47;& #47;evil& #46;com›now‹/a›`, "company": `AT&T ”R&D” O'Brien`, "bold": "& lt;b& gt", "primaryEmail": "”›‹img/src=x› @ example. com", "first": "{ {contact. EMAIL}} { % if %} * |UNSUB|*"},
+		"user": map[string]any{"name": `‹a href=& #104;ttps& #58;& #47;& #47;evil& #46;com›now‹/a›`, "company": `AT&T ”R&D” O'Brien`, "bold": "& lt;b& gt", "primaryEmail": "”›‹img/src=x› @ example. com", "first": "{ { contact. EMAIL}} { % if %} * |UNSUB|*"},
 		"list": []any{"evil. example", nil}, "number": strings.Repeat("1", 99) + "…", "few": json.Number("12345"),
 		"inviter": map[string]any{"name": "evil. example", "primaryEmail": "alice@example.com", "avatar": "",
 			"profile": map[string]any{"website": "https://alice.example"}},

@@ -147,6 +147,9 @@ var linkified = xurls.Relaxed()
 var decimal = regexp.MustCompile(`(^| )[0-9]+\.[0-9]+( |…|\.\.\.|$)`)
 
 // checkNeutral fails unless a text is what neutralise promises.
+// filledIn begins what a service would replace in a mail.
+var filledIn = regexp.MustCompile(`\{[^ ]|\*\||[\[<]%|\[\[|<<`)
+
 func checkNeutral(t *testing.T, in, out string) {
 	t.Helper()
 	if n := utf8.RuneCountInString(out); n > 100 {
@@ -159,6 +162,9 @@ func checkNeutral(t *testing.T, in, out string) {
 		if unicode.IsControl(r) || isBidiOverride(r) || r == 0x200e || r == 0x200f || r == 0x061c || r == 0x200b || r == 0xfeff || r == 0x2028 {
 			t.Errorf("%q holds U+%04X", out, r)
 		}
+	}
+	if found := filledIn.FindString(out); found != "" {
+		t.Errorf("%q gives %q, in which services fill in %q", in, out, found)
 	}
 	for _, rest := range []string{out, norm.NFKC.String(out)} {
 		if found := linkified.FindString(rest); found != "" {
@@ -179,7 +185,7 @@ func FuzzNeutralise(f *testing.F) {
 	for _, seed := range []string{"", "Alice Wönderland", "evil.com", "a@b.c", "http://evil.com/x", "1.2.3.4", "2.0", "\u202egnirts\r\nBcc: x@example.com",
 		"evil\u200b.com", "evil。com", "می\u200cخواهم", "👩\u200d🚀", "👨\u200d👩\u200d👧\u200d👦 x", strings.Repeat("🇩🇪", 40), "z\u0301\u0302\u0303\u0304\u0305\u0306",
 		`\\server\share`, "@@a@b", "a.\u0301b", "1️⃣", "xn--e1awd7f.com", "evil⒈com", strings.Repeat("a", 63) + ".b", "x:1", "…2.0…", "evil㏂com", "㏇m", "mailto：x", "localhost/x", "ＬＯＣＡＬhost:80",
-		"magnet:?xt=urn:btih:0", "1:2:3:4:5:6:7:8", "fe80::1", "evil‥com", "x⩴y", strings.Repeat(":", 101)} {
+		"magnet:?xt=urn:btih:0", "1:2:3:4:5:6:7:8", "fe80::1", "evil‥com", "x⩴y", strings.Repeat(":", 101), "{{x}}", "{%*|[[<%"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) { checkNeutral(t, name, neutralise(name)) })

@@ -32,6 +32,7 @@ const (
 //     "mailto: x", localhost → "local host", while J.R. and 10:30 stay legible;
 //     doubled slashes and backslashes become single; this holds for what Unicode
 //     takes for the same too (NFKC), such as ㏂ for a.m.;
+//   - what mail services fill in is broken by a blank as well: {{x}} → "{ { x}}";
 //   - at most 100 characters are left, whole words and an ellipsis if any are lost.
 //
 // It is idempotent.
@@ -231,6 +232,8 @@ func breakLinks(in []rune) []rune {
 			}
 		case isDot(r) && continues(next) && !isDecimal(in, i), isColon(r) && opens(out, next):
 			out = append(out, r, ' ')
+		case isFilledIn(last, r):
+			out = append(out, ' ', r)
 		default:
 			if out = append(out, r); endsInLocalhost(out) {
 				out = slices.Insert(out, len(out)-len("host"), ' ')
@@ -238,6 +241,22 @@ func breakLinks(in []rune) []rune {
 		}
 	}
 	return trimRight(out)
+}
+
+// isFilledIn tells whether these two begin what some service would replace in a mail
+// that is written already, and not send it if it is no word of its template language:
+// Brevo's {{x}} and {% x %} (https://developers.brevo.com/docs/send-a-transactional-email),
+// Mandrill's *|x|*, Elastic Email's {x}, SendGrid's <%x%> and [%x%], Mailjet's [[x]].
+func isFilledIn(last, r rune) bool {
+	switch last {
+	case '{':
+		return r != ' '
+	case '*':
+		return r == '|'
+	case '[', '<':
+		return r == '%' || r == last
+	}
+	return false
 }
 
 // opens tells whether a colon behind these characters could be that of a scheme, of a
@@ -273,7 +292,7 @@ func endsInLocalhost(runes []rune) bool {
 // but a blank and punctuation, of which only dashes and low lines are part of
 // names.
 func continues(r rune) bool {
-	return r != ' ' && (!unicode.IsPunct(r) || unicode.In(r, unicode.Pd, unicode.Pc) || r == '[' || r == '%')
+	return r != ' ' && (!unicode.IsPunct(r) || unicode.In(r, unicode.Pd, unicode.Pc) || r == '[' || r == '{' || r == '%')
 }
 
 // isDecimal tells whether the dot at i is that of a number such as 2.0, which
@@ -378,10 +397,10 @@ func isPlainMailbox(text string) bool {
 var hostInMailbox = regexp.MustCompile(`(?i)(?:localhost|\.(?:[^.]{2,}|[0-9]))[^a-z0-9.+=&$_-]`)
 
 // isShownMailbox tells whether a text is a plain mail address of which mail programs
-// make no other link than that of a mail.
+// make no other link than that of a mail, and services nothing at all.
 func isShownMailbox(text string) bool {
 	local, _, _ := strings.Cut(text, "@")
-	return isPlainMailbox(text) && !hostInMailbox.MatchString(local)
+	return isPlainMailbox(text) && !hostInMailbox.MatchString(local) && !strings.ContainsAny(local, "{*")
 }
 
 // Mailbox returns an address that somebody typed as a mail may show it.

@@ -33,6 +33,10 @@ func TestNeutralise(t *testing.T) {
 		{"evil。com", "evil。 com"}, {"evil．com", "evil． com"}, {"evil｡com", "evil｡ com"}, {"evil․com", "evil․ com"}, {"evil﹒com", "evil﹒ com"}, {"evil⒈com", "evil⒈ com"},
 		{"evil㏂com", "evila. m. com"}, {"x㏇uk", "xCo. uk"}, {"㏘", "p. m."}, {"a‥b", "a.. b"}, {"evil︙com", "evil... com"}, {"mailto：x", "mailto： x"},
 		{"tel﹕1", "tel﹕ 1"}, {"x⩴y", "x: : =y"}, {"magnet:?xt=urn:btih:a", "magnet: ?xt=urn: btih: a"}, {"magnet：？x", "magnet： ？x"}, {"Bob:)", "Bob:)"},
+		// What services fill in, whose parts would join.
+		{"go to evil.{{x}}com", "go to evil. { { x}}com"}, {"{{7*7}}", "{ { 7*7}}"}, {"a {% if %} b", "a { % if %} b"}, {"{{", "{ {"}, {"{email}", "{ email}"},
+		{"*|FNAME|*", "* |FNAME|*"}, {"[[data:x]]", "[ [data: x]]"}, {"[%unsubscribe%]", "[ %unsubscribe%]"}, {"<%x%> <<y>>", "< %x%> < <y>>"},
+		{"${x} #{x}", "${ x} #{ x}"}, {"a { b } [c] * | <d>", "a { b } [c] * | <d>"}, {"{", "{"},
 		// The one name without a dot that is an address.
 		{"localhost/x", "local host/x"}, {"LocalHost", "Local Host"}, {"fe80::1", "fe80: : 1"}, {"1:2:3:4:5:6:7:8", "1:2: 3:4: 5:6: 7:8"}, {"10:30:15", "10:30: 15"}, {"ｌｏｃａｌｈｏｓｔ:80", "ｌｏｃａｌ ｈｏｓｔ: 80"}, {"mylocalhosts", "mylocal hosts"},
 		// Mail addresses.
@@ -141,6 +145,17 @@ func TestIsLinked(t *testing.T) {
 	} {
 		if got := IsLinked(text); got != want {
 			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// An address in which a service would fill something in is no address to show as it is.
+func TestMailboxOfServicesWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"alice+tag@acme.example": "alice+tag@acme.example", "{{x}}@acme.example": "{ { x}} @ acme. example", "*|x|*@acme.example": "* |x|* @ acme. example",
+	} {
+		if got := Mailbox(in); got != want {
+			t.Errorf("%s is shown as %q, want %q", in, got, want)
 		}
 	}
 }
