@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
-	"golang.org/x/text/language"
 
 	"logto-email-relay/mail"
 	"logto-email-relay/recipients"
@@ -82,7 +80,7 @@ func (r *Route) matches(d *mail.Delivery) bool {
 		holds(r.Types, d.Type, equal) &&
 		holds(r.Applications, d.Application, equal) &&
 		holds(r.Organizations, d.Organization, equal) &&
-		holds(r.Locales, d.Locale, matchLocale)
+		holds(r.Locales, d.Locale, templates.MatchLocale)
 }
 
 // conditions tells the routes apart, wherever they stand: of two with the same, the second
@@ -126,33 +124,3 @@ func holds(wanted []string, actual string, match func(wanted, actual string) boo
 }
 
 func equal(wanted, actual string) bool { return wanted == actual }
-
-// matchLocale lets "pt" stand for pt-BR and pt-PT, and "zh-Hant" for zh-TW.
-func matchLocale(wanted, actual string) bool {
-	if strings.EqualFold(wanted, actual) {
-		return true
-	}
-	want, err := language.Parse(wanted)
-	if err != nil {
-		return false
-	}
-	is, err := language.Parse(actual)
-	if err != nil {
-		return false
-	}
-	wantBase, _ := want.Base()
-	isBase, _ := is.Base()
-	if wantBase != isBase {
-		return false
-	}
-	if script, confidence := want.Script(); confidence == language.Exact {
-		if isScript, _ := is.Script(); isScript != script {
-			return false
-		}
-	}
-	if region, confidence := want.Region(); confidence == language.Exact {
-		isRegion, _ := is.Region()
-		return isRegion == region
-	}
-	return true
-}

@@ -3,7 +3,6 @@ package templates
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -311,10 +310,10 @@ func (f *Failure) details(t *translation) string {
 // Types returns Logto's message types.
 func (c *Catalogue) Types() []string { return Types() }
 
-// Locales returns the tags of all languages, sorted.
-func (c *Catalogue) Locales() []string { return slices.Sorted(maps.Keys(c.translations)) }
+// Locales returns the tags of all languages that mails are written in, sorted.
+func (c *Catalogue) Locales() []string { return slices.Clone(c.anyType.names) }
 
-// Languages returns all languages in the order of their tags.
+// Languages returns all languages that mails are written in, in the order of their tags.
 func (c *Catalogue) Languages() []Language {
 	var languages []Language
 	for _, locale := range c.Locales() {

@@ -212,6 +212,73 @@ func TestChoiceOfLanguage(t *testing.T) {
 	}
 }
 
+// Mails are written in the languages that the operator wants, and in all if none is named.
+func TestLocalesThatAreWanted(t *testing.T) {
+	all := []string{"en", "de", "fr", "pt-BR", "pt-PT", "zh-TW", "zh-CN"}
+	for _, test := range []struct {
+		locales  []string
+		fallback string // the default
+		offered  string
+		choices  map[string]string // of readers
+	}{
+		{nil, "en", "de en fr pt-BR pt-PT zh-CN zh-TW", map[string]string{"fr": "fr", "pt-PT": "pt-PT"}},
+		{[]string{"en"}, "en", "en", map[string]string{"fr": "en", "pt-PT": "en", "en-GB": "en", "": "en"}},
+		{[]string{"en", "pt"}, "en", "en pt-BR pt-PT", map[string]string{"pt-PT": "pt-PT", "pt-AO": "pt-PT", "fr": "en"}},
+		{[]string{"DE", "fr"}, "fr", "de fr", map[string]string{"de-CH": "de", "en": "fr", "fr": "fr"}},
+		{[]string{"pt-BR", "zh-Hant"}, "pt", "pt-BR zh-TW", map[string]string{"pt-PT": "pt-BR", "zh-TW": "zh-TW", "zh-HK": "zh-TW", "en": "pt-BR"}},
+	} {
+		c := openMiniature(t, func(s *Settings) { s.Locales, s.DefaultLocale = test.locales, test.fallback }, all...)
+		if got := strings.Join(c.Locales(), " "); got != test.offered {
+			t.Errorf("%v: offered are %s, want %s", test.locales, got, test.offered)
+		}
+		if got := len(c.Languages()); got != len(strings.Fields(test.offered)) {
+			t.Errorf("%v: %d languages", test.locales, got)
+		}
+		for locale, want := range test.choices {
+			p := map[string]any{"locale": locale}
+			if got := c.Locale("SignIn", p); got != want {
+				t.Errorf("%v: %q is served by %s, want %s", test.locales, locale, got, want)
+			}
+			if got := c.Sentence(locale, Failure{Reason: "timeout"}); got != want+" timeout" {
+				t.Errorf("%v: %q is told %q", test.locales, locale, got)
+			}
+		}
+	}
+	for _, test := range []struct {
+		locales  []string
+		fallback string
+		want     string
+	}{
+		{[]string{"de"}, "en", `templates.defaultLocale: there are no templates in "en"; there are de`},
+		{[]string{"en", "sv"}, "en", `templates.locales: there are no templates in "sv"; there are de, en`},
+	} {
+		s := DefaultSettings()
+		s.Locales, s.DefaultLocale = test.locales, test.fallback
+		if _, err := open(s, miniature("en", "de")); err == nil || err.Error() != test.want {
+			t.Errorf("%v: got %v, want %s", test.locales, err, test.want)
+		}
+	}
+}
+
+// A language that was added for one type is wanted alone: the others are in English.
+func TestWantedLocaleWithoutAType(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sv", "SignIn.txt"), []byte("Subject: Kod\n\n{{code}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := openMiniature(t, func(s *Settings) { s.Dir, s.Locales, s.DefaultLocale = dir, []string{"sv"}, "sv" }, "en", "de")
+	for messageType, want := range map[string]string{"SignIn": "sv", "Register": "en"} {
+		for _, locale := range []string{"sv", "de", ""} {
+			if got := c.Locale(messageType, map[string]any{"locale": locale}); got != want {
+				t.Errorf("%s in %q is written in %s, want %s", messageType, locale, got, want)
+			}
+		}
+	}
+}
+
 func TestSentence(t *testing.T) {
 	c := openMiniature(t, func(s *Settings) { s.DefaultLocale = "de" }, "en", "de", "fr")
 	for _, test := range []struct{ locale, reason, want string }{

@@ -38,46 +38,71 @@ func newChooser(translations map[string]*translation) *chooser {
 	return c
 }
 
-// withDefault returns a copy that falls back to a language of its own.
-func (c chooser) withDefault(locale string) (*chooser, error) {
-	found, ok := c.match([]language.Tag{readTag(locale)}, language.High)
-	if !ok {
-		return nil, fmt.Errorf("templates.defaultLocale: there are no templates in %q; there are %s",
-			locale, strings.Join(c.names, ", "))
-	}
-	c.fallback = found
-	return &c, nil
+// withDefault returns a copy that falls back to a language of its own, and whether
+// there is one for that.
+func (c chooser) withDefault(locale string) (*chooser, bool) {
+	var found bool
+	c.fallback, found = c.match([]language.Tag{readTag(locale)}, language.High)
+	return &c, found
 }
 
-// addChoosers makes the chooser of all languages and that of every type. Types
-// that have all languages share it.
-func (c *Catalogue) addChoosers(o *originals) (err error) {
-	all := o.chooser
-	if len(c.translations) > len(o.translations) {
-		all = newChooser(c.translations)
-	}
-	if c.anyType, err = all.withDefault(c.settings.DefaultLocale); err != nil {
+// addChoosers makes the chooser of all languages that mails are written in and that of
+// every type. Types that have all of them share it.
+func (c *Catalogue) addChoosers(o *originals) error {
+	offered, err := c.offered()
+	if err != nil {
 		return err
+	}
+	all := o.chooser
+	if len(offered) != len(o.translations) || len(c.translations) > len(o.translations) {
+		all = newChooser(offered)
+	}
+	var found bool
+	if c.anyType, found = all.withDefault(c.settings.DefaultLocale); !found {
+		return fmt.Errorf("templates.defaultLocale: there are no templates in %q; there are %s",
+			c.settings.DefaultLocale, strings.Join(all.names, ", "))
 	}
 	c.choosers = make(map[string]*chooser)
 	for _, messageType := range Types() {
-		served := maps.Clone(c.translations)
+		served := maps.Clone(offered)
 		maps.DeleteFunc(served, func(name string, t *translation) bool {
 			return t.texts == nil && c.own[mailKey{messageType, name}] == nil && c.own[mailKey{generic, name}] == nil
 		})
-		if len(served) == len(c.translations) {
+		if len(served) == len(offered) {
 			c.choosers[messageType] = c.anyType
 			continue
 		}
 		some := newChooser(served)
-		if c.choosers[messageType], err = some.withDefault(c.settings.DefaultLocale); err != nil {
-			// The default language lacks this type.
-			if c.choosers[messageType], err = some.withDefault(english); err != nil {
-				return err
-			}
+		if c.choosers[messageType], found = some.withDefault(c.settings.DefaultLocale); !found {
+			// The default language lacks this type. English never does.
+			served[english] = c.translations[english]
+			c.choosers[messageType], _ = newChooser(served).withDefault(english)
 		}
 	}
 	return nil
+}
+
+// offered are the languages that mails are written in: all that there are, or those
+// that the operator wants.
+func (c *Catalogue) offered() (map[string]*translation, error) {
+	if len(c.settings.Locales) == 0 {
+		return c.translations, nil
+	}
+	offered := make(map[string]*translation)
+	var faults []error
+	for _, wanted := range c.settings.Locales {
+		found := false
+		for name, t := range c.translations {
+			if MatchLocale(wanted, name) {
+				offered[name], found = t, true
+			}
+		}
+		if !found {
+			faults = append(faults, fmt.Errorf("templates.locales: there are no templates in %q; there are %s",
+				wanted, strings.Join(slices.Sorted(maps.Keys(c.translations)), ", ")))
+		}
+	}
+	return offered, joined(faults)
 }
 
 // choose takes the first of the reader's languages that there is, in any of its
@@ -124,6 +149,36 @@ func (c *chooser) match(wanted []language.Tag, least language.Confidence) (strin
 		return c.names[i], true
 	}
 	return "", false
+}
+
+// MatchLocale tells whether a language is meant by a tag of the configuration. It lets "pt" stand for pt-BR and pt-PT, and "zh-Hant" for zh-TW.
+func MatchLocale(wanted, actual string) bool {
+	if strings.EqualFold(wanted, actual) {
+		return true
+	}
+	want, err := language.Parse(wanted)
+	if err != nil {
+		return false
+	}
+	is, err := language.Parse(actual)
+	if err != nil {
+		return false
+	}
+	wantBase, _ := want.Base()
+	isBase, _ := is.Base()
+	if wantBase != isBase {
+		return false
+	}
+	if script, confidence := want.Script(); confidence == language.Exact {
+		if isScript, _ := is.Script(); isScript != script {
+			return false
+		}
+	}
+	if region, confidence := want.Region(); confidence == language.Exact {
+		isRegion, _ := is.Region()
+		return isRegion == region
+	}
+	return true
 }
 
 // readTag reads one language tag as people write it, with dashes or underscores,

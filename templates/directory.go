@@ -144,7 +144,7 @@ func isTemplateFile(name string) bool {
 func (r *dirReader) translation(file, name string) *translation {
 	tag, err := language.Parse(name)
 	if err != nil || readTag(name) == language.Und {
-		if near := settings.Nearest(name, r.Locales()); near != "" {
+		if near := settings.Nearest(name, slices.Sorted(maps.Keys(r.translations))); near != "" {
 			r.faultIn(file, "%q is not a language tag; did you mean %s?", name, near)
 		} else {
 			r.faultIn(file, "%q is not a language tag such as en or pt-BR; what begins with a dot is left alone", name)

@@ -14,6 +14,9 @@ type Settings struct {
 	Dir string `json:"dir" file:"path"`
 	// DefaultLocale is the language of a mail whose reader's is unknown.
 	DefaultLocale string `json:"defaultLocale" validate:"required,bcp47_language_tag"`
+	// Locales are the languages that mails and answers are written in; "pt" stands for
+	// pt-BR and pt-PT. Every language that there are templates in when empty.
+	Locales []string `json:"locales" validate:"dive,bcp47_language_tag"`
 	// CodeLifetime is how long Logto accepts a code, as the mails say it.
 	CodeLifetime settings.Duration `json:"codeLifetime"`
 	// CodeInSubject puts the code into the subjects of the relay's own mails, but
