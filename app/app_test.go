@@ -35,9 +35,17 @@ var (
 	badStop  atomic.Bool
 )
 
+// folders are those of the relays, which stop after their tests.
+var folders string
+
 func TestMain(m *testing.M) {
+	var err error
+	if folders, err = os.MkdirTemp("", "relay-app"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	stopping.Wait()
+	_ = os.RemoveAll(folders)
 	if badStop.Load() {
 		code = 1
 	}
@@ -203,9 +211,19 @@ func smtp(name string, m *mailServer) string {
 		"auth": {"user": "relay", "pass": "secret"}}`, name, m.port)
 }
 
+// folder makes one for a relay.
+func folder(t *testing.T) string {
+	t.Helper()
+	name, err := os.MkdirTemp(folders, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 func run(t *testing.T, s settings) *running {
 	t.Helper()
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	r.write("config.json", s.json())
 	return r.start()
 }
@@ -355,7 +373,7 @@ func TestATokenIsChangedWithoutAnOutage(t *testing.T) {
 
 func TestASecretInAFileIsReadAgain(t *testing.T) {
 	mails := startMailServer(t)
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	elsewhere := t.TempDir() // and a link leads there
 	put := func(token string) {
 		t.Helper()
@@ -387,7 +405,7 @@ func TestASecretInAFileIsReadAgain(t *testing.T) {
 // that has another name. And whoever asks for a reload hears whether it brought anything.
 func TestAFileIsWrittenToElsewhere(t *testing.T) {
 	mails := startMailServer(t)
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	s := settings{providers: []string{smtp("main", mails)}}
 	r.write("config.json", s.json())
 	elsewhere := filepath.Join(t.TempDir(), "config.json")
@@ -659,7 +677,7 @@ func TestAnAddressNeedsARestart(t *testing.T) {
 func TestAnAddressThatStaysKeepsItsCallers(t *testing.T) {
 	s := settings{providers: []string{smtp("main", startMailServer(t))}}
 	const address, list = `"127.0.0.1:0"`, `, "allowedIPs": ["192.0.2.7"]`
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	r.write("config.json", strings.Replace(s.json(), address, address+list, 1))
 	r.start()
 	r.write("config.json", strings.Replace(s.json(), address, `"127.0.0.1:1"`, 1))
@@ -675,7 +693,7 @@ func TestAnAddressThatStaysKeepsItsCallers(t *testing.T) {
 // A folder may take the place of the one that the configuration is in.
 func TestAFolderInThePlaceOfAnother(t *testing.T) {
 	s := settings{providers: []string{smtp("main", startMailServer(t))}}
-	r := &running{t: t, dir: filepath.Join(t.TempDir(), "conf"), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: filepath.Join(folder(t), "conf"), log: new(logs), hangups: make(chan os.Signal, 1)}
 	next := "Bearer the-next-token-of-the-test"
 	for folder, tokens := range map[string][]string{"conf": {token}, "next": {next}} {
 		s.tokens = tokens
@@ -696,7 +714,7 @@ func TestAFolderInThePlaceOfAnother(t *testing.T) {
 func TestTheAdminListenerThatIsThereKeepsItsToken(t *testing.T) {
 	s := settings{providers: []string{smtp("main", startMailServer(t))}}
 	const before, after = `"admin": {"address": "127.0.0.1:0"}`, `"admin": {"address": "0.0.0.0:0", "token": "a-long-token-of-the-pages"}`
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	r.write("config.json", strings.Replace(s.json(), before, after, 1))
 	r.start()
 	for _, address := range []string{"127.0.0.1:0", ""} {
@@ -746,7 +764,7 @@ func TestATakenPortIsAnErrorAtOnce(t *testing.T) {
 // Others on this machine find the port, and a directory that is gone stops nothing.
 func TestTheAddressIsLeftForOthers(t *testing.T) {
 	for _, runtime := range []string{t.TempDir(), filepath.Join(t.TempDir(), "gone")} {
-		r := &running{t: t, dir: t.TempDir(), runtime: runtime, log: new(logs), hangups: make(chan os.Signal, 1)}
+		r := &running{t: t, dir: folder(t), runtime: runtime, log: new(logs), hangups: make(chan os.Signal, 1)}
 		r.write("config.json", settings{providers: []string{smtp("main", startMailServer(t))}}.json())
 		r.start()
 		left, err := os.ReadFile(filepath.Join(runtime, app.AddressFile))
@@ -835,7 +853,7 @@ func TestCountsGoOver(t *testing.T) {
 // a whole directory that takes the place of another.
 func TestTemplatesAreReadAgain(t *testing.T) {
 	mails := startMailServer(t)
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	template := func(file, subject string) {
 		r.write(file, "<title>"+subject+"</title><p>{{code}}</p>")
 	}
@@ -894,7 +912,7 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 // turned, and a language that is the link to another.
 func TestLinkedTemplatesAreReadAgain(t *testing.T) {
 	mails := startMailServer(t)
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	link := filepath.Join(r.dir, "templates")
 	lead := func(target, name string) {
 		t.Helper()
@@ -939,7 +957,7 @@ func TestLinkedTemplatesAreReadAgain(t *testing.T) {
 // Kubernetes mounts a ConfigMap as links through one link that it turns.
 func TestAMountOfKubernetesIsReadAgain(t *testing.T) {
 	mails := startMailServer(t)
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	turn := func(generation, token, subject string) {
 		t.Helper()
 		r.write(filepath.Join(generation, "config.json"),

@@ -238,7 +238,7 @@ func TestTheRecordHoldsNoSecrets(t *testing.T) {
 // A timeout that a reload has made longer is that of mails under way, too.
 func TestAMailUnderWayIsNotGivenUp(t *testing.T) {
 	s := settings{providers: []string{smtp("main", startMailServer(t))}, more: `, "deliveries": {"database": "deliveries.db"}`}
-	r := &running{t: t, dir: t.TempDir(), log: new(logs), hangups: make(chan os.Signal, 1)}
+	r := &running{t: t, dir: folder(t), log: new(logs), hangups: make(chan os.Signal, 1)}
 	r.write("config.json", strings.Replace(s.json(), `"server": {`, `"server": {"timeout": "1s", `, 1))
 	recorded := deliveries.DefaultSettings()
 	recorded.Database = secrets.NewSecret(filepath.Join(r.dir, "deliveries.db"))
