@@ -160,7 +160,7 @@ var wanted = map[string]string{
 	"Message-Id":               `<[0-9a-z]+@acme\.example>`,
 	"Subject":                  `.+`,
 	"Auto-Submitted":           `auto-generated`,
-	"X-Auto-Response-Suppress": `All`,
+	"X-Auto-Response-Suppress": `OOF, AutoReply, DR, RN, NRN`,
 	"X-Entity-Ref-Id":          `[0-9a-z]+`,
 	"Content-Language":         `[a-zA-Z-]+`,
 	"Mime-Version":             `1\.0`,

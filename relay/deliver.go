@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"logto-email-relay/mail"
@@ -40,6 +41,7 @@ type delivery struct {
 	outOfTime  bool // the last send ended with the mail's time
 	isFinal    bool // no attempt comes after this one, which waits for longer for one of the places
 	later      []later
+	line       []standing
 }
 
 // Deliver sends one mail and tells what became of it: it was accepted, or the
@@ -120,7 +122,7 @@ func (d *delivery) attemptAll(ctx context.Context) (ended bool) {
 // are to have half of the time of one whose last attempt failed: it may hang again. One that is
 // only slow gets all of it, and so does one after a doubt, in which nobody is asked again.
 func (d *delivery) sharesWithEarlier(m Member) bool {
-	return len(d.later) > 0 && !d.seen[providers.Uncertain] && m.health.failedLast()
+	return len(d.later)+len(d.line) > 0 && !d.seen[providers.Uncertain] && m.health.failedLast()
 }
 
 func anyMayBeWell(members []Member) bool {
@@ -146,15 +148,30 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		d.note(m.Name, start, start, &providers.Error{Kind: providers.Temporary, Stage: "wait", Detail: "no time left"})
 		return true
 	}
-	if has, stood := d.acquire(ctx, m, isLast && !sharesTime, left); !has {
+	wait := min(longestWait, left/4)
+	switch {
+	case d.isFinal:
+		wait = left - timeToAnswer/2
+	case isLast && m.health.isWorthWaiting(start) && left-timeInLine > wait:
+		wait = 0 // which is no longer than it waits in line
+	}
+	if !m.acquire(ctx, wait) {
 		m.health.abandon()
-		now := time.Now()
-		failure := &providers.Error{Kind: providers.Temporary, Stage: "wait", Momentary: !stood && m.health.isWorthWaiting(now),
-			Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"}
-		d.reconsider(m, failure, deadline.Sub(now))
-		d.note(m.Name, start, now, failure)
+		d.later = slices.DeleteFunc(d.later, func(l later) bool { return l.Provider == m.Provider })
+		d.line = append(d.line, standing{Member: m, since: start})
+		if wait > 0 {
+			d.noteFull(&d.line[len(d.line)-1])
+		}
 		return false
 	}
+	return d.attemptWithPlace(ctx, m, isLast, sharesTime)
+}
+
+// attemptWithPlace is an attempt at a provider that has a place for it, which is free
+// again afterwards.
+func (d *delivery) attemptWithPlace(ctx context.Context, m Member, isLast, sharesTime bool) (ends bool) {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
 	holdsPlace := true
 	defer func() {
 		if holdsPlace {
@@ -198,23 +215,6 @@ func (d *delivery) attempt(ctx context.Context, m Member, isLast, sharesTime boo
 		}
 	}
 	return failure == nil || d.endsWith(failure)
-}
-
-// acquire waits for one of a provider's places. Where nobody else may take the mail and the
-// provider takes mails, or may in a moment, a burst stands in line. Who has stood there in
-// vain does not come again: so near to its deadline a slow send would end in doubt.
-func (d *delivery) acquire(ctx context.Context, m Member, isLast bool, left time.Duration) (has, stood bool) {
-	wait := min(longestWait, left/4)
-	switch {
-	case d.isFinal:
-		wait = left - timeToAnswer/2
-	case isLast && left-timeInLine > wait && m.health.isWorthWaiting(time.Now()):
-		defer d.relay.waiting.Add(-1)
-		if stood = d.relay.waiting.Add(1) <= maxWaiting; stood {
-			wait = left - timeInLine
-		}
-	}
-	return m.acquire(ctx, wait), stood
 }
 
 // send renders the mail, hands it to a provider once, and notes what became of
@@ -293,9 +293,10 @@ func (d *delivery) message(m Member, keep bool) (*mail.Message, *providers.Error
 		Type:    d.Type,
 		Payload: payload,
 		Headers: []mail.Header{
-			// RFC 3834 and MS-OXCMAIL: no vacation replies and read receipts.
+			// RFC 3834 and MS-OXCMAIL 2.1.3.2.20: no vacation replies and receipts. "All" would
+			// be without NDR, too: the report that a mail has bounced.
 			{Name: "Auto-Submitted", Value: "auto-generated"},
-			{Name: "X-Auto-Response-Suppress", Value: "All"},
+			{Name: "X-Auto-Response-Suppress", Value: "OOF, AutoReply, DR, RN, NRN"},
 			// Keeps Gmail from folding the newest code under older ones.
 			{Name: "X-Entity-Ref-ID", Value: d.ID},
 			{Name: "Content-Language", Value: rendered.Locale},

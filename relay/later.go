@@ -72,37 +72,96 @@ func (l *later) waitFor(wait, left time.Duration) bool {
 	return true
 }
 
+// standing is a provider that has no place for the mail, which stands in line for one.
+type standing struct {
+	Member
+	since time.Time
+	told  bool // an attempt has been noted
+}
+
+// noteFull takes down that a provider had no place.
+func (d *delivery) noteFull(s *standing) {
+	s.told = true
+	d.note(s.Name, s.since, time.Now(), &providers.Error{Kind: providers.Temporary, Stage: "wait",
+		Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"})
+}
+
 // attemptLater makes further attempts, until one ends the delivery or the time is up.
 func (d *delivery) attemptLater(ctx context.Context) {
-	if len(d.later) == 0 {
+	if len(d.later)+len(d.line) == 0 {
 		return
 	}
+	defer func() {
+		for i := range d.line {
+			if s := &d.line[i]; !s.told && !d.Accepted() {
+				d.noteFull(s)
+			}
+		}
+	}()
 	if d.relay.waiting.Add(1) > maxWaiting {
 		d.relay.waiting.Add(-1)
 		return
 	}
 	defer d.relay.waiting.Add(-1)
 	deadline, _ := ctx.Deadline()
-	for len(d.later) > 0 && !d.seen[providers.Uncertain] {
-		d.rendered = nil // to keep it would cost every mail that waits
+	for d.rendered = nil; ; d.rendered = nil { // to keep it would cost every mail that waits
+		if d.seen[providers.Uncertain] {
+			d.later = nil // nobody is asked again
+		}
 		slices.SortFunc(d.later, func(a, b later) int { return a.at.Compare(b.at) })
-		next := &d.later[0]
-		if !sleep(ctx, time.Until(next.at)) {
-			return
+		end := deadline.Add(-timeInLine)
+		if len(d.later) > 0 && d.later[0].at.Before(end) {
+			end = d.later[0].at
 		}
-		// Whatever happens to this attempt, there may be another. Only the last that the
-		// time allows is made in any case.
-		m, now := next.Member, time.Now()
-		next.pause = min(2*next.pause, longestPause)
-		again := next.waitAgain(deadline.Sub(now))
-		if again && !m.admitAgain(now) {
-			continue
-		}
-		d.isFinal = !again && len(d.later) == 1
-		if ends := d.attempt(ctx, m, true, len(d.later) > 1); ends {
+		m, found := d.standInLine(ctx, time.Until(end))
+		switch {
+		case found:
+			if ends := d.attemptWithPlace(ctx, m, true, len(d.later) > 0); ends {
+				return
+			}
+		case len(d.later) == 0:
 			return
+		default:
+			if ends := d.attemptAgain(ctx, deadline); ends {
+				return
+			}
 		}
 	}
+}
+
+// standInLine waits for a place at any of the providers that had none. It makes sense where
+// one of them takes mails, or may in a moment: then the others may be well, too. So near to
+// its deadline that a slow send would end in doubt, a mail does not stand there.
+func (d *delivery) standInLine(ctx context.Context, wait time.Duration) (m Member, found bool) {
+	now := time.Now()
+	if wait <= 0 || !slices.ContainsFunc(d.line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
+		return m, false
+	}
+	if i := firstPlace(ctx, d.line, wait); i >= 0 {
+		m = d.line[i].Member
+		d.line = slices.Delete(d.line, i, i+1)
+		return m, true
+	}
+	return m, false
+}
+
+// attemptAgain waits for the next of the further attempts, and makes it. It tells whether
+// the delivery ends with it, or its time is up.
+func (d *delivery) attemptAgain(ctx context.Context, deadline time.Time) (ends bool) {
+	next := &d.later[0]
+	if !sleep(ctx, time.Until(next.at)) {
+		return true
+	}
+	// Whatever happens to this attempt, there may be another. Only the last that the
+	// time allows is made in any case.
+	m, now := next.Member, time.Now()
+	next.pause = min(2*next.pause, longestPause)
+	again := next.waitAgain(deadline.Sub(now))
+	if again && !m.admitAgain(now) {
+		return false
+	}
+	d.isFinal = !again && len(d.later) == 1
+	return d.attempt(ctx, m, true, len(d.later) > 1)
 }
 
 // sleep tells whether it came to its end before the context did.

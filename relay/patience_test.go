@@ -485,6 +485,56 @@ func TestABurstStandsInLine(t *testing.T) {
 	}
 }
 
+// A burst that has more than one provider uses the places of all that are well, and one that
+// refuses takes nothing from it. Here too nothing ends in doubt.
+func TestABurstStandsInLineAtAll(t *testing.T) {
+	refuses := func(err providers.Error) *fakeProvider {
+		return &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			time.Sleep(100 * time.Millisecond)
+			return providers.Receipt{}, &err
+		}}
+	}
+	good := func() *fakeProvider { return takes(800*time.Millisecond, nil) }
+	wrongKey := providers.Error{Kind: providers.Configuration, Stage: "auth"}
+	noConnection := providers.Error{Kind: providers.Temporary, Stage: "connect", Momentary: true}
+	for _, test := range []struct {
+		name     string
+		chain    []*fakeProvider
+		accepted int // of 40; each place takes one in 800 ms
+	}{
+		{"with one whose key is wrong", []*fakeProvider{good(), refuses(wrongKey)}, 16},
+		{"behind one whose key is wrong", []*fakeProvider{refuses(wrongKey), good()}, 16},
+		{"with one that is away", []*fakeProvider{good(), refuses(noConnection)}, 16},
+		{"behind one that is away", []*fakeProvider{refuses(noConnection), good()}, 16},
+		{"with a backup that was never asked", []*fakeProvider{good(), good()}, 32},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRelay(t, nil, test.chain...) // two at a time each
+				for range 3 {
+					deliver(t, r)
+				}
+				var sending sync.WaitGroup
+				var accepted, doubtful atomic.Int32
+				for range 40 {
+					sending.Go(func() {
+						switch d := deliver(t, r); {
+						case d.Accepted():
+							accepted.Add(1)
+						case d.Reason != mail.ProviderUnavailable:
+							doubtful.Add(1)
+						}
+					})
+				}
+				sending.Wait()
+				if int(accepted.Load()) < test.accepted || doubtful.Load() > 0 {
+					t.Errorf("%d of 40 were accepted, want %d; %d have another end than 503", accepted.Load(), test.accepted, doubtful.Load())
+				}
+			})
+		})
+	}
+}
+
 // A mail that finds no place waits on where the provider has ever taken one, or failed in
 // the last ten seconds; else it may hang, and the mail has its answer at once.
 func TestWhatAMailWithoutAPlaceWaitsFor(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-
 	"logto-email-relay/mail"
 	"logto-email-relay/recipients"
 	"logto-email-relay/settings"
