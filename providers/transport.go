@@ -108,6 +108,9 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 	if proxy != nil {
 		a.base.Proxy = http.ProxyURL(proxy)
 		a.isSOCKS = strings.HasPrefix(proxy.Scheme, "socks")
+		if proxy.Scheme == "https" {
+			a.base.DialTLSContext = a.dialProxy
+		}
 	}
 	a.client = &http.Client{
 		Transport: recorder{a, logins},
@@ -116,6 +119,27 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return a, nil
+}
+
+// dialProxy opens the TLS of an https proxy. net/http would offer it HTTP/2 as well, and
+// then ask for the tunnel in HTTP/1.1 all the same (https://go.dev/issue/26479).
+func (a *api) dialProxy(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := a.base.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	config := new(tls.Config)
+	if of := a.base.TLSClientConfig; of != nil {
+		config = of.Clone()
+	}
+	config.ServerName, _, _ = net.SplitHostPort(address)
+	config.NextProtos = []string{"http/1.1"}
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return secured, nil
 }
 
 // Close gives up the idle connections.

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -462,6 +463,36 @@ func TestALateConnectionIsKept(t *testing.T) {
 				t.Errorf("the next mail: %v", e)
 			}
 		})
+	}
+}
+
+// A proxy that would rather speak HTTP/2 is spoken to in HTTP/1.1, in which the tunnel is asked for.
+func TestAProxyThatKnowsHTTP2(t *testing.T) {
+	server := httptest.NewUnstartedServer(always(answer{200, nil, "{}"}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	config := &tls.Config{Certificates: server.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
+	proxy := (&smtptest.Proxy{Target: server.Listener.Addr().String()}).Start(t, config, func(p *smtptest.Proxy, conn net.Conn, reader *bufio.Reader) bool {
+		secured := conn.(*tls.Conn)
+		return secured.HandshakeContext(t.Context()) == nil && secured.ConnectionState().NegotiatedProtocol == "http/1.1" && smtptest.Connect(p, conn, reader)
+	})
+	a := openAPI(t, &Common{Proxy: settings.NewSecret("https://" + proxy.Addr().String())})
+	a.base.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // for a host whose name the server bears
+	x, err := a.request(t.Context(), http.MethodPost, "https://service.invalid", http.Header{}, []byte("{}"))
+	if err != nil || x.status != 200 {
+		t.Errorf("%d, %v", x.status, err)
+	}
+}
+
+// A proxy whose certificate is for another host, or of nobody known, is none that is asked.
+func TestAProxyIsWhoItSays(t *testing.T) {
+	server := httptest.NewTLSServer(always(answer{200, nil, "{}"}))
+	t.Cleanup(server.Close)
+	proxy := (&smtptest.Proxy{Target: server.Listener.Addr().String()}).Start(t, &tls.Config{Certificates: server.TLS.Certificates}, smtptest.Connect)
+	a := openAPI(t, &Common{Proxy: settings.NewSecret("https://" + proxy.Addr().String())})
+	if e := judge(t.Context(), a, "https://service.invalid", []byte("{}")); e == nil || e.Stage != "proxy" || !strings.Contains(e.Detail, "certificate") {
+		t.Errorf("got %v", e)
 	}
 }
 
