@@ -243,6 +243,9 @@ func TestWarnings(t *testing.T) {
 		"server.authorization[0] has quotes around":              file("server", `{"authorization": ["Authorization: Bearer 4f0c9b7e21d3a586"]}`),
 		"providers[0].apiKey has quotes":                         file("providers", `[{"type": "sendgrid", "apiKey": "\"SG.0123456789\"", "fromEmail": "a@acme.example"}]`),
 		"providers[0].eventSecret is empty, because ${EMPTY} is": file("providers", `[{"type": "resend", "apiKey": "re_0123456789", "eventSecret": "${EMPTY}"}]`),
+		"limits.recipient is empty, because ${EMPTY} is":         file("limits", `{"recipient": "${EMPTY}"}`),
+		"templates.dir is empty, because ${EMPTY} is":            file("templates", `{"dir": "${EMPTY}${EMPTY}"}`),
+		"providers[0].fromEmail is empty, because ${EMPTY} is":   file("providers", `[{"type": "sendgrid", "apiKey": "SG.0123456789", "fromEmail": "${EMPTY}"}]`),
 		"server.authorization[0] has more than one":              file("server", `{"authorization": ["Bearer  4f0c9b7e21d3a586"]}`),
 		"server.authorization[0] has quotes around ":             file("server", `{"authorization": ["Bearer Bearer 4f0c9b7e21d3a586"]}`),
 		"trustedProxies[1] is in allowedIPs as well":             file("server", `{"authorization": ["Bearer 4f0c9b7e21d3a586"], "allowedIPs": ["192.0.2.1", "10.0.0.0/8"], "trustedProxies": ["192.0.2.9", "10.0.0.5"]}`),
@@ -255,6 +258,19 @@ func TestWarnings(t *testing.T) {
 		if told := fmt.Sprint(loaded.Notices); err != nil || len(loaded.Notices) != 1 || !strings.Contains(told, key) || strings.Contains(told, "never-print") {
 			t.Errorf("%s: got %v, %s", key, err, told)
 		}
+	}
+}
+
+// What keeps a test environment from real people is not off because a variable is empty.
+func TestRedirectToIsNotEmptyByAccident(t *testing.T) {
+	for _, text := range []string{file("recipients", `{"redirectTo": "${EMPTY}"}`),
+		file("routes", `[{"domains": ["a.example"], "recipients": {"redirectTo": "${EMPTY}"}}]`)} {
+		if _, err := Parse("config.json", []byte(text), variables("EMPTY", "")); err == nil || !strings.Contains(err.Error(), "recipients.redirectTo: is empty, because ${EMPTY} is, and every mail") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := Parse("config.json", []byte(file("recipients", `{"redirectTo": ""}`)), variables()); err != nil {
+		t.Error(err)
 	}
 }
 

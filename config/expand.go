@@ -180,6 +180,13 @@ func (d *decoder) expand(n *node, path string) bool {
 	if n.scalar, n.reference = text, first; first != "" {
 		d.secrets = append(d.secrets, text)
 	}
+	if text == "" && first != "" {
+		if strings.HasSuffix(path, "recipients.redirectTo") { // which keeps a test environment from real people
+			d.problem(n.from, path, "is empty, because "+first+" is, and every mail would go to whom it is for; remove the key if that is meant")
+			return false
+		}
+		d.notice(n.from, path, "is empty, because "+first+" is, as if it were not written at all")
+	}
 	return good
 }
 

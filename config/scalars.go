@@ -42,9 +42,6 @@ func (d *decoder) decodeText(n *node, target encoding.TextUnmarshaler, path stri
 	}
 	if secret {
 		d.secrets = append(d.secrets, text)
-		if text == "" && n.reference != "" {
-			d.notice(n.from, path, "is empty, because "+n.reference+" is, as if it were not written at all")
-		}
 		if text != strings.TrimFunc(text, isInvisible) && !strings.Contains(text, "-----BEGIN") {
 			d.notice(n.from, path, "begins or ends with a blank, a line break or a character that nobody sees, which is part of it; remove it unless that is meant")
 		}

@@ -265,7 +265,9 @@ var smtpRules = []smtpRule{
 	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{enhanced: "5.7.10 5.7.11", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{enhanced: "5.7.13", verdict: verdict{kind: Configuration, hint: checkAccount}},
-	{at: smtp.AtAUTH, words: "could not authenticate", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	// go-smtp, as in Proton Mail Bridge and maddy, has 454 for whatever is wrong with a login.
+	{at: smtp.AtAUTH, words: "could not authenticate|no such user|invalid username|invalid user name|invalid password|invalid credentials|invalid login|" +
+		"incorrect username|incorrect password|wrong username|wrong password|bad username|bad password|bad credentials", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 
