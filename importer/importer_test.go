@@ -56,12 +56,24 @@ func TestKeepsTemplatesThatTheServiceKeeps(t *testing.T) {
 	expect(t, `{"connectorId": "mailgun-email", "id": "abc", "config": {"domain": "mail.acme.example", "apiKey": "never-print-this",
 		"from": "Acme <no-reply@mail.acme.example>", "endpoint": null, "deliveries": {
 			"SignIn": {"subject": "Code", "html": "<p>{{code}}</p>", "text": "It is {{code}}", "replyTo": "help@acme.example"},
-			"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}}`, "de", 0, `{
+			"BindMfa": {"template": "bind", "variables": {"brand": "Acme"}}}}}`, "de", 0, `{
 		"providers": [{"type": "mailgun", "name": "mailgun", "domain": "mail.acme.example", "apiKey": "${MAILGUN_API_KEY}",
-			"from": "Acme <no-reply@mail.acme.example>", "deliveries": {"Generic": {"template": "generic", "variables": {"brand": "Acme"}}}}],
+			"from": "Acme <no-reply@mail.acme.example>", "deliveries": {"BindMfa": {"template": "bind", "variables": {"brand": "Acme"}}}}],
 		"templates": {"dir": "DIR"}}`,
 		map[string]string{"de/SignIn.html": "<title>Code</title>\n<p>{{code}}</p>\n", "de/SignIn.txt": "It is {{code}}\n"},
 		`SignIn: replyTo "help@acme.example" has no place`)
+
+	// A Generic that stays goes before files, so that the others stay with it.
+	expect(t, `{"connectorId": "mailgun-email", "config": {"domain": "mail.acme.example", "apiKey": "never-print-this", "from": "a@mail.acme.example",
+		"deliveries": {"SignIn": {"subject": "Code", "html": "<p>{{code}}</p>"}, "Generic": {"template": "generic"}}}}`, "de", 0, `{
+		"providers": [{"type": "mailgun", "name": "mailgun", "domain": "mail.acme.example", "apiKey": "${MAILGUN_API_KEY}", "from": "a@mail.acme.example",
+			"deliveries": {"SignIn": {"subject": "Code", "html": "<p>{{code}}</p>"}, "Generic": {"template": "generic"}}}]}`,
+		map[string]string{}, "Generic is kept at the service and goes before your files")
+	expect(t, `{"apiKey": "never-print-this", "fromEmail": "a@acme.example", "templates": [
+		{"usageType": "SignIn", "type": "text/html", "subject": "Code", "content": "<p>{{code}}</p>"}, {"usageType": "Generic", "template": "d-1"}]}`, "de", 0, `{
+		"providers": [{"type": "sendgrid", "name": "sendgrid", "apiKey": "${SENDGRID_API_KEY}", "fromEmail": "a@acme.example", "templates": [
+			{"usageType": "SignIn", "type": "text/html", "subject": "Code", "content": "<p>{{code}}</p>"}, {"usageType": "Generic", "template": "d-1"}]}]}`,
+		map[string]string{}, "Generic is kept at the service and goes before your files")
 
 	expect(t, `{"serverToken": "never-print-this", "fromEmail": "no-reply@acme.example",
 		"templates": [{"usageType": "Generic", "templateAlias": "logto-generic"}]}`, "en", 0, `{"providers": [{"type": "postmark", "name": "postmark", "serverToken": "${POSTMARK_SERVER_TOKEN}",

@@ -118,6 +118,12 @@ func (i *importer) readConnector(kind string, object map[string]any) error {
 	maps.DeleteFunc(entry, func(_ string, value any) bool { return value == nil })
 	entry["type"] = kind
 	before := len(i.templates)
+	if keepsGeneric, others := inlineTemplates(entry); keepsGeneric && others {
+		i.note("%s: Generic is kept at the service and goes before your files for every type that the provider lacks, "+
+			"so that its other templates stay in the provider, too", kind)
+		i.addProvider(entry)
+		return nil
+	}
 	if list, found := entry["templates"].([]any); found {
 		left := slices.DeleteFunc(list, i.takeTemplate)
 		entry["templates"] = left
@@ -141,6 +147,27 @@ func (i *importer) readConnector(kind string, object map[string]any) error {
 	}
 	i.addProvider(entry)
 	return nil
+}
+
+// inlineTemplates tells whether a connector has templates that could become files, and
+// whether its Generic is none of them.
+func inlineTemplates(entry provider) (keepsGeneric, others bool) {
+	see := func(messageType string, template any, content string) {
+		object, _ := template.(map[string]any)
+		_, isInline := object[content].(string)
+		keepsGeneric = keepsGeneric || messageType == "Generic" && !isInline
+		others = others || isInline
+	}
+	list, _ := entry["templates"].([]any)
+	for _, one := range list {
+		object, _ := one.(map[string]any)
+		see(textOf(object, "usageType"), one, "content")
+	}
+	deliveries, _ := entry["deliveries"].(map[string]any)
+	for messageType, one := range deliveries {
+		see(messageType, one, "html")
+	}
+	return keepsGeneric, others
 }
 
 func textOf(object map[string]any, key string) string {
