@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,10 @@ const (
 	// patience is how long a mail waits for Redis. It answers in less than one
 	// millisecond where it is well.
 	patience = 100 * time.Millisecond
+	// questionTime bounds a question together with the connection that it may need, whose
+	// round trips for TCP, TLS and the login no mail waits for: the connection is for
+	// those that come later.
+	questionTime = 2 * time.Second
 	// askAgain is how long a Redis that did not answer is left alone.
 	askAgain = time.Second
 	// maxConnections bounds how many mails ask at a time; others wait for their turn.
@@ -62,10 +67,11 @@ return {refused, wait}
 // shared is the counters in a Redis. One that fails or is slow is not asked again
 // for a while, and then by nobody's mail: see failed.
 type shared struct {
-	url    string
-	pool   *redis.Pool
-	logger *slog.Logger
-	failed atomic.Bool
+	url      string
+	password string // in the URL; empty for none
+	pool     *redis.Pool
+	logger   *slog.Logger
+	failed   atomic.Bool
 	// asked is when it was last seen or found to fail, and broken when a connection
 	// was found of no use, in Unix nanoseconds.
 	asked, broken atomic.Int64
@@ -76,7 +82,7 @@ func newShared(url string, logger *slog.Logger) (*shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &shared{url: url, logger: logger}
+	s := &shared{url: url, password: server.password, logger: logger}
 	s.pool = &redis.Pool{
 		DialContext: server.dial, MaxActive: maxConnections, MaxIdle: maxConnections, Wait: true, IdleTimeout: idleTimeout,
 		// Who restarts Redis closes all connections. One that was found so speaks for
@@ -97,6 +103,7 @@ var errBroken = errors.New("the connection is older than one that was found of n
 type server struct {
 	network, address string
 	options          []redis.DialOption
+	password         string
 }
 
 // parseServer reads redis://user:password@host:port/database, rediss:// for TLS, or
@@ -139,6 +146,7 @@ func parseServer(text string) (server, error) {
 			return server{}, errors.New("a password is missing")
 		}
 		s.options = append(s.options, redis.DialUsername(u.User.Username()), redis.DialPassword(password))
+		s.password = password
 	}
 	return s, nil
 }
@@ -153,19 +161,47 @@ func (s *shared) take(ctx context.Context, counts []count) (refused int, wait ti
 		s.lookAgain()
 		return none, 0, false
 	}
-	refused, wait, err := s.run(ctx, counts)
-	if err != nil {
+	said, own := make(chan verdict, 1), slices.Clone(counts) // which stay on the stack where no Redis is asked
+	go func() { said <- s.run(own) }()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var v verdict
+	select {
+	case v = <-said:
+	case <-ctx.Done():
+		v.err = errSlow
+	}
+	if v.err != nil {
 		s.asked.Store(time.Now().UnixNano())
 		if s.failed.CompareAndSwap(false, true) {
-			s.logger.Warn("limits: Redis does not answer, mails are counted in memory", "error", err.Error())
+			s.logger.Warn("limits: Redis does not answer, mails are counted in memory", "error", s.words(v.err))
 		}
 		return none, 0, false
 	}
-	return refused, wait, true
+	return v.refused, v.wait, true
 }
 
-func (s *shared) run(ctx context.Context, counts []count) (refused int, wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+var errSlow = fmt.Errorf("no answer in %v", patience)
+
+// words are those of an error, without the password and what else Redis quotes of a command
+// that it does not know.
+func (s *shared) words(err error) string {
+	text, _, _ := strings.Cut(err.Error(), ", with args beginning with")
+	if s.password != "" {
+		text = strings.ReplaceAll(text, s.password, "[secret]")
+	}
+	return text
+}
+
+// verdict is what Redis said of a mail.
+type verdict struct {
+	refused int
+	wait    time.Duration
+	err     error
+}
+
+func (s *shared) run(counts []count) verdict {
+	ctx, cancel := context.WithTimeout(context.Background(), questionTime)
 	defer cancel()
 	arguments := make([]any, 0, 1+3*len(counts))
 	arguments = append(arguments, len(counts))
@@ -183,13 +219,13 @@ func (s *shared) run(ctx context.Context, counts []count) (refused int, wait tim
 		answer, err = s.ask(ctx, arguments)
 	}
 	if err != nil {
-		return none, 0, err
+		return verdict{err: err}
 	}
-	refused, wait = int(answer[0])-1, time.Duration(answer[1])*time.Microsecond
-	if refused < none || refused >= len(counts) || refused != none && (answer[1] < 0 || answer[1] > 2*counts[refused].rate.Per.Microseconds()) {
-		return none, 0, errAnswer
+	v := verdict{refused: int(answer[0]) - 1, wait: time.Duration(answer[1]) * time.Microsecond}
+	if v.refused < none || v.refused >= len(counts) || v.refused != none && (answer[1] < 0 || answer[1] > 2*counts[v.refused].rate.Per.Microseconds()) {
+		return verdict{err: errAnswer}
 	}
-	return refused, wait, nil
+	return v
 }
 
 var errAnswer = errors.New("not what the script returns")
@@ -225,7 +261,7 @@ func (s *shared) lookAgain() {
 	}
 	go func() {
 		probe := []count{{limit: "probe", of: "probe", rate: Rate{1000, time.Second}}}
-		if _, _, err := s.run(context.Background(), probe); err == nil && s.failed.CompareAndSwap(true, false) {
+		if v := s.run(probe); v.err == nil && s.failed.CompareAndSwap(true, false) {
 			s.logger.Info("limits: Redis answers again")
 		}
 	}()
