@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -736,4 +737,50 @@ func TestNoTemporaryFiles(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A database that takes longer for a connection than a mail waits is asked again all the same
+// after it has closed those that there were.
+func TestSlowConnectionsOfTheGate(t *testing.T) {
+	url := postgrestest.Start(t).Database(t)
+	_, address, _ := strings.Cut(url, "@")
+	address, _, _ = strings.Cut(address, "/")
+	var mu sync.Mutex
+	var open []net.Conn
+	slow, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = slow.Close() })
+	go func() {
+		for client, err := slow.Accept(); err == nil; client, err = slow.Accept() {
+			server, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			mu.Lock()
+			open = append(open, client, server)
+			mu.Unlock()
+			go func() { _, _ = io.Copy(server, client); _ = server.Close() }()
+			go func() {
+				time.Sleep(3 * longestWait / 2) // the first answer is late
+				_, _ = io.Copy(client, server)
+				_ = client.Close()
+			}()
+		}
+	}()
+	r := opened(t, named(strings.Replace(url, address, slow.Addr().String(), 1)))
+	r.ready(t)
+	if _, err := r.Suppress(t.Context(), "ada@example.org", time.Hour, ""); err != nil {
+		t.Fatal(err)
+	}
+	isSuppressed := func() bool { return r.Suppressed(t.Context(), "ada@example.org") }
+	eventually(t, "it is looked at", isSuppressed)
+	mu.Lock()
+	for _, conn := range open { // as by a restart
+		_ = conn.Close()
+	}
+	mu.Unlock()
+	eventually(t, "it is looked at again", isSuppressed)
 }

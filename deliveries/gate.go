@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -33,6 +34,10 @@ func askOne(statement *sql.Stmt) ask {
 // gate asks PostgreSQL. Each query is a round trip, which takes both sides some 50 µs of
 // processor time, so the mails of a millisecond share one.
 // A mail alone does not wait for others.
+//
+// A question may have to make a connection first, such as after a failover, which takes
+// more round trips than a mail waits for. It goes on without the mail, so that the
+// connection is there for the next.
 type gate struct {
 	statement *sql.Stmt
 
@@ -41,6 +46,11 @@ type gate struct {
 	// asking tells that somebody takes up what waits.
 	asking bool
 }
+
+// questionTime bounds a question together with the connection that it may need.
+const questionTime = 2 * time.Second
+
+var errNoAnswer = fmt.Errorf("no answer in %v", longestWait)
 
 // question waits for an answer, which comes once.
 type question struct {
@@ -63,9 +73,13 @@ func (g *gate) ask(ctx context.Context, recipients [2]string) (bool, error) {
 	if first {
 		go g.answer()
 	}
+	timer := time.NewTimer(longestWait)
+	defer timer.Stop()
 	select {
 	case a := <-q.answer:
 		return a.suppressed, a.err
+	case <-timer.C:
+		return false, errNoAnswer
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
@@ -111,7 +125,7 @@ func (g *gate) query(asked []*question) (suppressed map[string]bool, err error) 
 	for _, q := range asked {
 		recipients = append(recipients, q.recipients[:]...)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), longestWait)
+	ctx, cancel := context.WithTimeout(context.Background(), questionTime)
 	defer cancel()
 	rows, err := g.statement.QueryContext(ctx, recipients, time.Now().UnixMicro())
 	if err != nil {
