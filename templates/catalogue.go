@@ -196,7 +196,21 @@ func (c *Catalogue) Render(r Request) (*Mail, error) {
 	var v values
 	c.fill(&v, &r, c.translations[r.Locale])
 	template.write(m, &v)
+	m.Subject = cmp.Or(m.Subject, c.subject(messageType, r.Locale, &v))
 	return m, nil
+}
+
+// subject is that of a mail whose own is empty, since it depends on what Logto has left out:
+// the relay's own, in the mail's language if it speaks it.
+func (c *Catalogue) subject(messageType, locale string, v *values) string {
+	for _, l := range []string{locale, english} {
+		if embedded, found := c.embedded[mailKey{messageType, l}]; found {
+			if t, err := embedded(); err == nil {
+				return oneLine(t.subject.text(v))
+			}
+		}
+	}
+	return ""
 }
 
 // fill makes the values that a mail in a language may say. It does so in place, since

@@ -124,6 +124,8 @@ func (o *Overlay) Render(r Request) (*Mail, error) {
 	own.template.write(m, &v)
 	if own.written.Stored != "" {
 		m.Stored = &mail.StoredTemplate{Name: own.written.Stored, Data: v.data(own.written.Variables)}
+	} else if m.Subject == "" {
+		m.Subject = o.catalogue.subject(r.Type, r.Locale, &v)
 	}
 	return m, nil
 }

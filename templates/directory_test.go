@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"logto-email-relay/mail"
 )
 
 // directory writes files into a new directory: name, content, name, content, …
@@ -304,12 +306,22 @@ func TestWarnings(t *testing.T) {
 		"en/MfaVerification.html", "<title>x</title>{{#if branding.appLogo}}x{{else}}{{#if code}}{{code}}{{else}}x{{/if}}{{/if}} x",
 		"en/Generic.html", `<title>x</title><a href="https://acme.example/?c={{code}}">Sign in</a>`,
 		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
+		"de/Generic.html", "<title>x</title>{{code}}", "de/Generic.txt", "A message",
+		"de/OrganizationInvitation.html", `<title>{{organization.name}}</title><a href="{{link}}">x</a>`,
+		"de/SignIn.html", "<title>{{#if application.name}}Sign in to {{application.name}}{{/if}}</title>{{code}}",
+		"de/Register.html", "<title>{{#if application.name}}{{application.name}}{{else}}x{{/if}}</title>{{code}}",
+		"de/ForgotPassword.html", "<title>{{branding.senderName}}</title>{{code}}",
 	)
-	got := openDir(t, dir, "en").Warnings()
+	got := openDir(t, dir, "en", "de").Warnings()
 	const hidden = " mails sometimes have nothing but their code, which is not printed then: write {{code}} outside of {{#if}}, or after {{else}} too"
+	const noSubject = " mails is empty where Logto leaves out what it prints, and they get the relay's own then: write a text outside of {{#if}}, or after {{else}} too"
 	want := []string{
+		"de/Generic.html:1:1: Generic mails may come with a code, which is not printed: write {{#if code}} … {{code}} … {{/if}}",
+		"de/SignIn.html:1:1: the subject of SignIn" + noSubject,
 		"en/BindMfa.html:1:1: BindMfa" + hidden,
 		"en/ForgotPassword.html:1:1: ForgotPassword" + hidden,
+		"en/OrganizationInvitation.txt:1:1: OrganizationInvitation mails may come with a link, which is not printed: write {{#if link}} … {{link}} … {{/if}}",
+		"en/OrganizationInvitation.txt:1:1: the subject of OrganizationInvitation" + noSubject,
 		"en/OrganizationInvitation.txt:1:10: OrganizationInvitation mails often come without inviter: write {{#if inviter.name}} … {{/if}} around {{inviter.name}}",
 		"en/SignIn.html:1:10: SignIn mails often come without application: write {{#if application.name}} … {{/if}} around {{application.name}}",
 		"en/SignIn.html:2:1: SignIn mails often come without user: write {{#if user.name}} … {{/if}} around {{user.name}}",
@@ -389,5 +401,37 @@ func TestMistakesAreCounted(t *testing.T) {
 	_, err := Open(s)
 	if err == nil || strings.Count(err.Error(), "Logto has no message type") != 50 || !strings.HasSuffix(err.Error(), "60 mistakes, of which the first 50 are shown") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A subject that depends on what Logto leaves out is never empty: services refuse such mails.
+func TestASubjectIsNeverEmpty(t *testing.T) {
+	dir := directory(t,
+		"en/SignIn.html", "<title>{{#if application.name}}Sign in to {{application.name}}{{/if}}</title>{{code}}",
+		"sv/SignIn.html", "<title>{{#if application.name}}Logga in{{/if}}</title>{{code}}",
+	)
+	c := openDir(t, dir, "en", "de")
+	overlay, err := c.With([]mail.ConnectorTemplate{{Type: "SignIn", Key: "templates[0]", Subject: "{{application.name}}", HTML: "<p>{{code}}</p>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, renderer := range []interface {
+		Render(Request) (*Mail, error)
+	}{c, overlay} {
+		for _, locale := range []string{"en", "sv"} {
+			m, err := renderer.Render(Request{Type: "SignIn", Locale: locale, Payload: map[string]any{"code": "123456"}})
+			if err != nil || m.Subject != "en SignIn" {
+				t.Errorf("%T, %s: the subject is %q, %v", renderer, locale, m.Subject, err)
+			}
+			m, err = renderer.Render(Request{Type: "SignIn", Locale: locale, Payload: map[string]any{"code": "123456", "application": map[string]any{"name": "Acme"}}})
+			if err != nil || m.Subject == "" || m.Subject == "en SignIn" {
+				t.Errorf("%T, %s: the subject is %q, %v", renderer, locale, m.Subject, err)
+			}
+		}
+	}
+	s := DefaultSettings()
+	s.Dir = directory(t, "de.json", `{"types": {"SignIn": {"subject": " "}}}`)
+	if _, err := open(s, miniature("en", "de")); err == nil || !strings.Contains(err.Error(), "write a subject") {
+		t.Errorf("a sentence without words: got %v", err)
 	}
 }

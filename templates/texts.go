@@ -223,6 +223,9 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 		if strings.ContainsAny(s.text, "\r\n\x00") {
 			fault("write it as one line")
 		}
+		if name == "subject" && strings.TrimSpace(s.text) == "" {
+			fault("write a subject: services refuse mails without one")
+		}
 		if strings.HasPrefix(key, "failures.") || !strings.Contains(key, ".") {
 			allowed := failurePlaceholder(key)
 			switch rest := strings.ReplaceAll(s.text, allowed, ""); {

@@ -3,6 +3,7 @@ package templates
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // relies are the names that a template prints without a block that asks for
@@ -31,6 +32,15 @@ func (t *template) warnings(messageType string) []string {
 			"write {{code}} outside of {{#if}}, or after {{else}} too")
 		found = append(found, at.Error())
 	}
+	if name, lacks := t.lacksPurpose(messageType); lacks {
+		at := (&source{file: t.source}).errorAt(0, fmt.Sprintf("%s mails may come with a %s, which is not printed: write {{#if %[2]s}} … {{%[2]s}} … {{/if}}", messageType, name))
+		found = append(found, at.Error())
+	}
+	if t.lacksSubject(messageType) {
+		at := (&source{file: t.source}).errorAt(0, "the subject of "+messageType+" mails is empty where Logto leaves out what it prints, and they get the relay's own then: "+
+			"write a text outside of {{#if}}, or after {{else}} too")
+		found = append(found, at.Error())
+	}
 	for _, at := range t.relies() {
 		if root := rootOf(at.Text); isOftenMissing(root, messageType) {
 			at.Text = fmt.Sprintf("%s mails often come without %s: write {{#if %s}} … {{/if}} around {{%[3]s}}", messageType, root, at.Text)
@@ -38,6 +48,37 @@ func (t *template) warnings(messageType string) []string {
 		}
 	}
 	return found
+}
+
+// lacksPurpose tells whether a part does not print what a mail may be sent for although it
+// need not be: the code of a Generic mail, or the link of an invitation.
+func (t *template) lacksPurpose(messageType string) (name string, lacks bool) {
+	const mark = "c0de0f0nemail"
+	v := values{links: Links{Schemes: []string{"https"}}}
+	switch messageType {
+	case generic:
+		name, v.payload = "code", map[string]any{"code": mark}
+	case invitation:
+		name, v.payload = "link", map[string]any{"link": "https://" + mark + ".example/"}
+	default:
+		return "", false
+	}
+	v.setLink()
+	return name, t.html != nil && !strings.Contains(t.html.render(&v).String(), mark) ||
+		t.text != nil && !t.derived && !strings.Contains(t.text.text(&v), mark)
+}
+
+// lacksSubject tells whether the subject of a message is empty that has nothing but what
+// Logto always sends.
+func (t *template) lacksSubject(messageType string) bool {
+	v := values{payload: map[string]any{"code": "1"}}
+	if messageType == invitation {
+		v.payload = map[string]any{"organization": map[string]any{"id": "1", "name": "x"}}
+	}
+	for i := range v.builtins {
+		v.builtins[i] = "x"
+	}
+	return t.subject != nil && oneLine(t.subject.text(&v)) == ""
 }
 
 // unknowns tells which of the printed names no message of the type has.
