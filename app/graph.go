@@ -69,7 +69,7 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorde
 	}
 	var domains relay.Domains
 	if !c.OnlyInbox() {
-		domains = recipients.NewDomains()
+		domains = recipients.NewDomains(logger)
 	}
 	g.Relay, err = relay.New(relay.Options{
 		Renderer:      catalogue,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -21,6 +22,10 @@ const (
 	// rest is how long DNS is not asked after it gave no answer, and a domain not
 	// after it had none.
 	rest = 30 * time.Second
+	// disbelief is how long DNS is not asked after it denied a domain at which millions
+	// have an address: it knows the names of an inner network alone, where what is outside
+	// is reached through a proxy.
+	disbelief = time.Hour
 )
 
 // The bounds of how long answers are kept, whatever they say themselves.
@@ -38,10 +43,12 @@ const (
 // its patience and not each of them. It is safe for use by many goroutines.
 type Domains struct {
 	servers []string // host:port
+	logger  *slog.Logger
 
-	mu     sync.Mutex
-	first  int // index of the server that answered last
-	resume time.Time
+	mu         sync.Mutex
+	first      int // index of the server that answered last
+	resume     time.Time
+	unbelieved time.Time // until when nothing that DNS says is believed
 	// What is known, and what was known before that grew too large.
 	known, earlier map[string]answer
 }
@@ -52,8 +59,9 @@ type answer struct {
 	until   time.Time
 }
 
-// NewDomains asks these servers, as host:port; without any those of the system.
-func NewDomains(servers ...string) *Domains {
+// NewDomains asks these servers, as host:port; without any those of the system. The
+// logger is told of servers that are not to be believed.
+func NewDomains(logger *slog.Logger, servers ...string) *Domains {
 	if len(servers) == 0 {
 		// Without the file, as on other systems than Unix, nothing is asked.
 		if system, err := dns.ClientConfigFromFile("/etc/resolv.conf"); err == nil {
@@ -62,7 +70,7 @@ func NewDomains(servers ...string) *Domains {
 			}
 		}
 	}
-	return &Domains{servers: servers, known: make(map[string]answer)}
+	return &Domains{servers: servers, logger: logger, known: make(map[string]answer)}
 }
 
 // Refusal returns why a domain takes no mail; empty if it does, or if DNS does not
@@ -100,7 +108,20 @@ func (d *Domains) recall(domain string) (refusal string, ask bool) {
 			return a.refusal, false
 		}
 	}
-	return "", len(d.servers) > 0 && !now.Before(d.resume)
+	return "", len(d.servers) > 0 && !now.Before(d.resume) && !now.Before(d.unbelieved)
+}
+
+// disbelieve forgets what DNS has said, which denies this domain, and lets it be for long.
+func (d *Domains) disbelieve(domain, refusal string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if !now.Before(d.unbelieved) {
+		d.logger.Warn("recipients.checkDomain: DNS is not believed for an hour, no domain is refused; let it know the names of the Internet, or turn checkDomain off",
+			"domain", domain, "answer", refusal)
+	}
+	d.unbelieved = now.Add(disbelief)
+	d.known, d.earlier = make(map[string]answer), nil
 }
 
 // pause lets DNS rest, until it rests no more or gives an answer.
@@ -119,6 +140,9 @@ func (d *Domains) find(ctx context.Context, domain string) string {
 	case err != nil:
 		d.pause()
 		return ""
+	case refusal != "" && isWellKnown(domain):
+		d.disbelieve(domain, refusal)
+		return ""
 	case refusal != "":
 		ttl = min(max(ttl, leastTTL), mostRefusedTTL)
 	default:
@@ -127,6 +151,9 @@ func (d *Domains) find(ctx context.Context, domain string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.resume = time.Time{}
+	if time.Now().Before(d.unbelieved) {
+		return ""
+	}
 	if len(d.known) >= mostDomains {
 		d.known, d.earlier = make(map[string]answer), d.known
 	}

@@ -1,7 +1,9 @@
 package recipients_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -101,7 +103,7 @@ func TestDomains(t *testing.T) {
 	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.", "a.test. 300 IN A 192.0.2.1", "aaaa.test. 300 IN AAAA 2001:db8::1",
 		"null.test. 300 IN MX 0 .", "text.test. 300 IN TXT hello", "empty.test.",
 		"truncated.test.", "half.test.", "lame.test.", "both.test. 300 IN MX 0 .", "both.test. 300 IN MX 10 mail.mx.test.")
-	domains := recipients.NewDomains(server.address)
+	domains := recipients.NewDomains(slog.New(slog.DiscardHandler), server.address)
 	for domain, test := range map[string]struct {
 		refusal string
 		queries int32
@@ -141,7 +143,7 @@ func TestAnAnswerIsKeptForItsTime(t *testing.T) {
 	} {
 		t.Run(domain, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				domains := recipients.NewDomains(server.address)
+				domains := recipients.NewDomains(slog.New(slog.DiscardHandler), server.address)
 				queries := func() int32 {
 					before := server.queries.Load()
 					domains.Refusal(t.Context(), domain)
@@ -165,7 +167,7 @@ func TestAnAnswerIsKeptForItsTime(t *testing.T) {
 func TestDeadDNSCostsOneMailItsPatience(t *testing.T) {
 	for name, servers := range map[string][]string{"silent": {silent(t)}, "two silent": {silent(t), silent(t)}, "closed": {"127.0.0.1:1"}} {
 		t.Run(name, func(t *testing.T) {
-			domains := recipients.NewDomains(servers...)
+			domains := recipients.NewDomains(slog.New(slog.DiscardHandler), servers...)
 			begin := time.Now()
 			if got := domains.Refusal(t.Context(), "first.test"); got != "" {
 				t.Errorf("refused: %s", got)
@@ -201,7 +203,7 @@ func TestDNSIsAskedAgain(t *testing.T) {
 		startNameServerAt(t, address)
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		domains := recipients.NewDomains(address)
+		domains := recipients.NewDomains(slog.New(slog.DiscardHandler), address)
 		refused := func() bool { return domains.Refusal(t.Context(), "nx.test") != "" }
 		if refused() {
 			t.Error("refused by nobody")
@@ -229,7 +231,7 @@ func TestNoDNS(t *testing.T) {
 func TestALateAnswerIsKept(t *testing.T) {
 	server := startNameServer(t, "mx.test. 300 IN MX 10 mail.mx.test.")
 	server.delay.Store(int64(400 * time.Millisecond))
-	domains := recipients.NewDomains(server.address)
+	domains := recipients.NewDomains(slog.New(slog.DiscardHandler), server.address)
 	if got := domains.Refusal(t.Context(), "nx.test"); got != "" {
 		t.Fatalf("refused after 300 ms: %s", got)
 	}
@@ -248,13 +250,13 @@ func TestTheNextServerIsAsked(t *testing.T) {
 	server, failing := startNameServer(t), startNameServer(t)
 	failing.fails.Store(true)
 	for name, first := range map[string]string{"closed": "127.0.0.1:1", "failing": failing.address} {
-		domains := recipients.NewDomains(first, server.address)
+		domains := recipients.NewDomains(slog.New(slog.DiscardHandler), first, server.address)
 		if got := domains.Refusal(t.Context(), "nx.test"); got != "the domain does not exist" {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
 	// A silent one takes the first mail's patience; then the other is the first.
-	domains := recipients.NewDomains(silent(t), server.address)
+	domains := recipients.NewDomains(slog.New(slog.DiscardHandler), silent(t), server.address)
 	domains.Refusal(t.Context(), "nx.test")
 	for deadline := time.Now().Add(10 * time.Second); domains.Refusal(t.Context(), "nx.test") == ""; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -307,7 +309,7 @@ func FuzzAnswerOfDNS(f *testing.F) {
 		}
 		answer.Store(&rest)
 		begin := time.Now()
-		switch got := recipients.NewDomains(conn.LocalAddr().String()).Refusal(t.Context(), "mx.test"); got {
+		switch got := recipients.NewDomains(slog.New(slog.DiscardHandler), conn.LocalAddr().String()).Refusal(t.Context(), "mx.test"); got {
 		case "", "the domain does not exist", "the domain takes no mail (RFC 7505)", "the domain has no mail server and no address":
 		default:
 			t.Errorf("refused: %s", got)
@@ -323,5 +325,27 @@ func FuzzAnswerOfDNS(f *testing.F) {
 func TestNothingIsAskedWithoutAServer(t *testing.T) {
 	if got := new(recipients.Domains).Refusal(t.Context(), "nx.test"); got != "" {
 		t.Errorf("refused: %s", got)
+	}
+}
+
+// DNS that denies a domain at which millions have an address knows an inner network alone:
+// nothing that it says is believed, and nobody is asked whether gmail.com was meant.
+func TestDNSOfAnInnerNetwork(t *testing.T) {
+	server := startNameServer(t, "acme.test. 60 IN MX 10 mail.acme.test.")
+	var told bytes.Buffer
+	domains := recipients.NewDomains(slog.New(slog.NewTextHandler(&told, nil)), server.address)
+	if got := domains.Refusal(t.Context(), "customer.test"); got == "" {
+		t.Error("a domain that does not exist is not refused")
+	}
+	for _, domain := range []string{"gmail.com", "customer.test", "other.test", "qq.com", "acme.test"} {
+		if got := domains.Refusal(t.Context(), domain); got != "" {
+			t.Errorf("%s: %s", domain, got)
+		}
+	}
+	if n := strings.Count(told.String(), "DNS is not believed"); n != 1 || !strings.Contains(told.String(), "gmail.com") {
+		t.Errorf("told is %s", &told)
+	}
+	if got := recipients.Suggest("gmail.com"); got != "" {
+		t.Errorf("for gmail.com %s is suggested", got)
 	}
 }

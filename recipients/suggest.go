@@ -1,6 +1,7 @@
 package recipients
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hbollon/go-edlib"
@@ -25,6 +26,9 @@ var wellKnown = []string{
 // exist: each part of it is right, or one letter away, as in gmial.con. It is empty
 // where there is none.
 func Suggest(domain string) string {
+	if isWellKnown(domain) { // which is not misspelt
+		return ""
+	}
 	best, bestDistance := "", 3
 	for _, known := range wellKnown {
 		if distance := distance(domain, known); distance < bestDistance {
@@ -33,6 +37,8 @@ func Suggest(domain string) string {
 	}
 	return best
 }
+
+func isWellKnown(domain string) bool { return slices.Contains(wellKnown, domain) }
 
 // far is the distance of what is no misspelling.
 const far = 100
