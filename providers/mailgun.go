@@ -272,8 +272,10 @@ func mailgunErrors(x *exchange) Error {
 	switch x.status {
 	case http.StatusBadRequest, http.StatusForbidden:
 		switch {
-		case strings.Contains(said, "large batches"):
+		case strings.Contains(said, "large batches"), strings.Contains(said, "too fast"):
 			e.Kind = RateLimited
+		case strings.Contains(said, "limit exceeded"): // without saying until when
+			e.Kind, e.Quota, e.Hint = RateLimited, true, "the plan's limit is reached; raise it in the control panel"
 		case mailgunTo.MatchString(answer.Message):
 			e.Kind = Recipient
 		case mailgunTemplate.MatchString(answer.Message):

@@ -90,6 +90,8 @@ func mailgunFixture() fixture {
 				{name: "sending address", answer: refusal(403, "Rejected: IP 192.0.2.1 can't be used to send the message"), kind: Configuration, hint: addressHint},
 				{name: "sandbox with 403", answer: refusal(403, "Domain sandbox1.mailgun.org is not allowed to send: Free accounts are for test purposes only. Please upgrade or add the address to authorized recipients in Account Settings."), kind: Configuration, hint: "sandbox domain"},
 				{name: "domain with 403", answer: refusal(403, "Domain mail.acme.example is not allowed to send: The domain is unverified and requires DNS configuration."), kind: Configuration, hint: "DNS records"},
+				{name: "limit without a time", answer: refusal(400, "Domain mail.acme.example is not allowed to send: recipient limit exceeded"), kind: RateLimited, quota: true, hint: "limit"},
+				{name: "probation", answer: refusal(400, "Domain mail.acme.example is not allowed to send: You are sending too fast. Your account is on probation and the account has been temporarily disabled."), kind: RateLimited},
 				{name: "batches", answer: refusal(403, "Domain is not allowed to send large batches yet"), kind: RateLimited},
 				{name: "domain", answer: refusal(404, "Domain not found: mail.acme.example"), kind: Configuration, hint: "api.eu.mailgun.net"},
 				{name: "size", answer: refusal(413, "request size exceeds 52.4MiB limit"), kind: Content},

@@ -47,6 +47,8 @@ func TestSMTPReplies(t *testing.T) {
 	const bounces263 = "http://bbs.bitscn.com/archiver/tid-160742.html"
 	const zoneMTA = "https://github.com/zone-eu/zone-mta/blob/master/config/bounces.txt"
 	const sisimai = "https://github.com/sisimai/p5-sisimai/tree/5-stable/lib/Sisimai/Reason"
+	const mox = "https://github.com/mjl-/mox/blob/main/smtpserver/server.go"
+	const phpBounces = "https://github.com/cfortune/PHP-Bounce-Handler/blob/master/bounce_responses.php"
 	const verifying = "https://www.postfix.org/ADDRESS_VERIFICATION_README.html"
 	const code = "https://github.com/search?type=code&q="
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
@@ -337,6 +339,25 @@ func TestSMTPReplies(t *testing.T) {
 		{"Yahoo and AT&T", smtp.AtDot, "550 Request failed; Mailbox unavailable", operator, "fromEmail", "https://github.com/mattermost/mattermost/issues/13652"},
 		{"Resend", smtp.AtDot, "450 You can only send testing emails to your own email address (o@acme.example). To send emails to other recipients, please verify a domain at resend.com/domains", operator, "fromEmail", "https://resend.com/docs/api-reference/errors"},
 		{"Resend", smtp.AtDot, "450 Not authorized to send emails from acme.example", operator, "fromEmail", "https://resend.com/docs/api-reference/errors"},
+		{"mox", smtp.AtDot, "451 4.7.1 max number of new/first-time recipients (200) over past 24h reached, try increasing per-account setting MaxFirstTimeRecipientsPerDay", spent, "24 hours", mox},
+		{"mox", smtp.AtRCPT, "550 5.1.1 not accepting email for domain", operator, "auth", mox},
+		{"an old server", smtp.AtRCPT, "550 User is unknown", recipient, "", phpBounces},
+		{"an old server", smtp.AtRCPT, "550 Account not found", recipient, "", phpBounces},
+		{"an old server", smtp.AtRCPT, "550 Address invalid", recipient, "", phpBounces},
+		{"an old server", smtp.AtRCPT, "550 no such email address", recipient, "", phpBounces},
+		{"an old server", smtp.AtRCPT, "550 unknown or illegal user: ada@example.net", recipient, "", phpBounces},
+		{"an old server", smtp.AtRCPT, "550 Unknown local part ada in <ada@example.net>", recipient, "", phpBounces},
+		{"an old server", smtp.AtRCPT, "550 no relaying allowed", operator, "auth", phpBounces},
+		{"a filter", smtp.AtRCPT, "550 5.7.1 This system is configured to reject mail from mta.example.com. Connecting host [192.0.2.7] is listed by the lookup site 'zen.spamhaus.org.'", operator, "IP address", zoneMTA},
+		{"Stalwart", smtp.AtDot, "550 5.7.29 ARC validation failed.", operator, "fromEmail", "https://www.rfc-editor.org/rfc/rfc8617#section-10.2"},
+		{"Stalwart", smtp.AtDot, "503 5.5.3 Message rejected.", filtered, "", "https://github.com/stalwartlabs/stalwart/blob/main/crates/smtp/src/inbound/mod.rs"},
+		{"maddy", smtp.AtMAIL, "451 4.7.23 SPF authentication failed with a temporary error", operator, "fromEmail", "https://www.rfc-editor.org/rfc/rfc7372#section-3.2"},
+		{"maddy", smtp.AtRCPT, "550 5.7.25 rDNS name does not match source hostname", operator, "PTR", "https://www.rfc-editor.org/rfc/rfc7372#section-3.3"},
+		{"rspamd", smtp.AtDot, "554 5.7.1 ICAP: threat found with icap scanner", filtered, "", "https://docs.rspamd.com/modules/antivirus/"},
+		{"Apache James", smtp.AtDot, "554 5.7.0 Rejected: message contains domain acme.example listed by multi.surbl.org", filtered, "", "https://github.com/apache/james-project/blob/master/server/protocols/protocols-smtp/src/main/java/org/apache/james/smtpserver/fastfail/URIRBLHandler.java"},
+		{"Postal", smtp.AtAUTH, "535 Mail server has been suspended", operator, "account", "https://github.com/postalserver/postal/blob/main/app/lib/smtp_server/client.rb"},
+		{"hMailServer", smtp.AtMAIL, "530 A SSL/TLS-connection is required for authentication.", operator, "requireTLS", "https://github.com/hmailserver/hmailserver/blob/master/hmailserver/source/Server/SMTP/SMTPConnection.cpp"},
+		{"a university", smtp.AtRCPT, "550 5.7.1 Only authenticated users that have an account here may send", operator, "auth", code + "%22Only+authenticated+users%22"},
 		{"Proton Mail Bridge", smtp.AtAUTH, "454 4.7.0 no such user", operator, "auth.user", "https://github.com/ProtonMail/proton-bridge/issues/503"},
 		{"Proton Mail Bridge", smtp.AtAUTH, "454 4.7.0 invalid username or password", operator, "auth.pass", "https://github.com/emersion/go-smtp/blob/master/conn.go"},
 		{"maddy", smtp.AtAUTH, "454 4.7.0 Invalid credentials", operator, "auth.pass", "https://github.com/emersion/go-smtp/blob/master/conn.go"},

@@ -116,7 +116,7 @@ var smtpRules = []smtpRule{
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
 	{words: "request failed; mailbox unavailable", verdict: verdict{kind: Configuration, hint: checkSender}},
 	// Links in the message, by lists that have the names of others for addresses.
-	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "surbl|uribl|blacklisted url|black listed url|credential leak", verdict: verdict{kind: Content, filtered: true}},
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "surbl|uribl|blacklisted url|black listed url|message contains domain|credential leak", verdict: verdict{kind: Content, filtered: true}},
 	{words: "blocked using spam pattern", verdict: verdict{kind: Content, filtered: true}},
 	{words: "ip has been temporarily blocked|spam ip|ipbl0", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// A code and words that agree, whatever names and links stand around them.
@@ -132,8 +132,10 @@ var smtpRules = []smtpRule{
 	// sender, the connection or the address proves itself.
 	{at: smtp.AtAUTH, words: "password is incorrect|app password|application password|application-specific|app-specific|authorization code",
 		verdict: verdict{kind: Configuration, hint: checkPassword}},
+	{enhanced: "4.7.23", words: "spf", verdict: verdict{kind: Configuration, hint: checkSender}}, // RFC 7372; Gmail has it for PTR
 	{enhanced: "4.7.23 4.7.25", verdict: verdict{kind: Configuration, hint: needPTR}},
 	{enhanced: "4.7.26 4.7.27 4.7.30 4.7.32", verdict: verdict{kind: Configuration, hint: checkSender}},
+	{enhanced: "4.7.29 5.7.29", words: "arc ", verdict: verdict{kind: Configuration, hint: checkSender}}, // RFC 8617; Gmail has it for TLS
 	{enhanced: "4.7.29 5.7.29", verdict: verdict{kind: Configuration, hint: needTLS}},
 
 	// Full mailboxes. Exchange also keeps a copy for the sender, whose mailbox may be full.
@@ -153,7 +155,7 @@ var smtpRules = []smtpRule{
 	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|" +
 		"message quota|messages quota|outmail quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|" +
-		"unique recipients limit| daily|per day|in 24 hours| / 24h| / 1d|mi:stc",
+		"unique recipients limit| daily|per day|in 24 hours|past 24h|past 24 hours| / 24h| / 1d|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
@@ -172,6 +174,7 @@ var smtpRules = []smtpRule{
 		"failure sending mail. try again|try again in |" +
 		"mi:sfq|mi:dmc|mi:ccl|rp:drc|rp:ccl|rp:qrc|rp:rcl|rp:trc|rp:frl|hl:ifc", verdict: verdict{kind: RateLimited, hint: slowDown}},
 	{codes: "4", words: "throttled", verdict: verdict{kind: RateLimited, hint: slowDown}},
+	{at: smtp.AtDot, codes: "503", enhanced: "5.5.3", verdict: verdict{kind: Content, filtered: true}}, // Stalwart, when a filter refuses
 	{enhanced: "4.5.3 5.5.3 4.7.28 5.7.28", verdict: verdict{kind: RateLimited, hint: slowDown}},
 
 	// Full mailboxes that have no code of their own.
@@ -195,14 +198,14 @@ var smtpRules = []smtpRule{
 	// What an operator has to mend, at whatever stage and under whatever code the
 	// server says so.
 	{words: "need fully-qualified address", at: smtp.AtRCPT, verdict: verdict{kind: Recipient}},
-	{words: "starttls command first|tls is required|tls required by", verdict: verdict{kind: Configuration, hint: needTLS}},
+	{words: "starttls command first|tls is required|tls required by|tls-connection is required", verdict: verdict{kind: Configuration, hint: needTLS}},
 	{codes: "5", words: "starttls|tls not available|must use tls|tls required|requires tls|encryption required|encryption is required|encryption needed|" +
 		"without ssl|secure connection",
 		verdict: verdict{kind: Configuration, hint: needTLS}},
 	{words: "basic authentication is disabled|basic authentication is not supported", verdict: verdict{kind: Configuration, hint: needOAuth2}},
 	{words: "authentication required|authentication is required|authentication needed|authenticate first|must authenticate|" +
 		"must be authenticated|need to authenticate|not authenticated|not logged in|log in first|auth first|an auth command|" +
-		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth",
+		"unauthenticated senders|without authentication|smtp auth is required|auth required|turn on smtp auth|requires auth|only authenticated users",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
@@ -218,14 +221,14 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtEHLO, codes: "501 504", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
 		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|to be relayed|relaying mail to|(relaying)|i cannot deliver mail for|" +
-		"relay of mail is not allowed|configured to relay|relay prohibited|relay operation rejected",
+		"relay of mail is not allowed|configured to relay|relay prohibited|relay operation rejected|no relaying|not accepting email for domain",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked|mailfrom domain is listed", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup", verdict: verdict{kind: Configuration, hint: needPTR}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|" +
 		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|in a black list|black ip|dynamic ip|tss09|" +
-		"blocklist|block list|blacklist|black listed|listed at|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
+		"blocklist|block list|blacklist|black listed|listed at|listed by the lookup|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
 		"spamhaus|" +
 		"access to submit messages to this|you are not allowed to connect|not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing mail suspension|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
@@ -245,10 +248,11 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtRCPT, words: "invalid dns mx", verdict: verdict{kind: Configuration, unplaced: true, hint: noRecords}},
 	{words: "invalid dns mx", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{codes: "5", words: "dmarc|spf|dkim", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.25 5.7.26 5.7.27",
+	{enhanced: "5.7.25", verdict: verdict{kind: Configuration, hint: needPTR}},
+	{enhanced: "5.7.20 5.7.21 5.7.22 5.7.23 5.7.24 5.7.26 5.7.27",
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
-		"is not allowed to send|activate your|account suspended|account is suspended|under review|outboundspam|allowed to send email|" +
+		"is not allowed to send|activate your|account suspended|account is suspended|mail server has been suspended|under review|outboundspam|allowed to send email|" +
 		"no permission|unusual sending activity|smtpclientauthentication|" +
 		"sender throttled| license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
@@ -272,7 +276,7 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 
 	// The message. A filter's opinion is one service's own, and so is how much it takes.
-	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|dt:spm|virus|malware|infected|phish|unsolicited|suspicious|content|attachment",
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|dt:spm|virus|malware|infected|phish|threat found|unsolicited|suspicious|content|attachment",
 		verdict: verdict{kind: Content, filtered: true}},
 	{at: ofMessage, codes: "5", words: "message size|email size|size limit|mailsize|too large|too big|message is too long",
 		verdict: verdict{kind: Content, filtered: true}},
@@ -358,7 +362,8 @@ const (
 )
 
 // recipientWords are how servers say that there is no such recipient.
-const recipientWords = "user unknown|unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
+const recipientWords = "user unknown|user is unknown|account not found|address invalid|no such email address|unknown or illegal|unknown local part|" +
+	"unknown user|unknown local user|unknown recipient|recipient unknown|no such user|no such recipient|" +
 	"no such mailbox|no such address|non-existent account|invalid user|unavailable mail user|user not known|" +
 	"exists that user|not user of this|not a known user|user disabled|user is disabled|recipient does not have an account|" +
 	"mailbox currently unavailable|not our mx service|error in recipient address|" +
