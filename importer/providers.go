@@ -256,6 +256,7 @@ func (i *importer) addProvider(entry provider) {
 	}
 	entry["name"] = name
 	i.hideSecrets(name, entry)
+	i.hideCopies(entry)
 
 	for _, problem := range i.problems(entry) {
 		if strings.HasPrefix(problem.Text, "unknown key") && drop(entry, problem.Key) {
@@ -310,6 +311,23 @@ var (
 	// secretHeaders are names of headers that bear keys.
 	secretHeaders = regexp.MustCompile(`(?i)auth|key|token|secret|passw`)
 )
+
+// hideCopies puts the variable of a secret in place of what has the same value, such as
+// the user of an SMTP login whose name and password are one token.
+func (i *importer) hideCopies(object map[string]any) {
+	for key, value := range object {
+		switch value := value.(type) {
+		case map[string]any:
+			i.hideCopies(value)
+		case string:
+			for _, variable := range slices.Sorted(maps.Keys(i.secrets)) {
+				if value == i.secrets[variable] {
+					object[key] = "${" + variable + "}"
+				}
+			}
+		}
+	}
+}
 
 // hideSecrets puts ${NAME_KEY} in place of every secret.
 func (i *importer) hideSecrets(name string, object map[string]any) {
