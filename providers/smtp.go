@@ -108,16 +108,22 @@ type SMTPEnvelope struct {
 type SMTPDKIM struct {
 	// Domain and Selector say where the public key stands in DNS. PrivateKey is RSA or
 	// Ed25519, in PEM.
-	Domain     string          `json:"domain" validate:"required,fqdn"`
-	Selector   string          `json:"selector" validate:"required"`
+	Domain     string          `json:"domain" validate:"omitempty,fqdn"`
+	Selector   string          `json:"selector"`
 	PrivateKey settings.Secret `json:"privateKey" validate:"required"`
+	// DomainName and KeySelector are nodemailer's names for domain and selector.
+	DomainName  string `json:"domainName" validate:"omitempty,fqdn"`
+	KeySelector string `json:"keySelector"`
 	// SkipFields are headers that are not signed, with colons between them, because
 	// the server replaces them.
 	SkipFields string `json:"skipFields"`
 }
 
+func (d *SMTPDKIM) domain() string   { return cmp.Or(d.Domain, d.DomainName) }
+func (d *SMTPDKIM) selector() string { return cmp.Or(d.Selector, d.KeySelector) }
+
 func (d *SMTPDKIM) signer() (*smtp.DKIM, error) {
-	return smtp.NewDKIM(d.Domain, d.Selector, d.PrivateKey.Reveal(), strings.Split(d.SkipFields, ":")...)
+	return smtp.NewDKIM(d.domain(), d.selector(), d.PrivateKey.Reveal(), strings.Split(d.SkipFields, ":")...)
 }
 
 // selectors are labels of a host name (RFC 6376 section 3.1); some services have an
@@ -125,10 +131,22 @@ func (d *SMTPDKIM) signer() (*smtp.DKIM, error) {
 var selectors = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*$`)
 
 func (d *SMTPDKIM) check(report func(key, text string)) {
-	if short, isWhole := strings.CutSuffix(strings.TrimSuffix(d.Selector, "."+d.Domain), "._domainkey"); isWhole {
-		report("dkim.selector", fmt.Sprintf("write the selector alone: %q", short))
-	} else if d.Selector != "" && (len(d.Selector) > 63 || !selectors.MatchString(d.Selector)) {
-		report("dkim.selector", "write the name before ._domainkey in DNS: letters, digits and hyphens")
+	for _, written := range [][3]string{{"dkim.domain", d.Domain, d.DomainName}, {"dkim.selector", d.Selector, d.KeySelector}} {
+		switch key, ours, nodemailers := written[0], written[1], written[2]; {
+		case ours == "" && nodemailers == "":
+			report(key, "this is needed")
+		case ours != "" && nodemailers != "" && ours != nodemailers:
+			report(key, "this is written under two names; keep one of them")
+		}
+	}
+	selector, key := d.selector(), "dkim.selector"
+	if d.Selector == "" {
+		key = "dkim.keySelector"
+	}
+	if short, isWhole := strings.CutSuffix(strings.TrimSuffix(selector, "."+d.domain()), "._domainkey"); isWhole {
+		report(key, fmt.Sprintf("write the selector alone: %q", short))
+	} else if selector != "" && (len(selector) > 63 || !selectors.MatchString(selector)) {
+		report(key, "write the name before ._domainkey in DNS: letters, digits and hyphens")
 	}
 	if d.PrivateKey.Reveal() == "" {
 		return

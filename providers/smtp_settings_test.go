@@ -98,13 +98,17 @@ func TestSMTPCheck(t *testing.T) {
 		{"proxy without a host", SMTPSettings{Common: Common{Proxy: settings.NewSecret("socks5://:1080")}}, "proxy"},
 		{"IPv6 from IPv4", SMTPSettings{Common: Common{IPv4: true, LocalAddress: "2001:db8::1"}}, "localAddress"},
 		{"endpoint", SMTPSettings{Common: Common{Endpoint: "https://smtp.example.com"}}, "endpoint"},
-		{"DKIM key", SMTPSettings{DKIM: &SMTPDKIM{PrivateKey: settings.NewSecret("x")}}, "dkim.privateKey"},
-		{"DKIM selector", SMTPSettings{DKIM: &SMTPDKIM{Selector: "relay_2026.eu"}}, ""},
-		{"DKIM selector of 63 letters", SMTPSettings{DKIM: &SMTPDKIM{Selector: strings.Repeat("s", 63)}}, ""},
-		{"DKIM selector of 64 letters", SMTPSettings{DKIM: &SMTPDKIM{Selector: strings.Repeat("s", 64)}}, "dkim.selector"},
+		{"DKIM key", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1", PrivateKey: settings.NewSecret("x")}}, "dkim.privateKey"},
+		{"DKIM selector", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "relay_2026.eu"}}, ""},
+		{"DKIM selector of 63 letters", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: strings.Repeat("s", 63)}}, ""},
+		{"DKIM selector of 64 letters", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: strings.Repeat("s", 64)}}, "dkim.selector"},
 		{"DKIM selector with its domain", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1._domainkey.acme.example"}}, "dkim.selector"},
-		{"DKIM selector with blanks", SMTPSettings{DKIM: &SMTPDKIM{Selector: "s1; x=1"}}, "dkim.selector"},
-		{"DKIM without From", SMTPSettings{DKIM: &SMTPDKIM{SkipFields: "date:from", PrivateKey: settings.NewSecret(testKey(t))}}, "dkim.skipFields"},
+		{"DKIM selector with blanks", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1; x=1"}}, "dkim.selector"},
+		{"DKIM in nodemailer's words", SMTPSettings{DKIM: &SMTPDKIM{DomainName: "acme.example", KeySelector: "s1", PrivateKey: settings.NewSecret(testKey(t))}}, ""},
+		{"DKIM selector with its domain in nodemailer's words", SMTPSettings{DKIM: &SMTPDKIM{DomainName: "acme.example", KeySelector: "s1._domainkey.acme.example"}}, "dkim.keySelector"},
+		{"DKIM without names", SMTPSettings{DKIM: &SMTPDKIM{}}, "dkim.domain dkim.selector"},
+		{"DKIM of two domains", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", DomainName: "other.example", Selector: "s1", KeySelector: "s1"}}, "dkim.domain"},
+		{"DKIM without From", SMTPSettings{DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1", SkipFields: "date:from", PrivateKey: settings.NewSecret(testKey(t))}}, "dkim.skipFields"},
 		{"ciphers", SMTPSettings{TLS: SMTPTLS{Ciphers: "AES128-SHA:!RC4"}}, ""},
 		{"ciphers as pasted for Outlook", SMTPSettings{TLS: SMTPTLS{Ciphers: "SSLv3"}}, ""},
 		{"ciphers of a list", SMTPSettings{TLS: SMTPTLS{Ciphers: "DEFAULT:!aNULL:-kRSA:+HIGH:@SECLEVEL=0"}}, ""},
@@ -174,7 +178,7 @@ func TestSMTPKnowsEveryKey(t *testing.T) {
 		auth.refreshToken auth.accessToken auth.expires auth.accessUrl auth.privateKey auth.serviceClient fromEmail replyTo
 		templates logger debug disableFileAccess disableUrlAccess name localAddress connectionTimeout greetingTimeout
 		socketTimeout dnsTimeout secure tls tls.rejectUnauthorized tls.ca tls.servername tls.minVersion servername ignoreTLS
-		requireTLS customHeaders pool maxConnections maxMessages authMethod dkim dkim.domain dkim.selector dkim.privateKey
+		requireTLS customHeaders pool maxConnections maxMessages authMethod dkim dkim.domain dkim.selector dkim.domainName dkim.keySelector dkim.privateKey
 		dkim.skipFields tls.ciphers tls.cert tls.key envelope rateLimit rateDelta`) {
 		if !slices.Contains(keys, key) {
 			t.Errorf("%s is not known", key)
