@@ -335,6 +335,12 @@ func (a *App) status() admin.Status {
 			s.Details["events to "+endpoint.Name] = endpoint.String()
 		}
 	}
+	switch shared, alone := a.current.get().limiter.IsShared(); {
+	case alone != "":
+		s.Details["limits"] = "counted by this relay alone, Redis does not answer: " + alone
+	case shared:
+		s.Details["limits"] = "counted in Redis"
+	}
 	a.mailboxes.describe(s.Details)
 	if err := a.problem(); err != nil {
 		s.Details["configuration"] = "the last change is refused: " + err.Error()

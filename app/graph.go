@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"logto-email-relay/config"
+	"logto-email-relay/deliveries"
 	"logto-email-relay/handlers"
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
@@ -37,6 +38,28 @@ type Graph struct {
 	// public and admin answer the requests of the two listeners.
 	public, admin http.Handler
 	requests      sync.WaitGroup // under way
+}
+
+// CheckStores asks the Redis of limits and the PostgreSQL of the record, and returns why one
+// cannot be used, nil if it can, by the section that names it.
+func (g *Graph) CheckStores(ctx context.Context) map[string]error {
+	found := make(map[string]error)
+	if shared, _ := g.limiter.IsShared(); shared {
+		found["limits"] = g.limiter.CheckRedis()
+	}
+	if g.Config.Deliveries.InPostgres() {
+		found["deliveries"] = ping(ctx, g.Config.Deliveries)
+	}
+	return found
+}
+
+func ping(ctx context.Context, s deliveries.Settings) error {
+	record, err := deliveries.OpenReader(s)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = record.Close() }()
+	return record.Ping(ctx)
 }
 
 // Build makes a graph from a checked configuration. It connects to nothing, and

@@ -32,6 +32,7 @@ var (
 	lostDesc          = describe("relay_deliveries_lost_total", "Deliveries that are not recorded, because the database did not take them and memory had no room.")
 	queueDesc         = describe("relay_deliveries_queue_length", "Deliveries that wait in memory for the database.")
 	uncheckedDesc     = describe("relay_suppressions_skipped_total", "Mails that went out without a look at the suppressed addresses, because the database did not answer.")
+	aloneDesc         = describe("relay_limits_alone", "1 while Redis does not answer, so that this relay counts mails for itself.")
 	restingDesc       = describe("relay_provider_resting", "1 from the failure that puts the provider behind all others to the next mail that it accepts.", "provider")
 	causeDesc         = describe("relay_provider_rest_cause", "1 for the cause of which the provider rests.", "provider", "cause")
 	untilDesc         = describe("relay_provider_rest_until_seconds", "When the rest of the provider ends or has ended, in seconds since 1970; 0 while it does not rest. A later mail has to show that it is well.", "provider")
@@ -79,6 +80,8 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	gauge(queueDesc, float64(record.Waiting))
 	counter(lostDesc, record.Lost)
 	counter(uncheckedDesc, record.Unchecked)
+	_, alone := g.limiter.IsShared()
+	gauge(aloneDesc, number(alone != ""))
 	if c.app.sender != nil {
 		for _, e := range c.app.sender.State() {
 			counter(eventsSentDesc, e.Sent, e.Name)

@@ -3,7 +3,9 @@ package commands
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,9 @@ import (
 	"logto-email-relay/settings"
 	"logto-email-relay/templates"
 )
+
+// storeTime bounds how long a database is waited for.
+const storeTime = 5 * time.Second
 
 type checkCommand struct {
 	Connect bool
@@ -77,7 +82,7 @@ func (cmd checkCommand) run(s *environment) error {
 	}
 	fmt.Fprintf(s.out, "configuration: %s is fine\n", settings.Printable(s.configFile(), maxName))
 	fmt.Fprintf(s.out, "languages: %s\n", strings.Join(g.Catalogue.Locales(), " "))
-	unfit := cmd.providers(s, g)
+	unfit := errors.Join(cmd.providers(s, g), cmd.stores(s, g))
 	fmt.Fprintf(s.out, "\nmails to %s:\n\n", to)
 	table := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "TYPE\tROUTE\tSENDER\tBRAND\tLANGUAGE\tPROVIDERS\tLIMITS")
@@ -126,6 +131,31 @@ func (cmd checkCommand) providers(s *environment, g *app.Graph) error {
 	}
 	if unread > 0 {
 		return fmt.Errorf("the bounces of %d of %d mailboxes could not be read", unread, len(mailboxes))
+	}
+	return nil
+}
+
+// stores tells, if that is wanted, whether Redis and PostgreSQL can be used. It returns an error
+// if one cannot.
+func (cmd checkCommand) stores(s *environment, g *app.Graph) error {
+	if !cmd.Connect {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, storeTime)
+	defer cancel()
+	failed := 0
+	found := g.CheckStores(ctx)
+	for _, section := range slices.Sorted(maps.Keys(found)) {
+		err := found[section]
+		if err == nil {
+			fmt.Fprintf(s.out, "%s: the database can be used\n", section)
+			continue
+		}
+		failed++
+		fmt.Fprintf(s.out, "%s: the database cannot be used: %v\n", section, err)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of the databases cannot be used; mails go out all the same", failed)
 	}
 	return nil
 }

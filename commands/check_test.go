@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
+
 	"logto-email-relay/commands"
 )
 
@@ -217,4 +219,57 @@ func TestServeWarnsOfProvidersThatCannotSend(t *testing.T) {
 	if text := out.text.String(); !strings.Contains(text, `"listening"`) || strings.Contains(text, testKey) {
 		t.Errorf("the log is\n%s", text)
 	}
+}
+
+// The Redis of limits and the PostgreSQL of the record stop no mail, and nobody would know
+// that they cannot be used until something is missing.
+func TestCheckConnectAsksTheDatabases(t *testing.T) {
+	redis := miniredis.RunT(t)
+	redis.RequireAuth("never-print-this")
+	gone := fmt.Sprintf("postgres://relay:never-print-this@127.0.0.1:%d/relay", closed(t))
+	for _, test := range []struct {
+		name, limits, deliveries string
+		code                     int
+		lines                    []string
+	}{
+		{"none", "", "deliveries.db", 0, nil},
+		{"good", "redis://:never-print-this@" + redis.Addr(), "deliveries.db", 0, []string{"limits: the database can be used\n"}},
+		{"bad", "redis://:never-print-that@" + redis.Addr(), gone, 1, []string{"limits: the database cannot be used: WRONGPASS", "deliveries: the database cannot be used: failed to connect"}},
+	} {
+		file := configure(t, `{"type": "inbox"}`)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		more := fmt.Sprintf(`"limits": {"redis": %q}, "deliveries": {"database": %q}, "sender"`, test.limits, test.deliveries)
+		if err := os.WriteFile(file, []byte(strings.Replace(string(text), `"sender"`, more, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errOut bytes.Buffer
+		if code := commands.Run(t.Context(), []string{"check", "--config", file, "--connect"}, nil, &out, &errOut, nil); code != test.code {
+			t.Errorf("%s: exit code %d, want %d: %s", test.name, code, test.code, &errOut)
+		}
+		for _, line := range test.lines {
+			if !strings.Contains(out.String(), line) {
+				t.Errorf("%s: no %q in\n%s", test.name, line, &out)
+			}
+		}
+		if strings.Contains(out.String()+errOut.String(), "never-print") || test.lines == nil && strings.Contains(out.String(), "database") {
+			t.Errorf("%s: told is\n%s%s", test.name, &out, &errOut)
+		}
+		if _, err := os.Stat(filepath.Join(filepath.Dir(file), "deliveries.db")); err == nil {
+			t.Errorf("%s: a file is made by a check", test.name)
+		}
+	}
+}
+
+// closed returns a port that nobody listens on.
+func closed(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().(*net.TCPAddr).Port
 }

@@ -45,6 +45,9 @@ func OpenReader(s Settings) (*Reader, error) {
 // Close lets go of the database.
 func (r *Reader) Close() error { return r.db.close() }
 
+// Ping tells why the database does not answer.
+func (r *Reader) Ping(ctx context.Context) error { return r.db.read.PingContext(ctx) }
+
 // Query is a search. What is empty is not asked for.
 type Query struct {
 	// To is a whole address, in any case.

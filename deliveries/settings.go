@@ -154,6 +154,9 @@ func parameterProblem(name string) string {
 	return text
 }
 
+// InPostgres tells whether the record is in a PostgreSQL.
+func (s *Settings) InPostgres() bool { return isPostgres(s.Database.Reveal()) }
+
 func isPostgres(database string) bool {
 	return strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://")
 }

@@ -20,6 +20,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -91,6 +92,30 @@ func (l *Limiter) Close(next *Limiter) error {
 		return nil
 	}
 	return l.redis.pool.Close()
+}
+
+// IsShared tells whether the counts are meant to be in a Redis, and alone, if they are not
+// for now, why.
+func (l *Limiter) IsShared() (shared bool, alone string) {
+	if l == nil || l.redis == nil {
+		return false, ""
+	}
+	if why := l.redis.why.Load(); l.redis.failed.Load() && why != nil {
+		alone = *why
+	}
+	return true, alone
+}
+
+// CheckRedis asks Redis as a mail would, within two seconds, and returns why it cannot be used;
+// nil if it can, or if there is none.
+func (l *Limiter) CheckRedis() error {
+	if l == nil || l.redis == nil {
+		return nil
+	}
+	if err := l.redis.probe(); err != nil {
+		return errors.New(l.redis.words(err))
+	}
+	return nil
 }
 
 // count is one limit as it concerns one mail. Equal ones have one counter, so that

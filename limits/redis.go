@@ -72,6 +72,7 @@ type shared struct {
 	pool     *redis.Pool
 	logger   *slog.Logger
 	failed   atomic.Bool
+	why      atomic.Pointer[string] // the words of the last failure
 	// asked is when it was last seen or found to fail, and broken when a connection
 	// was found of no use, in Unix nanoseconds.
 	asked, broken atomic.Int64
@@ -173,8 +174,10 @@ func (s *shared) take(ctx context.Context, counts []count) (refused int, wait ti
 	}
 	if v.err != nil {
 		s.asked.Store(time.Now().UnixNano())
+		words := s.words(v.err)
+		s.why.Store(&words)
 		if s.failed.CompareAndSwap(false, true) {
-			s.logger.Warn("limits: Redis does not answer, mails are counted in memory", "error", s.words(v.err))
+			s.logger.Warn("limits: Redis does not answer, mails are counted in memory", "error", words)
 		}
 		return none, 0, false
 	}
@@ -260,9 +263,13 @@ func (s *shared) lookAgain() {
 		return
 	}
 	go func() {
-		probe := []count{{limit: "probe", of: "probe", rate: Rate{1000, time.Second}}}
-		if v := s.run(probe); v.err == nil && s.failed.CompareAndSwap(true, false) {
+		if s.probe() == nil && s.failed.CompareAndSwap(true, false) {
 			s.logger.Info("limits: Redis answers again")
 		}
 	}()
+}
+
+// probe asks what a mail would.
+func (s *shared) probe() error {
+	return s.run([]count{{limit: "probe", of: "probe", rate: Rate{1000, time.Second}}}).err
 }

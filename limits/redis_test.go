@@ -590,6 +590,18 @@ func TestAWrongPasswordIsToldWithoutIt(t *testing.T) {
 	if told.count("WRONGPASS") != 1 || told.count("never-print-this") != 0 {
 		t.Errorf("told:\n%s", &told.text)
 	}
+	if shared, alone := l.IsShared(); !shared || !strings.Contains(alone, "WRONGPASS") {
+		t.Errorf("shared is %t, alone %q", shared, alone)
+	}
+	redis.RequireAuth("never-print-this")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		passed(t, l, 1, to("bob@example.org"))
+		if shared, alone := l.IsShared(); shared && alone == "" {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("it stays alone: %s", alone)
+		}
+	}
 }
 
 // Redis repeats what it was asked where it does not know the command: the login, or the sum
