@@ -56,7 +56,7 @@ func (r *Relay) Deliver(ctx context.Context, request Request) *mail.Delivery {
 		r.recorder.Begin(&d.Delivery)
 	}
 	if d.mayReceive(ctx) {
-		if ended := d.attemptAll(ctx); !ended && !d.seen[providers.Recipient] {
+		if ended := d.attemptAll(ctx); !ended {
 			d.attemptLater(ctx)
 		}
 	}
@@ -241,7 +241,7 @@ func (d *delivery) send(ctx context.Context, m Member, isLast, sharesTime bool) 
 	message, failure := d.message(m, !isLast || m.isRepeatable())
 	if failure != nil { // a fault of templates says nothing of the service
 		m.health.abandon()
-		d.reconsider(m, failure, left)
+		d.reconsider(m, failure, 0, left)
 		d.note(m.Name, start, time.Now(), failure)
 		return failure
 	}
@@ -256,7 +256,7 @@ func (d *delivery) send(ctx context.Context, m Member, isLast, sharesTime bool) 
 		}
 	}
 	end := time.Now()
-	d.reconsider(m, failure, deadline.Sub(end))
+	d.reconsider(m, failure, end.Sub(start), deadline.Sub(end))
 	d.note(m.Name, start, end, failure)
 	if m.health.record(failure, end) {
 		d.relay.changed(m.Status())

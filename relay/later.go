@@ -31,10 +31,12 @@ type later struct {
 	at      time.Time     // of the next attempt
 	pause   time.Duration // before it, unless it has said how long
 	hasSaid bool          // how long it wants to be left alone, which is heeded once
+	hung    bool          // its last attempt took long
 }
 
-// reconsider says after an attempt at a provider whether and when there is another.
-func (d *delivery) reconsider(m Member, failure *providers.Error, left time.Duration) {
+// reconsider says after an attempt at a provider, which took a while, whether and when there
+// is another.
+func (d *delivery) reconsider(m Member, failure *providers.Error, while, left time.Duration) {
 	i := slices.IndexFunc(d.later, func(l later) bool { return l.Provider == m.Provider })
 	l := later{Member: m, pause: firstPause}
 	if i >= 0 {
@@ -52,6 +54,7 @@ func (d *delivery) reconsider(m Member, failure *providers.Error, left time.Dura
 	case !failure.Momentary || !l.waitAgain(left):
 		return
 	}
+	l.hung = while > timeToAnswer
 	d.later = append(d.later, l)
 }
 
@@ -79,6 +82,9 @@ type standing struct {
 	told  bool // an attempt has been noted
 }
 
+// isWell tells whether the provider's last attempt did not fail.
+func (s standing) isWell() bool { return !s.health.failedLast() }
+
 // noteFull takes down that a provider had no place.
 func (d *delivery) noteFull(s *standing) {
 	s.told = true
@@ -105,18 +111,18 @@ func (d *delivery) attemptLater(ctx context.Context) {
 	defer d.relay.waiting.Add(-1)
 	deadline, _ := ctx.Deadline()
 	for d.rendered = nil; ; d.rendered = nil { // to keep it would cost every mail that waits
-		if d.seen[providers.Uncertain] {
+		if d.seen[providers.Uncertain] || d.seen[providers.Recipient] {
 			d.later = nil // nobody is asked again
 		}
 		slices.SortFunc(d.later, func(a, b later) int { return a.at.Compare(b.at) })
 		end := deadline.Add(-timeInLine)
-		if len(d.later) > 0 && d.later[0].at.Before(end) {
+		if len(d.later) > 0 && d.later[0].at.Before(end) && !(d.later[0].hung && slices.ContainsFunc(d.line, standing.isWell)) {
 			end = d.later[0].at
 		}
 		m, found := d.standInLine(ctx, time.Until(end))
 		switch {
 		case found:
-			if ends := d.attemptWithPlace(ctx, m, true, len(d.later) > 0); ends {
+			if ends := d.attemptWithPlace(ctx, m, true, d.sharesWithEarlier(m)); ends {
 				return
 			}
 		case len(d.later) == 0:
@@ -129,20 +135,26 @@ func (d *delivery) attemptLater(ctx context.Context) {
 	}
 }
 
-// standInLine waits for a place at any of the providers that had none. It makes sense where
-// one of them takes mails, or may in a moment: then the others may be well, too. So near to
-// its deadline that a slow send would end in doubt, a mail does not stand there.
+// standInLine waits for a place at any of the providers that had none, but at one whose last
+// attempt failed only if there is no other. It makes sense where one of them takes mails, or
+// may in a moment: then the others may be well, too. So near to its deadline that a slow send
+// would end in doubt, a mail does not stand there.
 func (d *delivery) standInLine(ctx context.Context, wait time.Duration) (m Member, found bool) {
 	now := time.Now()
 	if wait <= 0 || !slices.ContainsFunc(d.line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
 		return m, false
 	}
-	if i := firstPlace(ctx, d.line, wait); i >= 0 {
-		m = d.line[i].Member
-		d.line = slices.Delete(d.line, i, i+1)
-		return m, true
+	line := slices.Clone(d.line)
+	if slices.ContainsFunc(line, standing.isWell) {
+		line = slices.DeleteFunc(line, func(s standing) bool { return !s.isWell() })
 	}
-	return m, false
+	i := firstPlace(ctx, line, wait)
+	if i < 0 {
+		return m, false
+	}
+	m = line[i].Member
+	d.line = slices.DeleteFunc(d.line, func(s standing) bool { return s.Provider == m.Provider })
+	return m, true
 }
 
 // attemptAgain waits for the next of the further attempts, and makes it. It tells whether
@@ -160,8 +172,9 @@ func (d *delivery) attemptAgain(ctx context.Context, deadline time.Time) (ends b
 	if again && !m.admitAgain(now) {
 		return false
 	}
-	d.isFinal = !again && len(d.later) == 1
-	return d.attempt(ctx, m, true, len(d.later) > 1)
+	others := len(d.later) + len(d.line) - 1
+	d.isFinal = !again && others == 0
+	return d.attempt(ctx, m, true, others > 0)
 }
 
 // sleep tells whether it came to its end before the context did.

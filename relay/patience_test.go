@@ -494,7 +494,18 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 			return providers.Receipt{}, &err
 		}}
 	}
-	good := func() *fakeProvider { return takes(800*time.Millisecond, nil) }
+	// A send that is cut ends in doubt.
+	slow := func(while time.Duration) *fakeProvider {
+		return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+			select {
+			case <-time.After(while):
+				return providers.Receipt{ID: "1"}, nil
+			case <-ctx.Done():
+				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+			}
+		}}
+	}
+	good := func() *fakeProvider { return slow(800 * time.Millisecond) }
 	wrongKey := providers.Error{Kind: providers.Configuration, Stage: "auth"}
 	noConnection := providers.Error{Kind: providers.Temporary, Stage: "connect", Momentary: true}
 	for _, test := range []struct {
@@ -507,6 +518,8 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 		{"with one that is away", []*fakeProvider{good(), refuses(noConnection)}, 16},
 		{"behind one that is away", []*fakeProvider{refuses(noConnection), good()}, 16},
 		{"with a backup that was never asked", []*fakeProvider{good(), good()}, 32},
+		{"that takes 3 s, behind one that is away", []*fakeProvider{refuses(noConnection), slow(3 * time.Second)}, 4},
+		{"that takes 3 s, behind one whose key is wrong", []*fakeProvider{refuses(wrongKey), slow(3 * time.Second)}, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -533,6 +546,50 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A place at a provider that hangs is none to stand in line for while another is well.
+func TestABurstDoesNotStandAtOneThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+			<-ctx.Done()
+			return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+		}}
+		r := newRelay(t, nil, hangs, takes(800*time.Millisecond, nil)) // two at a time each
+		for range 3 {
+			deliver(t, r)
+		}
+		time.Sleep(time.Minute)
+		var sending sync.WaitGroup
+		for range 16 {
+			sending.Go(func() {
+				if d := deliver(t, r); !d.Accepted() {
+					t.Errorf("%+v", d)
+				}
+			})
+		}
+		sending.Wait()
+	})
+}
+
+// An address that one service takes no mail for, and another may, stands in line at that one.
+func TestAnUnusualAddressStandsInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		strict := &fakeProvider{send: func(_ context.Context, m *mail.Message) (providers.Receipt, error) {
+			return providers.Receipt{}, &providers.Error{Kind: providers.Recipient, Filtered: true, Code: "400"}
+		}}
+		r := newRelay(t, nil, strict, takes(time.Second, nil)) // two at a time
+		deliver(t, r)
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() { deliver(t, r) })
+		}
+		synctest.Wait()
+		if d := deliver(t, r); !d.Accepted() || d.Duration != 2*time.Second {
+			t.Errorf("%+v", d)
+		}
+		others.Wait()
+	})
 }
 
 // A mail that finds no place waits on where the provider has ever taken one, or failed in
