@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +40,19 @@ type Graph struct {
 	// public and admin answer the requests of the two listeners.
 	public, admin http.Handler
 	requests      sync.WaitGroup // under way
+}
+
+// deadLocales tells of routes for languages that no mail is written in.
+func deadLocales(c *config.Config, catalogue *templates.Catalogue) (warnings []string) {
+	for i, route := range c.Routes {
+		for _, wanted := range route.Locales {
+			if !slices.ContainsFunc(catalogue.Locales(), func(locale string) bool { return templates.MatchLocale(wanted, locale) }) {
+				warnings = append(warnings, fmt.Sprintf("routes[%d].locales: no mail is written in %s, so that none takes this route for it; there are %s",
+					i, wanted, strings.Join(catalogue.Locales(), ", ")))
+			}
+		}
+	}
+	return warnings
 }
 
 // CheckStores asks the Redis of limits and the PostgreSQL of the record, and returns why one
@@ -72,7 +87,7 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorde
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
 	}
-	g := &Graph{Config: c, Catalogue: catalogue, Warnings: catalogue.Warnings()}
+	g := &Graph{Config: c, Catalogue: catalogue, Warnings: append(catalogue.Warnings(), deadLocales(c, catalogue)...)}
 	for i, s := range c.Providers {
 		member, err := g.member(s, i, earlier)
 		if err != nil {

@@ -263,6 +263,31 @@ func TestCheckConnectAsksTheDatabases(t *testing.T) {
 	}
 }
 
+// A route for a language that no mail is written in takes none.
+func TestCheckTellsOfDeadRoutes(t *testing.T) {
+	file := configure(t, `{"type": "inbox"}`)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const more = `"templates": {"locales": ["en", "pt"]}, "routes": [{"locales": ["pt"], "providers": ["inbox"]}, {"locales": ["en", "de", "sv"], "providers": ["inbox"]}], "sender"`
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), `"sender"`, more, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errOut bytes.Buffer
+	if code := commands.Run(t.Context(), []string{"check", "--config", file}, nil, &out, &errOut, nil); code != 0 {
+		t.Fatal(errOut.String())
+	}
+	for _, want := range []string{"warning: routes[1].locales: no mail is written in de, so that none takes this route for it; there are en, pt-BR, pt-PT\n", "no mail is written in sv"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+	if n := strings.Count(out.String(), "warning: "); n != 2 {
+		t.Errorf("%d warnings in\n%s", n, &out)
+	}
+}
+
 // closed returns a port that nobody listens on.
 func closed(t *testing.T) int {
 	t.Helper()

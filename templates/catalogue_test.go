@@ -249,7 +249,7 @@ func TestLocalesThatAreWanted(t *testing.T) {
 		fallback string
 		want     string
 	}{
-		{[]string{"de"}, "en", `templates.defaultLocale: there are no templates in "en"; there are de`},
+		{[]string{"de"}, "en", `templates.defaultLocale: "en" is none of templates.locales; add it to them, or write one of de`},
 		{[]string{"en", "sv"}, "en", `templates.locales: there are no templates in "sv"; there are de, en`},
 	} {
 		s := DefaultSettings()
@@ -257,6 +257,23 @@ func TestLocalesThatAreWanted(t *testing.T) {
 		if _, err := open(s, miniature("en", "de")); err == nil || err.Error() != test.want {
 			t.Errorf("%v: got %v, want %s", test.locales, err, test.want)
 		}
+	}
+}
+
+// A folder without templates is no language.
+func TestEmptyFolderIsNoLanguage(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := openMiniature(t, func(s *Settings) { s.Dir = dir }, "en", "de")
+	if got := strings.Join(c.Locales(), " "); got != "de en" {
+		t.Errorf("offered are %s", got)
+	}
+	s := DefaultSettings()
+	s.Dir, s.Locales = dir, []string{"en", "sv"}
+	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), `there are no templates in "sv"`) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -58,7 +58,10 @@ func (c *Catalogue) addChoosers(o *originals) error {
 		all = newChooser(offered)
 	}
 	var found bool
-	if c.anyType, found = all.withDefault(c.settings.DefaultLocale); !found {
+	if c.anyType, found = all.withDefault(c.settings.DefaultLocale); !found && len(c.settings.Locales) > 0 {
+		return fmt.Errorf("templates.defaultLocale: %q is none of templates.locales; add it to them, or write one of %s",
+			c.settings.DefaultLocale, strings.Join(all.names, ", "))
+	} else if !found {
 		return fmt.Errorf("templates.defaultLocale: there are no templates in %q; there are %s",
 			c.settings.DefaultLocale, strings.Join(all.names, ", "))
 	}
@@ -85,21 +88,25 @@ func (c *Catalogue) addChoosers(o *originals) error {
 // offered are the languages that mails are written in: all that there are, or those
 // that the operator wants.
 func (c *Catalogue) offered() (map[string]*translation, error) {
+	written := maps.Clone(c.translations)
+	maps.DeleteFunc(written, func(name string, t *translation) bool { // such as an empty folder
+		return t.texts == nil && !slices.ContainsFunc(Types(), func(messageType string) bool { return c.own[mailKey{messageType, name}] != nil })
+	})
 	if len(c.settings.Locales) == 0 {
-		return c.translations, nil
+		return written, nil
 	}
 	offered := make(map[string]*translation)
 	var faults []error
 	for _, wanted := range c.settings.Locales {
 		found := false
-		for name, t := range c.translations {
+		for name, t := range written {
 			if MatchLocale(wanted, name) {
 				offered[name], found = t, true
 			}
 		}
 		if !found {
 			faults = append(faults, fmt.Errorf("templates.locales: there are no templates in %q; there are %s",
-				wanted, strings.Join(slices.Sorted(maps.Keys(c.translations)), ", ")))
+				wanted, strings.Join(slices.Sorted(maps.Keys(written)), ", ")))
 		}
 	}
 	return offered, joined(faults)
