@@ -88,15 +88,20 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorde
 		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
 	}
 	g := &Graph{Config: c, Catalogue: catalogue, Warnings: append(catalogue.Warnings(), deadLocales(c, catalogue)...)}
+	var faults []error
 	for i, s := range c.Providers {
 		member, err := g.member(s, i, earlier)
 		if err != nil {
-			return nil, errors.Join(err, g.close(earlier))
+			faults = append(faults, err)
+			continue
 		}
 		g.members = append(g.members, member)
 		if inbox, ok := member.Service.(*providers.Inbox); ok {
 			g.inbox = inbox
 		}
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(append(faults, g.close(earlier))...)
 	}
 	var limited *limits.Limiter
 	if earlier != nil {

@@ -263,6 +263,20 @@ func TestCheckConnectAsksTheDatabases(t *testing.T) {
 	}
 }
 
+// The mistakes of all providers' templates are told at once.
+func TestCheckTellsOfAllTemplates(t *testing.T) {
+	broken := func(name, content string) string {
+		return fmt.Sprintf(`{"type": "sendgrid", "name": %q, "apiKey": %q, "templates": [{"usageType": "SignIn", "type": "text/html", "subject": "x", "content": %q}]}`, name, testKey, content)
+	}
+	var out, errOut bytes.Buffer
+	code := commands.Run(t.Context(), []string{"check", "--config", configure(t, broken("a", "<p class={{code}}>"), broken("b", "<script>{{code}}</script>"))}, nil, &out, &errOut, nil)
+	for _, want := range []string{"providers[0].templates[0]:1:10: write quotes", "providers[1].templates[0]:1:9: placeholders cannot"} {
+		if code != 2 || !strings.Contains(errOut.String(), want) {
+			t.Errorf("exit code %d, no %q in\n%s", code, want, &errOut)
+		}
+	}
+}
+
 // A route for a language that no mail is written in takes none.
 func TestCheckTellsOfDeadRoutes(t *testing.T) {
 	file := configure(t, `{"type": "inbox"}`)
