@@ -108,7 +108,7 @@ func TestLift(t *testing.T) {
 					t.Errorf("asked for %q", asked)
 				}
 			}
-			for _, bad := range []answer{c.denied, {500, nil, `{}`}, {404, nil, proxyPage}, {302, map[string]string{"Location": "https://evil.example"}, ""}} {
+			for _, bad := range []answer{c.denied, {500, nil, `{}`}, {404, nil, proxyPage}, {200, nil, proxyPage}, {302, map[string]string{"Location": "https://evil.example"}, ""}} {
 				err := lift(bad)
 				var failure *Error
 				if !errors.As(err, &failure) || failure == nil {
@@ -123,6 +123,26 @@ func TestLift(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What Resend does not do for every account, or has not done, lifts nothing.
+func TestResendLiftsNothing(t *testing.T) {
+	for hint, said := range map[string]answer{
+		"cannot do so through the API": {404, nil, `{"statusCode":404,"name":"not_found","message":"The requested endpoint does not exist."}`},
+		"check endpoint":               {200, nil, `{"object":"suppression","deleted":false}`},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { said.write(w) }))
+		s := resendVerifiedBy("")
+		s.Shared().Endpoint = server.URL
+		p, err := s.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.(Lifter).Lift(t.Context(), "ada@example.org"); err == nil || !strings.Contains(err.Error(), hint) {
+			t.Errorf("%s: %v", said.body, err)
+		}
+		server.Close()
 	}
 }
 

@@ -173,6 +173,9 @@ func (p *mailGun) Lift(ctx context.Context, address string) error {
 			}
 			return e
 		}
+		if !x.isObject() { // such as a proxy's page
+			return x.foreign()
+		}
 	}
 	return nil
 }

@@ -151,14 +151,24 @@ var _ Lifter = (*resend)(nil)
 // https://resend.com/docs/api-reference/suppressions/remove-suppression
 func (p *resend) Lift(ctx context.Context, address string) error {
 	x, err := p.request(ctx, http.MethodDelete, p.endpoint+"/suppressions/"+url.PathEscape(address), p.header(), nil)
-	if x.status == http.StatusNotFound && resendErrors(x).Code == "not_found" { // not on it
+	said := resendErrors(x)
+	// The call is not for every account.
+	hasNoCall := strings.Contains(strings.ToLower(said.Detail), "endpoint")
+	if x.status == http.StatusNotFound && said.Code == "not_found" && !hasNoCall { // not on it
 		return nil
 	}
 	if e := x.verdict(err, resendErrors); e != nil {
-		if e.Code == "restricted_api_key" {
+		switch {
+		case e.Code == "restricted_api_key":
 			e.Hint = "this key may only send: take the address off the suppressions by hand"
+		case e.Code == "not_found":
+			e.Hint = "this account cannot do so through the API: take the address off the suppressions by hand"
 		}
 		return e
+	}
+	answer := struct{ Deleted bool }{Deleted: true}
+	if x.read(&answer); !x.isObject() || !answer.Deleted {
+		return x.foreign()
 	}
 	return nil
 }

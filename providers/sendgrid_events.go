@@ -133,6 +133,9 @@ func (p *sendGrid) Lift(ctx context.Context, address string) error {
 			}
 			return e
 		}
+		if len(x.body) > 0 && !x.isObject() { // 204 has none; this is such as a proxy's page
+			return x.foreign()
+		}
 	}
 	return nil
 }

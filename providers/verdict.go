@@ -60,7 +60,7 @@ func (x *exchange) unfit(detail, hint string) *Error {
 	return x.finish(nil, Error{Kind: Configuration, Detail: detail, Hint: hint})
 }
 
-// foreign is a 2xx to a request of Verify that is not the service's.
+// foreign is a 2xx to another request than that of a mail, which is not the service's.
 func (x *exchange) foreign() *Error {
 	return x.unfit("the answer is not the API's", "check endpoint")
 }
