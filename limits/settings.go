@@ -64,7 +64,7 @@ func DefaultSettings() Settings {
 func (s *Settings) Check() []settings.Problem {
 	if url := s.Redis.Reveal(); url != "" {
 		if _, err := parseServer(url); err != nil {
-			return []settings.Problem{{Key: "redis", Text: `write an address such as "redis://:${REDIS_PASSWORD}@redis.example.com:6379/0", with a password behind a colon if there is an @; rediss:// is for TLS`}}
+			return []settings.Problem{{Key: "redis", Text: `write an address such as "redis://:${REDIS_PASSWORD}@redis.example.com:6379/0", with a password behind a colon if there is an @, special characters of it percent-encoded (/ as %2F); rediss:// is for TLS`}}
 		}
 	}
 	return nil
