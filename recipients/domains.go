@@ -103,15 +103,18 @@ func (d *Domains) recall(domain string) (refusal string, ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
+	if now.Before(d.unbelieved) {
+		return "", false
+	}
 	for _, memory := range []map[string]answer{d.known, d.earlier} {
 		if a := memory[domain]; now.Before(a.until) {
 			return a.refusal, false
 		}
 	}
-	return "", len(d.servers) > 0 && !now.Before(d.resume) && !now.Before(d.unbelieved)
+	return "", len(d.servers) > 0 && !now.Before(d.resume)
 }
 
-// disbelieve forgets what DNS has said, which denies this domain, and lets it be for long.
+// disbelieve leaves DNS alone for long, which denies this domain.
 func (d *Domains) disbelieve(domain, refusal string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -120,8 +123,7 @@ func (d *Domains) disbelieve(domain, refusal string) {
 		d.logger.Warn("recipients.checkDomain: DNS is not believed for an hour, no domain is refused; let it know the names of the Internet, or turn checkDomain off",
 			"domain", domain, "answer", refusal)
 	}
-	d.unbelieved = now.Add(disbelief)
-	d.known, d.earlier = make(map[string]answer), nil
+	d.unbelieved = now.Add(disbelief) // which is longer than a refusal is kept
 }
 
 // pause lets DNS rest, until it rests no more or gives an answer.
@@ -151,9 +153,6 @@ func (d *Domains) find(ctx context.Context, domain string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.resume = time.Time{}
-	if time.Now().Before(d.unbelieved) {
-		return ""
-	}
 	if len(d.known) >= mostDomains {
 		d.known, d.earlier = make(map[string]answer), d.known
 	}

@@ -469,11 +469,15 @@ func TestABurstStandsInLine(t *testing.T) {
 			start := time.Now()
 			for range test.mails {
 				sending.Go(func() {
-					switch d := deliver(t, r); {
+					d := deliver(t, r)
+					switch {
 					case d.Accepted():
 						accepted.Add(1)
 					case d.Reason != mail.ProviderUnavailable:
 						doubtful.Add(1)
+					}
+					if len(d.Attempts) != 1 {
+						t.Errorf("attempts are %v", d.Attempts)
 					}
 				})
 			}
@@ -518,8 +522,8 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 		{"with one that is away", []*fakeProvider{good(), refuses(noConnection)}, 16},
 		{"behind one that is away", []*fakeProvider{refuses(noConnection), good()}, 16},
 		{"with a backup that was never asked", []*fakeProvider{good(), good()}, 32},
-		{"that takes 3 s, behind one that is away", []*fakeProvider{refuses(noConnection), slow(3 * time.Second)}, 4},
-		{"that takes 3 s, behind one whose key is wrong", []*fakeProvider{refuses(wrongKey), slow(3 * time.Second)}, 4},
+		{"that takes 3.5 s, behind one that is away", []*fakeProvider{refuses(noConnection), slow(3500 * time.Millisecond)}, 4},
+		{"that takes 3.5 s, behind one whose key is wrong", []*fakeProvider{refuses(wrongKey), slow(3500 * time.Millisecond)}, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -546,6 +550,32 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who has stood in line gets all of the time that is left, though another provider has asked
+// for a moment: a send that is cut ends in doubt.
+func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+			select {
+			case <-time.After(3 * time.Second):
+				return providers.Receipt{ID: "1"}, nil
+			case <-ctx.Done():
+				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+			}
+		}}
+		r := newRelay(t, nil, takes(0, &providers.Error{Kind: providers.RateLimited, RetryAfter: 5 * time.Second}), slow) // two at a time
+		deliver(t, r)
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() { deliver(t, r) })
+		}
+		synctest.Wait()
+		if d := deliver(t, r); !d.Accepted() || d.Duration != 6*time.Second {
+			t.Errorf("%+v", d)
+		}
+		others.Wait()
+	})
 }
 
 // A place at a provider that hangs is none to stand in line for while another is well.
