@@ -263,7 +263,11 @@ func (s *shared) lookAgain() {
 		return
 	}
 	go func() {
-		if s.probe() == nil && s.failed.CompareAndSwap(true, false) {
+		if s.probe() != nil {
+			return
+		}
+		begin := time.Now() // with the connection that is there now
+		if s.probe() == nil && time.Since(begin) < patience && s.failed.CompareAndSwap(true, false) {
 			s.logger.Info("limits: Redis answers again")
 		}
 	}()

@@ -206,7 +206,7 @@ func tenAnHour(t testing.TB) *limits.Rules {
 func TestAMailCostsOneRoundTrip(t *testing.T) {
 	onEach(t, func(t *testing.T, redis *server) {
 		requests := new(atomic.Int64)
-		url := "redis://" + counting(t, strings.TrimPrefix(redis.url, "unix://"), requests)
+		url := "redis://" + forwarding(t, strings.TrimPrefix(redis.url, "unix://"), requests)
 		calmly(t, func(t testing.TB, told *log) {
 			l := replica(t, url, told, rules(t, "100/1h", "100/1h", "100/1h", "100/1h"))
 			m := limits.Mail{To: "ada@example.org", IP: "198.51.100.7"}
@@ -220,9 +220,13 @@ func TestAMailCostsOneRoundTrip(t *testing.T) {
 	})
 }
 
-// counting listens in front of a socket and counts what is sent there.
-func counting(t *testing.T, socket string, requests *atomic.Int64) (address string) {
+// forwarding listens in front of a socket or an address and counts what is sent there.
+func forwarding(t *testing.T, place string, requests *atomic.Int64) (address string) {
 	t.Helper()
+	network := "unix"
+	if strings.Contains(place, ":") {
+		network = "tcp"
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +238,7 @@ func counting(t *testing.T, socket string, requests *atomic.Int64) (address stri
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("unix", socket)
+			out, err := net.Dial(network, place)
 			if err != nil {
 				_ = in.Close()
 				continue
@@ -669,6 +673,23 @@ func TestARedisFarAwayIsUsed(t *testing.T) {
 		return
 	}
 	t.Error("Redis failed again and again")
+}
+
+// A Redis that takes longer for an answer than a mail waits is not back because it answers.
+func TestARedisTooFarAwayIsNotUsed(t *testing.T) {
+	redis := miniredis.RunT(t)
+	var requests atomic.Int64
+	var told log
+	l := replica(t, "redis://"+late(t, forwarding(t, redis.Addr(), &requests), 150*time.Millisecond), &told, *tenAnHour(t))
+	for deadline := time.Now().Add(20 * time.Second); requests.Load() < 6; time.Sleep(10 * time.Millisecond) { // it was looked at twice
+		passed(t, l, 1, to("ada@example.org"))
+		if time.Now().After(deadline) {
+			t.Fatalf("%d requests", requests.Load())
+		}
+	}
+	if told.count("Redis does not answer") != 1 || told.count("answers again") != 0 {
+		t.Errorf("told:\n%s", &told.text)
+	}
 }
 
 // late listens in front of an address and hands answers on with a delay.
