@@ -203,6 +203,9 @@ func (c *Catalogue) Render(r Request) (*Mail, error) {
 // subject is that of a mail whose own is empty, since it depends on what Logto has left out:
 // the relay's own, in the mail's language if it speaks it.
 func (c *Catalogue) subject(messageType, locale string, v *values) string {
+	if _, known := c.choosers[messageType]; !known {
+		messageType = generic
+	}
 	for _, l := range []string{locale, english} {
 		if embedded, found := c.embedded[mailKey{messageType, l}]; found {
 			if t, err := embedded(); err == nil {

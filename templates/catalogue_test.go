@@ -250,6 +250,7 @@ func TestLocalesThatAreWanted(t *testing.T) {
 		want     string
 	}{
 		{[]string{"de"}, "en", `templates.defaultLocale: "en" is none of templates.locales; add it to them, or write one of de`},
+		{[]string{"en", "und"}, "en", `templates.locales: there are no templates in "und"; there are de, en`},
 		{[]string{"en", "sv"}, "en", `templates.locales: there are no templates in "sv"; there are de, en`},
 	} {
 		s := DefaultSettings()

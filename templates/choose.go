@@ -100,7 +100,7 @@ func (c *Catalogue) offered() (map[string]*translation, error) {
 	for _, wanted := range c.settings.Locales {
 		found := false
 		for name, t := range written {
-			if MatchLocale(wanted, name) {
+			if readTag(wanted) != language.Und && MatchLocale(wanted, name) {
 				offered[name], found = t, true
 			}
 		}

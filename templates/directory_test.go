@@ -429,6 +429,13 @@ func TestASubjectIsNeverEmpty(t *testing.T) {
 			}
 		}
 	}
+	later, err := c.With([]mail.ConnectorTemplate{{Type: "Generic", Key: "templates[0]", Subject: "{{application.name}}", HTML: "<p>{{code}}</p>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := later.Render(Request{Type: "PasskeyRecovery", Locale: "en", Payload: map[string]any{"code": "123456"}}); err != nil || m.Subject != "en Generic" {
+		t.Errorf("a type of later: the subject is %q, %v", m.Subject, err)
+	}
 	s := DefaultSettings()
 	s.Dir = directory(t, "de.json", `{"types": {"SignIn": {"subject": " "}}}`)
 	if _, err := open(s, miniature("en", "de")); err == nil || !strings.Contains(err.Error(), "write a subject") {

@@ -220,6 +220,9 @@ func breakLinks(in []rune) []rune {
 		if i+1 < len(in) {
 			next = in[i+1]
 		}
+		if isFilledIn(last, r) {
+			out, last = append(out, ' '), ' '
+		}
 		switch {
 		case isSlash(r) && isSlash(last):
 			// http:// and \\server
@@ -232,8 +235,6 @@ func breakLinks(in []rune) []rune {
 			}
 		case isDot(r) && continues(next) && !isDecimal(in, i), isColon(r) && opens(out, next):
 			out = append(out, r, ' ')
-		case isFilledIn(last, r):
-			out = append(out, ' ', r)
 		default:
 			if out = append(out, r); endsInLocalhost(out) {
 				out = slices.Insert(out, len(out)-len("host"), ' ')

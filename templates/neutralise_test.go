@@ -37,6 +37,7 @@ func TestNeutralise(t *testing.T) {
 		{"go to evil.{{x}}com", "go to evil. { { x}}com"}, {"{{7*7}}", "{ { 7*7}}"}, {"a {% if %} b", "a { % if %} b"}, {"{{", "{ {"}, {"{email}", "{ email}"},
 		{"*|FNAME|*", "* |FNAME|*"}, {"[[data:x]]", "[ [data: x]]"}, {"[%unsubscribe%]", "[ %unsubscribe%]"}, {"<%x%> <<y>>", "< %x%> < <y>>"},
 		{"${x} #{x}", "${ x} #{ x}"}, {"a { b } [c] * | <d>", "a { b } [c] * | <d>"}, {"{", "{"},
+		{"{:1", "{ : 1"}, {"{.é*}", "{ . é*}"}, {"{@x", "{ @x"}, {"{/x", "{ /x"}, {"{localhost", "{ local host"},
 		// The one name without a dot that is an address.
 		{"localhost/x", "local host/x"}, {"LocalHost", "Local Host"}, {"fe80::1", "fe80: : 1"}, {"1:2:3:4:5:6:7:8", "1:2: 3:4: 5:6: 7:8"}, {"10:30:15", "10:30: 15"}, {"ｌｏｃａｌｈｏｓｔ:80", "ｌｏｃａｌ ｈｏｓｔ: 80"}, {"mylocalhosts", "mylocal hosts"},
 		// Mail addresses.
