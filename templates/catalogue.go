@@ -196,7 +196,9 @@ func (c *Catalogue) Render(r Request) (*Mail, error) {
 	var v values
 	c.fill(&v, &r, c.translations[r.Locale])
 	template.write(m, &v)
-	m.Subject = cmp.Or(m.Subject, c.subject(messageType, r.Locale, &v))
+	if m.Subject == "" {
+		m.Subject = c.subject(messageType, r.Locale, &v)
+	}
 	return m, nil
 }
 
