@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +135,10 @@ func (p *resend) Verify(ctx context.Context) (string, error) {
 		return "", e
 	}
 	var answer struct {
-		Data    []struct{ Name, Status string }
+		Data []struct {
+			Name, Status string
+			Capabilities struct{ Sending string }
+		}
 		HasMore bool `json:"has_more"`
 	}
 	x.read(&answer)
@@ -145,10 +149,14 @@ func (p *resend) Verify(ctx context.Context) (string, error) {
 		if p.domain != "" && !strings.EqualFold(domain.Name, p.domain) {
 			continue
 		}
-		switch domain.Status {
-		case "not_started", "pending", "failed", "failure":
+		switch {
+		case slices.Contains([]string{"not_started", "pending", "failed", "failure"}, domain.Status):
 			if p.domain != "" {
 				return "", x.unfit("the sender's domain is not verified", "add its DNS records, under Domains")
+			}
+		case domain.Capabilities.Sending == "disabled": // https://resend.com/docs/api-reference/domains/create-domain
+			if p.domain != "" {
+				return "", x.unfit("the sender's domain does not send", "enable sending for it, under Domains")
 			}
 		default:
 			return "", nil

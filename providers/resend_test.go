@@ -139,13 +139,15 @@ func TestResendRepeatsUnderItsKey(t *testing.T) {
 func TestResendVerifySender(t *testing.T) {
 	f := resendFixture()
 	for list, want := range map[string]string{
-		`{"data":[{"name":"acme.example","status":"verified"}]}`:                                                "",
-		`{"data":[{"name":"b.example","status":"pending"},{"name":"ACME.example","status":"verified"}]}`:        "",
-		`{"data":[{"name":"acme.example","status":"temporary_failure"}]}`:                                       "",
-		`{"data":[{"name":"b.example","status":"verified"}],"has_more":true}`:                                   "note",
-		`{"data":[{"name":"b.example","status":"verified"},{"name":"acme.example","status":"not_started"}]}`:    "error",
-		`{"data":[{"name":"b.example","status":"verified"}]}`:                                                   "error",
-		`{"data":[{"name":"mail.acme.example","status":"verified"},{"name":"acme.example","status":"failed"}]}`: "error",
+		`{"data":[{"name":"acme.example","status":"verified"}]}`:                                                             "",
+		`{"data":[{"name":"b.example","status":"pending"},{"name":"ACME.example","status":"verified"}]}`:                     "",
+		`{"data":[{"name":"acme.example","status":"temporary_failure"}]}`:                                                    "",
+		`{"data":[{"name":"b.example","status":"verified"}],"has_more":true}`:                                                "note",
+		`{"data":[{"name":"acme.example","status":"verified","capabilities":{"sending":"disabled","receiving":"enabled"}}]}`: "error",
+		`{"data":[{"name":"acme.example","status":"verified","capabilities":{"sending":"enabled","receiving":"disabled"}}]}`: "",
+		`{"data":[{"name":"b.example","status":"verified"},{"name":"acme.example","status":"not_started"}]}`:                 "error",
+		`{"data":[{"name":"b.example","status":"verified"}]}`:                                                                "error",
+		`{"data":[{"name":"mail.acme.example","status":"verified"},{"name":"acme.example","status":"failed"}]}`:              "error",
 	} {
 		server, _ := startServer(t, always(answer{200, nil, list}))
 		s := f.settings(server.URL).(*resendSettings)

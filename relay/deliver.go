@@ -182,7 +182,7 @@ func (d *delivery) attemptWithPlace(ctx context.Context, m Member, isLast, share
 	failure := d.send(ctx, m, isLast, sharesTime)
 	// A mail in doubt stays with a service that knows it again while nobody else may take it,
 	// and for most of its time while all others rest.
-	staysAlone, least := isLast || d.relay.failUncertain, timeToAnswer
+	staysAlone, least := isLast && len(d.line) == 0 || d.relay.failUncertain, timeToAnswer
 	switch {
 	case staysAlone:
 	case sharesTime:

@@ -578,6 +578,25 @@ func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
 	})
 }
 
+// A mail in doubt stays with a service that knows it again only while it stands in no line.
+func TestADoubtLeavesTheLineItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		doubtful := takes(500*time.Millisecond, &providers.Error{Kind: providers.Uncertain})
+		good := takes(2*time.Second, nil)
+		r := newRelay(t, func(o *relay.Options) { o.Members[1].Service = repeatable{doubtful} }, good, doubtful) // two at a time each
+		deliver(t, r)
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() { deliver(t, r) })
+		}
+		synctest.Wait()
+		if d := deliver(t, r); !d.Accepted() || d.Provider != "a" {
+			t.Errorf("%+v", d)
+		}
+		others.Wait()
+	})
+}
+
 // A place at a provider that hangs is none to stand in line for while another is well.
 func TestABurstDoesNotStandAtOneThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
