@@ -206,7 +206,7 @@ func tenAnHour(t testing.TB) *limits.Rules {
 func TestAMailCostsOneRoundTrip(t *testing.T) {
 	onEach(t, func(t *testing.T, redis *server) {
 		requests := new(atomic.Int64)
-		url := "redis://" + forwarding(t, strings.TrimPrefix(redis.url, "unix://"), requests)
+		url := "redis://" + forwarding(t, strings.TrimPrefix(redis.url, "unix://"), requests, 0)
 		calmly(t, func(t testing.TB, told *log) {
 			l := replica(t, url, told, rules(t, "100/1h", "100/1h", "100/1h", "100/1h"))
 			m := limits.Mail{To: "ada@example.org", IP: "198.51.100.7"}
@@ -220,8 +220,9 @@ func TestAMailCostsOneRoundTrip(t *testing.T) {
 	})
 }
 
-// forwarding listens in front of a socket or an address and counts what is sent there.
-func forwarding(t *testing.T, place string, requests *atomic.Int64) (address string) {
+// forwarding listens in front of a socket or an address, counts what is sent there and hands
+// the answers on with a delay.
+func forwarding(t *testing.T, place string, requests *atomic.Int64, delay time.Duration) (address string) {
 	t.Helper()
 	network := "unix"
 	if strings.Contains(place, ":") {
@@ -243,7 +244,14 @@ func forwarding(t *testing.T, place string, requests *atomic.Int64) (address str
 				_ = in.Close()
 				continue
 			}
-			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+			go func() {
+				defer in.Close()
+				buffer := make([]byte, 64<<10)
+				for n, err := out.Read(buffer); err == nil; n, err = out.Read(buffer) {
+					time.Sleep(delay)
+					_, _ = in.Write(buffer[:n])
+				}
+			}()
 			go func() {
 				defer out.Close()
 				buffer := make([]byte, 64<<10)
@@ -646,7 +654,7 @@ func TestWhatRedisRepeatsIsNotTold(t *testing.T) {
 func TestARedisFarAwayIsUsed(t *testing.T) {
 	redis := miniredis.RunT(t)
 	redis.RequireAuth("password")
-	url := "redis://:password@" + late(t, redis.Addr(), 40*time.Millisecond) + "/3"
+	url := "redis://:password@" + forwarding(t, redis.Addr(), new(atomic.Int64), 40*time.Millisecond) + "/3"
 	var logs [2]log
 	one, other := replica(t, url, &logs[0], *tenAnHour(t)), replica(t, url, &logs[1], *tenAnHour(t))
 	isUsed := func(l *log) bool {
@@ -680,7 +688,7 @@ func TestARedisTooFarAwayIsNotUsed(t *testing.T) {
 	redis := miniredis.RunT(t)
 	var requests atomic.Int64
 	var told log
-	l := replica(t, "redis://"+late(t, forwarding(t, redis.Addr(), &requests), 150*time.Millisecond), &told, *tenAnHour(t))
+	l := replica(t, "redis://"+forwarding(t, redis.Addr(), &requests, 150*time.Millisecond), &told, *tenAnHour(t))
 	for deadline := time.Now().Add(20 * time.Second); requests.Load() < 6; time.Sleep(10 * time.Millisecond) { // it was looked at twice
 		passed(t, l, 1, to("ada@example.org"))
 		if time.Now().After(deadline) {
@@ -690,41 +698,4 @@ func TestARedisTooFarAwayIsNotUsed(t *testing.T) {
 	if told.count("Redis does not answer") != 1 || told.count("answers again") != 0 {
 		t.Errorf("told:\n%s", &told.text)
 	}
-}
-
-// late listens in front of an address and hands answers on with a delay.
-func late(t testing.TB, address string, delay time.Duration) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			in, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", address)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
-			go func() {
-				defer in.Close()
-				buffer := make([]byte, 64<<10)
-				for {
-					n, err := out.Read(buffer)
-					if err != nil {
-						return
-					}
-					time.Sleep(delay)
-					_, _ = in.Write(buffer[:n])
-				}
-			}()
-		}
-	}()
-	return listener.Addr().String()
 }
