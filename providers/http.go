@@ -241,12 +241,24 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return x.receipt(id), nil
 	case x.broken && !x.isObject():
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer broke off"})
-	case !x.isJSONOrEmpty():
+	case !x.isJSONOrEmpty() && !(p.handsOn() && isAcknowledgement(x.body)):
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer is neither JSON nor empty",
 			Hint: "something in front of the service may have answered; name the place of the message's id in id"})
 	}
 	return Receipt{ID: m.ID}, nil
 }
+
+// handsOn tells whether another endpoint gets what Logto sent, as by Logto's own HTTP email
+// connector, which takes a 2xx whatever the answer says.
+func (p *httpProvider) handsOn() bool { return len(p.settings.Form)+len(p.settings.Body) == 0 }
+
+// isAcknowledgement knows an answer such as OK, which web frameworks give to a handler that
+// says nothing else: a few words that are no page of somebody in front, and no failure.
+func isAcknowledgement(answer []byte) bool {
+	return len(answer) <= 64 && !noAcknowledgement.Match(answer)
+}
+
+var noAcknowledgement = regexp.MustCompile(`(?i)[<{[]|err|fail|denied|invalid|not `)
 
 // post sends the request, with a token if one is wanted. A token that the service refuses
 // before its expiry is replaced once.

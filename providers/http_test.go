@@ -359,6 +359,22 @@ func TestHTTPAcceptanceByStatus(t *testing.T) {
 	}
 }
 
+// What another endpoint of Logto's webhooks has to answer: more than Logto's connector asks
+// for, but not more than web frameworks say.
+func TestAnswersOfWhereAMailIsHandedOn(t *testing.T) {
+	for body, accepted := range map[string]bool{
+		"": true, "{}": true, "OK": true, "ok\n": true, "Accepted": true, "success": true, strings.Repeat("o", 64): true,
+		strings.Repeat("o", 65): false, "<html>": false, "<a>": false, "error": false, "Failed": false, "not sent": false, "access denied": false, `{"a":`: false,
+	} {
+		s := newHTTPSettings()
+		server, _ := startServer(t, always(answer{200, nil, body}))
+		s.Endpoint = server.URL
+		if _, err := open(t, s).Send(t.Context(), plainMessage()); accepted != (err == nil) || !accepted && AsError(err).Kind != Uncertain {
+			t.Errorf("%q: %v", body, err)
+		}
+	}
+}
+
 // A service that knows a mail by a header gets one for each.
 func TestHTTPPlaceholdersInHeaders(t *testing.T) {
 	var got http.Header
