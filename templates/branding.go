@@ -16,6 +16,7 @@ const defaultColor = "#0b57d0"
 // from the same place or they would not match.
 func (v *values) setBranding(b *Branding) {
 	fields := &v.builtins
+	v.own = b.SenderName
 	fields[senderName], fields[companyInformation] = b.SenderName, b.CompanyInformation
 	fields[support] = b.Support.Address.Address
 

@@ -91,3 +91,18 @@ func TestTheOrganizationIsNamedBelowItsLogo(t *testing.T) {
 		t.Errorf("the text is %s", m.Text)
 	}
 }
+
+// A product may have a dot in its name, which Logto knows as well. Nobody else's name is spared.
+func TestTheOperatorsOwnNameStaysWhole(t *testing.T) {
+	c := openMiniature(t, nil, "en")
+	for _, test := range []struct{ sender, displayName, name, want string }{
+		{"Cal.com", "Cal.com", "", "Cal.com"}, {"Cal.com", "", "Cal.com", "Cal.com"}, {"Cal.com", "Cal.com.evil.com", "", "Cal. com. evil. com"},
+		{"Acme", "evil.com", "", "evil. com"}, {"", "Cal.com", "", "Cal. com"},
+	} {
+		m, err := c.Render(Request{Type: "SignIn", Locale: "en", Branding: Branding{SenderName: test.sender},
+			Payload: map[string]any{"code": "123456", "application": map[string]any{"displayName": test.displayName, "name": test.name}}})
+		if want := "en SignIn – " + test.want; err != nil || m.Subject != want {
+			t.Errorf("%+v: the subject is %q, %v", test, m.Subject, err)
+		}
+	}
+}

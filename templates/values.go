@@ -223,6 +223,8 @@ type values struct {
 	time     time.Time
 	builtins [builtins]string
 	links    Links
+	// own is the operator's name, which Logto may have, too: Cal.com is to be read as that.
+	own string
 	// names are the last ones that were neutralised: a mail repeats them.
 	names [4]struct{ typed, shown string }
 	turn  int
@@ -262,6 +264,9 @@ func (v *values) setIP(ip string) {
 
 // shown returns a name as it is printed.
 func (v *values) shown(name string) string {
+	if name == v.own {
+		return name
+	}
 	for i := range v.names {
 		if v.names[i].typed == name {
 			return v.names[i].shown
