@@ -311,12 +311,19 @@ func TestWarnings(t *testing.T) {
 		"de/SignIn.html", "<title>{{#if application.name}}Sign in to {{application.name}}{{/if}}</title>{{code}}",
 		"de/Register.html", "<title>{{#if application.name}}{{application.name}}{{else}}x{{/if}}</title>{{code}}",
 		"de/ForgotPassword.html", "<title>{{branding.senderName}}</title>{{code}}",
+		"de/BindMfa.html", "<title>x</title>{{#unless user.name}}{{code}}{{/unless}} x",
+		"de/MfaVerification.html", "<title>x</title>{{#if organization.name}}{{organization.name}}{{else}}{{code}}{{/if}} x",
+		"de/BindNewIdentifier.html", "<title>x</title>{{#if ip}}{{code}}{{/if}} x",
+		"de/UserPermissionValidation.html", "<title>x</title>{{#if user.name}}{{code}}{{else}}{{code}}{{/if}} x",
 	)
 	got := openDir(t, dir, "en", "de").Warnings()
-	const hidden = " mails sometimes have nothing but their code, which is not printed then: write {{code}} outside of {{#if}}, or after {{else}} too"
+	const hidden = " mails sometimes have nothing but their code, or a user or an organization beside it, and it is not printed then: write {{code}} outside of {{#if}} and {{#unless}}, or after {{else}} too"
 	const noSubject = " mails is empty where Logto leaves out what it prints, and they get the relay's own then: write a text outside of {{#if}}, or after {{else}} too"
 	want := []string{
+		"de/BindMfa.html:1:1: BindMfa" + hidden,
+		"de/BindNewIdentifier.html:1:1: BindNewIdentifier" + hidden,
 		"de/Generic.html:1:1: Generic mails may come with a code, which is not printed: write {{#if code}} … {{code}} … {{/if}}",
+		"de/MfaVerification.html:1:1: MfaVerification" + hidden,
 		"de/SignIn.html:1:1: the subject of SignIn" + noSubject,
 		"en/BindMfa.html:1:1: BindMfa" + hidden,
 		"en/ForgotPassword.html:1:1: ForgotPassword" + hidden,

@@ -27,9 +27,9 @@ func (t *template) relies() []Error {
 // code goes with one.
 func (t *template) warnings(messageType string) []string {
 	var found []string
-	if NeedsCode(messageType) && t.hidesCode() {
-		at := (&source{file: t.source}).errorAt(0, messageType+" mails sometimes have nothing but their code, which is not printed then: "+
-			"write {{code}} outside of {{#if}}, or after {{else}} too")
+	if NeedsCode(messageType) && t.hidesCode(messageType) {
+		at := (&source{file: t.source}).errorAt(0, messageType+" mails sometimes have nothing but their code, or a user or an organization beside it, and it is not printed then: "+
+			"write {{code}} outside of {{#if}} and {{#unless}}, or after {{else}} too")
 		found = append(found, at.Error())
 	}
 	if name, lacks := t.lacksPurpose(messageType); lacks {
