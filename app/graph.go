@@ -63,18 +63,18 @@ func (g *Graph) CheckStores(ctx context.Context) map[string]error {
 		found["limits"] = g.limiter.CheckRedis()
 	}
 	if g.Config.Deliveries.InPostgres() {
-		found["deliveries"] = ping(ctx, g.Config.Deliveries)
+		found["deliveries"] = checkPostgres(ctx, g.Config.Deliveries)
 	}
 	return found
 }
 
-func ping(ctx context.Context, s deliveries.Settings) error {
+func checkPostgres(ctx context.Context, s deliveries.Settings) error {
 	record, err := deliveries.OpenReader(s)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = record.Close() }()
-	return record.Ping(ctx)
+	return record.CheckPostgres(ctx)
 }
 
 // Build makes a graph from a checked configuration. It connects to nothing, and

@@ -77,6 +77,9 @@ func (cmd importCommand) run(s *environment) error {
 	for _, variable := range imported.Secrets {
 		fmt.Fprintf(s.errOut, "note: set %s in the environment; its value stands in %s\n", variable, name)
 	}
+	for _, variable := range imported.Unset {
+		fmt.Fprintf(s.errOut, "note: set %s in the environment; %s has its name alone\n", variable, name)
+	}
 	if _, err := s.out.Write(imported.Snippet); err != nil {
 		return err
 	}

@@ -795,3 +795,44 @@ func TestSlowConnectionsOfTheGate(t *testing.T) {
 		return suppressed
 	})
 }
+
+// A role that may not make tables is told of, unless they are there.
+func TestCheckPostgres(t *testing.T) {
+	owner := postgrestest.Start(t).Database(t)
+	db, err := sql.Open("pgx", owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, command := range []string{"CREATE ROLE poor LOGIN", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"} {
+		if _, err := db.Exec(command); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u, err := url.Parse(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.User("poor")
+	check := func(url string) error {
+		r, err := OpenReader(named(url))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Close() }()
+		return r.CheckPostgres(t.Context())
+	}
+	if err := check(owner); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+	if err := check(u.String()); err == nil || !strings.Contains(err.Error(), "may not make them") {
+		t.Errorf("a poor role: %v", err)
+	}
+	opened(t, named(owner)).ready(t)
+	if err := check(u.String()); err != nil {
+		t.Errorf("where the tables are: %v", err)
+	}
+	if err := check("postgres://relay@127.0.0.1:1/relay"); err == nil {
+		t.Error("nobody listens there")
+	}
+}

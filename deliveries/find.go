@@ -45,8 +45,16 @@ func OpenReader(s Settings) (*Reader, error) {
 // Close lets go of the database.
 func (r *Reader) Close() error { return r.db.close() }
 
-// Ping tells why the database does not answer.
-func (r *Reader) Ping(ctx context.Context) error { return r.db.read.PingContext(ctx) }
+// CheckPostgres tells why a PostgreSQL cannot be used: it does not answer, or has no tables and
+// lets this role make none, as is usual since PostgreSQL 15.
+func (r *Reader) CheckPostgres(ctx context.Context) error {
+	var may sql.NullBool
+	err := r.db.read.QueryRowContext(ctx, "SELECT to_regclass('goose_db_version') IS NOT NULL OR has_schema_privilege(current_schema(), 'CREATE')").Scan(&may)
+	if err == nil && !may.Bool {
+		return errors.New("there are no tables, and this role may not make them: GRANT CREATE ON SCHEMA to it, or make it the owner of the database")
+	}
+	return err
+}
 
 // Query is a search. What is empty is not asked for.
 type Query struct {

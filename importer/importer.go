@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,6 +35,8 @@ type Result struct {
 	Lost int
 	// Secrets are the environment variables that stand for what is secret.
 	Secrets []string
+	// Unset are environment variables that the file names itself, and that are not set here.
+	Unset []string
 	// Config is a whole configuration with the snippet in it, to be tried. Its
 	// token and sender are made up.
 	Config *config.Config
@@ -52,7 +55,15 @@ func Import(text []byte, dir, locale string) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &importer{locale: locale, catalogue: catalogue, secrets: make(map[string]string)}
+	i := &importer{locale: locale, catalogue: catalogue, secrets: make(map[string]string), named: make(map[string]string)}
+	for _, found := range variable.FindAllSubmatch(text, -1) {
+		name := string(found[1])
+		if value, isSet := os.LookupEnv(name); isSet {
+			i.named[name] = value
+		} else {
+			i.named[name] = rand.Text() // what stands behind it does not matter here
+		}
+	}
 	if err := i.read(text); err != nil {
 		return nil, err
 	}
@@ -79,8 +90,16 @@ func Import(text []byte, dir, locale string) (*Result, error) {
 	}
 	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	r.Snippet, err = encode(part)
+	for _, name := range slices.Sorted(maps.Keys(i.named)) {
+		if _, isSet := os.LookupEnv(name); !isSet && bytes.Contains(r.Snippet, []byte("${"+name+"}")) {
+			r.Unset = append(r.Unset, name)
+		}
+	}
 	return r, err
 }
+
+// variable is one of the environment as a file names it.
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // importer collects what a file holds.
 type importer struct {
@@ -90,10 +109,11 @@ type importer struct {
 	providers []provider
 	// variables are names that templates use and Logto does not send by itself.
 	variables []string
-	// secrets are the values of the variables that stand for them.
-	secrets map[string]string
-	notes   []string
-	lost    int
+	// secrets are the values of the variables that stand for them, and named those of the
+	// variables that the file names itself.
+	secrets, named map[string]string
+	notes          []string
+	lost           int
 }
 
 func (i *importer) note(format string, arguments ...any) {
@@ -158,14 +178,11 @@ func (i *importer) load(part map[string]any) (config.Loaded, error) {
 		return config.Loaded{}, err
 	}
 	return config.Parse("imported.json", text, func(name string) (string, bool) {
-		value, found := i.secrets[name]
-		if !found { // the file named it itself, and what stands behind it does not matter here
-			if value, found = os.LookupEnv(name); !found {
-				value = rand.Text()
-			}
-			i.secrets[name] = value
+		if value, found := i.secrets[name]; found {
+			return value, true
 		}
-		return value, true
+		value, found := i.named[name]
+		return value, found
 	})
 }
 

@@ -41,7 +41,7 @@ func expect(t *testing.T, text, locale string, lost int, snippet string, files m
 	if !reflect.DeepEqual(written, files) {
 		t.Errorf("the files are %q\nwant %q", written, files)
 	}
-	notes += "\nset " + strings.Join(r.Secrets, "\nset ")
+	notes += "\nset " + strings.Join(r.Secrets, "\nset ") + "\nnamed " + strings.Join(r.Unset, "\nnamed ")
 	for _, want := range told {
 		if !strings.Contains(notes, want) {
 			t.Errorf("it does not say %q:\n%s", want, notes)
@@ -209,14 +209,20 @@ func TestSecretsOfDataSources(t *testing.T) {
 			"customHeaders": {"X-Api-Key": "never-print-this", "X-Team": "mail"}},
 		{"alias": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "never-print-this-3"}},
 		{"alias": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"},
-		{"alias": "d", "host": "d.example.com", "auth": {"user": "never-print-this-4", "pass": "never-print-this-4"}}]}}`, "en", 0, `{"providers": [
+		{"alias": "d", "host": "d.example.com", "auth": {"user": "never-print-this-4", "pass": "never-print-this-4"}},
+		{"alias": "relay", "host": "relay", "auth": {"user": "relay", "pass": "relay"}},
+		{"alias": "e", "host": "e.example.com", "auth": {"user": "relay", "pass": "${F_PASS}"}},
+		{"alias": "f", "host": "f.example.com", "auth": {"user": "relay", "pass": "never-print-this-5"}}]}}`, "en", 0, `{"providers": [
 		{"type": "smtp", "name": "mail-1", "host": "a.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS}"}},
 		{"type": "smtp", "name": "mail_1", "host": "b.example.com", "auth": {"user": "relay", "pass": "${MAIL_1_PASS_2}"}, "proxy": "${MAIL_1_PROXY}",
 			"customHeaders": {"X-Api-Key": "${MAIL_1_X_API_KEY}", "X-Team": "mail"}},
 		{"type": "smtp", "name": "163", "host": "smtp.163.com", "auth": {"user": "relay", "pass": "${SMTP_163_PASS}"}},
 		{"type": "smtp", "name": "c", "host": "c.example.com", "auth": {"user": "relay", "pass": "${ALREADY}"}, "proxy": "http://proxy.example.com:3128"},
-		{"type": "smtp", "name": "d", "host": "d.example.com", "auth": {"user": "${D_PASS}", "pass": "${D_PASS}"}}]}`,
-		map[string]string{}, "set ALREADY")
+		{"type": "smtp", "name": "d", "host": "d.example.com", "auth": {"user": "${D_PASS}", "pass": "${D_PASS}"}},
+		{"type": "smtp", "name": "relay", "host": "relay", "auth": {"user": "${RELAY_PASS}", "pass": "${RELAY_PASS}"}},
+		{"type": "smtp", "name": "e", "host": "e.example.com", "auth": {"user": "relay", "pass": "${F_PASS}"}},
+		{"type": "smtp", "name": "f", "host": "f.example.com", "auth": {"user": "relay", "pass": "${F_PASS_2}"}}]}`,
+		map[string]string{}, "named ALREADY")
 }
 
 // The subject goes where the relay looks for it.

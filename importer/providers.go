@@ -256,7 +256,9 @@ func (i *importer) addProvider(entry provider) {
 	}
 	entry["name"] = name
 	i.hideSecrets(name, entry)
-	i.hideCopies(entry)
+	if login, found := entry["auth"].(map[string]any); found {
+		i.hideCopies(login)
+	}
 
 	for _, problem := range i.problems(entry) {
 		if strings.HasPrefix(problem.Text, "unknown key") && drop(entry, problem.Key) {
@@ -312,18 +314,19 @@ var (
 	secretHeaders = regexp.MustCompile(`(?i)auth|key|token|secret|passw`)
 )
 
-// hideCopies puts the variable of a secret in place of what has the same value, such as
-// the user of an SMTP login whose name and password are one token.
-func (i *importer) hideCopies(object map[string]any) {
-	for key, value := range object {
-		switch value := value.(type) {
-		case map[string]any:
-			i.hideCopies(value)
-		case string:
-			for _, variable := range slices.Sorted(maps.Keys(i.secrets)) {
-				if value == i.secrets[variable] {
-					object[key] = "${" + variable + "}"
-				}
+// hideCopies puts the variable of a login's secret in place of what has the same value: the
+// user may be the token, too.
+func (i *importer) hideCopies(login map[string]any) {
+	for _, hidden := range login {
+		text, _ := hidden.(string)
+		found := variable.FindStringSubmatch(text)
+		if found == nil {
+			continue
+		}
+		secret, isOurs := i.secrets[found[1]]
+		for key, value := range login {
+			if isOurs && value == secret {
+				login[key] = text
 			}
 		}
 	}
@@ -365,7 +368,8 @@ func (i *importer) variableFor(name, value string) string {
 	}
 	variable := base
 	for n := 2; ; n++ {
-		if known, taken := i.secrets[variable]; !taken || known == value {
+		known, taken := i.secrets[variable]
+		if _, isNamed := i.named[variable]; !isNamed && (!taken || known == value) {
 			i.secrets[variable] = value
 			return variable
 		}

@@ -101,6 +101,7 @@ func (l *Limiter) IsShared() (shared bool, alone string) {
 		return false, ""
 	}
 	if why := l.redis.why.Load(); l.redis.failed.Load() && why != nil {
+		l.redis.lookAgain() // though no mail comes
 		alone = *why
 	}
 	return true, alone

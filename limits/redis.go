@@ -263,7 +263,9 @@ func (s *shared) lookAgain() {
 		return
 	}
 	go func() {
-		if s.probe() != nil {
+		if err := s.probe(); err != nil {
+			words := s.words(err)
+			s.why.Store(&words)
 			return
 		}
 		begin := time.Now() // with the connection that is there now

@@ -241,7 +241,7 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return x.receipt(id), nil
 	case x.broken && !x.isObject():
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer broke off"})
-	case !x.isJSONOrEmpty() && !(p.handsOn() && isAcknowledgement(x.body)):
+	case !x.isJSONOrEmpty() && !(p.handsOn() && acknowledgement.Match(x.body)):
 		return Receipt{}, x.finish(m, Error{Kind: Uncertain, Detail: "the answer is neither JSON nor empty",
 			Hint: "something in front of the service may have answered; name the place of the message's id in id"})
 	}
@@ -252,13 +252,11 @@ func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 // connector, which takes a 2xx whatever the answer says.
 func (p *httpProvider) handsOn() bool { return len(p.settings.Form)+len(p.settings.Body) == 0 }
 
-// isAcknowledgement knows an answer such as OK, which web frameworks give to a handler that
-// says nothing else: a few words that are no page of somebody in front, and no failure.
-func isAcknowledgement(answer []byte) bool {
-	return len(answer) <= 64 && !noAcknowledgement.Match(answer)
-}
-
-var noAcknowledgement = regexp.MustCompile(`(?i)[<{[]|err|fail|denied|invalid|not `)
+// acknowledgement knows the answers of handlers that have nothing else to say, such as OK,
+// which web frameworks write themselves. What else stands in clear text may as well be why
+// nothing was sent.
+var acknowledgement = regexp.MustCompile(`(?i)^\W*(ok(ay)?|accepted|success(ful|fully)?|` +
+	`((your )?(e-?mail|mail|message) )?(was |has been )?(sent|queued|received|accepted|delivered)( successfully)?|done|created|thank(s| you)|true|1)\W*$`)
 
 // post sends the request, with a token if one is wanted. A token that the service refuses
 // before its expiry is replaced once.

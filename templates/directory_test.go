@@ -307,7 +307,7 @@ func TestWarnings(t *testing.T) {
 		"en/Generic.html", `<title>x</title><a href="https://acme.example/?c={{code}}">Sign in</a>`,
 		"en/OrganizationInvitation.txt", "Subject: {{inviter.name}}\n{{organization.name}}",
 		"de/Generic.html", "<title>x</title>{{code}}", "de/Generic.txt", "A message",
-		"de/OrganizationInvitation.html", `<title>{{organization.name}}</title><a href="{{link}}">x</a>`,
+		"de/OrganizationInvitation.html", `<title>{{organization.name}}</title>{{#if organization}}<a href="{{link}}">x</a>{{/if}}`,
 		"de/SignIn.html", "<title>{{#if application.name}}Sign in to {{application.name}}{{/if}}</title>{{code}}",
 		"de/Register.html", "<title>{{#if application.name}}{{application.name}}{{else}}x{{/if}}</title>{{code}}",
 		"de/ForgotPassword.html", "<title>{{branding.senderName}}</title>{{code}}",

@@ -59,7 +59,7 @@ func (t *template) lacksPurpose(messageType string) (name string, lacks bool) {
 	case generic:
 		name, v.payload = "code", map[string]any{"code": mark}
 	case invitation:
-		name, v.payload = "link", map[string]any{"link": "https://" + mark + ".example/"}
+		name, v.payload = "link", map[string]any{"link": "https://" + mark + ".example/", "organization": sampleOrganization}
 	default:
 		return "", false
 	}
@@ -68,12 +68,15 @@ func (t *template) lacksPurpose(messageType string) (name string, lacks bool) {
 		t.text != nil && !t.derived && !strings.Contains(t.text.text(&v), mark)
 }
 
+// sampleOrganization is what an invitation always has.
+var sampleOrganization = map[string]any{"id": "1", "name": "x"}
+
 // lacksSubject tells whether the subject of a message is empty that has nothing but what
 // Logto always sends.
 func (t *template) lacksSubject(messageType string) bool {
 	v := values{payload: map[string]any{"code": "1"}}
 	if messageType == invitation {
-		v.payload = map[string]any{"organization": map[string]any{"id": "1", "name": "x"}}
+		v.payload = map[string]any{"organization": sampleOrganization}
 	}
 	for i := range v.builtins {
 		v.builtins[i] = "x"
