@@ -241,7 +241,7 @@ func (d *delivery) send(ctx context.Context, m Member, isLast, sharesTime bool) 
 	message, failure := d.message(m, !isLast || m.isRepeatable())
 	if failure != nil { // a fault of templates says nothing of the service
 		m.health.abandon()
-		d.reconsider(m, failure, 0, left)
+		d.reconsider(m, failure, left)
 		d.note(m.Name, start, time.Now(), failure)
 		return failure
 	}
@@ -256,9 +256,9 @@ func (d *delivery) send(ctx context.Context, m Member, isLast, sharesTime bool) 
 		}
 	}
 	end := time.Now()
-	d.reconsider(m, failure, end.Sub(start), deadline.Sub(end))
+	d.reconsider(m, failure, deadline.Sub(end))
 	d.note(m.Name, start, end, failure)
-	if m.health.record(failure, end) {
+	if m.health.record(failure, end.Sub(start), end) {
 		d.relay.changed(m.Status())
 	}
 	d.outOfTime = failure != nil && deadline.Sub(end) < leastTime

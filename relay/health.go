@@ -49,6 +49,7 @@ type health struct {
 	signIn    bool      // the rest is for a failure to sign in
 	accepted  time.Time // last
 	failed    time.Time // last
+	hung      bool      // that took more than a moment
 	again     time.Time // when a mail that has waited came last while there was trouble
 }
 
@@ -97,6 +98,14 @@ func (h *health) failedLast() bool {
 	return h.failed.After(h.accepted)
 }
 
+// hangs tells whether the last attempt failed after more than a moment. A quick refusal of one
+// mail says little of the next.
+func (h *health) hangs() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.hung && h.failed.After(h.accepted)
+}
+
 // hasWorked tells whether the service has taken a mail or a login before.
 func (h *health) hasWorked() bool {
 	h.mu.Lock()
@@ -113,10 +122,10 @@ func (h *health) mayBeWell(now time.Time) bool {
 	return !h.resting || !now.Before(h.restUntil)
 }
 
-// record takes the end of an attempt: nil when the mail was accepted. A refusal that
+// record takes the end of an attempt and how long it took: nil when the mail was accepted. A refusal that
 // is about one recipient or one message shows that the service works. It tells
 // whether the provider began to rest, or is well again, with this.
-func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
+func (h *health) record(err *providers.Error, took time.Duration, now time.Time) (changed bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before := h.resting
@@ -129,7 +138,7 @@ func (h *health) record(err *providers.Error, now time.Time) (changed bool) {
 		return before
 	}
 	h.failures++
-	h.failed = now
+	h.failed, h.hung = now, took > timeToAnswer
 	switch rest := restFor(err); {
 	case rest > 0:
 		h.rest(err, now, rest)
@@ -156,7 +165,7 @@ func (h *health) signedIn(now time.Time) (ended bool) {
 	h.mu.Lock()
 	ofAMail := h.resting && !h.signIn && restFor(h.cause) > 0
 	h.mu.Unlock()
-	return !ofAMail && h.record(nil, now)
+	return !ofAMail && h.record(nil, 0, now)
 }
 
 func (h *health) rest(cause *providers.Error, now time.Time, length time.Duration) {

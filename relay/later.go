@@ -31,12 +31,10 @@ type later struct {
 	at      time.Time     // of the next attempt
 	pause   time.Duration // before it, unless it has said how long
 	hasSaid bool          // how long it wants to be left alone, which is heeded once
-	hung    bool          // its last attempt took long
 }
 
-// reconsider says after an attempt at a provider, which took a while, whether and when there
-// is another.
-func (d *delivery) reconsider(m Member, failure *providers.Error, while, left time.Duration) {
+// reconsider says after an attempt at a provider whether and when there is another.
+func (d *delivery) reconsider(m Member, failure *providers.Error, left time.Duration) {
 	i := slices.IndexFunc(d.later, func(l later) bool { return l.Provider == m.Provider })
 	l := later{Member: m, pause: firstPause}
 	if i >= 0 {
@@ -54,7 +52,6 @@ func (d *delivery) reconsider(m Member, failure *providers.Error, while, left ti
 	case !failure.Momentary || !l.waitAgain(left):
 		return
 	}
-	l.hung = while > timeToAnswer
 	d.later = append(d.later, l)
 }
 
@@ -81,9 +78,6 @@ type standing struct {
 	since time.Time
 	told  bool // an attempt has been noted
 }
-
-// isWell tells whether the provider's last attempt did not fail.
-func (s standing) isWell() bool { return !s.health.failedLast() }
 
 // noteFull takes down that a provider had no place.
 func (d *delivery) noteFull(s *standing) {
@@ -116,7 +110,7 @@ func (d *delivery) attemptLater(ctx context.Context) {
 		}
 		slices.SortFunc(d.later, func(a, b later) int { return a.at.Compare(b.at) })
 		end := deadline.Add(-timeInLine)
-		if len(d.later) > 0 && d.later[0].at.Before(end) && !(d.later[0].hung && slices.ContainsFunc(d.line, standing.isWell)) {
+		if len(d.later) > 0 && d.later[0].at.Before(end) && !(d.later[0].health.hangs() && slices.ContainsFunc(d.line, answers)) {
 			end = d.later[0].at
 		}
 		m, found := d.standInLine(ctx, time.Until(end))
@@ -135,8 +129,11 @@ func (d *delivery) attemptLater(ctx context.Context) {
 	}
 }
 
-// standInLine waits for a place at any of the providers that had none, but at one whose last
-// attempt failed only if there is no other. It makes sense where one of them takes mails, or
+// answers tells whether the provider does not hang.
+func answers(s standing) bool { return !s.health.hangs() }
+
+// standInLine waits for a place at any of the providers that had none, but at one that hangs
+// only if there is no other. It makes sense where one of them takes mails, or
 // may in a moment: then the others may be well, too. So near to its deadline that a slow send
 // would end in doubt, a mail does not stand there.
 func (d *delivery) standInLine(ctx context.Context, wait time.Duration) (m Member, found bool) {
@@ -145,8 +142,8 @@ func (d *delivery) standInLine(ctx context.Context, wait time.Duration) (m Membe
 		return m, false
 	}
 	line := slices.Clone(d.line)
-	if slices.ContainsFunc(line, standing.isWell) {
-		line = slices.DeleteFunc(line, func(s standing) bool { return !s.isWell() })
+	if slices.ContainsFunc(line, answers) {
+		line = slices.DeleteFunc(line, func(s standing) bool { return !answers(s) })
 	}
 	i := firstPlace(ctx, line, wait)
 	if i < 0 {

@@ -621,6 +621,37 @@ func TestABurstDoesNotStandAtOneThatHangs(t *testing.T) {
 	})
 }
 
+// A provider that refuses some mails, and quickly, does not lose those that stand in its line
+// to one that hangs.
+func TestAQuickRefusalIsNoHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mails atomic.Int32
+		quick := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			time.Sleep(300 * time.Millisecond)
+			if mails.Add(1)%5 == 0 {
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}}
+		r := newRelay(t, nil, quick, takes(time.Minute, nil)) // two at a time each
+		deliver(t, r)
+		var sending sync.WaitGroup
+		var accepted atomic.Int32
+		for range 40 { // what the places of the first take in their time, and the second has two
+			sending.Go(func() {
+				if deliver(t, r).Accepted() {
+					accepted.Add(1)
+				}
+			})
+			time.Sleep(20 * time.Millisecond)
+		}
+		sending.Wait()
+		if accepted.Load() < 35 {
+			t.Errorf("%d of 40 were accepted", accepted.Load())
+		}
+	})
+}
+
 // An address that one service takes no mail for, and another may, stands in line at that one.
 func TestAnUnusualAddressStandsInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
