@@ -153,6 +153,9 @@ func (d *Domains) find(ctx context.Context, domain string) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.resume = time.Time{}
+	if time.Now().Before(d.unbelieved) { // which began meanwhile
+		return ""
+	}
 	if len(d.known) >= mostDomains {
 		d.known, d.earlier = make(map[string]answer), d.known
 	}

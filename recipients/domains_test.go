@@ -349,3 +349,22 @@ func TestDNSOfAnInnerNetwork(t *testing.T) {
 		t.Errorf("for gmail.com %s is suggested", got)
 	}
 }
+
+// What was asked before counts as little as what is asked later.
+func TestDNSIsDisbelievedMeanwhile(t *testing.T) {
+	server := startNameServer(t)
+	domains := recipients.NewDomains(slog.New(slog.DiscardHandler), server.address)
+	server.delay.Store(int64(100 * time.Millisecond))
+	before := make(chan string)
+	go func() { before <- domains.Refusal(t.Context(), "customer.test") }()
+	for server.queries.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	server.delay.Store(0)
+	if got := domains.Refusal(t.Context(), "gmail.com"); got != "" {
+		t.Error(got)
+	}
+	if got := <-before; got != "" {
+		t.Error(got)
+	}
+}
