@@ -54,8 +54,9 @@ func startNameServerAt(t testing.TB, address string, records ...string) *nameSer
 	}
 	s := &nameServer{address: conn.LocalAddr().String()}
 	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		delay := time.Duration(s.delay.Load())
 		s.queries.Add(1)
-		time.Sleep(time.Duration(s.delay.Load()))
+		time.Sleep(delay)
 		r := new(dns.Msg).SetReply(question)
 		name, kind := question.Question[0].Name, question.Question[0].Qtype
 		found, exists := zone[name]
