@@ -169,9 +169,8 @@ func (d *delivery) attemptAgain(ctx context.Context, deadline time.Time) (ends b
 	if again && !m.admitAgain(now) {
 		return false
 	}
-	others := len(d.later) + len(d.line) - 1
-	d.isFinal = !again && others == 0
-	return d.attempt(ctx, m, true, others > 0)
+	d.isFinal = !again && len(d.later) == 1 && len(d.line) == 0
+	return d.attempt(ctx, m, true, len(d.later) > 1 || len(d.line) > 0 && m.health.hangs())
 }
 
 // sleep tells whether it came to its end before the context did.

@@ -578,6 +578,42 @@ func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
 	})
 }
 
+// A provider that asked for a moment gets all of the time, too, though the mail stands in the
+// line of another.
+func TestWhoIsAskedAgainHasTheWholeTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mails atomic.Int32
+		throttles := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+			if mails.Add(1) == 2 {
+				return providers.Receipt{}, &providers.Error{Kind: providers.RateLimited, RetryAfter: 2 * time.Second}
+			}
+			select {
+			case <-time.After(3 * time.Second):
+				return providers.Receipt{ID: "1"}, nil
+			case <-ctx.Done():
+				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+			}
+		}}
+		members := make([]relay.Member, 2)
+		for i, service := range []*fakeProvider{throttles, takes(7*time.Second, nil)} {
+			members[i] = relay.Member{Provider: relay.NewProvider(relay.ProviderOptions{Name: string("ab"[i]), Service: service, MaxConcurrent: 2})}
+		}
+		first := newRelay(t, func(o *relay.Options) { o.Members = members })
+		second := newRelay(t, func(o *relay.Options) { o.Members = members[1:] })
+		deliver(t, first)
+		deliver(t, second)
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() { deliver(t, second) })
+		}
+		synctest.Wait()
+		if d := deliver(t, first); !d.Accepted() || d.Provider != "a" {
+			t.Errorf("%+v", d)
+		}
+		others.Wait()
+	})
+}
+
 // A mail in doubt stays with a service that knows it again only while it stands in no line.
 func TestADoubtLeavesTheLineItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
