@@ -109,11 +109,7 @@ func (d *delivery) attemptLater(ctx context.Context) {
 			d.later = nil // nobody is asked again
 		}
 		slices.SortFunc(d.later, func(a, b later) int { return a.at.Compare(b.at) })
-		end := deadline.Add(-timeInLine)
-		if len(d.later) > 0 && d.later[0].at.Before(end) && !(d.later[0].health.hangs() && slices.ContainsFunc(d.line, answers)) {
-			end = d.later[0].at
-		}
-		m, found := d.standInLine(ctx, time.Until(end))
+		m, found := d.standInLine(ctx, time.Until(d.endOfLine(deadline)))
 		switch {
 		case found:
 			if ends := d.attemptWithPlace(ctx, m, true, d.sharesWithEarlier(m)); ends {
@@ -132,10 +128,20 @@ func (d *delivery) attemptLater(ctx context.Context) {
 // answers tells whether the provider does not hang.
 func answers(s standing) bool { return !s.health.hangs() }
 
+// endOfLine is until when a mail stands in line: not so near to its deadline that a slow send
+// would end in doubt, nor beyond the time of its next attempt at another provider, unless that
+// one hangs and one of these does not.
+func (d *delivery) endOfLine(deadline time.Time) time.Time {
+	end := deadline.Add(-timeInLine)
+	if len(d.later) == 0 || d.later[0].at.After(end) || d.later[0].health.hangs() && slices.ContainsFunc(d.line, answers) {
+		return end
+	}
+	return d.later[0].at
+}
+
 // standInLine waits for a place at any of the providers that had none, but at one that hangs
-// only if there is no other. It makes sense where one of them takes mails, or
-// may in a moment: then the others may be well, too. So near to its deadline that a slow send
-// would end in doubt, a mail does not stand there.
+// only if there is no other. It makes sense where one of them takes mails, or may in a moment:
+// then the others may be well, too.
 func (d *delivery) standInLine(ctx context.Context, wait time.Duration) (m Member, found bool) {
 	now := time.Now()
 	if wait <= 0 || !slices.ContainsFunc(d.line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
