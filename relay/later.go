@@ -112,7 +112,7 @@ func (d *delivery) attemptLater(ctx context.Context) {
 		m, found := d.standInLine(ctx, time.Until(d.endOfLine(deadline)))
 		switch {
 		case found:
-			if ends := d.attemptWithPlace(ctx, m, true, d.sharesWithEarlier(m)); ends {
+			if ends := d.attemptWithPlace(ctx, m, true, d.sharesWithEarlier(m) && m.health.hangs()); ends {
 				return
 			}
 		case len(d.later) == 0:
