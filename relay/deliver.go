@@ -181,11 +181,11 @@ func (d *delivery) attemptWithPlace(ctx context.Context, m Member, isLast, share
 
 	failure := d.send(ctx, m, isLast, sharesTime)
 	// A mail in doubt stays with a service that knows it again while nobody else may take it,
-	// and for most of its time while all others rest.
+	// for half of its time where it stands in line, and for most of it while all others rest.
 	staysAlone, least := isLast && len(d.line) == 0 || d.relay.failUncertain, timeToAnswer
 	switch {
 	case staysAlone:
-	case sharesTime:
+	case sharesTime || len(d.line) > 0:
 		least = left / 2
 	default:
 		least = left / 4

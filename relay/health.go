@@ -49,7 +49,7 @@ type health struct {
 	signIn    bool      // the rest is for a failure to sign in
 	accepted  time.Time // last
 	failed    time.Time // last
-	hung      bool      // that took more than a moment
+	hung      bool      // the last attempt failed after more than a moment
 	again     time.Time // when a mail that has waited came last while there was trouble
 }
 
@@ -103,7 +103,7 @@ func (h *health) failedLast() bool {
 func (h *health) hangs() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.hung && h.failed.After(h.accepted)
+	return h.hung
 }
 
 // hasWorked tells whether the service has taken a mail or a login before.
@@ -134,7 +134,7 @@ func (h *health) record(err *providers.Error, took time.Duration, now time.Time)
 		return false
 	}
 	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content || err.AboutAddress {
-		h.failures, h.resting, h.cause, h.accepted = 0, false, nil, now
+		h.failures, h.resting, h.cause, h.hung, h.accepted = 0, false, nil, false, now
 		return before
 	}
 	h.failures++

@@ -175,8 +175,8 @@ func (d *delivery) attemptAgain(ctx context.Context, deadline time.Time) (ends b
 	if again && !m.admitAgain(now) {
 		return false
 	}
-	d.isFinal = !again && len(d.later) == 1 && len(d.line) == 0
-	return d.attempt(ctx, m, true, len(d.later) > 1 || len(d.line) > 0 && m.health.hangs())
+	d.isFinal = !again && len(d.later) == 1
+	return d.attempt(ctx, m, true, len(d.later) > 1)
 }
 
 // sleep tells whether it came to its end before the context did.

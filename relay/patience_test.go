@@ -578,6 +578,36 @@ func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
 	})
 }
 
+// A place at a provider that hangs, where no other has a line, leaves half of the time to one
+// that may be back.
+func TestAPlaceWhereItHangsLeavesTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+			<-ctx.Done()
+			return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+		}}
+		var back time.Time
+		returns := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			if time.Now().Before(back) {
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Stage: "connect", Momentary: true}
+			}
+			return providers.Receipt{ID: "1"}, nil
+		}}
+		r := newRelay(t, nil, hangs, returns) // two at a time each
+		deliver(t, r)
+		back = time.Now().Add(5 * time.Second)
+		var others sync.WaitGroup
+		for range 2 {
+			others.Go(func() { deliver(t, r) })
+		}
+		synctest.Wait()
+		if d := deliver(t, r); !d.Accepted() {
+			t.Errorf("%+v", d)
+		}
+		others.Wait()
+	})
+}
+
 // A provider that asked for a moment gets all of the time, too, though the mail stands in the
 // line of another.
 func TestWhoIsAskedAgainHasTheWholeTime(t *testing.T) {
