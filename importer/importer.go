@@ -56,12 +56,14 @@ func Import(text []byte, dir, locale string) (*Result, error) {
 		return nil, err
 	}
 	i := &importer{locale: locale, catalogue: catalogue, secrets: make(map[string]string), named: make(map[string]string)}
-	for _, found := range variable.FindAllSubmatch(text, -1) {
+	var unset []string
+	for _, found := range reference.FindAllSubmatch(text, -1) {
 		name := string(found[1])
 		if value, isSet := os.LookupEnv(name); isSet {
 			i.named[name] = value
-		} else {
+		} else if i.named[name] == "" {
 			i.named[name] = rand.Text() // what stands behind it does not matter here
+			unset = append(unset, name)
 		}
 	}
 	if err := i.read(text); err != nil {
@@ -90,16 +92,16 @@ func Import(text []byte, dir, locale string) (*Result, error) {
 	}
 	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	r.Snippet, err = encode(part)
-	for _, name := range slices.Sorted(maps.Keys(i.named)) {
-		if _, isSet := os.LookupEnv(name); !isSet && bytes.Contains(r.Snippet, []byte("${"+name+"}")) {
+	for _, name := range slices.Sorted(slices.Values(unset)) {
+		if bytes.Contains(r.Snippet, []byte("${"+name+"}")) {
 			r.Unset = append(r.Unset, name)
 		}
 	}
 	return r, err
 }
 
-// variable is one of the environment as a file names it.
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+// reference names a variable of the environment in a file.
+var reference = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // importer collects what a file holds.
 type importer struct {

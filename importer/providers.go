@@ -308,8 +308,8 @@ var secretKeys = []string{"pass", "apiKey", "accessKeySecret", "serverToken", "a
 var (
 	innerCapital = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 	noNames      = regexp.MustCompile(`[^A-Za-z0-9]+`)
-	// reference is a text that stands for a secret already.
-	reference = regexp.MustCompile(`^\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
+	// isHidden is a text that stands for a secret already.
+	isHidden = regexp.MustCompile(`^\$\{(?:file:[^{}]+|[A-Za-z_][A-Za-z0-9_]*)\}$`)
 	// secretHeaders are names of headers that bear keys.
 	secretHeaders = regexp.MustCompile(`(?i)auth|key|token|secret|passw`)
 )
@@ -319,7 +319,7 @@ var (
 func (i *importer) hideCopies(login map[string]any) {
 	for _, hidden := range login {
 		text, _ := hidden.(string)
-		found := variable.FindStringSubmatch(text)
+		found := reference.FindStringSubmatch(text)
 		if found == nil {
 			continue
 		}
@@ -350,7 +350,7 @@ func isSecret(key, value string) bool {
 	address, err := url.Parse(value)
 	isAddress := strings.Contains(value, "://")
 	switch {
-	case value == "", reference.MatchString(value):
+	case value == "", isHidden.MatchString(value):
 		return false
 	case slices.Contains(secretKeys, key), strings.Contains(value, "PRIVATE KEY-----"):
 		return true

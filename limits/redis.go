@@ -174,8 +174,7 @@ func (s *shared) take(ctx context.Context, counts []count) (refused int, wait ti
 	}
 	if v.err != nil {
 		s.asked.Store(time.Now().UnixNano())
-		words := s.words(v.err)
-		s.why.Store(&words)
+		words := s.keepWords(v.err)
 		if s.failed.CompareAndSwap(false, true) {
 			s.logger.Warn("limits: Redis does not answer, mails are counted in memory", "error", words)
 		}
@@ -194,6 +193,13 @@ func (s *shared) words(err error) string {
 		text = strings.ReplaceAll(text, s.password, "[secret]")
 	}
 	return text
+}
+
+// keepWords keeps the words of a failure, and returns them.
+func (s *shared) keepWords(err error) string {
+	words := s.words(err)
+	s.why.Store(&words)
+	return words
 }
 
 // verdict is what Redis said of a mail.
@@ -264,8 +270,7 @@ func (s *shared) lookAgain() {
 	}
 	go func() {
 		if err := s.probe(); err != nil {
-			words := s.words(err)
-			s.why.Store(&words)
+			s.keepWords(err)
 			return
 		}
 		begin := time.Now() // with the connection that is there now

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -149,17 +148,18 @@ func (p *resend) Verify(ctx context.Context) (string, error) {
 		if p.domain != "" && !strings.EqualFold(domain.Name, p.domain) {
 			continue
 		}
-		switch {
-		case slices.Contains([]string{"not_started", "pending", "failed", "failure"}, domain.Status):
-			if p.domain != "" {
-				return "", x.unfit("the sender's domain is not verified", "add its DNS records, under Domains")
-			}
-		case domain.Capabilities.Sending == "disabled": // https://resend.com/docs/api-reference/domains/create-domain
-			if p.domain != "" {
-				return "", x.unfit("the sender's domain does not send", "enable sending for it, under Domains")
-			}
+		var fault, hint string
+		switch domain.Status {
+		case "not_started", "pending", "failed", "failure":
+			fault, hint = "the sender's domain is not verified", "add its DNS records, under Domains"
 		default:
-			return "", nil
+			if domain.Capabilities.Sending != "disabled" { // https://resend.com/docs/api-reference/domains/create-domain
+				return "", nil
+			}
+			fault, hint = "the sender's domain does not send", "enable sending for it, under Domains"
+		}
+		if p.domain != "" {
+			return "", x.unfit(fault, hint)
 		}
 	}
 	if answer.HasMore {

@@ -122,8 +122,8 @@ func (h *health) mayBeWell(now time.Time) bool {
 	return !h.resting || !now.Before(h.restUntil)
 }
 
-// record takes the end of an attempt and how long it took: nil when the mail was accepted. A refusal that
-// is about one recipient or one message shows that the service works. It tells
+// record takes the end of an attempt, nil when the mail was accepted, and how long it took. A
+// refusal that is about one recipient or one message shows that the service works. It tells
 // whether the provider began to rest, or is well again, with this.
 func (h *health) record(err *providers.Error, took time.Duration, now time.Time) (changed bool) {
 	h.mu.Lock()

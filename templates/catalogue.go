@@ -111,32 +111,6 @@ func (t *template) lacksCode() bool {
 	return shown != nil && !shown.printsCode() || t.text != nil && !t.text.printsCode()
 }
 
-// hidesCode tells whether a part does not print the code of a message that has nothing
-// else, or all that its type may have, whatever the branding is.
-func (t *template) hidesCode(messageType string) bool {
-	const code = "c0de0f0nemail" // which no author writes, and no address encodes
-	prints := func(p *program, payload map[string]any, branding string) bool {
-		v := values{payload: payload}
-		for i := range v.builtins {
-			v.builtins[i] = branding
-		}
-		v.builtins[ipBuiltin] = "" // which Logto leaves out at times
-		return p == nil || strings.Contains(p.text(&v), code)
-	}
-	least, most := map[string]any{"code": code}, map[string]any{"code": code}
-	for _, name := range Names(messageType) {
-		if _, isLeast := least[name]; !isLeast {
-			most[name] = sampleUser("Ada", "ada@example.org")
-		}
-	}
-	for _, payload := range []map[string]any{least, most} {
-		if !(prints(t.shown, payload, "") && prints(t.text, payload, "")) && !(prints(t.shown, payload, "x") && prints(t.text, payload, "x")) {
-			return true
-		}
-	}
-	return false
-}
-
 // codeMissing is the mistake of a file that has none.
 func codeMissing(file, messageType string) error {
 	return (&source{file: file}).errorAt(0, messageType+" mails are sent for their code, and without it their readers are locked out: "+

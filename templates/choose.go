@@ -54,16 +54,16 @@ func (c *Catalogue) addChoosers(o *originals) error {
 		return err
 	}
 	all := o.chooser
-	if len(offered) != len(o.translations) || len(c.translations) > len(o.translations) {
+	if len(c.settings.Locales) > 0 || len(offered) > len(o.translations) {
 		all = newChooser(offered)
 	}
 	var found bool
-	if c.anyType, found = all.withDefault(c.settings.DefaultLocale); !found && len(c.settings.Locales) > 0 {
-		return fmt.Errorf("templates.defaultLocale: %q is none of templates.locales; add it to them, or write one of %s",
-			c.settings.DefaultLocale, strings.Join(all.names, ", "))
-	} else if !found {
-		return fmt.Errorf("templates.defaultLocale: there are no templates in %q; there are %s",
-			c.settings.DefaultLocale, strings.Join(all.names, ", "))
+	if c.anyType, found = all.withDefault(c.settings.DefaultLocale); !found {
+		reason := "there are no templates in %q; there are %s"
+		if len(c.settings.Locales) > 0 {
+			reason = "%q is none of templates.locales; add it to them, or write one of %s"
+		}
+		return fmt.Errorf("templates.defaultLocale: "+reason, c.settings.DefaultLocale, strings.Join(all.names, ", "))
 	}
 	c.choosers = make(map[string]*chooser)
 	for _, messageType := range Types() {
@@ -158,7 +158,8 @@ func (c *chooser) match(wanted []language.Tag, least language.Confidence) (strin
 	return "", false
 }
 
-// MatchLocale tells whether a language is meant by a tag of the configuration. It lets "pt" stand for pt-BR and pt-PT, and "zh-Hant" for zh-TW.
+// MatchLocale tells whether a language is meant by a tag of the configuration. It lets "pt"
+// stand for pt-BR and pt-PT, and "zh-Hant" for zh-TW.
 func MatchLocale(wanted, actual string) bool {
 	if strings.EqualFold(wanted, actual) {
 		return true

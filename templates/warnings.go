@@ -50,10 +50,45 @@ func (t *template) warnings(messageType string) []string {
 	return found
 }
 
+// mark is what no author writes, and no address encodes.
+const mark = "c0de0f0nemail"
+
+// valuesOf are those of a payload where all that the relay adds is the same text.
+func valuesOf(payload map[string]any, builtin string) *values {
+	v := &values{payload: payload}
+	for i := range v.builtins {
+		v.builtins[i] = builtin
+	}
+	return v
+}
+
+// hidesCode tells whether a part does not print the code of a message that has nothing
+// else, or all that its type may have, whatever the branding is.
+func (t *template) hidesCode(messageType string) bool {
+	prints := func(payload map[string]any, branding string) bool {
+		v := valuesOf(payload, branding)
+		v.builtins[ipBuiltin] = "" // which Logto leaves out at times
+		for _, p := range []*program{t.shown, t.text} {
+			if p != nil && !strings.Contains(p.text(v), mark) {
+				return false
+			}
+		}
+		return true
+	}
+	least, most := map[string]any{"code": mark}, map[string]any{"code": mark}
+	for _, name := range Names(messageType) {
+		if _, isLeast := least[name]; !isLeast {
+			most[name] = sampleUser("Ada", "ada@example.org")
+		}
+	}
+	return slices.ContainsFunc([]map[string]any{least, most}, func(payload map[string]any) bool {
+		return !prints(payload, "") && !prints(payload, "x")
+	})
+}
+
 // lacksPurpose tells whether a part does not print what a mail may be sent for although it
 // need not be: the code of a Generic mail, or the link of an invitation.
 func (t *template) lacksPurpose(messageType string) (name string, lacks bool) {
-	const mark = "c0de0f0nemail"
 	v := values{links: Links{Schemes: []string{"https"}}}
 	switch messageType {
 	case generic:
@@ -74,14 +109,11 @@ var sampleOrganization = map[string]any{"id": "1", "name": "x"}
 // lacksSubject tells whether the subject of a message is empty that has nothing but what
 // Logto always sends.
 func (t *template) lacksSubject(messageType string) bool {
-	v := values{payload: map[string]any{"code": "1"}}
+	payload := map[string]any{"code": mark}
 	if messageType == invitation {
-		v.payload = map[string]any{"organization": sampleOrganization}
+		payload = map[string]any{"organization": sampleOrganization}
 	}
-	for i := range v.builtins {
-		v.builtins[i] = "x"
-	}
-	return t.subject != nil && oneLine(t.subject.text(&v)) == ""
+	return t.subject != nil && oneLine(t.subject.text(valuesOf(payload, "x"))) == ""
 }
 
 // unknowns tells which of the printed names no message of the type has.
