@@ -402,29 +402,32 @@ func TestASilentRedisKeepsNoMail(t *testing.T) {
 	}
 }
 
+// saying listens and gives the same answer to whatever is asked.
+func saying(t *testing.T, answer string) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
+			buffer := make([]byte, 64<<10)
+			for _, err := conn.Read(buffer); err == nil; _, err = conn.Read(buffer) {
+				_, _ = io.WriteString(conn, answer)
+			}
+		}
+	}()
+	return listener.Addr().String()
+}
+
 // What cannot be true is as good as no answer: mails are counted in memory.
 func TestARedisThatLies(t *testing.T) {
 	for answer, isTrue := range map[string]bool{"*2\r\n:2\r\n:0\r\n": false, "*2\r\n:-1\r\n:0\r\n": false, "*2\r\n:9223372036854775807\r\n:0\r\n": false,
 		"*2\r\n:1\r\n:9223372036854775807\r\n": false, "*2\r\n:1\r\n:-1\r\n": false, "*1\r\n:0\r\n": false, "+OK\r\n": false,
 		"*2\r\n:1\r\n:0\r\n": true, "*2\r\n:1\r\n:7200000000\r\n": true, "*2\r\n:1\r\n:7200000001\r\n": false} { // twice the period
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			for {
-				conn, err := listener.Accept()
-				if err != nil {
-					return
-				}
-				buffer := make([]byte, 64<<10)
-				for _, err := conn.Read(buffer); err == nil; _, err = conn.Read(buffer) {
-					_, _ = conn.Write([]byte(answer))
-				}
-			}
-		}()
 		var told log
-		l := replica(t, "redis://"+listener.Addr().String(), &told, *tenAnHour(t))
+		l := replica(t, "redis://"+saying(t, answer), &told, *tenAnHour(t))
 		want, failures := 10, 1
 		if isTrue {
 			want, failures = 0, 0
@@ -432,7 +435,6 @@ func TestARedisThatLies(t *testing.T) {
 		if n := passed(t, l, 14, to("ada@example.org")); n != want || told.count("counted in memory") != failures {
 			t.Errorf("%q: %d of 14 passed, told:\n%s", answer, n, &told.text)
 		}
-		_ = listener.Close()
 	}
 }
 
@@ -623,25 +625,8 @@ func TestWhatRedisRepeatsIsNotTold(t *testing.T) {
 		"-ERR unknown command `AUTH`, with args beginning with: `relay`, `never-print-this`, \r\n",
 		"-ERR wrong login never-print-this\r\n",
 	} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = listener.Close() })
-		go func() {
-			for {
-				conn, err := listener.Accept()
-				if err != nil {
-					return
-				}
-				buffer := make([]byte, 64<<10)
-				for _, err := conn.Read(buffer); err == nil; _, err = conn.Read(buffer) {
-					_, _ = io.WriteString(conn, said)
-				}
-			}
-		}()
 		var told log
-		l := replica(t, "redis://relay:never-print-this@"+listener.Addr().String(), &told, *tenAnHour(t))
+		l := replica(t, "redis://relay:never-print-this@"+saying(t, said), &told, *tenAnHour(t))
 		if n := passed(t, l, 1, to("ada@example.org")); n != 1 || told.count(`"error":"ERR `) != 1 || told.count("never-print-this")+told.count("with args") != 0 {
 			t.Errorf("%d of 1 passed, told:\n%s", n, &told.text)
 		}

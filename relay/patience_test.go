@@ -489,6 +489,26 @@ func TestABurstStandsInLine(t *testing.T) {
 	}
 }
 
+// slow takes a while for a mail. A send that is cut ends in doubt.
+func slow(while time.Duration) *fakeProvider {
+	return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+		select {
+		case <-time.After(while):
+			return providers.Receipt{ID: "1"}, nil
+		case <-ctx.Done():
+			return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
+		}
+	}}
+}
+
+// stalls never answers, of which it may be asked again.
+func stalls() *fakeProvider {
+	return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+		<-ctx.Done()
+		return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+	}}
+}
+
 // A burst that has more than one provider uses the places of all that are well, and one that
 // refuses takes nothing from it. Here too nothing ends in doubt.
 func TestABurstStandsInLineAtAll(t *testing.T) {
@@ -496,17 +516,6 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 		return &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 			time.Sleep(100 * time.Millisecond)
 			return providers.Receipt{}, &err
-		}}
-	}
-	// A send that is cut ends in doubt.
-	slow := func(while time.Duration) *fakeProvider {
-		return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
-			select {
-			case <-time.After(while):
-				return providers.Receipt{ID: "1"}, nil
-			case <-ctx.Done():
-				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
-			}
 		}}
 	}
 	good := func() *fakeProvider { return slow(800 * time.Millisecond) }
@@ -556,15 +565,7 @@ func TestABurstStandsInLineAtAll(t *testing.T) {
 // for a moment: a send that is cut ends in doubt.
 func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		slow := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
-			select {
-			case <-time.After(3 * time.Second):
-				return providers.Receipt{ID: "1"}, nil
-			case <-ctx.Done():
-				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
-			}
-		}}
-		r := newRelay(t, nil, takes(0, &providers.Error{Kind: providers.RateLimited, RetryAfter: 5 * time.Second}), slow) // two at a time
+		r := newRelay(t, nil, takes(0, &providers.Error{Kind: providers.RateLimited, RetryAfter: 5 * time.Second}), slow(3*time.Second)) // two at a time
 		deliver(t, r)
 		var others sync.WaitGroup
 		for range 2 {
@@ -582,10 +583,6 @@ func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
 // that may be back.
 func TestAPlaceWhereItHangsLeavesTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
-			<-ctx.Done()
-			return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
-		}}
 		var back time.Time
 		returns := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
 			if time.Now().Before(back) {
@@ -593,7 +590,7 @@ func TestAPlaceWhereItHangsLeavesTime(t *testing.T) {
 			}
 			return providers.Receipt{ID: "1"}, nil
 		}}
-		r := newRelay(t, nil, hangs, returns) // two at a time each
+		r := newRelay(t, nil, stalls(), returns) // two at a time each
 		deliver(t, r)
 		back = time.Now().Add(5 * time.Second)
 		var others sync.WaitGroup
@@ -613,16 +610,11 @@ func TestAPlaceWhereItHangsLeavesTime(t *testing.T) {
 func TestWhoIsAskedAgainHasTheWholeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mails atomic.Int32
-		throttles := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+		throttles := &fakeProvider{send: func(ctx context.Context, m *mail.Message) (providers.Receipt, error) {
 			if mails.Add(1) == 2 {
 				return providers.Receipt{}, &providers.Error{Kind: providers.RateLimited, RetryAfter: 2 * time.Second}
 			}
-			select {
-			case <-time.After(3 * time.Second):
-				return providers.Receipt{ID: "1"}, nil
-			case <-ctx.Done():
-				return providers.Receipt{}, &providers.Error{Kind: providers.Uncertain}
-			}
+			return slow(3*time.Second).send(ctx, m)
 		}}
 		members := make([]relay.Member, 2)
 		for i, service := range []*fakeProvider{throttles, takes(7*time.Second, nil)} {
@@ -666,11 +658,7 @@ func TestADoubtLeavesTheLineItsTime(t *testing.T) {
 // A place at a provider that hangs is none to stand in line for while another is well.
 func TestABurstDoesNotStandAtOneThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hangs := &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
-			<-ctx.Done()
-			return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
-		}}
-		r := newRelay(t, nil, hangs, takes(800*time.Millisecond, nil)) // two at a time each
+		r := newRelay(t, nil, stalls(), takes(800*time.Millisecond, nil)) // two at a time each
 		for range 3 {
 			deliver(t, r)
 		}
