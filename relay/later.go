@@ -112,7 +112,7 @@ func (d *delivery) attemptLater(ctx context.Context) {
 		m, found := d.standInLine(ctx, time.Until(d.endOfLine(deadline)))
 		switch {
 		case found:
-			if ends := d.attemptWithPlace(ctx, m, true, d.sharesWithEarlier(m) && m.health.hangs()); ends {
+			if ends := d.attemptWithPlace(ctx, turn{Member: m, isLast: true, sharesTime: d.sharesWithEarlier(m) && m.health.hangs()}); ends {
 				return
 			}
 		case len(d.later) == 0:
@@ -176,7 +176,7 @@ func (d *delivery) attemptAgain(ctx context.Context, deadline time.Time) (ends b
 		return false
 	}
 	d.isFinal = !again && len(d.later) == 1
-	return d.attempt(ctx, m, true, len(d.later) > 1)
+	return d.attempt(ctx, turn{Member: m, isLast: true, sharesTime: len(d.later) > 1})
 }
 
 // sleep tells whether it came to its end before the context did.

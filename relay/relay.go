@@ -2,9 +2,9 @@
 //
 // Deliver takes what Logto asked for, decides the language and the route, asks
 // whether the mail may be sent at all (admit.go), and makes an attempt at the route's
-// providers in order until one accepts the mail (deliver.go has all steps, from the
-// first to the last). Whether a failure moves
-// on to the next provider depends on its kind alone:
+// providers in order until one accepts the mail (attempt.go; deliver.go has all steps,
+// from the first to the last). Whether a failure moves on to the next provider depends
+// on its kind alone:
 //
 //	configuration, rate-limited, temporary   next provider
 //	recipient, message                       stop: the same fails again
