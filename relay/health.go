@@ -46,11 +46,12 @@ type health struct {
 	resting   bool // from the failure to the next acceptance
 	probing   bool // one mail is trying the provider after its rest
 	cause     *providers.Error
-	signIn    bool      // the rest is for a failure to sign in
-	accepted  time.Time // last
-	failed    time.Time // last
-	hung      bool      // the last attempt failed after more than a moment
-	again     time.Time // when a mail that has waited came last while there was trouble
+	signIn    bool          // the rest is for a failure to sign in
+	accepted  time.Time     // last
+	failed    time.Time     // last
+	hung      bool          // the last attempt failed after more than a moment
+	turned    chan struct{} // closed when that changes
+	again     time.Time     // when a mail that has waited came last while there was trouble
 }
 
 // admit tells whether the provider may be tried in its turn. After a rest it
@@ -106,6 +107,21 @@ func (h *health) hangs() bool {
 	return h.hung
 }
 
+// turns returns a channel that is closed when hangs will have another answer.
+func (h *health) turns() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.turned
+}
+
+func (h *health) setHung(hung bool) {
+	if hung != h.hung {
+		h.hung = hung
+		close(h.turned)
+		h.turned = make(chan struct{})
+	}
+}
+
 // hasWorked tells whether the service has taken a mail or a login before.
 func (h *health) hasWorked() bool {
 	h.mu.Lock()
@@ -134,11 +150,13 @@ func (h *health) record(err *providers.Error, took time.Duration, now time.Time)
 		return false
 	}
 	if err == nil || err.Kind == providers.Recipient || err.Kind == providers.Content || err.AboutAddress {
-		h.failures, h.resting, h.cause, h.hung, h.accepted = 0, false, nil, false, now
+		h.failures, h.resting, h.cause, h.accepted = 0, false, nil, now
+		h.setHung(false)
 		return before
 	}
 	h.failures++
-	h.failed, h.hung = now, took > timeToAnswer
+	h.failed = now
+	h.setHung(took > timeToAnswer)
 	switch rest := restFor(err); {
 	case rest > 0:
 		h.rest(err, now, rest)

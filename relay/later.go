@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -109,7 +110,7 @@ func (d *delivery) attemptLater(ctx context.Context) {
 			d.later = nil // nobody is asked again
 		}
 		slices.SortFunc(d.later, func(a, b later) int { return a.at.Compare(b.at) })
-		m, found := d.standInLine(ctx, time.Until(d.endOfLine(deadline)))
+		m, found := d.standInLine(ctx, deadline)
 		switch {
 		case found:
 			if ends := d.attemptWithPlace(ctx, turn{Member: m, isLast: true, sharesTime: d.sharesWithEarlier(m) && m.health.hangs()}); ends {
@@ -142,22 +143,57 @@ func (d *delivery) endOfLine(deadline time.Time) time.Time {
 // standInLine waits for a place at any of the providers that had none, but at one that hangs
 // only if there is no other. It makes sense where one of them takes mails, or may in a moment:
 // then the others may be well, too.
-func (d *delivery) standInLine(ctx context.Context, wait time.Duration) (m Member, found bool) {
-	now := time.Now()
-	if wait <= 0 || !slices.ContainsFunc(d.line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
-		return m, false
+func (d *delivery) standInLine(ctx context.Context, deadline time.Time) (m Member, found bool) {
+	for {
+		line, turns := slices.Clone(d.line), []<-chan struct{}(nil)
+		if len(line) > 1 { // else it stays as it is, and so does the mail's place in it
+			for _, s := range line {
+				turns = append(turns, s.health.turns())
+			}
+		}
+		now := time.Now()
+		wait := d.endOfLine(deadline).Sub(now)
+		if wait <= 0 || !slices.ContainsFunc(line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
+			return m, false
+		}
+		if slices.ContainsFunc(line, answers) {
+			line = slices.DeleteFunc(line, func(s standing) bool { return !answers(s) })
+		}
+		i, turned := firstPlace(ctx, line, turns, wait)
+		switch {
+		case turned: // so that the line is another
+		case i < 0:
+			return m, false
+		default:
+			m = line[i].Member
+			d.line = slices.DeleteFunc(d.line, func(s standing) bool { return s.Provider == m.Provider })
+			return m, true
+		}
 	}
-	line := slices.Clone(d.line)
-	if slices.ContainsFunc(line, answers) {
-		line = slices.DeleteFunc(line, func(s standing) bool { return !answers(s) })
+}
+
+// firstPlace waits for a place at any of several providers, and returns the index of the
+// one that has it; -1 if none had one in time, or if one of the turns came first.
+func firstPlace(ctx context.Context, line []standing, turns []<-chan struct{}, wait time.Duration) (i int, turned bool) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	receive := func(from any) reflect.SelectCase {
+		return reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(from)}
 	}
-	i := firstPlace(ctx, line, wait)
-	if i < 0 {
-		return m, false
+	var cases []reflect.SelectCase
+	for _, s := range line {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(s.places), Send: reflect.ValueOf(struct{}{})})
 	}
-	m = line[i].Member
-	d.line = slices.DeleteFunc(d.line, func(s standing) bool { return s.Provider == m.Provider })
-	return m, true
+	cases = append(cases, receive(timer.C), receive(ctx.Done()))
+	ends := len(cases)
+	for _, t := range turns {
+		cases = append(cases, receive(t))
+	}
+	chosen, _, _ := reflect.Select(cases)
+	if chosen < len(line) {
+		return chosen, false
+	}
+	return -1, chosen >= ends
 }
 
 // attemptAgain waits for the next of the further attempts, and makes it. It tells whether

@@ -675,6 +675,48 @@ func TestABurstDoesNotStandAtOneThatHangs(t *testing.T) {
 	})
 }
 
+// A backup that hung when it was asked last, long ago, takes its part of a burst as soon as it
+// has shown that it is well, also from those that stood in line before.
+func TestABurstTurnsToABackupThatIsWellAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var outage atomic.Bool
+		service := func() *fakeProvider {
+			return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
+				if !outage.Load() {
+					time.Sleep(800 * time.Millisecond)
+					return providers.Receipt{ID: "1"}, nil
+				}
+				select {
+				case <-time.After(3 * time.Second):
+				case <-ctx.Done():
+				}
+				return providers.Receipt{}, &providers.Error{Kind: providers.Temporary}
+			}}
+		}
+		r := newRelay(t, nil, service(), service()) // two at a time each
+		outage.Store(true)
+		deliver(t, r)
+		outage.Store(false)
+		for range 2 {
+			deliver(t, r) // the first one takes them, and nobody asks the second
+			time.Sleep(time.Minute)
+		}
+		var sending sync.WaitGroup
+		var accepted atomic.Int32
+		for range 40 {
+			sending.Go(func() {
+				if deliver(t, r).Accepted() {
+					accepted.Add(1)
+				}
+			})
+		}
+		sending.Wait()
+		if accepted.Load() < 32 {
+			t.Errorf("%d of 40 were accepted, want 32", accepted.Load())
+		}
+	})
+}
+
 // A provider that refuses some mails, and quickly, does not lose those that stand in its line
 // to one that hangs.
 func TestAQuickRefusalIsNoHang(t *testing.T) {

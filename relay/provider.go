@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"reflect"
 	"time"
 
 	"logto-email-relay/providers"
@@ -31,7 +30,11 @@ type ProviderOptions struct {
 
 // NewProvider makes a Provider in good health.
 func NewProvider(o ProviderOptions) *Provider {
-	return &Provider{ProviderOptions: o, places: make(chan struct{}, o.MaxConcurrent)}
+	return &Provider{
+		ProviderOptions: o,
+		health:          health{turned: make(chan struct{})},
+		places:          make(chan struct{}, o.MaxConcurrent),
+	}
 }
 
 // acquire waits for one of the places, and tells whether there was one in time.
@@ -50,23 +53,6 @@ func (p *Provider) acquire(ctx context.Context, wait time.Duration) bool {
 	case <-ctx.Done():
 	}
 	return false
-}
-
-// firstPlace waits for a place at any of several providers, and returns the index of the
-// one that has it; -1 if none had one in time.
-func firstPlace(ctx context.Context, line []standing, wait time.Duration) int {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	cases := []reflect.SelectCase{
-		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(timer.C)},
-		{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())},
-	}
-	ends := len(cases)
-	for _, s := range line {
-		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectSend, Chan: reflect.ValueOf(s.places), Send: reflect.ValueOf(struct{}{})})
-	}
-	chosen, _, _ := reflect.Select(cases)
-	return max(chosen-ends, -1)
 }
 
 func (p *Provider) release() { <-p.places }
