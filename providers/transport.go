@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,9 @@ const (
 	// idleConnection is when a connection without use is closed. Load balancers
 	// close theirs after 60 s; being earlier avoids sending into a closed one.
 	idleConnection = 55 * time.Second
+	// closingMargin is how long before the end that a server has named for an idle
+	// connection it is no longer used, which is more than a request is on its way.
+	closingMargin = time.Second
 	// maxConnections bounds the connections that net/http takes for one request,
 	// one after the other. It takes another when one is of no use before the
 	// request has left, and has no bound of its own: a server that says goodbye to
@@ -224,7 +228,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, giveUp := context.WithCancelCause(request.Context())
 	defer giveUp(nil)
 	connections := 0
-	var used atomic.Pointer[watched] // by HTTP/2
+	var used atomic.Pointer[watched] // by the last try
 	transport := t.api.transport()
 	request = request.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		TLSHandshakeStart: func() {
@@ -240,6 +244,13 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			x.atProxy.Store(false)
+			raw, isHTTP2 := unwrapped(info.Conn)
+			raw.release()
+			if !isHTTP2 && info.Reused && !raw.isUsable(ctx, info.IdleTime) {
+				_ = info.Conn.Close() // nothing is written on it, so that another one is taken
+				return
+			}
+			used.Store(raw)
 			connections++
 			if connections > maxConnections {
 				giveUp(errNoUse)
@@ -248,13 +259,6 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 				// net/http begins again only with what nobody can have taken, unless one of
 				// these says that the service knows a repeated request.
 				x.handedOver.Store(false)
-			}
-			raw, isHTTP2 := unwrapped(info.Conn)
-			raw.release()
-			if !isHTTP2 {
-				settle(ctx, info, raw)
-			} else if raw != nil {
-				used.Store(raw)
 			}
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
@@ -270,10 +274,14 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	case conn == nil:
 	case err == nil:
 		conn.lost.Store(0)
-	case x.handedOver.Load() && ctx.Err() != nil && conn.lost.Add(1) >= mostLost:
+		conn.keptFor.Store(int64(keepAlive(response.Header)))
+	case conn.lost.Add(1) >= mostLost:
 		t.api.renew(transport)
 	}
 	if err != nil {
+		if used.Load() != nil && ctx.Err() == nil { // the reset of a request may overtake the news that it has left
+			x.hasBeenWritten()
+		}
 		if errors.Is(context.Cause(ctx), errNoUse) {
 			err = errNoUse
 		}
@@ -340,7 +348,8 @@ type watched struct {
 	net.Conn
 	since   atomic.Pointer[time.Time] // nil while it does not wait
 	closed  atomic.Bool
-	lost    atomic.Int32 // requests in a row over HTTP/2 without an answer
+	lost    atomic.Int32 // requests in a row without an answer
+	keptFor atomic.Int64 // how long the server keeps it without use, in ns; zero if it has not said
 	bounded atomic.Bool  // reads have a deadline of their own
 }
 
@@ -381,10 +390,25 @@ func (c *watched) isQuiet(ctx context.Context) bool {
 	return false
 }
 
+// isUsable tells whether a pooled HTTP/1 connection may be used again. One that is not quiet
+// before anything was asked may have a second answer to the request before, which net/http
+// would take for the answer to this one if it came to look late. On one that the server is
+// about to close, a request would be in doubt that crosses that on its way.
+//
+// HTTP/2 knows by itself which answer belongs to which request, and which request came too late.
+func (c *watched) isUsable(ctx context.Context, idle time.Duration) bool {
+	if c == nil {
+		return true
+	}
+	kept := time.Duration(c.keptFor.Load())
+	return (kept == 0 || idle < kept-closingMargin) && c.isQuiet(ctx)
+}
+
 // mostLost is how many requests in a row may end without an answer on an HTTP/2 connection.
-// Its other end may have forgotten it, or accept requests and never answer them. In HTTP/1 a
-// connection ends with the request that ran out of time; in HTTP/2 it would be used for the next
-// mail, so that later requests get a new one.
+// Its other end may have forgotten it, accept requests and never answer them, or take no more of
+// them, since it does not say that it has read the ones before. In HTTP/1 a connection ends with
+// the request that ran out of time; in HTTP/2 it would be used for the next mail, so that later
+// requests get a new one.
 const mostLost = 2
 
 // unwrapped returns what a connection stands on, nil if it is none of ours, and whether
@@ -401,16 +425,17 @@ func unwrapped(conn net.Conn) (raw *watched, isHTTP2 bool) {
 	}
 }
 
-// settle closes a pooled HTTP/1 connection that is not quiet before anything was
-// asked, such as one with a second answer to the request before: net/http would
-// take it for the answer to this one if it came to look late. On a closed
-// connection nothing is written, so that another one is taken.
-//
-// HTTP/2 knows by itself which answer belongs to which request.
-func settle(ctx context.Context, info httptrace.GotConnInfo, raw *watched) {
-	if raw != nil && info.Reused && !raw.isQuiet(ctx) {
-		_ = info.Conn.Close()
+// keepAlive returns how long a server keeps a connection without use, zero if it does not say.
+// Node's does, and its clients go by it (RFC 2068, 19.7.1.1, and https://github.com/nodejs/node/pull/59315).
+func keepAlive(header http.Header) time.Duration {
+	for parameter := range strings.SplitSeq(header.Get("Keep-Alive"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		seconds, err := strconv.ParseUint(value, 10, 16)
+		if err == nil && strings.EqualFold(name, "timeout") {
+			return time.Duration(seconds) * time.Second
+		}
 	}
+	return 0
 }
 
 // replayable lets net/http replace a pooled connection that turns out to be

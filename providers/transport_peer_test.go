@@ -15,6 +15,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -246,47 +247,109 @@ func TestTheNewsOfTheEndOfTheQuestion(t *testing.T) {
 	})
 }
 
-// An HTTP/2 connection to a machine that lives and gives no answers any more is given up.
+// An HTTP/2 connection to a machine that lives and answers nothing any more is given up,
+// whatever keeps it from that.
 func TestAnHTTP2ConnectionWithoutAnswers(t *testing.T) {
 	type number struct{}
-	var connections, stuck atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		if r.Context().Value(number{}).(int64) <= stuck.Load() {
-			<-r.Context().Done()
-			return
+	for name, of := range map[string]struct {
+		bytes int // of a request
+		stuck func(*http.Request)
+		kind  Kind
+	}{
+		"takes requests":   {2, func(r *http.Request) { <-r.Context().Done() }, Uncertain},
+		"reads no further": {4 << 20, func(r *http.Request) { <-r.Context().Done() }, Temporary},
+		"resets requests": {2, func(r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			panic(http.ErrAbortHandler)
+		}, Uncertain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var connections, stuck atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Context().Value(number{}).(int64) <= stuck.Load() {
+					of.stuck(r)
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(w, "{}")
+			}))
+			server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+				return context.WithValue(ctx, number{}, connections.Add(1))
+			}
+			server.EnableHTTP2 = true
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			roots := x509.NewCertPool()
+			roots.AddCert(server.Certificate())
+			a := openAPI(t, &Common{})
+			a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
+			ask := func() *Error {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				return judge(ctx, a, server.URL, make([]byte, of.bytes))
+			}
+			for range 3 {
+				if e := ask(); e != nil {
+					t.Fatal(e)
+				}
+			}
+			stuck.Store(connections.Load())
+			for range 2 {
+				if e := ask(); e == nil || e.Kind != of.kind {
+					t.Errorf("%v, want %v", e, of.kind)
+				}
+			}
+			for range 3 {
+				if e := ask(); e != nil {
+					t.Errorf("over another connection: %v", e)
+				}
+			}
+		})
+	}
+}
+
+// A connection that the server is about to close is not used any more, however many there are.
+func TestAServerThatSaysWhenItCloses(t *testing.T) {
+	const pooled = maxConnections + 2
+	for header, want := range map[string]int64{
+		"timeout=1":           pooled + 3, // which is no time to send something in
+		"max=100, Timeout=60": pooled,
+		"timeout=soon":        pooled,
+	} {
+		var connections atomic.Int64
+		var arrived sync.WaitGroup
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/together" {
+				arrived.Done()
+				arrived.Wait()
+			}
+			w.Header().Set("Keep-Alive", header)
+			_, _ = io.WriteString(w, "{}")
+		}))
+		server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			connections.Add(1)
+			return ctx
 		}
-		_, _ = io.WriteString(w, "{}")
-	}))
-	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-		return context.WithValue(ctx, number{}, connections.Add(1))
-	}
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	a := openAPI(t, &Common{})
-	a.base.TLSClientConfig = &tls.Config{RootCAs: roots}
-	ask := func() *Error {
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-		defer cancel()
-		return judge(ctx, a, server.URL, []byte("{}"))
-	}
-	for range 3 {
-		if e := ask(); e != nil {
-			t.Fatal(e)
+		server.Start()
+		t.Cleanup(server.Close)
+		a := openAPI(t, &Common{})
+		var asking sync.WaitGroup
+		arrived.Add(pooled)
+		for range pooled {
+			asking.Go(func() {
+				if e := judge(t.Context(), a, server.URL+"/together", []byte("{}")); e != nil {
+					t.Error(e)
+				}
+			})
 		}
-	}
-	stuck.Store(connections.Load())
-	for range 2 {
-		if e := ask(); e == nil || e.Kind != Uncertain {
-			t.Errorf("%v", e)
+		asking.Wait()
+		for range 3 {
+			if e := judge(t.Context(), a, server.URL, []byte("{}")); e != nil {
+				t.Errorf("%s: %v", header, e)
+			}
 		}
-	}
-	for range 3 {
-		if e := ask(); e != nil {
-			t.Errorf("over another connection: %v", e)
+		if n := connections.Load(); n != want {
+			t.Errorf("%s: %d connections, want %d", header, n, want)
 		}
 	}
 }

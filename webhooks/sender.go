@@ -124,6 +124,8 @@ func (s State) String() string {
 func New(queue Queue, logger *slog.Logger) *Sender {
 	s := &Sender{queue: queue, logger: logger, transport: &http.Transport{
 		MaxIdleConnsPerHost: atATime, IdleConnTimeout: 55 * time.Second, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: maxAnswer,
+		// A connection that a load balancer has forgotten would be called in vain for minutes.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 4 * time.Second, PingTimeout: 2 * time.Second},
 	}}
 	s.ctx, s.giveUp = context.WithCancel(context.Background())
 	return s
