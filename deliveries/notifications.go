@@ -193,7 +193,13 @@ func (s *Store) Claim(ctx context.Context, endpoint string, limit int, end time.
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	// SQLite hands out the rows before it commits, so that a full disk shows at the end: what
+	// could not be claimed is not sent.
+	defer func() {
+		if err = errors.Join(err, rows.Close()); err != nil {
+			claimed = nil
+		}
+	}()
 	for rows.Next() {
 		var n mail.Notification
 		var since int64

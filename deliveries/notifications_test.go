@@ -3,6 +3,7 @@ package deliveries
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -313,4 +314,35 @@ func TestNotificationsWaitForTheDatabase(t *testing.T) {
 	server.Start(t)
 	eventually(t, "all is written", func() bool { return r.State().Waiting == 0 })
 	expect(t, r.told(t, "one"), "delivery.accepted ada@example.com accepted", "provider.resting main down")
+}
+
+// SQLite hands out the rows of a claim before it commits, which may fail as on a full disk. What
+// nobody has claimed must not be sent: it would be due at once again, and sent without end.
+func TestAClaimThatIsNotCommitted(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+	r.ready(t)
+	r.Tell(map[string][]string{"accepted": {"one"}}, described)
+	d := accepted("ada@example.com", time.Now())
+	r.Finish(t.Context(), &d)
+	eventually(t, "the notification is due", func() bool {
+		n, err := r.Pending(t.Context(), "one")
+		return err == nil && n == 1
+	})
+	for _, statement := range []string{
+		"PRAGMA foreign_keys = 1",
+		"CREATE TABLE pages (id PRIMARY KEY)",
+		"CREATE TABLE full (page REFERENCES pages DEFERRABLE INITIALLY DEFERRED)",
+		"CREATE TRIGGER fill AFTER UPDATE ON notifications BEGIN INSERT INTO full VALUES (1); END",
+	} {
+		if _, err := r.db.write.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if claimed, err := r.Claim(t.Context(), "one", 8, time.Now().Add(time.Hour)); err == nil || len(claimed) > 0 {
+		t.Errorf("%d are claimed, %v", len(claimed), err)
+	}
+	if _, err := r.db.write.Exec("DROP TRIGGER fill"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, r.told(t, "one"), "delivery.accepted ada@example.com accepted")
 }
