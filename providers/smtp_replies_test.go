@@ -51,6 +51,10 @@ func TestSMTPReplies(t *testing.T) {
 	const phpBounces = "https://github.com/cfortune/PHP-Bounce-Handler/blob/master/bounce_responses.php"
 	const verifying = "https://www.postfix.org/ADDRESS_VERIFICATION_README.html"
 	const code = "https://github.com/search?type=code&q="
+	const cyberimpact = "https://faq.cyberimpact.com/en/articles/1531"
+	const iridis = "https://portal.iridis.uk/knowledgebase.php?id=254"
+	const qboxmail = "https://docs.qboxmail.com/en/email-delivery/management/sending-errors"
+	const useSend = "https://github.com/usesend/useSend/blob/main/apps/smtp-server/src/server.ts"
 	const haraka = "https://github.com/haraka/Haraka/blob/master/connection.js"
 	const regru = "https://help.reg.ru/support/hosting/nastroyka-pochty-regru/problemyy/oshibka-sender-rate-overlimitt"
 	for _, row := range []struct {
@@ -100,6 +104,38 @@ func TestSMTPReplies(t *testing.T) {
 		{"Gmail", smtp.AtRCPT, "450-4.2.1 The user you are trying to contact is receiving mail too quickly.\r\n450 4.2.1 Please resend your message at a later time.", oneAddress, "", gmail},
 		{"Gmail", smtp.AtRCPT, "550-5.1.1 The email account that you tried to reach does not exist. Please try\r\n550-5.1.1 double-checking the recipient's email address for typos or\r\n550 5.1.1 unnecessary spaces.", recipient, "", gmail},
 		{"Gmail", smtp.AtRCPT, "550 5.2.1 The email account that you tried to reach is disabled.", recipient, "", gmail},
+		{"Cyberimpact", smtp.AtRCPT, "452 4.2.2 Quota exceeded for the current period", spent, "next month", cyberimpact},
+		{"Cyberimpact", smtp.AtDot, "452 4.2.2 Quota exceeded for the current period", spent, "next month", cyberimpact},
+		{"Cyberimpact", smtp.AtMAIL, "452 4.2.2 Quota exceeded for the current period", spent, "next month", cyberimpact},
+		{"Cyberimpact", smtp.AtAUTH, "454 4.7.0 Too many active sessions for user", limited, "maxConnections", cyberimpact},
+		{"Cyberimpact", smtp.AtGreeting, "454 4.7.0 Too many active sessions for IP address. Please retry later.", limited, "maxConnections", cyberimpact},
+		{"Exchange Online", smtp.AtRCPT, "550 5.2.1 Service unavailable, [contoso.com] does not accept email over IPv6.", operator, `"ipv4": true`,
+			code + "%22does+not+accept+email+over+IPv6%22"},
+		{"Exchange Online", smtp.AtDot, "554 5.2.0 STOREDRV.Deliver.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded; " +
+			"Failed to process message due to a permanent exception", recipient, "", exchange},
+		{"Exchange", smtp.AtRCPT, "550 5.1.0 RESOLVER.ADR.RecipNotFound; not found", recipient, "", exchange},
+		{"SimpleLogin", smtp.AtRCPT, "550 SL E502 Email not exist", recipient, "", "https://github.com/simple-login/app/blob/master/app/email/status.py"},
+		{"GNU Mailutils", smtp.AtRCPT, "550 user: message would exceed maximum mailbox size for this recipient", recipient, "",
+			code + "%22would+exceed+maximum+mailbox+size%22"},
+		{"Aliyun", smtp.AtRCPT, "526 No data by dns resolve", elsewhere, "", aliyun},
+		{"Iridis", smtp.AtRCPT, "550 Recipient domain not found in DNS", elsewhere, "", iridis},
+		{"Iridis", smtp.AtDot, "550 MSG-DOM: Envelope-From (acme.example)", operator, "fromEmail", iridis},
+		{"Qboxmail", smtp.AtRCPT, "554 5.7.1 <ada@example.org>: Recipient address rejected: err=daily_limit_reached", spent, "24 hours", qboxmail},
+		{"Qboxmail", smtp.AtRCPT, "554 5.7.1 <ada@example.org>: Recipient address rejected: err=ip_not_allowed", operator, "IP address", qboxmail},
+		{"CSR", smtp.AtDot, "550 5.7.1 [CSR] Our system has detected an unusual amount of unsolicited email originating from your address",
+			operator, "its state", "https://thiswebhost.com/support/knowledgebase/554/"},
+		{"comail", smtp.AtRCPT, "550 5.7.1 Recipient suppressed", want{kind: Recipient, suppressed: true}, "", "https://comail.at/docs/troubleshooting"},
+		{"eYou", smtp.AtMAIL, "554 rbl deny", operator, "IP address", code + "%22rbl+deny%22"},
+		{"Sohu", smtp.AtRCPT, "553 5.7.0 IP REJECT", operator, "IP address", code + "%22IP+REJECT%22"},
+		{"Postfix", smtp.AtDot, "550 5.5.2 Error: bare <LF> received", content, "", postfix},
+		{"useSend", smtp.AtDot, `450 Failed to send email: Failed to send email: {"error":{"code":"FORBIDDEN","message":"Invalid API token"}}`, operator, "auth.pass", useSend},
+		{"useSend", smtp.AtDot, `450 Failed to send email: {"error":{"message":"Domain: acme.example of from email is wrong. Use the domain verified by useSend"}}`,
+			operator, "fromEmail", useSend},
+		{"Forward Email", smtp.AtDot, "550 Alias user does not exist", operator, "its state",
+			"https://github.com/forwardemail/forwardemail.net/blob/master/helpers/validate-alias.js"},
+		{"a hosting company", smtp.AtRCPT, "550 5.7.1 Su servidor no existe en nuestra lista blanca", operator, "IP address", code + "%22nuestra+lista+blanca%22"},
+		{"a hosting company", smtp.AtRCPT, "550 El usuario no tiene una cuenta en este servidor", recipient, "", sisimai},
+		{"a hosting company", smtp.AtRCPT, "550 Buzon lleno", recipient, "", sisimai},
 		{"Gmail", smtp.AtRCPT, "452 4.2.2 The email account that you tried to reach is over quota.", recipient, "", gmail},
 		{"Gmail", smtp.AtDot, "550-5.7.1 [192.0.2.7] The IP you're using to send mail is not authorized to\r\n550-5.7.1 send email directly to our servers.\r\n550 5.7.1 Please use the SMTP relay at your service provider instead.", operator, "IP address", "https://github.com/iredmail/iRedMail/issues/264"},
 		{"Gmail", smtp.AtDot, "550-5.7.1 [192.0.2.7] Our system has detected that this message is likely\r\n550 5.7.1 unsolicited mail. To reduce the amount of spam sent to Gmail, this message has been blocked.", filtered, "", gmail},

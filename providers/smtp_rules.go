@@ -39,6 +39,7 @@ const (
 	needName     = "the server wants another host name in EHLO: set name to one that DNS knows, such as relay.example.com"
 	refusedIP    = "the server refuses this machine's IP address: put it on the server's allow list, or have it taken off the block list"
 	needPTR      = "DNS has no name for this machine's IP address, or one that does not lead back to it: have its PTR record set"
+	needIPv4     = `the server takes no mail over IPv6: set "ipv4": true`
 	slowDown     = "the service throttles: set rateLimit and rateDelta to what it allows, and maxConcurrent lower"
 	fewer        = "set maxConnections to what the service allows"
 	manyUnknown  = "too many mails went to addresses that do not exist: set limits and recipients.checkDomain, and find out who asks for them"
@@ -98,7 +99,7 @@ var smtpRules = []smtpRule{
 		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "unverified address: ", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: ofRecipient, words: "suppression list|address was suppressed|marked as inactive|message rejected: address blacklisted",
+	{at: ofRecipient, words: "suppression list|address was suppressed|recipient suppressed|marked as inactive|message rejected: address blacklisted",
 		verdict: verdict{kind: Recipient, suppressed: true}},
 	{words: "too many invalid recipient|too many unknown recipient|too many bad recipient|too many failed recipient|too many non-exist|" +
 		"too many nonexist|" +
@@ -106,6 +107,10 @@ var smtpRules = []smtpRule{
 	// Postfix, of every recipient, where the client has neither logged in nor an address that it knows.
 	{at: ofRecipient, enhanced: "4.7.1 5.7.1", words: "recipient address rejected: access denied",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
+	// Exchange Online, under 5.2.1.
+	{words: "does not accept email over ipv6", verdict: verdict{kind: Configuration, hint: needIPv4}},
+	// Forward Email, of the login whose owner is gone.
+	{words: "alias user does not exist", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	// qmail and chkuser, under codes of any kind.
 	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}},
 	// OpenSMTPD, MailEnable.
@@ -143,24 +148,26 @@ var smtpRules = []smtpRule{
 		"sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending quota|sending limit|sender|" +
 		"submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "current period|your plan",
+		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
 
 	{words: "per second|per minute", verdict: verdict{kind: RateLimited, hint: slowDown}}, // whatever plan would allow more
 	// Quotas of ours, with when they end, before throttling.
 	{words: "per hour|this hour|hour limit| hourly| / 1h", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfHour}},
-	{words: "monthly|per month|this month", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
+	{words: "monthly|per month|this month|current period", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{words: " credits|insufficient credit|not enough sending quota|recharge|" +
 		"upgrade your plan", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfPlan}},
 	{words: "messaging limits|sending quota|relay quota|outgoing limit|allowed outgoing messages|submission quota|submissionquota|" +
 		"message quota|messages quota|outmail quota|email quota|count quota|size quota|" +
 		"policy rejection- quota|number of mails in total|accumulated message size|sending limit|send limit|email limit|recipient limit|" +
-		"unique recipients limit| daily|per day|in 24 hours|past 24h|past 24 hours| / 24h| / 1d|mi:stc",
+		"unique recipients limit| daily|per day|in 24 hours|past 24h|past 24 hours| / 24h| / 1d|daily_limit_reached|mi:stc",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
 	{enhanced: "5.4.5", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}}, // Gmail
 
 	// Throttling.
-	{words: "too many concurrent|too many connections|too many open|too many sessions|concurrent connection|concurrent server connection|" +
+	{words: "too many concurrent|too many connections|too many open|too many sessions|too many active sessions|concurrent connection|concurrent server connection|" +
 		"connection limit|number of connections|" +
 		"simultaneous|thread limit|hl:icc",
 		verdict: verdict{kind: RateLimited, hint: fewer}},
@@ -225,10 +232,10 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked|mailfrom domain is listed", verdict: verdict{kind: Configuration, hint: checkSender}},
-	{words: "reverse dns|reverse hostname|ptr record|dns ptr|cannot find your|ip name lookup", verdict: verdict{kind: Configuration, hint: needPTR}},
+	{words: "reverse dns|reverse hostname|ptr record|dns ptr|registro ptr|cannot find your|ip name lookup", verdict: verdict{kind: Configuration, hint: needPTR}},
 	{words: "client host|blocked using|in an rbl|rbl listing|dnsbl|ipcheck|ip check|mbl-b|network not allowed|banned sender|invalid ip|" +
 		"bad ip|ip address|your ip|that ip|this ip|sending ip|ip you're using|ip not in|ip in black|in a black list|black ip|dynamic ip|tss09|" +
-		"blocklist|block list|blacklist|black listed|listed at|listed by the lookup|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|" +
+		"blocklist|block list|blacklist|black listed|listed at|listed by the lookup|reputation|sbrs|envelope blocked|a problem occurred. (ask|rbl reject|rbl deny|ip reject|ip_not_allowed|lista blanca|" +
 		"spamhaus|" +
 		"access to submit messages to this|you are not allowed to connect|not on the allow list|aup#|hl:rep|wm:bli|dt:rbl", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	{words: "outgoing mail from|outgoing mail suspension|outgoing blocked|account outbounds|configuration set|spam abuse detected|tenant has exceeded|account disabled|" +
@@ -237,7 +244,7 @@ var smtpRules = []smtpRule{
 		"authorize the sender|not local sender|unregistered domain|domain is unverified|demo domain|test purposes|" +
 		"sender address|sender identity|sender domain|sender's domain|sender name|sender rejected|sender denied|sender refused|" +
 		"sender not|sender is not|sender or from|invalid sender|bad sender|unknown sender|incorrect sender|envelope sender|" +
-		"domain of sender|sending domain|sending from|from/sender|from address|from field|from header|valid from|" +
+		"domain of sender|sending domain|sending from|from/sender|from address|of from email|from field|msg-dom|from header|valid from|" +
 		"header from|from: header|header address|" +
 		"mail from|mailfrom|return path|return-path|not owned by|authorized user|authorization user|allowed to send from|" +
 		"authorized to send from|authorised to send from|authorized to send emails from|testing emails|must be verified|" +
@@ -253,7 +260,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: checkSender}},
 	{words: "not yet activated|not activated|smtp account|your account|account is not available|account has been|account not subscribed|" +
 		"is not allowed to send|activate your|account suspended|account is suspended|mail server has been suspended|under review|outboundspam|allowed to send email|" +
-		"no permission|unusual sending activity|smtpclientauthentication|" +
+		"no permission|unusual sending activity|unsolicited email originating from your|access to this mail system has been blocked|smtpclientauthentication|" +
 		"sender throttled| license", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{codes: "5", words: "access denied: user|not authorized to perform", verdict: verdict{kind: Configuration,
 		hint: "the account's policy forbids this send: check its permissions, its sender and its IP address condition"}},
@@ -263,7 +270,7 @@ var smtpRules = []smtpRule{
 		verdict: verdict{kind: Configuration, hint: policy}},
 	{codes: "530", verdict: verdict{kind: Configuration, hint: needLogin}},
 	{enhanced: "5.7.9", verdict: verdict{kind: Configuration, hint: checkPassword}},
-	{codes: "4", words: "api key is invalid|invalid api key", verdict: verdict{kind: Configuration, hint: checkLogin}},
+	{codes: "4", words: "api key is invalid|invalid api key|invalid api token|api token is invalid", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{codes: "534 535", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{enhanced: "5.7.8", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{codes: "538", verdict: verdict{kind: Configuration, hint: needTLS}},
@@ -276,11 +283,11 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 
 	// The message. A filter's opinion is one service's own, and so is how much it takes.
-	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|dt:spm|virus|malware|infected|phish|threat found|unsolicited|suspicious|content|attachment",
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "spam|junkmail|dt:spm|virus|malware|infected|phish|threat found|unsolicited|suspicious|content|attachment",
 		verdict: verdict{kind: Content, filtered: true}},
 	{at: ofMessage, codes: "5", words: "message size|email size|size limit|mailsize|too large|too big|message is too long",
 		verdict: verdict{kind: Content, filtered: true}},
-	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "malformed|rfc 5322|rfc5322|rfc 2822|not rfc compliant|bare lf|line too long",
+	{at: smtp.AtDATA | smtp.AtDot, codes: "5", words: "malformed|rfc 5322|rfc5322|rfc 2822|not rfc compliant|bare lf|bare <lf>|line too long",
 		verdict: verdict{kind: Content}},
 
 	// What is unknown or does not exist may also be something of the operator's.
@@ -339,13 +346,13 @@ const senderWords = "sender|originator|return address|reply-to|return-path|messa
 // fullWords are how servers say that a mailbox takes no more for now.
 const fullWords = "mailbox full|mailboxfull|mailbox is full|account is full|user is full|inbox is full|inbox is out of storage|over quota|overquota|" +
 	"exceeded storage|" +
-	"over its storage|mailbox size limit|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|" +
+	"over its storage|mailbox size limit|exceed maximum mailbox size|shutoffquotaexceeded|mailbox limit exceeded|mailbox limit exeeded|mailbox exceeded|mailbox has exceeded|" +
 	"account storage limit|storage exceeded|" +
 	"storage allocation|storage full|allowed storage|exceeds allowed size|exceeds quota|exceed mailbox quota|" +
 	"allowed mailbox quota|quota limit is exceeded|space limit exceeded|over disk quota|over the allowed quota|over the quota|" +
 	"has exceeded quota|exceeding its mailbox quota|is exceeding their quota|" +
 	"reached disk quota|userdisk quota|quota usage exceeded|quota violation|full mailbox|mailfolder is full|space has been used up|" +
-	"mailbox out of space|inbox out of space|postfach voll|boîte pleine|destinataire pleine|buzón lleno|casella piena"
+	"mailbox out of space|inbox out of space|postfach voll|boîte pleine|destinataire pleine|buzón lleno|buzon lleno|casella piena"
 
 // quotaExceeded may be said of a full mailbox and of a quota of ours, diskQuota of a mailbox alone.
 const (
@@ -358,7 +365,7 @@ const (
 const (
 	eximRecords = "relevant mx records point to|invalid mx record|indicated no smtp service|" +
 		"resolve the ip address of the following domain|mail exchanger or ip address"
-	noRecordWords = "unknown domain|no mx for|unable to resolve domain"
+	noRecordWords = "unknown domain|recipient domain not found|no data by dns resolve|no mx for|unable to resolve domain"
 )
 
 // recipientWords are how servers say that there is no such recipient.
@@ -375,7 +382,7 @@ const recipientWords = "user unknown|user is unknown|account not found|address i
 	"no longer accepts mail|destinataire archiv|nessun utente|user is inactive|mailbox is not active|recipient cannot be found|" +
 	"not known here|user is terminated|not our user|non existing mailbox|archived recipient|" +
 	"existiert nicht|n'existe pas|no existe|non esiste|nie istnieje|inexistent|" +
-	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|" +
+	"badrcptto|badrecipientto|validrcptto|not a local address|recipient is not local|recipient is not accepted|unknown virtual user|email not exist|recipnotfound|recipient-user must exist|no tiene una cuenta|" +
 	"no mail box|mailbox unavaiable|address is marked as invalid|" +
 	"unknown domain name|recipient domain must exist|name or service not known|host or domain name not found|bad destination mailbox|" +
 	"invalid-recipient|" +
