@@ -70,10 +70,10 @@ func (a *App) readMailbox(ctx context.Context, name string, reader providers.Bou
 		ctx, cancel := context.WithTimeout(ctx, applyTime)
 		defer cancel()
 		applied, unknown, err := a.record.Apply(ctx, mail.ReportsFrom(name, reports))
+		a.metrics.Events(name, applied, 0)
 		if err != nil {
 			return 0, fmt.Errorf("the record does not take bounces: %w", err)
 		}
-		a.metrics.Events(name, applied, 0)
 		return unknown, nil
 	}
 	reading.Go(func() {

@@ -283,6 +283,9 @@ func (db *database) inTransaction(ctx context.Context, carryOut func(*sql.Tx) er
 	return tx.Commit()
 }
 
+// isShared tells whether several relays may have it.
+func (db *database) isShared() bool { return db.dialect == goose.DialectPostgres }
+
 // writer writes in a transaction or without one.
 type writer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)

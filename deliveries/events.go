@@ -17,7 +17,7 @@ import (
 )
 
 // ErrBehind says that the record is not up to date, so that the mail of an event may be in
-// memory still. Whoever brought the event has to come again.
+// memory still, of this relay or of another. Whoever brought the event has to come again.
 var ErrBehind = errors.New("the record is behind")
 
 const (
@@ -29,6 +29,9 @@ const (
 	// arrived is how long after its acceptance a mail that did not come back counts as
 	// one that arrived: bounces mostly come within minutes to hours.
 	arrived = 3 * time.Hour
+	// keptElsewhere is for how long a mail that is not in the record may be in the memory of
+	// another relay, which has lost its way to the database.
+	keptElsewhere = 5 * time.Minute
 )
 
 const (
@@ -56,7 +59,8 @@ ORDER BY mails.time DESC`
 // Apply adds events to their mails, whose strongest status stays. An event that is
 // known already changes nothing, in whatever order they come. It returns the events
 // that are new, and how many are of mails that are not in the record. When it fails,
-// part of the events may be applied, and all of them may come again.
+// part of the events may be applied, and all of them may come again. Beside ErrBehind it
+// returns those that are.
 func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
 	select {
 	case s.applying <- struct{}{}:
@@ -64,56 +68,62 @@ func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mai
 	case <-ctx.Done():
 		return nil, 0, ctx.Err()
 	}
+	elsewhere := 0
 	for chunk := range slices.Chunk(reports, s.db.events) {
 		if s.State().Behind != nil {
-			return nil, 0, ErrBehind
+			return applied, unknown, ErrBehind
 		}
-		events, missing, err := s.apply(ctx, chunk)
+		done, err := s.apply(ctx, chunk)
+		s.committed.Store(true)
 		if err != nil {
 			return nil, 0, err
 		}
-		applied, unknown = append(applied, events...), unknown+missing
+		s.touch(done.changed...)
+		applied, unknown, elsewhere = append(applied, done.applied...), unknown+done.unknown, elsewhere+done.elsewhere
+	}
+	if elsewhere > 0 {
+		return applied, unknown, ErrBehind
 	}
 	return applied, unknown, nil
-}
-
-func (s *Store) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
-	applied, unknown, changed, err := s.Reader.apply(ctx, reports)
-	s.committed.Store(true)
-	s.touch(changed...)
-	return applied, unknown, err
 }
 
 // Apply is Store.Apply beside a relay that may be running. It does not know whether that
 // relay has all its mails on record, so that one may be unknown that is in its memory.
 func (r *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
-	applied, unknown, changed, err := r.apply(ctx, reports)
-	for _, at := range changed {
+	done, err := r.apply(ctx, reports)
+	for _, at := range done.changed {
 		err = errors.Join(err, retried(func() error { return r.countHour(ctx, hourOf(at), []int64{at}) }))
 	}
-	return applied, unknown, err
+	return done.applied, done.unknown + done.elsewhere, err
 }
 
-// apply returns also the slices of the mails that have changed.
-func (r *Reader) apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
+// outcome is what became of reports.
+type outcome struct {
+	applied   []mail.Event
+	unknown   int     // whose mail is not in the record
+	elsewhere int     // whose mail may be in the memory of another relay
+	changed   []int64 // the slices of the mails that have changed
+}
+
+func (r *Reader) apply(ctx context.Context, reports []mail.Report) (done outcome, err error) {
 	err = retried(func() (err error) {
-		applied, unknown, changed, err = r.applyOnce(ctx, reports)
+		done, err = r.applyOnce(ctx, reports)
 		return err
 	})
-	return applied, unknown, changed, err
+	return done, err
 }
 
-func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, changed []int64, err error) {
+func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (done outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tx, err := r.db.write.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, 0, nil, err
+		return outcome{}, err
 	}
 	defer func() { _ = tx.Rollback() }() // without effect after the commit
 	found, err := r.mailsOf(ctx, tx, reports)
 	if err != nil {
-		return nil, 0, nil, err
+		return outcome{}, err
 	}
 	now := time.Now().UTC()
 	list := newSuppressing(r.settings.Load(), now)
@@ -126,7 +136,11 @@ func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 		}
 		switch {
 		case m == nil:
-			unknown++
+			if r.db.isShared() && mail.IsYoung(report.ID, keptElsewhere) {
+				done.elsewhere++
+			} else {
+				done.unknown++
+			}
 			continue
 		case report.Status == mail.StatusBounced && (m.details().Redirected || !r.isTo(m, report.To)):
 			report.Soft, report.Ours = true, true // it tells nothing of the address that this mail went to
@@ -134,36 +148,36 @@ func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (applied 
 		if !m.add(&report, now) {
 			continue
 		}
-		applied = append(applied, report.Event)
+		done.applied = append(done.applied, report.Event)
 		list.look(m, &report.Event)
 		if m.status != before && r.wanted(string(m.status)) {
 			occurred = append(occurred, occurrence{what: string(m.status), at: report.Time, id: m.id})
 		}
 	}
-	if len(applied) == 0 {
-		return nil, unknown, nil, nil
+	if len(done.applied) == 0 {
+		return done, nil
 	}
 	if err := r.writeMails(ctx, tx, found); err != nil {
-		return nil, 0, nil, err
+		return outcome{}, err
 	}
 	if err := list.write(ctx, tx, r.db.rows); err != nil {
-		return nil, 0, nil, err
+		return outcome{}, err
 	}
 	if err := r.tell(ctx, tx, occurred); err != nil {
-		return nil, 0, nil, err
+		return outcome{}, err
 	}
 	if err := tx.Commit(); err != nil {
-		return nil, 0, nil, err
+		return outcome{}, err
 	}
 	for _, m := range found {
 		if m == nil {
 			continue
 		}
-		if at := sliceOf(time.UnixMicro(m.at)); !slices.Contains(changed, at) {
-			changed = append(changed, at)
+		if at := sliceOf(time.UnixMicro(m.at)); !slices.Contains(done.changed, at) {
+			done.changed = append(done.changed, at)
 		}
 	}
-	return applied, unknown, changed, nil
+	return done, nil
 }
 
 // isTo tells whether a mail went to one of the addresses; to any if there is none.

@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pressly/goose/v3"
-
 	"logto-email-relay/mail"
 )
 
@@ -103,7 +101,7 @@ func Open(s Settings, timeout time.Duration, logger *slog.Logger) (*Store, error
 	}
 	store := &Store{Reader: Reader{db: db, logger: logger}, late: timeout + patience, begun: make(map[string]*row), touched: make(map[int64]int),
 		wake: make(chan struct{}, 1), applying: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
-	if db.dialect == goose.DialectPostgres { // other relays may use it
+	if db.isShared() {
 		store.late += clocksApart
 	}
 	store.Use(s)

@@ -3,6 +3,7 @@ package mail
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,21 @@ func NewID() string {
 		ticks /= int64(len(idCharacters))
 	}
 	return string(id[:])
+}
+
+// IsYoung tells whether an id of NewID's may have been made within a span of time, which is at
+// most a day. Clocks may differ by as much.
+func IsYoung(id string, span time.Duration) bool {
+	if !IsID(id) {
+		return false
+	}
+	ticks := int64(0)
+	for _, c := range id[:clockCharacters] {
+		ticks = ticks*int64(len(idCharacters)) + int64(strings.IndexRune(idCharacters, c))
+	}
+	const period = 1 << 25 // 32 characters to the power of clockCharacters
+	age := (time.Now().UnixNano()/int64(tick) - ticks + int64(span/tick)) % period
+	return (age+period)%period <= 2*int64(span/tick)
 }
 
 // IsID tells whether a text can be an id of NewID's.

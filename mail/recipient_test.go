@@ -115,3 +115,35 @@ func TestIDsFollowTheClock(t *testing.T) {
 		}
 	})
 }
+
+func TestIsYoung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		id := mail.NewID()
+		for _, row := range []struct {
+			after time.Duration // the one before
+			want  bool
+		}{
+			{0, true}, {time.Minute, true}, {2*time.Minute + time.Second, false}, {24 * time.Hour, false}, {2 * 24 * time.Hour, false},
+		} {
+			time.Sleep(row.after)
+			if got := mail.IsYoung(id, 3*time.Minute); got != row.want {
+				t.Errorf("%v later it is young: %v", row.after, got)
+			}
+		}
+		for _, other := range []string{"", "msg_2a9f", strings.Repeat("-", 26)} {
+			if mail.IsYoung(other, time.Minute) {
+				t.Errorf("%q is young", other)
+			}
+		}
+	})
+	var ofAnotherClock string
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Minute)
+		ofAnotherClock = mail.NewID()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		if !mail.IsYoung(ofAnotherClock, 3*time.Minute) {
+			t.Error("a clock that is a minute ahead makes old ids")
+		}
+	})
+}
