@@ -69,7 +69,9 @@ func (s *SMTPSettings) checkOAuth2(report func(key, text string)) {
 	case key != "" && !isRSAKey(key):
 		report("auth.privateKey", "write an RSA private key in PEM, without a passphrase, such as ${file:/run/secrets/service-account.pem}")
 	case key != "":
-	case a.RefreshToken.Reveal() != "":
+	case a.RefreshToken.Reveal() != "" && a.RefreshTokenFile != "":
+		report("auth.refreshTokenFile", "write either this or auth.refreshToken")
+	case a.RefreshToken.Reveal() != "" || a.RefreshTokenFile != "":
 		if a.ClientID == "" {
 			report("auth.clientId", "write the client that the refresh token was issued to")
 		}
@@ -103,18 +105,24 @@ func (s *SMTPSettings) tokenSource() (*accessTokens, error) {
 	}
 	scopes := func(usual string) []string { return strings.Fields(cmp.Or(a.Scope, usual)) }
 	secret := a.ClientSecret.Reveal()
-	switch refresh := a.RefreshToken.Reveal(); {
+	switch {
 	case a.PrivateKey.Reveal() != "":
 		account := &jwt.Config{Email: a.ServiceClient, PrivateKey: []byte(a.PrivateKey.Reveal()), Subject: a.User,
 			Scopes: scopes(googleScope), TokenURL: cmp.Or(a.AccessURL, googleTokenURL)}
 		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) { return account.TokenSource(ctx).Token() }
-	case refresh != "":
+	case a.RefreshToken.Reveal() != "" || a.RefreshTokenFile != "":
+		refresh := &refreshToken{text: a.RefreshToken.Reveal(), file: a.RefreshTokenFile}
+		tokens.note = refresh.note
 		endpoint := oauth2.Endpoint{TokenURL: cmp.Or(a.AccessURL, googleTokenURL), AuthStyle: oauth2.AuthStyleInParams}
 		app := &oauth2.Config{ClientID: a.ClientID, ClientSecret: secret, Endpoint: endpoint}
 		tokens.issue = func(ctx context.Context) (*oauth2.Token, error) {
-			token, err := app.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
-			if err == nil && token.RefreshToken != "" {
-				refresh = token.RefreshToken // some services give a new one each time
+			text, err := refresh.newest()
+			if err != nil {
+				return nil, err
+			}
+			token, err := app.TokenSource(ctx, &oauth2.Token{RefreshToken: text}).Token()
+			if err == nil && token.RefreshToken != text {
+				refresh.replace(token.RefreshToken)
 			}
 			return token, err
 		}
@@ -138,6 +146,8 @@ type accessTokens struct {
 	client *api
 	// issue gets a token; nil where there is only the one that was written down.
 	issue func(context.Context) (*oauth2.Token, error)
+	// note tells what the operator should know of it, empty for nothing; nil for never.
+	note func() string
 
 	current atomic.Pointer[accessToken]   // nil for none
 	failed  atomic.Pointer[failedRenewal] // the last one; nil for none
@@ -266,6 +276,9 @@ func (t *accessTokens) renew(ctx context.Context) (string, *Error) {
 	within := &withinContext{ctx: ctx, next: client.Transport}
 	client.Transport = within
 	issued, err := t.issue(context.WithValue(ctx, oauth2.HTTPClient, &client))
+	if unread := new(unreadToken); errors.As(err, &unread) {
+		return "", &Error{Kind: Configuration, Stage: atOAuth2, Detail: unread.Error(), Hint: "check auth.refreshTokenFile", Err: unread}
+	}
 	if err != nil {
 		if within.err != nil {
 			err = within.err
@@ -320,6 +333,8 @@ func tokenFailure(x *exchange, err error) *Error {
 		Description string `json:"error_description"`
 	}
 	x.read(&answer)
+	answer.Error = strings.ToLower(answer.Error) // Yahoo's is INVALID_REFRESH_TOKEN
+	throttled := strings.Contains(strings.ToLower(answer.Description), "too many requests")
 	if !tokenCode.MatchString(answer.Error) {
 		answer.Error = ""
 	}
@@ -327,11 +342,14 @@ func tokenFailure(x *exchange, err error) *Error {
 	if code := microsoftCode.FindString(answer.Description); code != "" {
 		e.Code = code
 	}
+	if throttled || e.Code == "AADSTS50196" { // a loop of requests, which ends by itself
+		e.Kind = RateLimited
+	}
 	switch {
 	case x.is2xx() && x.broken:
 		e.Kind, e.Detail = Temporary, "the answer broke off"
-	case x.is2xx():
-		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", usual
+	case x.is2xx() && e.Kind != RateLimited: // Zoho's errors come so, too
+		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", cmp.Or(tokenHints[answer.Error], usual)
 	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable", answer.Error == "server_error":
 		e.Kind = Temporary
 	case e.Kind != RateLimited:
@@ -352,12 +370,16 @@ var (
 var tokenHints = map[string]string{
 	"invalid_grant": "the refresh token or the service account is refused: it has expired, was revoked or belongs to another client; " +
 		"for a service account check auth.user, its domain-wide delegation and the clock",
-	"invalid_client":      "check auth.clientId and auth.clientSecret; the secret may have expired",
-	"unauthorized_client": "allow this client the scope for sending mail; for a service account this is domain-wide delegation",
-	"invalid_scope":       "check auth.scope",
-	"invalid_resource":    "check auth.scope",
-	"invalid_target":      "check auth.scope", // RFC 8707
-	"access_denied":       "allow this client the scope for sending mail",
+	"invalid_refresh_token": "the refresh token is refused: it has expired, was revoked or belongs to another client",
+	"invalid_code":          "the refresh token is refused: it has expired, was revoked or belongs to another client",
+	"disabled_client":       "the client of auth.clientId is disabled: enable it, or make another",
+	"deleted_client":        "the client of auth.clientId is deleted: make another",
+	"invalid_client":        "check auth.clientId and auth.clientSecret; the secret may have expired",
+	"unauthorized_client":   "allow this client the scope for sending mail; for a service account this is domain-wide delegation",
+	"invalid_scope":         "check auth.scope",
+	"invalid_resource":      "check auth.scope",
+	"invalid_target":        "check auth.scope", // RFC 8707
+	"access_denied":         "allow this client the scope for sending mail",
 }
 
 // microsoftHints are for codes that say more than the error they come with:

@@ -15,6 +15,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -300,6 +302,7 @@ func TestSMTPTokenFailures(t *testing.T) {
 	}
 	says := func(status int, body string) func(http.ResponseWriter, *http.Request, int) bool {
 		return func(w http.ResponseWriter, _ *http.Request, _ int) bool {
+			w.Header().Set("Retry-After", "7")
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, body)
 			return true
@@ -324,6 +327,13 @@ func TestSMTPTokenFailures(t *testing.T) {
 		{"a scope of another cloud", says(400, `{"error":"invalid_resource","error_description":"AADSTS500011: The resource principal named https://graph.microsoft.de was not found in the tenant named Acme."}`),
 			Configuration, "AADSTS500011: check auth.scope"},
 		{"a resource that is not there", says(400, `{"error":"invalid_target"}`), Configuration, "auth.scope"},
+		{"Microsoft, of many requests", says(400, `{"error":"invalid_grant","error_description":"AADSTS50196: The server terminated an operation because it encountered a client request loop."}`),
+			RateLimited, "AADSTS50196"}, // https://github.com/AzureAD/microsoft-authentication-library-for-js/issues/547
+		{"Zoho, of many requests", says(400, `{"error":"Access Denied","error_description":"You have made too many requests continuously. Please try again after some time."}`),
+			RateLimited, "OAuth2"}, // https://www.zoho.com/crm/developer/docs/api/v7/token-validity.html
+		{"Zoho's refusal", says(200, `{"error":"invalid_code"}`), Configuration, "the refresh token is refused"},
+		{"Yahoo's refusal", says(400, `{"error":"INVALID_REFRESH_TOKEN"}`), Configuration, "invalid_refresh_token: the refresh token is refused"},
+		{"a client that is deleted", says(401, `{"error":"deleted_client"}`), Configuration, "auth.clientId"},
 		{"a server that fails, as a 400", says(400, `{"error":"server_error"}`), Temporary, "server_error"},
 		{"echo as code", echo(400, testClientSecret), Configuration, "OAuth2: 400"},
 		{"no such page", says(404, "404 page not found"), Configuration, "auth.accessUrl"},
@@ -588,6 +598,85 @@ func TestSMTPRefreshTokenIsReplaced(t *testing.T) {
 	}
 }
 
+// The newest refresh token is kept in a file where one is named, for a restart and for a change of
+// the settings. Where none is, or where it cannot be written, whoever signs in to try is told.
+func TestTheNewestRefreshTokenIsKept(t *testing.T) {
+	var valid sync.Map
+	endpoint := startTokenEndpoint(t)
+	endpoint.answer = func(w http.ResponseWriter, r *http.Request, n int) bool {
+		if _, ok := valid.LoadAndDelete(r.PostForm.Get("refresh_token")); !ok { // each counts once
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":"invalid_grant"}`)
+			return true
+		}
+		next := fmt.Sprintf("r-%d", n)
+		valid.Store(next, true)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"access_token":"acc3ss-%d","refresh_token":%q}`, n, next)
+		return true
+	}
+	fake := startTokenSMTP(t, endpoint.current)
+	file := filepath.Join(t.TempDir(), "refresh-token")
+	inFile := func(name string) func(*SMTPSettings) {
+		return func(s *SMTPSettings) {
+			s.Auth.RefreshToken, s.Auth.RefreshTokenFile = settings.Secret{}, name
+			s.MaxMessages = new(1)
+		}
+	}
+	open := func(change func(*SMTPSettings)) Verifier {
+		return openSMTP(t, fake.Port(), byRefreshToken(endpoint.url), change)
+	}
+	expect := func(what string, p Verifier, words string) {
+		t.Helper()
+		note, err := p.Verify(shortly(t))
+		if err != nil {
+			note = err.Error()
+		}
+		if words == "" && note != "" || !strings.Contains(note, words) {
+			t.Errorf("%s: %q, want %q", what, note, words)
+		}
+	}
+	written := func(text string) {
+		t.Helper()
+		valid.Store(text, true)
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	expect("no file", open(inFile(file)), "check auth.refreshTokenFile")
+	written("first")
+	for range 2 { // as after a restart
+		expect("kept", open(inFile(file)), "")
+	}
+	if content, err := os.ReadFile(file); err != nil || !strings.HasPrefix(string(content), "r-") {
+		t.Errorf("the file holds %q, %v", content, err)
+	}
+	p := open(inFile(file))
+	expect("a third time", p, "")
+	written("of a new consent") // while it runs
+	endpoint.revoke()
+	for range 2 { // the second one logs in
+		if _, err := p.Send(shortly(t), smtpMessage()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, isValid := valid.Load("of a new consent"); isValid {
+		t.Error("what was written into the file was not used")
+	}
+
+	written("in a folder that nobody may write")
+	if err := os.Chmod(filepath.Dir(file), 0o500); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(filepath.Dir(file), 0o700) })
+	if os.Getuid() != 0 {
+		expect("not kept", open(inFile(file)), "cannot be written")
+	}
+	valid.Store(testRefreshToken, true)
+	expect("in the configuration", open(func(*SMTPSettings) {}), "auth.refreshTokenFile")
+}
+
 func TestSMTPOAuth2Settings(t *testing.T) {
 	secret := settings.NewSecret
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -607,6 +696,8 @@ func TestSMTPOAuth2Settings(t *testing.T) {
 		{"its own method", SMTPAuth{Method: "xoauth2", AccessToken: secret("x")}, ""},
 		{"refresh token without client", SMTPAuth{RefreshToken: secret("x")}, "auth.clientId"},
 		{"refresh token", SMTPAuth{RefreshToken: secret("x"), ClientID: "x"}, ""},
+		{"refresh token in a file", SMTPAuth{RefreshTokenFile: "x", ClientID: "x"}, ""},
+		{"refresh token in a file and here", SMTPAuth{RefreshToken: secret("x"), RefreshTokenFile: "x", ClientID: "x"}, "auth.refreshTokenFile"},
 		{"client alone", SMTPAuth{ClientID: "x"}, "auth"},
 		{"credentials for nowhere", SMTPAuth{ClientID: "x", ClientSecret: secret("x")}, "auth.accessUrl"},
 		{"credentials in clear text", SMTPAuth{ClientID: "x", ClientSecret: secret("x"), AccessURL: "http://login.example.com"}, "auth.accessUrl"},

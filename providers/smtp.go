@@ -406,6 +406,9 @@ func (p *smtpProvider) Verify(ctx context.Context) (string, error) {
 	if err := p.pool.Verify(ctx); err != nil {
 		return "", p.failure(err)
 	}
+	if p.tokens != nil && p.tokens.note != nil {
+		return p.tokens.note(), nil
+	}
 	return "", nil
 }
 

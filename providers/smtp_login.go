@@ -27,6 +27,9 @@ type SMTPAuth struct {
 	ClientSecret settings.Secret `json:"clientSecret"`
 	RefreshToken settings.Secret `json:"refreshToken"`
 	AccessToken  settings.Secret `json:"accessToken"`
+	// RefreshTokenFile is a file that holds the refresh token, where the relay writes the
+	// one that the service puts in its place.
+	RefreshTokenFile string `json:"refreshTokenFile" file:"path"`
 	// Expires is when AccessToken does, in milliseconds since 1970.
 	Expires int64 `json:"expires" validate:"gte=0"`
 	// AccessURL is where tokens are issued; Google's when not given.

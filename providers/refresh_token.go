@@ -1,0 +1,102 @@
+package providers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"logto-email-relay/settings"
+)
+
+// maxRefreshToken bounds a file with a refresh token, in bytes.
+const maxRefreshToken = 16 << 10
+
+// refreshToken is what access tokens are issued for. Some services give another with each
+// access token, and the one before ends: at once, or as Microsoft's after 90 days.
+// https://learn.microsoft.com/en-us/entra/identity-platform/refresh-tokens
+type refreshToken struct {
+	file string // empty if it is written in the configuration
+
+	mu       sync.Mutex
+	text     string // the newest
+	read     string // what the file held when it was looked at last
+	replaced bool
+	unkept   error // why the newest is not in the file
+}
+
+// unreadToken says why there is no refresh token in the file.
+type unreadToken struct{ error }
+
+// newest returns the token that is to be used. What somebody has written into the file since
+// is newer than what the service gave.
+func (t *refreshToken) newest() (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.file == "" {
+		return t.text, nil
+	}
+	content, err := settings.ReadFile(t.file, maxRefreshToken)
+	text := strings.TrimSpace(string(content))
+	switch {
+	case err == nil && text != "" && text != t.read:
+		t.text, t.read, t.replaced = text, text, false
+	case t.text != "": // it can be written again later
+	case err != nil:
+		return "", &unreadToken{err}
+	default:
+		return "", &unreadToken{os.ErrNotExist}
+	}
+	return t.text, nil
+}
+
+// replace takes the token that the service has given in place of the one before.
+func (t *refreshToken) replace(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text, t.replaced = text, true
+	if t.file == "" {
+		return
+	}
+	if t.unkept = write(t.file, text); t.unkept == nil {
+		t.read = text
+	}
+}
+
+// note tells that the newest token will not be known after a restart.
+func (t *refreshToken) note() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !t.replaced:
+		return ""
+	case t.file == "":
+		return "the service has given another refresh token in place of auth.refreshToken, which may end: " +
+			"keep it in a file that the relay may write, auth.refreshTokenFile, or use client credentials"
+	case t.unkept != nil:
+		return "the new refresh token cannot be written to auth.refreshTokenFile, and the one in it may end: " + t.unkept.Error()
+	}
+	return ""
+}
+
+// write replaces a file as a whole, so that none is left half written.
+func write(name, text string) error {
+	file, err := os.CreateTemp(filepath.Dir(name), ".refresh-token-*") // which only its owner may read
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text + "\n")
+	if err == nil {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}
