@@ -114,6 +114,7 @@ func TestRulesBetweenSections(t *testing.T) {
 			"events.send", "set deliveries.database"},
 		{"an endpoint without statuses", file("events", `{"send": [{"url": "https://a.example", "secret": "never-print-this-24-bytes", "statuses": []}]}`,
 			"deliveries", `{"database": ":memory:"}`), "events.send[0].statuses", "at least 1 in this list"},
+		{"no address of admin", file("admin", `{"address": "nonsense"}`), "admin.address", "write a host and a port"},
 		{"open admin", file("admin", `{"address": ":9090"}`), "admin.token", "set a token"},
 		{"a typo is told once", file("providers", `[{"type": "mailgun", "domian": "mg.acme.example", "apiKey": "0123456789"}]`),
 			"providers[0].domian", `did you mean "domain"?`},
