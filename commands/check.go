@@ -135,7 +135,7 @@ func (cmd checkCommand) providers(s *environment, g *app.Graph) error {
 	return nil
 }
 
-// stores tells, if that is wanted, whether Redis and PostgreSQL can be used. It returns an error
+// stores tells, if that is wanted, whether Redis and the record can be used. It returns an error
 // if one cannot.
 func (cmd checkCommand) stores(s *environment, g *app.Graph) error {
 	if !cmd.Connect {

@@ -232,7 +232,9 @@ func TestCheckConnectAsksTheDatabases(t *testing.T) {
 		code                     int
 		lines                    []string
 	}{
-		{"none", "", "deliveries.db", 0, nil},
+		{"none", "", "", 0, nil},
+		{"a file", "", "deliveries.db", 0, []string{"deliveries: the database can be used\n"}},
+		{"no folder", "", "none/deliveries.db", 1, []string{"deliveries: the database cannot be used: the folder "}},
 		{"good", "redis://:never-print-this@" + redis.Addr(), "deliveries.db", 0, []string{"limits: the database can be used\n"}},
 		{"bad", "redis://:never-print-that@" + redis.Addr(), gone, 1, []string{"limits: the database cannot be used: WRONGPASS", "deliveries: the database cannot be used: failed to connect"}},
 	} {

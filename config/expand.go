@@ -164,6 +164,12 @@ func (d *decoder) expand(n *node, path string) bool {
 		d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
 		return false
 	}
+	if name := loginVariable.FindStringSubmatch(written); name != nil {
+		if _, set := d.environment.lookup(name[1]); set {
+			d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
+			return false
+		}
+	}
 	if !isText || !strings.Contains(written, "${") {
 		return good
 	}
@@ -210,6 +216,10 @@ func (n *node) unfilled(text string) string {
 // variable is a text that a shell would replace. The values of variables and
 // files are not looked at, so that a password may look like this there.
 var variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*)$`)
+
+// loginVariable is a URL whose user or password is a text that a shell or Kubernetes would replace. A
+// password may look like this, so that there has to be such a variable.
+var loginVariable = regexp.MustCompile(`^[a-z]+://(?:[^/@]*:)?\$\(?([A-Za-z_][A-Za-z0-9_]*)\)?@`)
 
 // means tells whether a name after a dollar sign is that of a variable, by its
 // letters or because there is one.

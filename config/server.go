@@ -155,7 +155,7 @@ func (s *Admin) Check() []settings.Problem {
 	token := s.Token.Reveal()
 	switch {
 	case s.Address == "":
-	case token == "" && !isLoopback(s.Address):
+	case token == "" && isOpen(s.Address):
 		return []settings.Problem{{Key: "token",
 			Text: `set a token, or listen on "127.0.0.1:9090": the admin pages show who gets mail`}}
 	case token != "" && (len(token) < shortestToken || isGuessable(token)):
@@ -165,7 +165,9 @@ func (s *Admin) Check() []settings.Problem {
 	return nil
 }
 
-func isLoopback(address string) bool {
+// isOpen tells whether others than this machine reach an address. One that is malformed is
+// told of by itself.
+func isOpen(address string) bool {
 	host, _, err := net.SplitHostPort(address)
-	return err == nil && settings.IsLoopback(host)
+	return err == nil && !settings.IsLoopback(host)
 }

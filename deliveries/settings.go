@@ -2,8 +2,12 @@ package deliveries
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,6 +160,29 @@ func parameterProblem(name string) string {
 
 // InPostgres tells whether the record is in a PostgreSQL.
 func (s *Settings) InPostgres() bool { return isPostgres(s.Database.Reveal()) }
+
+// CheckFile tells why SQLite could not write its file, which it makes if there is none, and the
+// log beside it. It makes nothing.
+func (s *Settings) CheckFile() error {
+	file := s.Database.Reveal()
+	switch info, err := os.Stat(file); {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file", settings.Printable(file, 200))
+	case err == nil:
+		opened, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		_ = opened.Close()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	folder := filepath.Dir(file)
+	if err := mayWriteInto(folder); err != nil {
+		return fmt.Errorf("the folder %s has to be one that the relay may write into: %w", settings.Printable(folder, 200), err)
+	}
+	return nil
+}
 
 func isPostgres(database string) bool {
 	return strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://")

@@ -59,4 +59,13 @@ func TestNginxSpeaksTheReadersLanguage(t *testing.T) {
 			t.Errorf("%q: %d %q %s\n%s", locale, got.status, got.body, got.header.Get("Content-Type"), proxy.log())
 		}
 	}
+	for _, payload := range []string{
+		`{"code":"482913","locale":"fr","user":{"profile":{"locale":"de-DE"}}}`,
+		`{"inviter":{"name":"}\"{","profile":{"locale":"de-DE"}},"organization":{"id":"1"},"locale":"fr","user":{"locale":"ar"}}`,
+	} {
+		got := post(t, url, "application/json", authorization, strings.NewReader(`{"to":"ada@example.org","type":"Generic","payload":`+payload+`}`))
+		if !strings.Contains(got.body, "dans une minute") {
+			t.Errorf("%s: the language of a profile: %q", payload, got.body)
+		}
+	}
 }

@@ -154,6 +154,8 @@ func (d *SMTPDKIM) check(report func(key, text string)) {
 	switch _, err := d.signer(); {
 	case errors.Is(err, smtp.ErrUnsignedFrom):
 		report("dkim.skipFields", "a signature without From is none (RFC 6376): remove it from the list")
+	case err != nil && strings.Contains(d.PrivateKey.Reveal(), "-----BEGIN ") && !strings.Contains(strings.TrimSpace(d.PrivateKey.Reveal()), "\n"):
+		report("dkim.privateKey", `the line breaks of the key are missing, or written as \n: write the key with its line breaks into a file and name that, such as ${file:/run/secrets/dkim.pem}`)
 	case err != nil:
 		report("dkim.privateKey", "write an RSA or Ed25519 private key in PEM, such as ${file:/run/secrets/dkim.pem}")
 	}

@@ -137,6 +137,18 @@ func TestSMTPCheck(t *testing.T) {
 	}
 }
 
+// Environment files and CI systems take the line breaks out of keys, or write them as \n.
+func TestDKIMKeysWithoutLineBreaks(t *testing.T) {
+	key := strings.TrimSpace(testKey(t))
+	for _, written := range []string{strings.ReplaceAll(key, "\n", `\n`), strings.ReplaceAll(key, "\n", " "), strings.ReplaceAll(key, "\n", "") + "\n"} {
+		s := SMTPSettings{Host: "smtp.example.com", DKIM: &SMTPDKIM{Domain: "acme.example", Selector: "s1", PrivateKey: settings.NewSecret(written)}}
+		problems := s.Check()
+		if len(problems) != 1 || problems[0].Key != "dkim.privateKey" || !strings.Contains(problems[0].Text, "line breaks of the key are missing") {
+			t.Errorf("got %+v", problems)
+		}
+	}
+}
+
 // testKey is a private key in PEM.
 func testKey(t testing.TB) string {
 	t.Helper()

@@ -3,8 +3,10 @@ package relay
 import (
 	"context"
 	"html"
-	"regexp"
+	"strings"
 	"time"
+
+	htmltokens "golang.org/x/net/html"
 
 	"logto-email-relay/limits"
 	"logto-email-relay/mail"
@@ -57,7 +59,26 @@ func (d *delivery) mayReceive(ctx context.Context) bool {
 	return true
 }
 
-var bodyTag = regexp.MustCompile(`(?i)<body\b[^>]*>`)
+// shownAt is where the words of a page begin: behind its <body>, or its doctype where there is
+// none. What a comment, Outlook's part or a style sheet has of them is passed over.
+func shownAt(page string) int {
+	tokens := htmltokens.NewTokenizer(strings.NewReader(page))
+	at := 0
+	for end := 0; ; {
+		kind := tokens.Next()
+		end += len(tokens.Raw())
+		switch kind {
+		case htmltokens.ErrorToken:
+			return at
+		case htmltokens.DoctypeToken:
+			at = end
+		case htmltokens.StartTagToken:
+			if name, _ := tokens.TagName(); string(name) == "body" {
+				return end
+			}
+		}
+	}
+}
 
 // redirect sends a message to the one address that all mails of a test environment
 // go to, if there is one, and shows whom it was for.
@@ -73,10 +94,7 @@ func (d *delivery) redirect(m *mail.Message) {
 	}
 	if !m.HTML.IsEmpty() {
 		text := m.HTML.String()
-		at := 0
-		if body := bodyTag.FindStringIndex(text); body != nil {
-			at = body[1]
-		}
+		at := shownAt(text)
 		m.HTML = mail.Body{mail.OwnPart(text[:at] + "<p>" + html.EscapeString(line) + "</p>" + text[at:])}
 	}
 }

@@ -1128,7 +1128,11 @@ func TestAllMailsGoToOneAddress(t *testing.T) {
 		"a page":     {neil, neil, "<html><BODY class=x>\n<p>Hi</p></BODY></html>", "<html><BODY class=x><p>To: o&#39;neil@gmial.con</p>\n<p>Hi</p></BODY></html>"},
 		"a fragment": {neil, neil, "<p>Hi</p>", "<p>To: o&#39;neil@gmial.con</p><p>Hi</p>"},
 		"no HTML":    {neil, neil, "", ""},
-		"a host":     {linked, "evil. example/x @ gmial. con", "<p>Hi</p>", "<p>To: evil. example/x @ gmial. con</p><p>Hi</p>"},
+		"Outlook's part": {neil, neil, "<!--[if mso]><body class=mso><![endif]--><!--[if !mso]><!--><body class=all><!--<![endif]--><p>Hi</p></body>",
+			"<!--[if mso]><body class=mso><![endif]--><!--[if !mso]><!--><body class=all><p>To: o&#39;neil@gmial.con</p><!--<![endif]--><p>Hi</p></body>"},
+		"a style sheet": {neil, neil, "<style>/* reset of <body> */ p{}</style><body><p>Hi</p>", "<style>/* reset of <body> */ p{}</style><body><p>To: o&#39;neil@gmial.con</p><p>Hi</p>"},
+		"a doctype":     {neil, neil, "<!doctype html>\n<p>Hi</p>", "<!doctype html><p>To: o&#39;neil@gmial.con</p>\n<p>Hi</p>"},
+		"a host":        {linked, "evil. example/x @ gmial. con", "<p>Hi</p>", "<p>To: evil. example/x @ gmial. con</p><p>Hi</p>"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got *mail.Message

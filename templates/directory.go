@@ -22,8 +22,8 @@ import (
 //	<locale>/<Type>.txt    its text, or a mail of text alone
 //	<locale>.json          single sentences of a language
 //
-// Files and directories whose names begin with a dot, and files of other kinds,
-// are left alone. Symbolic links are followed: Kubernetes mounts files as such.
+// Files and directories whose names begin with a dot, files of other kinds that no type
+// is named in, and what editors leave behind, are left alone. Symbolic links are followed: Kubernetes mounts files as such.
 type dirReader struct {
 	*Catalogue
 	originals *originals
@@ -81,6 +81,7 @@ func (r *dirReader) read() {
 		switch {
 		case err != nil:
 			r.fault(printablePath(err))
+		case name == "lost+found": // the root of a volume of its own has it
 		case info.IsDir():
 			if t := r.translation(file, name); t != nil {
 				r.readMails(file, t)
@@ -137,6 +138,19 @@ func printablePath(err error) error {
 func isTemplateFile(name string) bool {
 	extension := strings.ToLower(filepath.Ext(name))
 	return extension == ".html" || extension == ".htm" || extension == ".txt"
+}
+
+// isMeant tells whether a file in the folder of a language is meant as a template: by its
+// ending, or by a type that its name begins with. What editors leave behind is not.
+func isMeant(name string) bool {
+	switch extension := filepath.Ext(name); {
+	case isTemplateFile(name):
+		return true
+	case strings.HasSuffix(name, "~"), slices.Contains([]string{".bak", ".swp", ".tmp", ".orig"}, strings.ToLower(extension)):
+		return false
+	}
+	begin, _, _ := strings.Cut(name, ".")
+	return slices.ContainsFunc(Types(), func(t string) bool { return strings.EqualFold(t, begin) })
 }
 
 // translation returns the language that a directory or a JSON file is named
@@ -210,7 +224,7 @@ func (r *dirReader) readMails(dir string, t *translation) {
 	type pair struct{ html, text string }
 	files := make(map[string]pair) // by type
 	for _, name := range names {
-		if !isTemplateFile(name) {
+		if !isMeant(name) {
 			continue
 		}
 		file, extension := filepath.Join(dir, name), filepath.Ext(name)
@@ -222,12 +236,24 @@ func (r *dirReader) readMails(dir string, t *translation) {
 		case known && extension == ".txt":
 			found.text = file
 		default:
-			near := settings.Nearest(messageType, Types())
+			begin, _, _ := strings.Cut(name, ".")
+			near := settings.Nearest(begin, Types())
 			if near == "" {
 				r.faultIn(file, "Logto has no message type %s; it has %s", printable(messageType), strings.Join(Types(), ", "))
 				continue
 			}
-			if extension != ".txt" {
+			switch strings.ToLower(extension) {
+			case ".html", ".htm":
+				extension = ".html"
+			case ".txt":
+				extension = ".txt"
+			case ".json":
+				r.faultIn(file, "sentences stand in one file for a language: put them into %s.json, below types.%s", printable(dir), near)
+				continue
+			default:
+				if slices.Contains(names, near+".html") || slices.Contains(names, near+".txt") {
+					continue // what the template was made of, such as MJML
+				}
 				extension = ".html"
 			}
 			r.faultIn(file, "name it %s%s", near, extension)
