@@ -2,12 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
 	"logto-email-relay/config"
+	"logto-email-relay/deliveries"
 	"logto-email-relay/mail"
 	"logto-email-relay/providers"
 	"logto-email-relay/relay"
@@ -70,10 +72,10 @@ func (a *App) readMailbox(ctx context.Context, name string, reader providers.Bou
 		ctx, cancel := context.WithTimeout(ctx, applyTime)
 		defer cancel()
 		applied, unknown, err := a.record.Apply(ctx, mail.ReportsFrom(name, reports))
-		a.metrics.Events(name, applied, 0)
-		if err != nil {
+		if err != nil && !errors.Is(err, deliveries.ErrElsewhere) { // which a mailbox looks after by itself
 			return 0, fmt.Errorf("the record does not take bounces: %w", err)
 		}
+		a.metrics.Events(name, applied, 0)
 		return unknown, nil
 	}
 	reading.Go(func() {

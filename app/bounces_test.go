@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"logto-email-relay/bounces/dovecottest"
+	"logto-email-relay/deliveries/postgrestest"
+	"logto-email-relay/mail"
 )
 
 // withMailbox is an smtp provider whose bounces come to a mailbox.
@@ -19,12 +21,12 @@ func withMailbox(name string, m *mailServer, server *dovecottest.Server, passwor
 }
 
 // bounceOf is what a mail server writes of a mail, as the server got it.
-func bounceOf(mail, status, says string) []byte {
-	id := regexp.MustCompile(`(?m)^X-Entity-Ref-ID: (\S+)`).FindStringSubmatch(mail)[1]
+func bounceOf(original, status, says string) []byte {
+	id := regexp.MustCompile(`(?m)^X-Entity-Ref-ID: (\S+)`).FindStringSubmatch(original)[1]
 	return fmt.Appendf(nil, "From: MAILER-DAEMON@mx.example.org\r\nTo: bounces+%s@acme.example\r\nSubject: Undelivered Mail Returned to Sender\r\n"+
 		"MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"+
 		"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example.org\r\n\r\nFinal-Recipient: rfc822; ada@example.org\r\n"+
-		"Action: failed\r\nStatus: %s\r\nDiagnostic-Code: smtp; %s\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n--b--\r\n", id, status, says, mail)
+		"Action: failed\r\nStatus: %s\r\nDiagnostic-Code: smtp; %s\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n--b--\r\n", id, status, says, original)
 }
 
 // A mail comes back to the mailbox: its status tells, and its address is spared. Nothing
@@ -115,4 +117,23 @@ func TestABounceWaitsForTheRecord(t *testing.T) {
 	if list := r.page("/suppressions"); strings.Contains(list, "ada") {
 		t.Errorf("a full mailbox suppresses: %s", list)
 	}
+}
+
+// A bounce whose id nobody knows, made up or of another installation, keeps no other in the mailbox.
+func TestABounceOfNoMailOfOurs(t *testing.T) {
+	server := dovecottest.Start(t)
+	mails := startMailServer(t)
+	r := run(t, settings{
+		providers: []string{withMailbox("main", mails, server, dovecottest.Password)},
+		more:      fmt.Sprintf(`, "deliveries": {"database": %q}`, postgrestest.Start(t).Database(t)),
+	})
+	eventually(t, "the mailbox is read", func() bool {
+		return strings.Contains(r.page("/readyz"), `"bounces main":"read"`) && r.isWritten()
+	})
+	if got := r.webhook(token); got != 200 {
+		t.Fatalf("got %d", got)
+	}
+	server.Deliver(bounceOf("X-Entity-Ref-ID: "+mail.NewID()+"\r\n", "5.1.1", "550 5.1.1 no such user"))
+	server.Deliver(bounceOf(mails.last(), "5.1.1", "550 5.1.1 no such user"))
+	eventually(t, "the bounce of the mail counts", func() bool { return r.recordOf("")[0]["status"] == "bounced" })
 }

@@ -55,9 +55,9 @@ func deadLocales(c *config.Config, catalogue *templates.Catalogue) (warnings []s
 	return warnings
 }
 
-// CheckStores asks the Redis of limits and the PostgreSQL of the record, looks whether a file
-// for SQLite could be written, and returns why one
-// cannot be used, nil if it can, by the section that names it.
+// CheckStores asks the Redis of limits and the PostgreSQL of the record, looks whether a file for
+// SQLite could be written, and returns why one cannot be used, nil if it can, by the section
+// that names it.
 func (g *Graph) CheckStores(ctx context.Context) map[string]error {
 	found := make(map[string]error)
 	if shared, _ := g.limiter.IsShared(); shared {
@@ -66,7 +66,7 @@ func (g *Graph) CheckStores(ctx context.Context) map[string]error {
 	switch record := &g.Config.Deliveries; {
 	case record.InPostgres():
 		found["deliveries"] = checkPostgres(ctx, *record)
-	case record.Database.Reveal() != "" && record.Database.Reveal() != deliveries.InMemory:
+	case record.InFile():
 		found["deliveries"] = record.CheckFile()
 	}
 	return found

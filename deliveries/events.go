@@ -16,9 +16,14 @@ import (
 	"logto-email-relay/mail"
 )
 
-// ErrBehind says that the record is not up to date, so that the mail of an event may be in
-// memory still, of this relay or of another. Whoever brought the event has to come again.
-var ErrBehind = errors.New("the record is behind")
+// Whoever brought an event has to come again, whose mail may be in memory still.
+var (
+	// ErrBehind says that the record is not up to date.
+	ErrBehind = errors.New("the record is behind")
+	// ErrElsewhere says that a mail is not in the record, and young enough to be in the memory
+	// of another relay. What came with it is applied.
+	ErrElsewhere = errors.New("a mail is not in the record yet")
+)
 
 const (
 	// maxEvents bounds the events of a mail. Later ones still change its status.
@@ -59,8 +64,8 @@ ORDER BY mails.time DESC`
 // Apply adds events to their mails, whose strongest status stays. An event that is
 // known already changes nothing, in whatever order they come. It returns the events
 // that are new, and how many are of mails that are not in the record. When it fails,
-// part of the events may be applied, and all of them may come again. Beside ErrBehind it
-// returns those that are.
+// part of the events may be applied, and all of them may come again. Beside ErrElsewhere it
+// returns what is so, and counts these mails as unknown.
 func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mail.Event, unknown int, err error) {
 	select {
 	case s.applying <- struct{}{}:
@@ -71,7 +76,7 @@ func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mai
 	elsewhere := 0
 	for chunk := range slices.Chunk(reports, s.db.events) {
 		if s.State().Behind != nil {
-			return applied, unknown, ErrBehind
+			return nil, 0, ErrBehind
 		}
 		done, err := s.apply(ctx, chunk)
 		s.committed.Store(true)
@@ -82,7 +87,7 @@ func (s *Store) Apply(ctx context.Context, reports []mail.Report) (applied []mai
 		applied, unknown, elsewhere = append(applied, done.applied...), unknown+done.unknown, elsewhere+done.elsewhere
 	}
 	if elsewhere > 0 {
-		return applied, unknown, ErrBehind
+		return applied, unknown + elsewhere, ErrElsewhere
 	}
 	return applied, unknown, nil
 }

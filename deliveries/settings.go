@@ -161,6 +161,12 @@ func parameterProblem(name string) string {
 // InPostgres tells whether the record is in a PostgreSQL.
 func (s *Settings) InPostgres() bool { return isPostgres(s.Database.Reveal()) }
 
+// InFile tells whether the record is in a file, for SQLite.
+func (s *Settings) InFile() bool {
+	name := s.Database.Reveal()
+	return name != "" && name != InMemory && !isPostgres(name)
+}
+
 // CheckFile tells why SQLite could not write its file, which it makes if there is none, and the
 // log beside it. It makes nothing.
 func (s *Settings) CheckFile() error {

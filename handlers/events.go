@@ -76,13 +76,16 @@ func (p *public) takeEvents(c echo.Context) error {
 	}
 	if len(reports) > 0 {
 		applied, unknown, err := p.EventRecord.Apply(ctx, mail.ReportsFrom(name, reports))
-		p.Metrics.Events(name, applied, unknown)
 		switch {
+		case errors.Is(err, deliveries.ErrElsewhere):
+			p.Metrics.Events(name, applied, 0)
+			return comeAgain(receiver, "events of "+name+": "+err.Error(), err)
 		case errors.Is(err, deliveries.ErrBehind):
 			return comeAgain(receiver, "events of "+name+": "+err.Error(), err)
 		case err != nil:
 			return comeAgain(receiver, "events of "+name+": the record does not take them", err)
 		}
+		p.Metrics.Events(name, applied, unknown)
 	}
 	return c.NoContent(http.StatusOK)
 }

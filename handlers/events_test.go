@@ -123,6 +123,7 @@ func TestEventsAreRefused(t *testing.T) {
 		"too many":        {receiver: refused(413), status: 413, word: web.TooLarge},
 		"unavailable":     {receiver: refused(503), status: 503, word: web.Unavailable, retry: true},
 		"the record":      {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, errors.New(secret) }, status: 503, word: web.Unavailable, retry: true},
+		"elsewhere":       {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 1, deliveries.ErrElsewhere }, status: 503, word: web.Unavailable, retry: true},
 		"behind":          {receiver: one, apply: func([]mail.Report) ([]mail.Event, int, error) { return nil, 0, deliveries.ErrBehind }, status: 503, word: web.Unavailable, retry: true},
 		"large body":      {receiver: one, body: strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1)), status: 413, word: web.TooLarge},
 		"endless body":    {receiver: one, body: io.MultiReader(strings.NewReader(strings.Repeat(secret, maxEventBody/len(secret)+1))), status: 413, word: web.TooLarge},

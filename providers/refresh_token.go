@@ -1,8 +1,8 @@
 package providers
 
 import (
+	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -58,9 +58,7 @@ func (t *refreshToken) replace(text string) {
 	if t.file == "" {
 		return
 	}
-	if t.unkept = write(t.file, text); t.unkept == nil {
-		t.read = text
-	}
+	t.unkept = write(t.file, text)
 }
 
 // note tells that the newest token will not be known after a restart.
@@ -79,24 +77,20 @@ func (t *refreshToken) note() string {
 	return ""
 }
 
-// write replaces a file as a whole, so that none is left half written.
+// write puts a token in place of what a file holds. The file stays the same one, with its owner
+// and its mode, which whoever checks the settings as root would change otherwise, and a
+// container may have it mounted by itself.
 func write(name, text string) error {
-	file, err := os.CreateTemp(filepath.Dir(name), ".refresh-token-*") // which only its owner may read
+	file, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	_, err = file.WriteString(text + "\n")
 	if err == nil {
-		err = file.Sync()
-	}
-	if closing := file.Close(); err == nil {
-		err = closing
+		err = file.Truncate(int64(len(text)) + 1)
 	}
 	if err == nil {
-		err = os.Rename(file.Name(), name)
+		err = file.Sync()
 	}
-	if err != nil {
-		_ = os.Remove(file.Name())
-	}
-	return err
+	return errors.Join(err, file.Close())
 }
