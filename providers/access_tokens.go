@@ -277,7 +277,7 @@ func (t *accessTokens) renew(ctx context.Context) (string, *Error) {
 	client.Transport = within
 	issued, err := t.issue(context.WithValue(ctx, oauth2.HTTPClient, &client))
 	if unread := new(unreadToken); errors.As(err, &unread) {
-		return "", &Error{Kind: Configuration, Stage: atOAuth2, Detail: unread.Error(), Hint: "check auth.refreshTokenFile", Err: unread}
+		return "", &Error{Kind: Configuration, Stage: atOAuth2, Detail: unread.Error(), Hint: "auth.refreshTokenFile has to be the name of a file with a refresh token", Err: unread}
 	}
 	if err != nil {
 		if within.err != nil {

@@ -646,7 +646,7 @@ func TestTheNewestRefreshTokenIsKept(t *testing.T) {
 		}
 	}
 
-	expect("no file", open(inFile(file)), "check auth.refreshTokenFile")
+	expect("no file", open(inFile(file)), "no such file or directory: auth.refreshTokenFile has")
 	written("first, which is long")
 	for range 2 { // as after a restart
 		expect("kept", open(inFile(file)), "")

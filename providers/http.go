@@ -255,8 +255,8 @@ func (p *httpProvider) handsOn() bool { return len(p.settings.Form)+len(p.settin
 // acknowledgement knows the answers of handlers that have nothing else to say, such as OK,
 // which web frameworks write themselves. What else stands in clear text may as well be why
 // nothing was sent.
-var acknowledgement = regexp.MustCompile(`(?i)^\W*(ok(ay)?|accepted|success(ful|fully)?|` +
-	`((your )?(e-?mail|mail|message) )?(was |has been )?(sent|queued|received|accepted|delivered)( successfully)?|done|created|thank(s| you)|true|1)\W*$`)
+var acknowledgement = regexp.MustCompile(`(?i)^[^\pL\pN]*(ok(ay)?|accepted|success(ful|fully)?|` +
+	`((your )?(e-?mail|mail|message) )?(was |has been )?(sent|queued|received|accepted|delivered)( successfully)?|done|created|thank(s| you)|true|1)[^\pL\pN]*$`)
 
 // post sends the request, with a token if one is wanted. A token that the service refuses
 // before its expiry is replaced once.

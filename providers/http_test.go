@@ -365,7 +365,7 @@ func TestAnswersOfWhereAMailIsHandedOn(t *testing.T) {
 	for body, accepted := range map[string]bool{
 		"": true, "{}": true, "OK": true, "ok\n": true, "Accepted": true, "success": true, "Your mail has been sent successfully.": true, "Email sent!": true, "queued": true, "Thank you": true,
 		"<html>": false, "<a>OK</a>": false, "error": false, "Failed": false, "not sent": false, `{"a":`: false, "OK, but not sent": false,
-		"Unable to send email. Please try again.": false, "Unauthorized": false, "NOK": false, "no": false, "Welcome to nginx!": false, "Hello World!": false, "Rate limit exceeded": false, "\x00": false,
+		"Unable to send email. Please try again.": false, "Unauthorized": false, "Ошибка 1": false, "错误：1": false, "✅ OK": true, "NOK": false, "no": false, "Welcome to nginx!": false, "Hello World!": false, "Rate limit exceeded": false, "\x00": false,
 	} {
 		s := newHTTPSettings()
 		server, _ := startServer(t, always(answer{200, nil, body}))

@@ -43,9 +43,9 @@ func (t *refreshToken) newest() (string, error) {
 		t.text, t.read, t.replaced = text, text, false
 	case t.text != "": // it can be written again later
 	case err != nil:
-		return "", &unreadToken{err}
+		return "", &unreadToken{nameless(err)}
 	default:
-		return "", &unreadToken{os.ErrNotExist}
+		return "", &unreadToken{errors.New("the file is empty")}
 	}
 	return t.text, nil
 }
@@ -58,7 +58,7 @@ func (t *refreshToken) replace(text string) {
 	if t.file == "" {
 		return
 	}
-	t.unkept = write(t.file, text)
+	t.unkept = nameless(write(t.file, text))
 }
 
 // note tells that the newest token will not be known after a restart.
@@ -75,6 +75,15 @@ func (t *refreshToken) note() string {
 		return "the new refresh token cannot be written to auth.refreshTokenFile, and the one in it may end: " + t.unkept.Error()
 	}
 	return ""
+}
+
+// nameless is an error without the name of the file, which is the token itself where somebody
+// has written that in its place.
+func nameless(err error) error {
+	if path := new(os.PathError); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // write puts a token in place of what a file holds. The file stays the same one, with its owner

@@ -107,11 +107,11 @@ func (h *health) hangs() bool {
 	return h.hung
 }
 
-// turns returns a channel that is closed when hangs will have another answer.
-func (h *health) turns() <-chan struct{} {
+// hangsUntil is hangs, and returns a channel that is closed when that will have changed.
+func (h *health) hangsUntil() (hangs bool, turned <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.turned
+	return h.hung, h.turned
 }
 
 func (h *health) setHung(hung bool) {

@@ -145,20 +145,12 @@ func (d *delivery) endOfLine(deadline time.Time) time.Time {
 // then the others may be well, too.
 func (d *delivery) standInLine(ctx context.Context, deadline time.Time) (m Member, found bool) {
 	for {
-		line, turns := slices.Clone(d.line), []<-chan struct{}(nil)
-		if len(line) > 1 { // else it stays as it is, and so does the mail's place in it
-			for _, s := range line {
-				turns = append(turns, s.health.turns())
-			}
-		}
 		now := time.Now()
 		wait := d.endOfLine(deadline).Sub(now)
-		if wait <= 0 || !slices.ContainsFunc(line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
+		if wait <= 0 || !slices.ContainsFunc(d.line, func(s standing) bool { return s.health.isWorthWaiting(now) }) {
 			return m, false
 		}
-		if slices.ContainsFunc(line, answers) {
-			line = slices.DeleteFunc(line, func(s standing) bool { return !answers(s) })
-		}
+		line, turns := d.atThoseThatAnswer()
 		i, turned := firstPlace(ctx, line, turns, wait)
 		switch {
 		case turned: // so that the line is another
@@ -170,6 +162,23 @@ func (d *delivery) standInLine(ctx context.Context, deadline time.Time) (m Membe
 			return m, true
 		}
 	}
+}
+
+// atThoseThatAnswer returns the line without the providers that hang, whose turns to the better
+// it returns, or all of it where all do. Who stands in line at one stays there when that one
+// begins to hang: it may have been for a moment, and nobody else may ask it again.
+func (d *delivery) atThoseThatAnswer() (line []standing, turns []<-chan struct{}) {
+	for _, s := range d.line {
+		if hangs, turn := s.health.hangsUntil(); hangs {
+			turns = append(turns, turn)
+		} else {
+			line = append(line, s)
+		}
+	}
+	if len(line) == 0 {
+		return slices.Clone(d.line), nil
+	}
+	return line, turns
 }
 
 // firstPlace waits for a place at any of several providers, and returns the index of the

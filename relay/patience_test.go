@@ -717,6 +717,43 @@ func TestABurstTurnsToABackupThatIsWellAgain(t *testing.T) {
 	})
 }
 
+// A provider that is away for a moment does not lose those that stand in its line: nobody else
+// may ask it again.
+func TestABurstStaysInLineThroughABlip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		blips := &fakeProvider{send: func(context.Context, *mail.Message) (providers.Receipt, error) {
+			time.Sleep(600 * time.Millisecond)
+			if !away.Load() {
+				return providers.Receipt{ID: "1"}, nil
+			}
+			for away.Load() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			return providers.Receipt{}, &providers.Error{Kind: providers.Temporary, Momentary: true}
+		}}
+		r := newRelay(t, nil, blips, slow(600*time.Millisecond)) // two at a time each
+		for range 3 {
+			deliver(t, r)
+		}
+		time.AfterFunc(500*time.Millisecond, func() { away.Store(true) })
+		time.AfterFunc(2*time.Second, func() { away.Store(false) })
+		var sending sync.WaitGroup
+		var accepted atomic.Int32
+		for range 30 {
+			sending.Go(func() {
+				if deliver(t, r).Accepted() {
+					accepted.Add(1)
+				}
+			})
+		}
+		sending.Wait()
+		if accepted.Load() != 30 {
+			t.Errorf("%d of 30 were accepted", accepted.Load())
+		}
+	})
+}
+
 // A provider that refuses some mails, and quickly, does not lose those that stand in its line
 // to one that hangs.
 func TestAQuickRefusalIsNoHang(t *testing.T) {
