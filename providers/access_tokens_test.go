@@ -656,7 +656,10 @@ func TestTheNewestRefreshTokenIsKept(t *testing.T) {
 	}
 	p := open(inFile(file))
 	expect("a third time", p, "")
-	written("of a new consent") // while it runs
+	if err := os.WriteFile(file, []byte("\ufeffof a new consent\r\n"), 0o600); err != nil { // while it runs
+		t.Fatal(err)
+	}
+	valid.Store("of a new consent", true)
 	endpoint.revoke()
 	for range 2 { // the second one logs in
 		if _, err := p.Send(shortly(t), smtpMessage()); err != nil {

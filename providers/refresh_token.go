@@ -37,7 +37,7 @@ func (t *refreshToken) newest() (string, error) {
 		return t.text, nil
 	}
 	content, err := settings.ReadFile(t.file, maxRefreshToken)
-	text := strings.TrimSpace(string(content))
+	text := strings.TrimSpace(strings.TrimPrefix(string(content), "\ufeff")) // which some editors begin a file with
 	switch {
 	case err == nil && text != "" && text != t.read:
 		t.text, t.read, t.replaced = text, text, false

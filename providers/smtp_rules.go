@@ -148,7 +148,7 @@ var smtpRules = []smtpRule{
 		"sender throttled due to continuous mailbox full", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "sending quota|sending limit|sender|" +
 		"submission", verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfDay}},
-	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "current period|your plan",
+	{at: ofRecipient, enhanced: "4.2.2 5.2.2", words: "current period",
 		verdict: verdict{kind: RateLimited, quota: true, hint: quotaOfMonth}},
 	{at: ofRecipient, enhanced: "4.2.2 5.2.2", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "4.2.1", words: "mailbox|recipient|user", verdict: verdict{kind: Temporary, aboutAddress: true}},
