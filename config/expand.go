@@ -160,15 +160,9 @@ func (d *decoder) expand(n *node, path string) bool {
 		d.problem(n.from, path, text)
 		return false
 	}
-	if name := variable.FindStringSubmatch(written); name != nil && d.means(name[1]) {
-		d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
+	if name := d.withoutBraces(written); name != "" {
+		d.problem(n.from, path, "write ${"+name+"}, in braces, for the environment variable")
 		return false
-	}
-	if name := loginVariable.FindStringSubmatch(written); name != nil {
-		if _, set := d.environment.lookup(name[1]); set {
-			d.problem(n.from, path, "write ${"+name[1]+"}, in braces, for the environment variable")
-			return false
-		}
 	}
 	if !isText || !strings.Contains(written, "${") {
 		return good
@@ -221,9 +215,19 @@ var variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*
 // password may look like this, so that there has to be such a variable.
 var loginVariable = regexp.MustCompile(`^[a-z]+://(?:[^/@]*:)?\$\(?([A-Za-z_][A-Za-z0-9_]*)\)?@`)
 
-// means tells whether a name after a dollar sign is that of a variable, by its
-// letters or because there is one.
-func (d *decoder) means(name string) bool {
-	_, set := d.environment.lookup(name)
-	return set || name == strings.ToUpper(name)
+// withoutBraces returns the variable that a text means and does not name as one, empty for
+// none. A whole text means one by its letters, too, and not only because there is one.
+func (d *decoder) withoutBraces(text string) string {
+	name := variable.FindStringSubmatch(text)
+	isWhole := name != nil
+	if !isWhole {
+		name = loginVariable.FindStringSubmatch(text)
+	}
+	if name == nil {
+		return ""
+	}
+	if _, set := d.environment.lookup(name[1]); set || isWhole && name[1] == strings.ToUpper(name[1]) {
+		return name[1]
+	}
+	return ""
 }

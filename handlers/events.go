@@ -77,10 +77,8 @@ func (p *public) takeEvents(c echo.Context) error {
 	if len(reports) > 0 {
 		applied, unknown, err := p.EventRecord.Apply(ctx, mail.ReportsFrom(name, reports))
 		switch {
-		case errors.Is(err, deliveries.ErrElsewhere):
-			p.Metrics.Events(name, applied, 0)
-			return comeAgain(receiver, "events of "+name+": "+err.Error(), err)
-		case errors.Is(err, deliveries.ErrBehind):
+		case errors.Is(err, deliveries.ErrBehind), errors.Is(err, deliveries.ErrElsewhere):
+			p.Metrics.Events(name, applied, 0) // the others come again
 			return comeAgain(receiver, "events of "+name+": "+err.Error(), err)
 		case err != nil:
 			return comeAgain(receiver, "events of "+name+": the record does not take them", err)

@@ -334,7 +334,6 @@ func tokenFailure(x *exchange, err error) *Error {
 	}
 	x.read(&answer)
 	answer.Error = strings.ToLower(answer.Error) // Yahoo's is INVALID_REFRESH_TOKEN
-	throttled := strings.Contains(strings.ToLower(answer.Description), "too many requests")
 	if !tokenCode.MatchString(answer.Error) {
 		answer.Error = ""
 	}
@@ -342,7 +341,7 @@ func tokenFailure(x *exchange, err error) *Error {
 	if code := microsoftCode.FindString(answer.Description); code != "" {
 		e.Code = code
 	}
-	if throttled || e.Code == "AADSTS50196" { // a loop of requests, which ends by itself
+	if e.Code == "AADSTS50196" || strings.Contains(strings.ToLower(answer.Description), "too many requests") {
 		e.Kind = RateLimited
 	}
 	switch {
@@ -367,11 +366,13 @@ var (
 	microsoftCode = regexp.MustCompile(`\bAADSTS\d{1,8}\b`)
 )
 
+const tokenRefused = "the refresh token is refused: it has expired, was revoked or belongs to another client"
+
 var tokenHints = map[string]string{
 	"invalid_grant": "the refresh token or the service account is refused: it has expired, was revoked or belongs to another client; " +
 		"for a service account check auth.user, its domain-wide delegation and the clock",
-	"invalid_refresh_token": "the refresh token is refused: it has expired, was revoked or belongs to another client",
-	"invalid_code":          "the refresh token is refused: it has expired, was revoked or belongs to another client",
+	"invalid_refresh_token": tokenRefused,
+	"invalid_code":          tokenRefused,
 	"disabled_client":       "the client of auth.clientId is disabled: enable it, or make another",
 	"deleted_client":        "the client of auth.clientId is deleted: make another",
 	"invalid_client":        "check auth.clientId and auth.clientSecret; the secret may have expired",

@@ -33,10 +33,10 @@ func (p *smtpProvider) failure(err error) *Error {
 		return e
 	}
 	switch isLogin := failed.Stage == smtp.AtAUTH && failed.Reply.Code != 0; {
-	case isLogin && failed.Reply.RefusesMechanism() && p.tokens == nil && !strings.Contains(e.Detail, "XOAUTH2"):
-		e.Hint = "the server does not take this way to log in: set auth.method to another, or remove it"
 	case isLogin && p.tokens != nil:
 		e.Hint = "the server refuses the access token: check auth.user, and that this client may use SMTP for this mailbox"
+	case isLogin && failed.Reply.RefusesMechanism():
+		e.Hint = "the server does not take this way to log in: set auth.method to another, or remove it"
 	case !p.logsIn && (e.Hint == refusedIP && failed.Stage >= smtp.AtMAIL || e.Hint == checkPassword || e.Hint == checkLogin):
 		e.Hint = needLogin
 	case p.logsIn && e.Hint == noRecords: // the sender was accepted

@@ -279,7 +279,6 @@ var smtpRules = []smtpRule{
 	// go-smtp, as in Proton Mail Bridge and maddy, has 454 for whatever is wrong with a login.
 	{at: smtp.AtAUTH, words: "could not authenticate|no such user|invalid username|invalid user name|invalid password|invalid credentials|invalid login|" +
 		"incorrect username|incorrect password|wrong username|wrong password|bad username|bad password|bad credentials", verdict: verdict{kind: Configuration, hint: checkLogin}},
-	{at: smtp.AtAUTH, words: "invalid xoauth2 auth data", verdict: verdict{kind: Configuration, hint: checkLogin}}, // Microsoft, of auth.user
 	{at: smtp.AtAUTH, codes: "432 5", verdict: verdict{kind: Configuration, hint: checkLogin}},
 	{at: smtp.AtGreeting | smtp.AtEHLO, codes: "5", verdict: verdict{kind: Configuration, hint: refusedIP}},
 

@@ -270,7 +270,8 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 	request.Header = request.Header.Clone()
 	request.Header.Set("Accept-Encoding", "identity") // without it any coding is acceptable (RFC 9110, 12.5.3)
 	response, err := transport.RoundTrip(request)
-	switch conn := used.Load(); {
+	conn := used.Load()
+	switch {
 	case conn == nil:
 	case err == nil:
 		conn.lost.Store(0)
@@ -279,7 +280,7 @@ func (t recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 		t.api.renew(transport)
 	}
 	if err != nil {
-		if used.Load() != nil && ctx.Err() == nil { // the reset of a request may overtake the news that it has left
+		if conn != nil && ctx.Err() == nil { // the reset of a request may overtake the news that it has left
 			x.hasBeenWritten()
 		}
 		if errors.Is(context.Cause(ctx), errNoUse) {

@@ -102,9 +102,8 @@ func (h *health) failedLast() bool {
 // hangs tells whether the last attempt failed after more than a moment. A quick refusal of one
 // mail says little of the next.
 func (h *health) hangs() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.hung
+	hangs, _ := h.hangsUntil()
+	return hangs
 }
 
 // hangsUntil is hangs, and returns a channel that is closed when that will have changed.

@@ -176,7 +176,7 @@ func (d *delivery) atThoseThatAnswer() (line []standing, turns []<-chan struct{}
 		}
 	}
 	if len(line) == 0 {
-		return slices.Clone(d.line), nil
+		return d.line, nil
 	}
 	return line, turns
 }
