@@ -489,6 +489,36 @@ func TestABurstStandsInLine(t *testing.T) {
 	}
 }
 
+// burst sends mails at once, and returns how many were accepted.
+func burst(t *testing.T, r *relay.Relay, mails int) int {
+	var sending sync.WaitGroup
+	var accepted atomic.Int32
+	for range mails {
+		sending.Go(func() {
+			if deliver(t, r).Accepted() {
+				accepted.Add(1)
+			}
+		})
+	}
+	sending.Wait()
+	return int(accepted.Load())
+}
+
+// acceptedAfterTwo sends two mails, and another that comes when they have their places. It has
+// to be accepted after the time that it says.
+func acceptedAfterTwo(t *testing.T, r *relay.Relay, want time.Duration) {
+	t.Helper()
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() { deliver(t, r) })
+	}
+	synctest.Wait()
+	if d := deliver(t, r); !d.Accepted() || d.Duration != want {
+		t.Errorf("%+v", d)
+	}
+	others.Wait()
+}
+
 // slow takes a while for a mail. A send that is cut ends in doubt.
 func slow(while time.Duration) *fakeProvider {
 	return &fakeProvider{send: func(ctx context.Context, _ *mail.Message) (providers.Receipt, error) {
@@ -567,15 +597,7 @@ func TestAPlaceInLineIsForTheWholeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRelay(t, nil, takes(0, &providers.Error{Kind: providers.RateLimited, RetryAfter: 5 * time.Second}), slow(3*time.Second)) // two at a time
 		deliver(t, r)
-		var others sync.WaitGroup
-		for range 2 {
-			others.Go(func() { deliver(t, r) })
-		}
-		synctest.Wait()
-		if d := deliver(t, r); !d.Accepted() || d.Duration != 6*time.Second {
-			t.Errorf("%+v", d)
-		}
-		others.Wait()
+		acceptedAfterTwo(t, r, 6*time.Second)
 	})
 }
 
@@ -701,18 +723,9 @@ func TestABurstTurnsToABackupThatIsWellAgain(t *testing.T) {
 			deliver(t, r) // the first one takes them, and nobody asks the second
 			time.Sleep(time.Minute)
 		}
-		var sending sync.WaitGroup
-		var accepted atomic.Int32
-		for range 40 {
-			sending.Go(func() {
-				if deliver(t, r).Accepted() {
-					accepted.Add(1)
-				}
-			})
-		}
-		sending.Wait()
-		if accepted.Load() < 32 {
-			t.Errorf("%d of 40 were accepted, want 32", accepted.Load())
+		accepted := burst(t, r, 40)
+		if accepted < 32 {
+			t.Errorf("%d of 40 were accepted, want 32", accepted)
 		}
 	})
 }
@@ -738,18 +751,9 @@ func TestABurstStaysInLineThroughABlip(t *testing.T) {
 		}
 		time.AfterFunc(500*time.Millisecond, func() { away.Store(true) })
 		time.AfterFunc(2*time.Second, func() { away.Store(false) })
-		var sending sync.WaitGroup
-		var accepted atomic.Int32
-		for range 30 {
-			sending.Go(func() {
-				if deliver(t, r).Accepted() {
-					accepted.Add(1)
-				}
-			})
-		}
-		sending.Wait()
-		if accepted.Load() != 30 {
-			t.Errorf("%d of 30 were accepted", accepted.Load())
+		accepted := burst(t, r, 30)
+		if accepted != 30 {
+			t.Errorf("%d of 30 were accepted", accepted)
 		}
 	})
 }
@@ -793,15 +797,7 @@ func TestAnUnusualAddressStandsInLine(t *testing.T) {
 		}}
 		r := newRelay(t, nil, strict, takes(time.Second, nil)) // two at a time
 		deliver(t, r)
-		var others sync.WaitGroup
-		for range 2 {
-			others.Go(func() { deliver(t, r) })
-		}
-		synctest.Wait()
-		if d := deliver(t, r); !d.Accepted() || d.Duration != 2*time.Second {
-			t.Errorf("%+v", d)
-		}
-		others.Wait()
+		acceptedAfterTwo(t, r, 2*time.Second)
 	})
 }
 

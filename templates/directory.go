@@ -22,8 +22,9 @@ import (
 //	<locale>/<Type>.txt    its text, or a mail of text alone
 //	<locale>.json          single sentences of a language
 //
-// Files and directories whose names begin with a dot, files of other kinds that no type
-// is named in, and what editors leave behind, are left alone. Symbolic links are followed: Kubernetes mounts files as such.
+// Files and directories whose names begin with a dot, files of other kinds that no type is
+// named in, and what editors leave behind, are left alone. Symbolic links are followed:
+// Kubernetes mounts files as such.
 type dirReader struct {
 	*Catalogue
 	originals *originals
@@ -217,6 +218,26 @@ func (r *dirReader) readSentences(file string, t *translation) {
 	}
 }
 
+// tellMisnamed tells what a file in the folder of a language would have to be named; names are
+// those of all files there. What a template is made of, such as MJML, may stand beside it.
+func (r *dirReader) tellMisnamed(file string, names []string) {
+	dir, name := filepath.Split(file)
+	begin, _, _ := strings.Cut(name, ".")
+	extension := strings.ToLower(filepath.Ext(name))
+	near := settings.Nearest(begin, Types())
+	switch isTemplate := extension == ".html" || extension == ".htm"; {
+	case near == "":
+		messageType := strings.TrimSuffix(name, filepath.Ext(name))
+		r.faultIn(file, "Logto has no message type %s; it has %s", printable(messageType), strings.Join(Types(), ", "))
+	case extension == ".txt":
+		r.faultIn(file, "name it %s.txt", near)
+	case extension == ".json":
+		r.faultIn(file, "sentences stand in one file for a language: put them into %s.json, below types.%s", printable(filepath.Clean(dir)), near)
+	case isTemplate || !slices.Contains(names, near+".html") && !slices.Contains(names, near+".txt"):
+		r.faultIn(file, "name it %s.html", near)
+	}
+}
+
 // readMails reads the templates of one language.
 func (r *dirReader) readMails(dir string, t *translation) {
 	names, err := list(dir)
@@ -236,27 +257,7 @@ func (r *dirReader) readMails(dir string, t *translation) {
 		case known && extension == ".txt":
 			found.text = file
 		default:
-			begin, _, _ := strings.Cut(name, ".")
-			near := settings.Nearest(begin, Types())
-			if near == "" {
-				r.faultIn(file, "Logto has no message type %s; it has %s", printable(messageType), strings.Join(Types(), ", "))
-				continue
-			}
-			switch strings.ToLower(extension) {
-			case ".html", ".htm":
-				extension = ".html"
-			case ".txt":
-				extension = ".txt"
-			case ".json":
-				r.faultIn(file, "sentences stand in one file for a language: put them into %s.json, below types.%s", printable(dir), near)
-				continue
-			default:
-				if slices.Contains(names, near+".html") || slices.Contains(names, near+".txt") {
-					continue // what the template was made of, such as MJML
-				}
-				extension = ".html"
-			}
-			r.faultIn(file, "name it %s%s", near, extension)
+			r.tellMisnamed(file, names)
 			continue
 		}
 		files[messageType] = found
