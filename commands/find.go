@@ -67,7 +67,7 @@ func (cmd findCommand) run(s *environment) error {
 func (cmd findCommand) print(ctx context.Context, s *environment, record *deliveries.Reader) error {
 	found, more, err := cmd.search(ctx, record)
 	if err != nil {
-		return fmt.Errorf("read the record: %w", err)
+		return fmt.Errorf("read the record of deliveries.database: %w", err)
 	}
 	if len(found) == 0 {
 		fmt.Fprintf(s.out, "Nothing is recorded of %s.\n", settings.Printable(cmd.Address, maxShown))

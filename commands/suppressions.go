@@ -62,7 +62,7 @@ func (cmd suppressionsList) run(s *environment) error {
 	return s.withRecord(func(ctx context.Context, record *deliveries.Reader) error {
 		list, err := record.Suppressions(ctx, cmd.Address)
 		if err != nil {
-			return fmt.Errorf("read the suppressions: %w", err)
+			return fmt.Errorf("read the suppressions of deliveries.database: %w", err)
 		}
 		if len(list) == 0 {
 			fmt.Fprintln(s.out, "No address is suppressed.")
