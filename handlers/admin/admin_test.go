@@ -202,9 +202,9 @@ func TestPages(t *testing.T) {
 		{"/inbox?q=nobody", []string{"0 of 2 mails", "No mail has these words"}},
 		{"/inbox/0newest0000000000000000000", []string{
 			fmt.Sprintf("%d bytes of HTML, 46 bytes of text", len(mailHTML)), "scripts: no program runs them", "no lang", "<dt>Links</dt><dd>none", `href="/inbox/0newest0000000000000000000/message.eml"`,
-			`<iframe class="mail light" sandbox src="/inbox/0newest0000000000000000000/html"`, "no-reply@acme.example", "help@acme.example",
+			`<iframe class="mail light" sandbox src="/inbox/0newest0000000000000000000/html?scheme=light"`, "no-reply@acme.example", "help@acme.example",
 			"X-Entity-Ref-ID", "&lt;i&gt;", "21 November 2026, 10:30:00"}},
-		{"/inbox/0newest0000000000000000000?width=phone", []string{`<iframe class="mail light phone" sandbox src="/inbox/0newest0000000000000000000/html"`}},
+		{"/inbox/0newest0000000000000000000?width=phone", []string{`<iframe class="mail light phone" sandbox src="/inbox/0newest0000000000000000000/html?scheme=light"`}},
 		{"/inbox/0newest0000000000000000000?view=text", []string{"Your code is 123456.\n&lt;script&gt;"}},
 		{"/inbox/0newest0000000000000000000?view=source", []string{"&lt;!--[if mso]&gt;o&lt;![endif]--&gt;", "&lt;script&gt;alert(1)"}},
 		{"/inbox/0older00000000000000000000", []string{`<pre class="card" dir="auto">Text alone.</pre>`}},

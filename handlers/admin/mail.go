@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	. "maragu.dev/gomponents"
@@ -23,11 +25,6 @@ type mailView struct {
 	look
 }
 
-// frame is the address of a mail's HTML alone.
-func frame(path string, of sample) string {
-	return path + "/html" + look{view: "html", sample: of}.query()
-}
-
 // node shows the mail below the choices.
 func (v mailView) node() Node {
 	var shown Node
@@ -37,7 +34,7 @@ func (v mailView) node() Node {
 		if v.phone {
 			class += " phone"
 		}
-		shown = IFrame(Class(class), Attr("sandbox"), Src(frame(v.path, v.sample)), Title("The mail as HTML"))
+		shown = IFrame(Class(class), Attr("sandbox"), Src(v.frame(v.path)), Title("The mail as HTML"))
 	case "raw":
 		shown = Pre(Class("card"), Text(v.raw))
 	case "text":
@@ -81,9 +78,7 @@ type look struct {
 	view string
 	// phone narrows the frame to the width of a telephone.
 	phone bool
-	// dark is for readers whose device is set to dark colours. It is set as the
-	// frame's colour scheme, which browsers pass on to the document within, so
-	// that the mail is shown as it is sent.
+	// dark is for readers whose device is set to dark colours.
 	dark bool
 	// sample is what a sample is made of, which stays the same.
 	sample
@@ -109,6 +104,13 @@ func (l look) scheme() string {
 		return "dark"
 	}
 	return "light"
+}
+
+// frame is the address of a mail's HTML alone, in the colours of this look.
+func (l look) frame(path string) string {
+	query := look{view: "html", sample: l.sample}.values()
+	query.Set("scheme", l.scheme())
+	return path + "/html?" + query.Encode()
 }
 
 // query is the look as a page's address has it, from the question mark on. What
@@ -197,8 +199,25 @@ func (l look) colours() Node {
 const mailPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
-// showMail answers with a mail's HTML, for a frame.
+// showMail answers with a mail's HTML, for a frame. Without a colour scheme in the query it is
+// as it is sent.
 func showMail(c echo.Context, html string) error {
 	protect(c, mailPolicy)
+	if scheme := c.QueryParam("scheme"); scheme != "" {
+		html = inScheme(html, scheme)
+	}
 	return c.HTML(http.StatusOK, html)
+}
+
+var preference = regexp.MustCompile(`(?i)\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)`)
+
+// inScheme answers what a mail asks about the reader's colours. Chrome and Firefox would answer
+// with the colour scheme of the frame, but Safari with that of whoever looks at the page.
+func inScheme(html, scheme string) string {
+	return preference.ReplaceAllStringFunc(html, func(question string) string {
+		if strings.Contains(strings.ToLower(question), scheme) {
+			return "(min-width:0)"
+		}
+		return "(max-width:0)"
+	})
 }

@@ -201,7 +201,7 @@ func (p templatePages) problems() Node {
 func (s shown) card(l look) Node {
 	thumb := Pre(Dir("auto"), Text(s.Text))
 	if !s.HTML.IsEmpty() {
-		thumb = IFrame(Class("mail "+l.scheme()), Attr("sandbox"), Loading("lazy"), TabIndex("-1"), Src(frame(s.path, l.sample)),
+		thumb = IFrame(Class("mail "+l.scheme()), Attr("sandbox"), Loading("lazy"), TabIndex("-1"), Src(l.frame(s.path)),
 			Title(s.messageType+" in "+s.Language.Locale))
 	}
 	var note Node

@@ -53,16 +53,16 @@ func TestTheGalleryShowsEveryMail(t *testing.T) {
 		for _, language := range languages {
 			path := "/templates/" + messageType + "/" + language.Locale
 			for _, want := range []string{
-				`<iframe class="mail light" sandbox loading="lazy" tabindex="-1" src="` + path + `/html"`,
+				`<iframe class="mail light" sandbox loading="lazy" tabindex="-1" src="` + path + `/html?scheme=light"`,
 				`<a href="` + path + `"><bdi lang="` + language.Locale + `">` + language.Name + `</bdi> <span`,
 			} {
 				if !strings.Contains(body, want) {
 					t.Errorf("%s: no %s", messageType, want)
 				}
 			}
-			looks := map[string]string{"": `<iframe class="mail light" sandbox src="` + path + `/html"`}
+			looks := map[string]string{"": `<iframe class="mail light" sandbox src="` + path + `/html?scheme=light"`}
 			if language.Locale == "ar" {
-				looks["?scheme=dark&width=phone"] = `<iframe class="mail dark phone" sandbox src="` + path + `/html"`
+				looks["?scheme=dark&width=phone"] = `<iframe class="mail dark phone" sandbox src="` + path + `/html?scheme=dark"`
 				looks["?view=text"] = `<pre class="card" dir="auto">`
 				looks["?view=source"] = "&lt;!DOCTYPE html&gt;"
 			}
@@ -87,6 +87,21 @@ func TestTheGalleryShowsEveryMail(t *testing.T) {
 			if !strings.Contains(mail, `lang="`+language.Locale+`"`) || !strings.Contains(mail, "Acme &amp; Söhne") {
 				t.Errorf("%s/html is not the mail in the operator's branding", path)
 			}
+		}
+	}
+}
+
+// Not every browser passes a frame's colours on to what is in it.
+func TestAFrameShowsTheColoursThatWereAskedFor(t *testing.T) {
+	h := adminWithGallery(openCatalogue(t, templates.DefaultSettings()), "")
+	const path, question = "/templates/SignIn/en/html", "@media (prefers-color-scheme:dark){"
+	sent := bodyOf(t, get(h, path))
+	if !strings.Contains(sent, question) {
+		t.Fatalf("no question about colours in\n%s", sent)
+	}
+	for scheme, answer := range map[string]string{"dark": "@media (min-width:0){", "light": "@media (max-width:0){"} {
+		if got := bodyOf(t, get(h, path+"?scheme="+scheme)); got != strings.ReplaceAll(sent, question, answer) {
+			t.Errorf("%s: got\n%s", scheme, got)
 		}
 	}
 }
@@ -197,7 +212,7 @@ func TestSamplesOfTheGallery(t *testing.T) {
 	own := url.QueryEscape(`{"code":"777000","application":{"name":"Mine"}}`)
 	for path, wants := range map[string][]string{
 		invitation:                                             {"bytes of HTML, ", "Riverside Rowing Club", "<code>https://app.example.com/join?token=sample</code>", `aria-current="true">As usual`},
-		invitation + "?variant=no-link":                        {"<dt>Links</dt><dd>none", `aria-current="true">No link`, "/html?variant=no-link"},
+		invitation + "?variant=no-link":                        {"<dt>Links</dt><dd>none", `aria-current="true">No link`, "/html?scheme=light&amp;variant=no-link"},
 		invitation + "?variant=long":                           {"The Worshipful Company of Spectacle Makers, Telescope Grinders"},
 		signIn + "?variant=bare&view=text":                     {"Your sign-in code", "123456"},
 		"/templates/Generic/en?variant=link":                   {"<dt>Links</dt><dd><ul"},
@@ -207,7 +222,7 @@ func TestSamplesOfTheGallery(t *testing.T) {
 		signIn + "?data=" + strings.Repeat("x", longestData+1): {"longer than 4096 bytes"},
 		signIn + "?data=" + strings.Repeat("x", longestData):   {"the data is no JSON object"},
 		signIn + "?variant=nothing":                            {"123456"},
-		"/templates/SignIn?variant=hostile":                    {"/templates/SignIn/en?variant=hostile", "/templates/SignIn/en/html?variant=hostile"},
+		"/templates/SignIn?variant=hostile":                    {"/templates/SignIn/en?variant=hostile", "/templates/SignIn/en/html?scheme=light&amp;variant=hostile"},
 		signIn:                                                 {"Gmail", "Apple Mail", "Acme &amp; Söhne"},
 	} {
 		got := get(h, path)
