@@ -142,9 +142,15 @@ func TestBouncesThatAreOurs(t *testing.T) {
 		"550 5.1.1 user unknown, ask postmaster@example.org":                                                    false,
 		"550 5.1.7 <support@acme.example>: Sender address rejected: undeliverable address: host mx.acme.example[192.0.2.1] said: 550 5.1.1 <support@acme.example>: User unknown": true,
 		"550-Verification failed for <support@acme.example> 550-Callout verification failed: 550-550 no such user 550 Sender verify failed":                                      true,
-		"553 Relaying disallowed. Invalid Domain":                         true,
-		"550 error: no valid recipients from 192.0.2.7":                   true,
-		"550 5.2.1 The email account that you tried to reach is inactive": false,
+		// Cisco's gateway, which says this of whatever it was answered: AsyncOS Email Daily
+		// Management Guide, "Examples of Bounce Log Entries".
+		"5.1.0 - Unknown address error 550-'Administrative prohibition' (delivery attempts: 0)":                                        true,
+		"5.1.0 - Unknown address error 550-'5.7.1 Command rejected' (delivery attempts: 0)":                                            true,
+		"5.1.0 - Unknown address error 554-'5.4.0 Error: too many hops' (delivery attempts: 0)":                                        true,
+		"5.1.0 - Unknown address error 550-'5.1.1 <ada@example.org>: Recipient address rejected: User unknown' (delivery attempts: 0)": false,
+		"553 Relaying disallowed. Invalid Domain":                                                                                      true,
+		"550 error: no valid recipients from 192.0.2.7":                                                                                true,
+		"550 5.2.1 The email account that you tried to reach is inactive":                                                              false,
 	} {
 		end := i + strings.Index(sample[i:], "\r\n\r\n")
 		reports := p.Bounce([]byte(sample[:i] + "Diagnostic-Code: smtp; " + words + sample[end:]))
