@@ -1,6 +1,7 @@
 package deliveries
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -9,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -137,8 +140,9 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = patience
+	// The time is that of each host. One that is dead leaves enough for the next.
+	if hosts := len(hostsOf(c)); c.ConnectTimeout == 0 || hosts > 1 {
+		c.ConnectTimeout = min(cmp.Or(c.ConnectTimeout, patience), patience/time.Duration(hosts))
 	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "logto-email-relay"
@@ -174,6 +178,16 @@ func openPostgres(name string) (*database, error) {
 	db.limit()
 	db.read.SetConnMaxIdleTime(time.Minute)
 	return db, nil
+}
+
+// hostsOf returns the hosts that a URL names. Each is in its configuration several times where it
+// may be asked with TLS and without.
+func hostsOf(c *pgx.ConnConfig) map[string]bool {
+	hosts := map[string]bool{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))): true}
+	for _, f := range c.Fallbacks {
+		hosts[net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port)))] = true
+	}
+	return hosts
 }
 
 // prepare makes the database ready: it creates a file that nobody else may read, and

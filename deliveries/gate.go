@@ -47,9 +47,6 @@ type gate struct {
 	asking bool
 }
 
-// questionTime bounds a question together with the connection that it may need.
-const questionTime = 2 * time.Second
-
 var errNoAnswer = fmt.Errorf("no answer in %v", longestWait)
 
 // question waits for an answer, which comes once.
@@ -125,7 +122,7 @@ func (g *gate) query(asked []*question) (suppressed map[string]bool, err error) 
 	for _, q := range asked {
 		recipients = append(recipients, q.recipients[:]...)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), questionTime)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	rows, err := g.statement.QueryContext(ctx, recipients, time.Now().UnixMicro())
 	if err != nil {
