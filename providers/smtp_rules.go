@@ -113,9 +113,9 @@ var smtpRules = []smtpRule{
 	{words: "alias user does not exist", verdict: verdict{kind: Configuration, hint: checkAccount}},
 	// qmail and chkuser, under codes of any kind.
 	{words: "allowed rcpthosts", verdict: verdict{kind: Configuration, hint: needLogin}},
-	// OpenSMTPD, MailEnable.
+	// OpenSMTPD, MailEnable, Cisco, Barracuda.
 	{at: smtp.AtRCPT, codes: "550", words: "invalid recipient:|or not local|" +
-		"or is not local", verdict: verdict{kind: Configuration, unplaced: true, hint: mayRelay}},
+		"or is not local|#5.1.0 address rejected|no such domain at this location", verdict: verdict{kind: Configuration, unplaced: true, hint: mayRelay}},
 	// AT&T, under 5.1.1.
 	{words: "vs10-|possible forgery", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// Yahoo's and AT&T's submission, of a sender that is not the account's.
@@ -228,7 +228,8 @@ var smtpRules = []smtpRule{
 	{at: smtp.AtEHLO, codes: "501 504", verdict: verdict{kind: Configuration, hint: needName}},
 	{words: "relay access denied|relaying denied|relaying prohibited|unable to relay|relay not permitted|relay not allowed|relay denied|" +
 		"permitted to relay|allowed to relay|do not relay|don't relay|not relaying|as a relay|denies relay|open relay|to be relayed|relaying mail to|(relaying)|i cannot deliver mail for|" +
-		"relay of mail is not allowed|configured to relay|relay prohibited|relay operation rejected|no relaying|not accepting email for domain",
+		"relay of mail is not allowed|configured to relay|relay prohibited|relay operation rejected|no relaying|relaying not allowed|relaying is prohibited|" +
+		"forward path is not allowed|not a gateway|not accepting email for domain",
 		verdict: verdict{kind: Configuration, hint: needLogin}},
 	{at: ofRecipient, words: "could not deliver mail to", verdict: verdict{kind: Recipient}},
 	{words: "sender address blocked|mailfrom domain is listed", verdict: verdict{kind: Configuration, hint: checkSender}},
