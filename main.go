@@ -7,18 +7,21 @@ import (
 	"context"
 	"io"
 	"log"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"logto-email-relay/commands"
 	"logto-email-relay/hangups"
+	"logto-email-relay/nameservers"
 )
 
 func main() {
 	// Go's HTTP client quotes there what a server sends unasked, which may be a
 	// mail. Our own log is another.
 	log.SetOutput(io.Discard)
+	net.DefaultResolver = nameservers.Resolver()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for a clean stop. Handing signals back to the
 	// runtime lets a second one end the process at once.

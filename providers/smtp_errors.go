@@ -344,7 +344,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		if lookup.IsNotFound {
 			configuration("there is no such host", "check host")
 		} else if lookup.IsTimeout {
-			e.Hint = "dnsTimeout bounds the look-up"
+			e.Hint = "dnsTimeout and connectionTimeout bound the look-up"
 		}
 	case isForeignAddress(err):
 		configuration("the connection cannot leave from this local address", "localAddress must be an address of this machine")
