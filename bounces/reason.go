@@ -65,8 +65,9 @@ var (
 			`(envelope.from|originat\w+) (domain|address|host)|sender'?s? (domain|address)|\bfrom.domain\b|host \[?\d+\.\d+\.\d+\.\d+\]? not found|domain of sender|(after|in reply to) mail from|from: domain`,
 		`temporar|try again (later|in)|again later|, try again|gr[ea]ylist|deferred|timed? ?out|connection (refused|reset|lost)|too busy|rate limit`,
 		`mail loop|loops back|hop count|too many hops`,
-		`550:? ?: user unknown`, // KDDI, of mails that their reader filters
+		filteredByReader,
 	)
+	ofReader = words(filteredByReader)
 	// softCodes are of what passes, of the sender, its machine or the rights to write to a group.
 	softCodes = expression(`^4\.|^5\.1\.[78]$|^5\.7\.(2\d|\d{3})$`)
 	// hardCodes are those of RFC 3463 that are about the address or its domain.
@@ -84,6 +85,16 @@ var (
 	// code is one of RFC 3463, and no part of an IP address or a version.
 	code = expression(`(?:^|[^.\d])([245]\.[0-7]\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
 )
+
+// filteredByReader is KDDI's word for mails that their reader's own filter refuses:
+// https://github.com/sisimai/p5-sisimai/blob/5-stable/lib/Sisimai/Rhost/KDDI.pm
+const filteredByReader = `(\b550:?|:) : user unknown`
+
+// HasAddress tells whether a server's words for a refusal show that it has the address, whatever
+// they say of it: it took that, and refused the mail when its content was there, or its reader did.
+func HasAddress(words string) bool {
+	return ofReader().MatchString(words) || afterData().MatchString(words) && !slices.Contains(hardCodes, codeIn(words))
+}
 
 // codeIn returns the first code of RFC 3463 in a text; empty if there is none.
 func codeIn(text string) string {

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"logto-email-relay/bounces"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
@@ -265,7 +266,7 @@ func bounceOf(words string) (b bounce) {
 	text, enhanced := smtpWords(said)
 	e := refusal(smtp.AtDot, said)
 	isFull := mailboxCodes.MatchString(enhanced) || anyOf(fullWords+"|"+quotaExceeded, "|", func(w string) bool { return strings.Contains(text, w) })
-	passes := isFull || softCodes.MatchString(enhanced) || toMailFrom.MatchString(words)
+	passes := isFull || bounces.HasAddress(words) || softCodes.MatchString(enhanced) || toMailFrom.MatchString(words)
 	b.hard = !passes && (e.Kind == Recipient || e.Hint == "" && noMailDomain.MatchString(enhanced+text))
 	b.ofMailbox = e.AboutAddress && !triedLater.MatchString(enhanced+text) || isFull && e.Hint == "" || b.hard && closedWords.MatchString(text)
 	b.soft = passes || !b.hard && (e.Hint != "" || otherCodes.MatchString(enhanced))

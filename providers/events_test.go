@@ -1066,6 +1066,8 @@ func TestAServersRefusalIsHardByItsWordsAlone(t *testing.T) {
 		"498 your IP has been blocked",
 		"451 Recipient temporarily unavailable",
 		"550 recipient rejected: mailbox would exceed maximum allowed storage",
+		"550 : User unknown", // KDDI, where the reader's own filter refuses
+		"550 Unknown user (in reply to end of DATA command)",
 		"450 4.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org (in reply to RCPT TO command)",
 	} {
 		code, words, _ := strings.Cut(said, " ")
@@ -1091,6 +1093,7 @@ func TestWordsWithoutACode(t *testing.T) {
 
 		"your account has been disabled": false, "server is down": false, "Message rejected due to DMARC policy": false, "Sender address rejected: not verified": false, "Invalid sender": false,
 		"Sending IP is blocklisted by Spamhaus": false, "Message rejected as spam": false, "Daily sending quota exceeded for this account": false,
+		"550 : User unknown": false, "host mx.example.org[192.0.2.9] said: 550 5.1.1 Unknown user (in reply to end of DATA command)": true,
 		"Mailbox full": false, "Connection timed out": false, "hard bounce: blocked for its content": false,
 		"unable to get mx info: failed to get IPs from PTR record: lookup <nil>: unrecognized address": false,
 	} {
