@@ -55,6 +55,20 @@ func deadLocales(c *config.Config, catalogue *templates.Catalogue) (warnings []s
 	return warnings
 }
 
+// writtenInEnglish tells of the mails that the default language has no templates for.
+func writtenInEnglish(c *config.Config, catalogue *templates.Catalogue) []string {
+	const english = "en"
+	if templates.MatchLocale(english, c.Templates.DefaultLocale) {
+		return nil
+	}
+	missing := slices.DeleteFunc(templates.Types(), func(messageType string) bool { return catalogue.Locale(messageType, nil) != english })
+	if len(missing) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("templates.defaultLocale: %s has no templates for %s, so that these are written in English for all who have no other language; "+
+		"add them, or Generic for all of them", c.Templates.DefaultLocale, strings.Join(missing, ", "))}
+}
+
 // CheckStores asks the Redis of limits and the PostgreSQL of the record, looks whether a file for
 // SQLite could be written, and returns why one cannot be used, nil if it can, by the section
 // that names it.
@@ -91,7 +105,7 @@ func Build(c *config.Config, earlier *Graph, changed func(relay.Status), recorde
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTemplates, err)
 	}
-	g := &Graph{Config: c, Catalogue: catalogue, Warnings: append(catalogue.Warnings(), deadLocales(c, catalogue)...)}
+	g := &Graph{Config: c, Catalogue: catalogue, Warnings: slices.Concat(catalogue.Warnings(), writtenInEnglish(c, catalogue), deadLocales(c, catalogue))}
 	var faults []error
 	for i, s := range c.Providers {
 		member, err := g.member(s, i, earlier)

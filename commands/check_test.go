@@ -138,7 +138,7 @@ func TestCheckShowsTheRoutesOfATenant(t *testing.T) {
 	}{
 		{nil, 0, `SignIn +none .* all, then europe +recipient 10/10m\n`},
 		{[]string{"--tenant", "eu"}, 0, `SignIn +routes\[1\] .* europe +recipient 10/10m\n`},
-		{[]string{"--tenant", "eu"}, 0, `Register +routes\[0\] .* europe \(75 %\) or all \(25 %\), then all +recipient 10/10m\n`},
+		{[]string{"--tenant", "eu"}, 0, `Register +routes\[0\] .* europe \(75 %\) or all \(25 %\) +recipient 10/10m\n`},
 		{[]string{"--tenant", "us"}, 2, `--tenant: server.authorization has the tenants eu\n`},
 	} {
 		var out bytes.Buffer
@@ -301,6 +301,38 @@ func TestCheckTellsOfDeadRoutes(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "warning: "); n != 2 {
 		t.Errorf("%d warnings in\n%s", n, &out)
+	}
+}
+
+// The default language may have templates of the operator's for some mails alone.
+func TestCheckTellsOfMailsThatTheDefaultLanguageLacks(t *testing.T) {
+	file := configure(t, `{"type": "inbox"}`)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "sv"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	more := `"templates": {"defaultLocale": "sv", "locales": ["sv", "de"], "dir": "` + folder + `"}, "sender"`
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), `"sender"`, more, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ template, want string }{
+		{"SignIn.html", "warning: templates.defaultLocale: sv has no templates for Register, ForgotPassword, OrganizationInvitation, Generic, "},
+		{"Generic.html", ""},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, "sv", c.template), []byte("<title>Din kod</title><p>{{code}}</p>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errOut bytes.Buffer
+		if code := commands.Run(t.Context(), []string{"check", "--config", file}, nil, &out, &errOut, nil); code != 0 {
+			t.Fatal(errOut.String())
+		}
+		if !strings.Contains(out.String(), c.want) || c.want == "" && strings.Contains(out.String(), "defaultLocale") {
+			t.Errorf("%s: no %q in\n%s", c.template, c.want, &out)
+		}
 	}
 }
 

@@ -147,21 +147,16 @@ func (d *decoder) checkRoutes(c *Config) {
 				d.complain(fmt.Sprintf("routes[%d].types[%d]", i, j), "Logto has no message type of this name"+hint(name, templates.Types()))
 			}
 		}
-		var before []string
 		for j, group := range route.Providers {
-			path := fmt.Sprintf("routes[%d].providers[%d]", i, j)
 			for _, share := range group {
-				switch which := "this name"; {
-				case !slices.Contains(d.names, share.Name):
-					if len(group) > 1 {
-						which = "the name " + strconv.Quote(share.Name)
-					}
-					d.complain(path, "no provider has "+which+hint(share.Name, d.names))
-				case slices.Contains(before, share.Name):
-					d.complain(path, strconv.Quote(share.Name)+" is in this route twice; "+
-						"name it once, it is asked again by itself where that may help")
+				if slices.Contains(d.names, share.Name) {
+					continue
 				}
-				before = append(before, share.Name)
+				which := "this name"
+				if len(group) > 1 {
+					which = "the name " + strconv.Quote(share.Name)
+				}
+				d.complain(fmt.Sprintf("routes[%d].providers[%d]", i, j), "no provider has "+which+hint(share.Name, d.names))
 			}
 		}
 		tenants := c.Server.Tenants()

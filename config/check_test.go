@@ -41,8 +41,6 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"a typo in a group", file("providers", two, "routes", `[{"providers": [[{"name": "one", "wieght": 3}, "two"]]}]`),
 			"routes[0].providers[0]", `as {"name": "a", "weight": 3}`},
 		{"twice in a group", file("providers", two, "routes", `[{"providers": [["one", "one"]]}]`), "routes[0].providers[0]", "give it a weight instead"},
-		{"twice in a route", file("providers", two, "routes", `[{"providers": ["one", "two", "one"]}]`), "routes[0].providers[2]", `"one" is in this route twice`},
-		{"twice in two groups", file("providers", two, "routes", `[{"providers": [["one", "two"], ["two"]]}]`), "routes[0].providers[1]", `"two" is in this route twice`},
 		{"an empty group", file("providers", two, "routes", `[{"providers": [[]]}]`), "routes[0].providers[0]", "at least one provider"},
 		{"a group in a group", file("providers", two, "routes", `[{"providers": [[["one"], "two"]]}]`), "routes[0].providers[0]", "write a provider's name, or a group"},
 		{"no sender but a group's", file("sender", "", "providers", `[{"type": "smtp", "host": "a.example", "name": "one", "fromEmail": "a@b.example"},

@@ -38,6 +38,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"logto-email-relay/limits"
@@ -175,9 +176,14 @@ func New(o Options) (*Relay, error) {
 				if !found {
 					return nil, fmt.Errorf("routes[%d] names provider %q, which does not exist", i, share.Name)
 				}
+				if slices.ContainsFunc(members, func(earlier Member) bool { return earlier.Provider == m.Provider }) {
+					continue // a mail is in one place of its line
+				}
 				g, members = append(g, weighted{m, share.Weight}), append(members, m)
 			}
-			groups = append(groups, g)
+			if len(g) > 0 {
+				groups = append(groups, g)
+			}
 		}
 		r.routes = append(r.routes, routed{Route: route, index: i, key: route.conditions(), groups: groups, members: members,
 			branding: override(o.Branding, route.Branding), recipients: o.Recipients.OverriddenBy(route.Recipients)})

@@ -811,6 +811,19 @@ func TestFailoverStaysInTheGroupFirst(t *testing.T) {
 	}
 }
 
+func TestAProviderThatARouteNamesTwiceIsAskedOnce(t *testing.T) {
+	for _, groups := range [][]relay.Group{
+		inOrder("a", "b", "a", "b"),
+		{{{Name: "a", Weight: 1}, {Name: "b", Weight: 3}}, {{Name: "b", Weight: 1}}, {{Name: "a", Weight: 1}}},
+	} {
+		refuses := fails(providers.Error{Kind: providers.Configuration})
+		r := newRelay(t, func(o *relay.Options) { o.Routes = []relay.Route{{Providers: groups}} }, refuses, refuses, accepts("1"))
+		if got := deliver(t, r); len(got.Attempts) != 2 || got.Attempts[0].Provider == got.Attempts[1].Provider {
+			t.Errorf("%v: %+v", groups, got.Attempts)
+		}
+	}
+}
+
 func TestARouteNamesOnlyProvidersThatExist(t *testing.T) {
 	_, err := relay.New(relay.Options{Routes: []relay.Route{{Providers: inOrder("none")}}})
 	if err == nil || !strings.Contains(err.Error(), `"none"`) {
