@@ -76,6 +76,12 @@ func TestCheckConnect(t *testing.T) {
 	other := `{"name": "other", "type": "http", "url": "` + good + `", "body": {"to": "{{to}}", "text": "{{text}}"}}`
 	limited := fmt.Sprintf(`{"name": "limited", "type": "resend", "apiKey": "re_test", "endpoint": %q}`,
 		func() string { url, _ := service(t, 401, `{"name":"restricted_api_key"}`); return url }())
+	issuer, _ := service(t, 200, `{"access_token":"opaque","token_type":"Bearer","expires_in":3600}`)
+	refusing, _ := service(t, 401, `{"error":"invalid_client"}`)
+	byToken := func(accessURL string) string {
+		return fmt.Sprintf(`{"name": "tokens", "type": "http", "url": %q, "body": {"to": "{{to}}", "text": "{{text}}"},
+			"auth": {"clientId": "c", "clientSecret": "the-secret-of-the-test", "accessUrl": %q}}`, good, accessURL)
+	}
 	for _, test := range []struct {
 		name      string
 		providers []string
@@ -88,6 +94,9 @@ func TestCheckConnect(t *testing.T) {
 			[]string{"provider 1: main (sendgrid): signs in\n", "provider 2: inbox (inbox): signs in\n"}, ""},
 		{"what is known", []string{limited, other}, []string{"--connect"}, 0,
 			[]string{"limited (resend): signs in; this key may only send", "other (http): only a mail can show"}, ""},
+		{"a token", []string{byToken(issuer)}, []string{"--connect"}, 0, []string{"tokens (http): signs in; only a mail can show whether the access token lets this send"}, ""},
+		{"no token", []string{byToken(refusing)}, []string{"--connect"}, 1, []string{"tokens (http): cannot send: configuration: OAuth2: invalid_client", "check auth.clientId"},
+			"1 of 1 providers could not send"},
 		{"failures", []string{sendgrid("wrong", bad), sendgrid("main", good), hung}, []string{"--connect"}, 1,
 			[]string{"provider 1: wrong (sendgrid): cannot send: configuration: GET: 401: authorization required: check apiKey",
 				"provider 2: main (sendgrid): signs in\n", "provider 3: hung (smtp): cannot send: temporary: greeting", "TYPE "},

@@ -155,7 +155,11 @@ func (s *httpSettings) Open() (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &httpProvider{api, s, s.Auth.tokens(api)}, nil
+	p := &httpProvider{api, s, s.Auth.tokens(api)}
+	if p.tokens != nil {
+		return &httpWithTokens{p}, nil
+	}
+	return p, nil
 }
 
 // logins are what the request may hold to sign in with, wherever the service wants it.
@@ -192,7 +196,10 @@ func (a *httpAuth) tokens(api *api) *accessTokens {
 	return newAccessTokens(api, app.Token)
 }
 
-var _ Composer = (*httpProvider)(nil)
+var (
+	_ Composer = (*httpProvider)(nil)
+	_ Verifier = (*httpWithTokens)(nil)
+)
 
 type httpProvider struct {
 	*api
@@ -202,6 +209,30 @@ type httpProvider struct {
 
 // Composes tells that the operator's body may hold anything of the payload.
 func (p *httpProvider) Composes() {}
+
+// httpWithTokens signs in by access tokens, which can be asked for without sending.
+type httpWithTokens struct{ *httpProvider }
+
+// Verify asks for an access token.
+func (p *httpWithTokens) Verify(ctx context.Context) (string, error) {
+	if _, _, err := p.token(ctx); err != nil {
+		return "", err
+	}
+	return "only a mail can show whether the access token lets this send (logto-email-relay send --to …)", nil
+}
+
+// token returns an access token, and whether it is as new as one can be. Its error is an *Error.
+func (p *httpProvider) token(ctx context.Context) (token string, isNew bool, err error) {
+	token, isNew, err = p.tokens.Token(ctx)
+	if err == nil {
+		return token, isNew, nil
+	}
+	failure := AsError(err)
+	if failure.Code == "unauthorized_client" || failure.Code == "access_denied" {
+		failure.Hint = "allow this client to send; at Microsoft this takes the consent of an administrator"
+	}
+	return "", false, failure
+}
 
 // Send posts the message. What is accepted is the operator's word.
 func (p *httpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, error) {
@@ -263,18 +294,14 @@ var acknowledgement = regexp.MustCompile(`(?i)^[^\pL\pN]*(ok(ay)?|accepted|succe
 func (p *httpProvider) post(ctx context.Context, header http.Header, body []byte) (*exchange, error) {
 	address := cmp.Or(p.settings.URL, p.settings.Endpoint)
 	for isSecond := false; p.tokens != nil; isSecond = true {
-		token, fresh, err := p.tokens.Token(ctx)
+		token, isNew, err := p.token(ctx)
 		if err != nil {
-			failure := AsError(err)
-			if failure.Code == "unauthorized_client" || failure.Code == "access_denied" {
-				failure.Hint = "allow this client to send; at Microsoft this takes the consent of an administrator"
-			}
-			return nil, failure
+			return nil, err
 		}
 		header.Set("Authorization", "Bearer "+token)
 		x, err := p.request(ctx, p.settings.Method, address, header, body)
 		x.logins = append(slices.Clip(x.logins), settings.NewSecret(token))
-		if x.status != http.StatusUnauthorized || fresh || isSecond {
+		if x.status != http.StatusUnauthorized || isNew || isSecond {
 			return x, err
 		}
 		p.tokens.Drop(token)
