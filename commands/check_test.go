@@ -76,7 +76,7 @@ func TestCheckConnect(t *testing.T) {
 	other := `{"name": "other", "type": "http", "url": "` + good + `", "body": {"to": "{{to}}", "text": "{{text}}"}}`
 	limited := fmt.Sprintf(`{"name": "limited", "type": "resend", "apiKey": "re_test", "endpoint": %q}`,
 		func() string { url, _ := service(t, 401, `{"name":"restricted_api_key"}`); return url }())
-	issuer, _ := service(t, 200, `{"access_token":"opaque","token_type":"Bearer","expires_in":3600}`)
+	issuer, _ := service(t, 200, "access_token=opaque&token_type=Bearer&expires_in=3600")
 	refusing, _ := service(t, 401, `{"error":"invalid_client"}`)
 	byToken := func(accessURL string) string {
 		return fmt.Sprintf(`{"name": "tokens", "type": "http", "url": %q, "body": {"to": "{{to}}", "text": "{{text}}"},

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
@@ -114,8 +115,24 @@ func Domain(address string) string { return address[strings.LastIndexByte(addres
 
 // FoldAddress returns the form in which two spellings of one address are the same:
 // hardly any service tells A@example.com from a@example.com, and RFC 6532 section 3.1
-// wants an ä to be one character and not two.
-func FoldAddress(address string) string { return norm.NFC.String(strings.ToLower(address)) }
+// wants an ä to be one character and not two. An address that looks like another one in ASCII
+// is not the same: its mails go elsewhere, and so does what becomes of them.
+func FoldAddress(address string) string {
+	if IsASCII(address) {
+		return strings.ToLower(address)
+	}
+	return norm.NFC.String(strings.Map(func(r rune) rune {
+		lower := unicode.ToLower(r)
+		switch {
+		case r < utf8.RuneSelf:
+		case norm.NFC.String(string(r))[0] < utf8.RuneSelf: // the sign of the kelvin, a K to Unicode
+			return utf8.RuneError
+		case lower < utf8.RuneSelf: // a Turkish I with its dot, which Go lets lose it
+			return r
+		}
+		return lower
+	}, address))
+}
 
 // Mask keeps of an address what tells two readers of a log that they speak of the
 // same one: the first character and the domain.

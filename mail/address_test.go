@@ -3,6 +3,10 @@ package mail_test
 import (
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"logto-email-relay/mail"
 )
@@ -27,6 +31,19 @@ func TestFoldAddress(t *testing.T) {
 	for _, spelling := range []string{"Zo\u00eb@Example.COM", "zo\u00eb@example.com", "zoe\u0308@example.com", "ZOE\u0308@example.com"} {
 		if folded := mail.FoldAddress(spelling); folded != "zo\u00eb@example.com" {
 			t.Errorf("%+q: %+q", spelling, folded)
+		}
+	}
+}
+
+// Nobody is to be kept from mails by asking for one to an address that only looks like theirs.
+func TestNoCharacterFoldsIntoASCII(t *testing.T) {
+	for r := rune(utf8.RuneSelf); r <= unicode.MaxRune; r++ {
+		address := "vi" + string(r) + "tor@example.com"
+		if !utf8.ValidRune(r) || norm.NFC.QuickSpanString(address) == len(address) && unicode.ToLower(r) == r {
+			continue
+		}
+		if folded := mail.FoldAddress(address); mail.IsASCII(folded) || mail.FoldAddress(folded) != folded {
+			t.Errorf("%+q: %+q", address, folded)
 		}
 	}
 }

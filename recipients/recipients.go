@@ -64,7 +64,7 @@ func (s *Settings) Refuses(recipient string) (key string) {
 func isListed(list []string, recipient string) bool {
 	return slices.ContainsFunc(list, func(written string) bool {
 		if strings.Contains(written, "@") {
-			return strings.EqualFold(written, recipient)
+			return mail.FoldAddress(written) == mail.FoldAddress(recipient)
 		}
 		return settings.MatchHost(written, mail.Domain(recipient))
 	})

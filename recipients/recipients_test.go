@@ -22,6 +22,7 @@ func TestTheLists(t *testing.T) {
 		{nil, []string{"Ada@Example.org"}, "aDa@example.org", "recipients.deny"},
 		{nil, []string{"ada@example.org"}, "bob@example.org", ""},
 		{[]string{"acme.example"}, nil, "ada@example.org", "recipients.allow"},
+		{[]string{"kim@example.org"}, nil, "\u212aim@example.org", "recipients.allow"}, // the sign of the kelvin
 		{[]string{"acme.example", "ada@example.org"}, nil, "ada@example.org", ""},
 		{[]string{"ACME.example"}, nil, "ada@acme.example", ""},
 		{[]string{"acme.example"}, []string{"root@acme.example"}, "root@acme.example", "recipients.deny"},
