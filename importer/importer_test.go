@@ -164,8 +164,14 @@ func TestVariablesAndAddressesOfTemplates(t *testing.T) {
 		"content": "{{#if code}}{{code}}{{else}}{{brand.name}}{{/if}}{{brand.url}}{{team}}"}}]`, "en", 0,
 		`{"templates": {"dir": "DIR", "variables": ["team", "brand"]}}`,
 		map[string]string{"en/SignIn.html": "<title>{{team}}</title>\n{{#if code}}{{code}}{{else}}{{brand.name}}{{/if}}{{brand.url}}{{team}}\n"},
-		"en SignIn uses {{team}}", "en SignIn uses {{brand}}", `replyTo "help@acme.example" has no place in a template; use sender.replyTo`,
+		"en SignIn uses {{team}}", "en SignIn uses {{brand.name}}", `replyTo "help@acme.example" has no place in a template; use sender.replyTo`,
 		`sendFrom "no-reply@acme.example" has no place in a template; use sender.from`)
+	// What Logto sends may have a part that it does not, which prints as nothing there, too.
+	expect(t, `[{"languageTag": "en", "templateType": "SignIn", "details": {"subject": "{{application.name}}", "contentType": "text/html",
+		"content": "{{code}}{{application.nmae}}{{user.customData.tier}}"}}]`, "en", 0,
+		`{"templates": {"dir": "DIR", "variables": ["application", "user"]}}`,
+		map[string]string{"en/SignIn.html": "<title>{{application.name}}</title>\n{{code}}{{application.nmae}}{{user.customData.tier}}\n"},
+		"en SignIn uses {{application.nmae}}", "application is declared in templates.variables", "en SignIn uses {{user.customData.tier}}")
 }
 
 // Of the answer of GET /api/connectors, those that send mail are taken.

@@ -68,9 +68,10 @@ func (i *importer) add(t template) {
 		return
 	}
 	for _, name := range t.variables() {
-		if !slices.Contains(i.variables, name) {
-			i.variables = append(i.variables, name)
-			i.note("%s uses {{%s}}, which Logto does not send by itself; it is declared in templates.variables", where, name)
+		root, _, _ := strings.Cut(name, ".")
+		if !slices.Contains(i.variables, root) {
+			i.variables = append(i.variables, root)
+			i.note("%s uses {{%s}}, which Logto does not send by itself; %s is declared in templates.variables", where, name, root)
 		}
 	}
 	i.templates = append(i.templates, t)
@@ -145,9 +146,8 @@ var placeholder = regexp.MustCompile(`{{\s*(?:#(?:if|unless)\s+)?([\w.]+)\s*}}`)
 func (t template) variables() []string {
 	var names []string
 	for _, found := range placeholder.FindAllStringSubmatch(t.subject+t.content+t.text, -1) {
-		root, _, _ := strings.Cut(found[1], ".")
-		if root != "else" && !slices.Contains(templates.Names(t.messageType), root) && !slices.Contains(names, root) {
-			names = append(names, root)
+		if name := found[1]; name != "else" && !templates.Sends(t.messageType, name) {
+			names = append(names, name)
 		}
 	}
 	return names

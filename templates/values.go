@@ -100,6 +100,12 @@ func fields(root string) []string {
 	return names
 }
 
+// Sends tells whether messages of a type have what a placeholder names.
+func Sends(messageType, name string) bool {
+	root, _, _ := strings.Cut(name, ".")
+	return slices.Contains(Names(messageType), root) && unknownField(name, root, messageType) == ""
+}
+
 // unknownField says that no message of the type has the name, if that is so. Who
 // invites people may add fields of his own, and Generic stands in for all types, so
 // that there only what looks like a typing mistake is one.
