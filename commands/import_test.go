@@ -105,7 +105,7 @@ func TestImportOfAConnector(t *testing.T) {
 		"en/Register.txt": "Subject: Welcome\n\nIt is {{code}}.\n",
 		"en/Generic.html": "<html><head><title>Code</title></head><body>{{code}}</body></html>\n",
 	},
-		"wrote DIR/en/SignIn.html\n", "en SignIn uses {{brand}}", "not carried over: en ForgotPassword: en/ForgotPassword.html:2:9: ",
+		"wrote DIR/en/SignIn.html\n", "en SignIn uses {{brand.name}}", "not carried over: en ForgotPassword: en/ForgotPassword.html:2:9: ",
 		"written as en (--locale)", "smtp: novelty is no key", "smtp: tls.honorCipherOrder is no key", "logger has no effect",
 		"set SMTP_PASS in the environment", "1 of the templates and providers could not be carried over")
 }

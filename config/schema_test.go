@@ -163,6 +163,7 @@ func TestTheSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{smtp(`"connectionTimeout": true`), "providers[0].connectionTimeout", "write a number of milliseconds"},
 		{smtp(`"connectionTimeout": -1`), "providers[0].connectionTimeout", "write a number of milliseconds"},
 		{smtp(`"name": "a b"`), "providers[0].name", "letters, digits"},
+		{smtp(`"from": "a@b.example"`), "providers[0].from", `did you mean "fromEmail"?`},
 		{smtp(`"pass": "x"`), "providers[0].pass", `it belongs into auth: "auth": {"pass": …}`},
 		{smtp(`"rejectUnauthorized": false`), "providers[0].rejectUnauthorized", `"tls": {"rejectUnauthorized": …}`},
 		{smtp(`"apiKey": "from another type"`), "providers[0].apiKey", "unknown key"},

@@ -101,6 +101,9 @@ func (r *dirReader) read() {
 		return strings.Compare(a.locale+a.messageType, b.locale+b.messageType)
 	}) {
 		r.warnings = append(r.warnings, r.own[key].warnings(key.messageType)...)
+		if key.messageType == generic && r.translations[key.locale].texts == nil && r.own[mailKey{invitation, key.locale}] == nil { // it stands in
+			r.warnings = append(r.warnings, r.own[key].purposeWarnings(invitation)...)
+		}
 	}
 }
 

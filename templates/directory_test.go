@@ -187,6 +187,8 @@ func TestOperatorsMistakes(t *testing.T) {
 		{"en/SignIn.txt", "Subject: x\n\n{{code}} {{organization.plan}}", "Logto sends no organization.plan; to use it all the same, name organization in templates.variables"},
 		{"en/Generic.txt", "Subject: x\n\n{{application.nmae}}", "did you mean application.name?"},
 		{"en/OrganizationInvitation.txt", "Subject: x\n\n{{organization.plan}} {{inviter.profile.team}}", ""},
+		{"en.json", `{"time":"{day}.{moth}"}`, "en.json:1:9: time: in braces write {year}, {month}, {day}, {time} or {zone}"},
+		{"en.json", `{"months":"January"}`, "en.json:1:11: months: write the names of the twelve months"},
 		{"en.json", `{"shared":{"foot":"x"}}`, "en.json:1:19: shared.foot: there is no such text; did you mean shared.footer?"},
 		{"en.json", `{"types":{"SignIn":{"lead":"{{link}}"}}}`, "en.json:1:28: types.SignIn.lead: character 1: a message of type SignIn has no link"},
 		{"en.json", `{"shared":{"footer":"ab {{#if code}}"}}`, "shared.footer: character 4: the block is not closed"},
@@ -307,6 +309,20 @@ func TestFilesThatAreNoTemplates(t *testing.T) {
 	}
 	if _, err := open(s, miniature("en")); err == nil || !strings.Contains(err.Error(), `a\tb.json": no such file`) {
 		t.Errorf("a link to nothing: got %v", err)
+	}
+}
+
+// In a language of the operator's own the Generic mail stands in for invitations.
+func TestWarningsOfAGenericThatStandsIn(t *testing.T) {
+	const withLink = "Subject: x\n{{code}} {{#if link}}{{link}}{{/if}}"
+	for generic, want := range map[string]int{"Subject: x\n{{code}}": 1, withLink: 0} {
+		got := openDir(t, directory(t, "sv/Generic.txt", generic), "en").Warnings()
+		if len(got) != want || want > 0 && !strings.HasSuffix(got[0], "sv/Generic.txt:1:1: OrganizationInvitation mails may come with a link, which is not printed: write {{#if link}} … {{link}} … {{/if}}") {
+			t.Errorf("%s: %q", generic, got)
+		}
+	}
+	if got := openDir(t, directory(t, "sv/Generic.txt", "Subject: x\n{{code}}", "sv/OrganizationInvitation.txt", withLink), "en").Warnings(); len(got) != 0 {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 
 const monthsOfAYear = 12
 
+// momentParts takes out of the text "time" what is filled in.
+var momentParts = strings.NewReplacer("{year}", "", "{month}", "", "{day}", "", "{time}", "", "{zone}", "")
+
 // moment tells a time as readers of a language do, to the minute. A language of
 // which there are no texts gets it in figures.
 func (t *translation) moment(at time.Time) string {
@@ -23,7 +26,7 @@ func (t *translation) moment(at time.Time) string {
 		{"{year}", strconv.Itoa(year)}, {"{month}", t.months[month-1]}, {"{day}", t.dayOfMonth(day)},
 		{"{time}", twoDigits(hour) + ":" + twoDigits(minute)}, {"{zone}", offset(at)},
 	} {
-		text = strings.Replace(text, part.name, part.value, 1)
+		text = strings.ReplaceAll(text, part.name, part.value)
 	}
 	return t.digits(text)
 }

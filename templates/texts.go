@@ -211,6 +211,8 @@ func (t texts) check(file string, original texts, v vocabulary) error {
 			fault(`write "ltr" or "rtl"`)
 		case key == "months" && len(strings.Fields(s.text)) != monthsOfAYear:
 			fault("write the names of the twelve months with blanks between them")
+		case key == "time" && strings.ContainsAny(momentParts.Replace(s.text), "{}"):
+			fault("in braces write {year}, {month}, {day}, {time} or {zone}")
 		case slices.Contains(known, key), messageType != "" && original.has(name):
 		default:
 			if near := settings.Nearest(key, known); near != "" {

@@ -32,10 +32,7 @@ func (t *template) warnings(messageType string) []string {
 			"write {{code}} outside of {{#if}} and {{#unless}}, or after {{else}} too")
 		found = append(found, at.Error())
 	}
-	if name, lacks := t.lacksPurpose(messageType); lacks {
-		at := (&source{file: t.source}).errorAt(0, fmt.Sprintf("%s mails may come with a %s, which is not printed: write {{#if %[2]s}} … {{%[2]s}} … {{/if}}", messageType, name))
-		found = append(found, at.Error())
-	}
+	found = append(found, t.purposeWarnings(messageType)...)
 	if t.lacksSubject(messageType) {
 		at := (&source{file: t.source}).errorAt(0, "the subject of "+messageType+" mails is empty where Logto leaves out what it prints, and they get the relay's own then: "+
 			"write a text outside of {{#if}}, or after {{else}} too")
@@ -48,6 +45,16 @@ func (t *template) warnings(messageType string) []string {
 		}
 	}
 	return found
+}
+
+// purposeWarnings tells whether a part does not print what mails of a type may be sent for.
+func (t *template) purposeWarnings(messageType string) []string {
+	name, lacks := t.lacksPurpose(messageType)
+	if !lacks {
+		return nil
+	}
+	return []string{(&source{file: t.source}).errorAt(0,
+		fmt.Sprintf("%s mails may come with a %s, which is not printed: write {{#if %[2]s}} … {{%[2]s}} … {{/if}}", messageType, name)).Error()}
 }
 
 // mark is what no author writes, and no address encodes.
