@@ -12,6 +12,7 @@ import (
 
 	"logto-email-relay/app"
 	"logto-email-relay/deliveries"
+	"logto-email-relay/settings"
 )
 
 // longestBounce bounds what is read of a mail, in bytes. A report says in front what
@@ -53,7 +54,7 @@ func (cmd bounceCommand) run(s *environment) error {
 }
 
 func (cmd bounceCommand) take(s *environment) error {
-	message, err := cmd.read()
+	message, err := cmd.read(s.ctx)
 	if err != nil {
 		return fmt.Errorf("read the mail: %w", err)
 	}
@@ -77,16 +78,38 @@ func (cmd bounceCommand) take(s *environment) error {
 	})
 }
 
-func (cmd bounceCommand) read() ([]byte, error) {
-	source := os.Stdin
+// read returns the beginning of the mail.
+func (cmd bounceCommand) read(ctx context.Context) ([]byte, error) {
 	if cmd.File != "" && cmd.File != "-" {
-		var err error
-		if source, err = os.Open(cmd.File); err != nil {
+		info, err := os.Stat(cmd.File)
+		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = source.Close() }()
+		if !info.Mode().IsRegular() { // which might have no end
+			return nil, settings.ErrNotRegular
+		}
+		file, err := os.Open(cmd.File)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = file.Close() }()
+		return io.ReadAll(io.LimitReader(file, longestBounce))
 	}
-	message, err := io.ReadAll(io.LimitReader(source, longestBounce))
-	_, _ = io.Copy(io.Discard, source) // so that nobody writes into a closed pipe
-	return message, err
+	var (
+		message []byte
+		err     error
+		source  = os.Stdin
+	)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		message, err = io.ReadAll(io.LimitReader(source, longestBounce))
+		_, _ = io.Copy(io.Discard, source) // so that nobody writes into a closed pipe
+	}()
+	select {
+	case <-done:
+		return message, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -2,6 +2,7 @@ package commands_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,6 +89,32 @@ func TestBounce(t *testing.T) {
 		write(broken)
 		if said, code := run("--provider", "main", sample("qmail")); code != later || said == "" {
 			t.Errorf("%d %s", code, said)
+		}
+	}
+}
+
+// Whoever started it by hand may not know that it waits for a mail.
+func TestBounceEndsWhileItReads(t *testing.T) {
+	file := configure(t, `{"name": "main", "type": "smtp", "host": "127.0.0.1"}`)
+	silent, writing, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdin := os.Stdin
+	os.Stdin = silent
+	t.Cleanup(func() {
+		os.Stdin = stdin
+		_ = writing.Close()
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for _, c := range []struct {
+		file string
+		want string
+	}{{"-", "context canceled"}, {os.DevNull, "not a regular file"}} {
+		var out bytes.Buffer
+		if code := commands.Run(ctx, []string{"--config", file, "bounce", "--provider", "main", c.file}, nil, &out, &out, nil); code != 75 || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s: %d %s", c.file, code, &out)
 		}
 	}
 }
