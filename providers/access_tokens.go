@@ -341,7 +341,7 @@ func tokenFailure(x *exchange, err error) *Error {
 	if code := microsoftCode.FindString(answer.Description); code != "" {
 		e.Code = code
 	}
-	if e.Code == "AADSTS50196" || strings.Contains(strings.ToLower(answer.Description), "too many requests") {
+	if e.Code == "AADSTS50196" || answer.Error == "slow_down" || strings.Contains(strings.ToLower(answer.Description), "too many requests") {
 		e.Kind = RateLimited
 	}
 	switch {
@@ -349,9 +349,10 @@ func tokenFailure(x *exchange, err error) *Error {
 		e.Kind, e.Detail = Temporary, "the answer broke off"
 	case x.is2xx() && e.Kind != RateLimited: // Zoho's errors come so, too
 		e.Kind, e.Detail, e.Hint = Configuration, "the answer holds no access token", cmp.Or(tokenHints[answer.Error], usual)
-	case x.status >= 500, e.Kind == Temporary, answer.Error == "temporarily_unavailable", answer.Error == "server_error":
+	case e.Kind == RateLimited:
+	case x.status >= 500, e.Kind == Temporary, passingErrors[answer.Error]:
 		e.Kind = Temporary
-	case e.Kind != RateLimited:
+	default:
 		e.Kind, e.Hint = Configuration, cmp.Or(microsoftHints[e.Code], tokenHints[answer.Error], usual)
 		e.Unplaced = x.isPage()
 	}
@@ -366,6 +367,11 @@ var (
 	microsoftCode = regexp.MustCompile(`\bAADSTS\d{1,8}\b`)
 )
 
+// passingErrors are those of RFC 6749, and Google's, that come under any status.
+var passingErrors = map[string]bool{"temporarily_unavailable": true, "server_error": true, "internal_failure": true}
+
+const clientRefused = "check auth.clientId and auth.clientSecret; the secret may have expired"
+
 const tokenRefused = "the refresh token is refused: it has expired, was revoked or belongs to another client"
 
 var tokenHints = map[string]string{
@@ -375,18 +381,22 @@ var tokenHints = map[string]string{
 	"invalid_code":          tokenRefused,
 	"disabled_client":       "the client of auth.clientId is disabled: enable it, or make another",
 	"deleted_client":        "the client of auth.clientId is deleted: make another",
-	"invalid_client":        "check auth.clientId and auth.clientSecret; the secret may have expired",
-	"unauthorized_client":   "allow this client the scope for sending mail; for a service account this is domain-wide delegation",
-	"invalid_scope":         "check auth.scope",
-	"invalid_resource":      "check auth.scope",
-	"invalid_target":        "check auth.scope", // RFC 8707
-	"access_denied":         "allow this client the scope for sending mail",
+	"invalid_client":        clientRefused,
+	"invalid_client_secret": clientRefused,
+	"unauthorized_client": "check auth.clientSecret, and allow this client the scope for sending mail; " +
+		"for a service account this is domain-wide delegation",
+	"invalid_scope":    "check auth.scope",
+	"invalid_resource": "check auth.scope",
+	"invalid_target":   "check auth.scope", // RFC 8707
+	"access_denied":    "allow this client the scope for sending mail",
 }
 
 // microsoftHints are for codes that say more than the error they come with:
 // https://learn.microsoft.com/en-us/entra/identity-platform/reference-error-codes
 var microsoftHints = map[string]string{
 	"AADSTS500011":  "check auth.scope: the tenant does not know what it is for",
+	"AADSTS90014":   "check auth.scope",
+	"AADSTS1002012": "check auth.scope: it has to end in /.default",
 	"AADSTS700016":  "check auth.clientId, and the tenant in auth.accessUrl",
 	"AADSTS90002":   "check the tenant in auth.accessUrl",
 	"AADSTS900023":  "check the tenant in auth.accessUrl",

@@ -335,6 +335,12 @@ func TestSMTPTokenFailures(t *testing.T) {
 			RateLimited, "OAuth2"}, // https://help.zoho.com/portal/en/community/topic/kaizen-43
 		{"Zoho's refusal", says(200, `{"error":"invalid_code"}`), Configuration, "the refresh token is refused"},
 		{"Yahoo's refusal", says(400, `{"error":"INVALID_REFRESH_TOKEN"}`), Configuration, "invalid_refresh_token: the refresh token is refused"},
+		{"Yahoo's client", says(401, `{"error":"INVALID_CLIENT_SECRET"}`), Configuration, "auth.clientSecret"},
+		{"Keycloak's client", says(401, `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`), Configuration, "check auth.clientSecret"},
+		{"Microsoft, of a scope", says(400, `{"error":"invalid_request","error_description":"AADSTS1002012: The provided value for scope is not valid."}`), Configuration, "/.default"},
+		{"Microsoft, busy", says(429, `{"error":"temporarily_unavailable","error_description":"AADSTS90055"}`), RateLimited, "AADSTS90055"},
+		{"asked too often", says(400, `{"error":"slow_down"}`), RateLimited, "slow_down"}, // RFC 8628
+		{"Google's own trouble", says(400, `{"error":"internal_failure"}`), Temporary, "internal_failure"},
 		{"a client that is deleted", says(401, `{"error":"deleted_client"}`), Configuration, "auth.clientId"},
 		{"a server that fails, as a 400", says(400, `{"error":"server_error"}`), Temporary, "server_error"},
 		{"echo as code", echo(400, testClientSecret), Configuration, "OAuth2: 400"},
