@@ -84,7 +84,7 @@ func (cmd importCommand) run(s *environment) error {
 		return err
 	}
 	if imported.Lost > 0 {
-		return fmt.Errorf("%d of the templates and providers could not be carried over", imported.Lost)
+		return fmt.Errorf("%d of the templates, providers and keys could not be carried over", imported.Lost)
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestImportOfAConnector(t *testing.T) {
 	},
 		"wrote DIR/en/SignIn.html\n", "en SignIn uses {{brand.name}}", "not carried over: en ForgotPassword: en/ForgotPassword.html:2:9: ",
 		"written as en (--locale)", "smtp: novelty is no key", "smtp: tls.honorCipherOrder is no key", "logger has no effect",
-		"set SMTP_PASS in the environment", "1 of the templates and providers could not be carried over")
+		"set SMTP_PASS in the environment", "3 of the templates, providers and keys could not be carried over")
 }
 
 func TestImportOfEmailTemplates(t *testing.T) {

@@ -31,7 +31,7 @@ type Result struct {
 	Files []File
 	// Notes tell what an operator should know, what was left out among it.
 	Notes []string
-	// Lost counts the templates and providers that were left out.
+	// Lost counts the templates, providers and keys that were left out.
 	Lost int
 	// Secrets are the environment variables that stand for what is secret.
 	Secrets []string

@@ -261,8 +261,16 @@ func (i *importer) addProvider(entry provider) {
 	}
 
 	for _, problem := range i.problems(entry) {
-		if strings.HasPrefix(problem.Text, "unknown key") && drop(entry, problem.Key) {
-			i.note("%s: %s is no key of this type of provider, and left out", name, problem.Key)
+		if !strings.HasPrefix(problem.Text, "unknown key") {
+			continue
+		}
+		const isNone = "%s: %s is no key of this type of provider"
+		switch value, found := drop(entry, problem.Key); {
+		case !found:
+		case value == nil, value == false, value == "": // and so without effect
+			i.note(isNone+", and left out", name, problem.Key)
+		default:
+			i.lose(isNone, name, problem.Key)
 		}
 	}
 	problems := i.problems(entry)
@@ -289,16 +297,16 @@ func (i *importer) problems(entry provider) []config.Problem {
 	return wrong.Problems
 }
 
-// drop removes a key given by its path, "tls.ciphers".
-func drop(object map[string]any, path string) bool {
+// drop removes a key given by its path, "tls.ciphers", and returns its value.
+func drop(object map[string]any, path string) (value any, found bool) {
 	key, rest, nested := strings.Cut(path, ".")
 	if nested {
 		inner, _ := object[key].(map[string]any)
 		return drop(inner, rest)
 	}
-	_, there := object[key]
+	value, found = object[key]
 	delete(object, key)
-	return there
+	return value, found
 }
 
 // secretKeys are the keys whose values do not belong into a file.
