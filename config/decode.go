@@ -297,10 +297,6 @@ func (d *decoder) unknown(m *member, path string, fields []field) {
 	known, shown := keysOf(fields), shownKey(m.key)
 	text := "unknown key" + hint(m.key, known)
 	meant := settings.Nearest(m.key, known)
-	if at := slices.IndexFunc(known, func(key string) bool { return isFirstWordOf(m.key, key) }); meant == "" && at >= 0 { // "from" of fromEmail
-		meant = known[at]
-		text = fmt.Sprintf("unknown key, did you mean %q?", meant)
-	}
 	if meant != "" {
 		d.reported[join(path, meant)] = true
 	} else if at := slices.IndexFunc(fields, func(f field) bool { return isKeyInside(m.key, f.kind) }); at >= 0 {
@@ -309,12 +305,6 @@ func (d *decoder) unknown(m *member, path string, fields []field) {
 		shown, m.public = hidden, false
 	}
 	d.problem(m.at, join(path, shown), text)
-}
-
-// isFirstWordOf tells whether a key goes on with a capital behind what was written.
-func isFirstWordOf(written, key string) bool {
-	rest, found := strings.CutPrefix(key, written)
-	return found && written != "" && rest != "" && 'A' <= rest[0] && rest[0] <= 'Z'
 }
 
 // isKeyInside tells whether an object of this type, if it is one, has the key.

@@ -273,7 +273,7 @@ var (
 	// whether there is such an address, and what Cisco's gateway was answered to one, which it
 	// calls unknown whatever the answer.
 	quotedReply = regexp.MustCompile(`(?is)(?:\b(?:undeliverable|unverified) address: host \S+ (?:said|refused to talk to me): |` +
-		`\bcallout verification failed:\s+(?:[45]\d\d )?|\bunknown address error )([45]\d\d)[ -]'?(?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
+		`\bcallout verification failed:\s+(?:[45]\d\d )?|\bunknown address error )([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3}) )?(.+?)(?: \(in reply to .*)?$`)
 	// ofSender is how Postfix and Exim begin when the sender's server was asked.
 	ofSender = regexp.MustCompile(`(?i)sender address rejected|verification failed for`)
 	// suppressing is how Oracle says that it sends nothing to an address.

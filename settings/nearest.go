@@ -6,8 +6,8 @@ import (
 	"github.com/hbollon/go-edlib"
 )
 
-// Nearest returns the word that an operator most likely meant, or an empty text
-// when none is near.
+// Nearest returns the word that an operator most likely meant, else the first one that
+// goes on with a capital behind what was written, or an empty text when there is none.
 func Nearest(written string, words []string) string {
 	const longest = 64
 	if len(written) > longest {
@@ -20,5 +20,13 @@ func Nearest(written string, words []string) string {
 			best, bestDistance = word, distance
 		}
 	}
-	return best
+	if best != "" || written == "" {
+		return best
+	}
+	for _, word := range words { // fromEmail, for "from"
+		if rest, found := strings.CutPrefix(word, written); found && 'A' <= rest[0] && rest[0] <= 'Z' {
+			return word
+		}
+	}
+	return ""
 }

@@ -257,6 +257,8 @@ func TestNearest(t *testing.T) {
 		{"abcdefghi", []string{"abcdefxyz"}, "abcdefxyz"},
 		{"abcdefghijkl", []string{"abcdefghwxyz"}, ""},
 		{long + "a", []string{long + "b"}, long + "b"},
+		{"from", []string{"fromage", "fromEmail", "fromName"}, "fromEmail"},
+		{"from", []string{"fromage", "informal"}, ""},
 		{long + "aa", []string{long + "a"}, ""},
 	} {
 		if got := settings.Nearest(test.written, test.words); got != test.want {
