@@ -821,6 +821,9 @@ func TestAProviderThatARouteNamesTwiceIsAskedOnce(t *testing.T) {
 		if got := deliver(t, r); len(got.Attempts) != 2 || got.Attempts[0].Provider == got.Attempts[1].Provider {
 			t.Errorf("%v: %+v", groups, got.Attempts)
 		}
+		if _, order := r.RouteFor(relay.Request{Type: "SignIn", To: "ada@example.com"}); slices.ContainsFunc(order, func(g relay.Group) bool { return len(g) == 0 }) {
+			t.Errorf("%v: %v", groups, order)
+		}
 	}
 }
 
