@@ -281,7 +281,7 @@ var (
 		`|(?i)\b(?:e-?mail|to) <?(?:postmaster|abuse|tosa)@[\w.-]+`)
 	basicCode    = regexp.MustCompile(`(?:^|[\s:;(])([45]\d\d)(?:[\s:;-]|$)`)
 	enhancedCode = regexp.MustCompile(`(?:^|[^.\d])([45]\.[0-7]\.\d{1,3})(?:\.?[^.\d]|\.?$)`)
-	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.(2|12[12])$`)
+	mailboxCodes = regexp.MustCompile(`^4\.2\.|^5\.2\.([23]|12[12])$`)
 	softCodes    = regexp.MustCompile(`^4\.|^5\.4\.([67]|14|300|316)$`)                        // given up on the way
 	otherCodes   = regexp.MustCompile(`^5\.[367]\.`)                                           // of the server, the content and policies
 	toMailFrom   = regexp.MustCompile(`(?i)\b(in reply to|after) mail from\b|>>> mail from\b`) // before the address was named

@@ -1068,6 +1068,7 @@ func TestAServersRefusalIsHardByItsWordsAlone(t *testing.T) {
 		"550 recipient rejected: mailbox would exceed maximum allowed storage",
 		"550 : User unknown", // KDDI, where the reader's own filter refuses
 		"550 Unknown user (in reply to end of DATA command)",
+		"552 5.2.3 Message length exceeds limit set by recipient",
 		"450 4.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org (in reply to RCPT TO command)",
 	} {
 		code, words, _ := strings.Cut(said, " ")
