@@ -140,9 +140,11 @@ func openPostgres(name string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The time is that of each host. One that is dead leaves enough for the next.
-	if hosts := len(hostsOf(c)); c.ConnectTimeout == 0 || hosts > 1 {
-		c.ConnectTimeout = min(cmp.Or(c.ConnectTimeout, patience), patience/time.Duration(hosts))
+	// The time is that of each address, and a host may have two. One that is dead leaves enough
+	// for the next.
+	hosts := len(hostsOf(c))
+	if most := patience / time.Duration(max(2, hosts)); c.ConnectTimeout == 0 || hosts > 1 {
+		c.ConnectTimeout = min(cmp.Or(c.ConnectTimeout, most), most)
 	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "logto-email-relay"
