@@ -18,15 +18,26 @@ import (
 // and one that takes longer is mostly in that server's memory when it is asked again.
 const patience = 1500 * time.Millisecond
 
-// Resolver is the system's way to look names up, where that is Go's own.
-func Resolver() *net.Resolver { return &net.Resolver{Dial: new(servers).dial} }
+// memory is how long a server that was quick counts as one that is, though it leaves a question
+// without an answer: there are servers that do so with those for IPv6 (RFC 4074, 4.1).
+const memory = 10 * time.Second
 
-// servers is what is known of the system's name servers, which are named by their addresses.
+// Resolver is the system's way to look names up, where that is Go's own.
+func Resolver() *net.Resolver {
+	return &net.Resolver{Dial: (&servers{known: make(map[string]server)}).dial}
+}
+
+// servers is what is known of the system's name servers, by their addresses.
 type servers struct {
 	mu    sync.Mutex
-	quick string          // the last one that answered within our patience; empty for none
-	slow  map[string]bool // those that did not when they were asked last
+	known map[string]server
+	quick string // the last one that answered within our patience; empty for none
 }
+
+// server is when one answered within our patience for the last time, and when it did not.
+type server struct{ quick, late time.Time }
+
+func (s server) isSlow() bool { return s.late.Sub(s.quick) > memory }
 
 func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	asked := question{servers: s, server: address, isBounded: s.isBounded(address)}
@@ -53,7 +64,7 @@ func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, 
 func (s *servers) isBounded(server string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.slow[server] || s.quick != "" && s.quick != server
+	return !s.known[server].isSlow() || s.quick != "" && s.quick != server
 }
 
 // question is one that a server is asked.
@@ -75,19 +86,17 @@ func (q *question) until(deadline time.Time) time.Time {
 
 // ended takes down whether the server was quick. It is no matter of that if it cannot be reached.
 func (q *question) ended(err error) {
-	isLate := time.Since(q.at) >= patience || errors.Is(err, os.ErrDeadlineExceeded)
-	s := q.servers
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	now := time.Now()
+	q.servers.mu.Lock()
+	defer q.servers.mu.Unlock()
+	known := q.servers.known[q.server]
 	switch {
-	case isLate && s.slow == nil:
-		s.slow = map[string]bool{q.server: true}
-	case isLate:
-		s.slow[q.server] = true
+	case now.Sub(q.at) >= patience, errors.Is(err, os.ErrDeadlineExceeded):
+		known.late = now
 	case err == nil:
-		s.quick = q.server
-		delete(s.slow, q.server)
+		known.quick, q.servers.quick = now, q.server
 	}
+	q.servers.known[q.server] = known
 }
 
 // packets and stream are the ways to a server, which Go tells apart by net.PacketConn. Go bounds

@@ -15,6 +15,7 @@ import (
 // The first name server takes questions and never answers; there is no time to wait for it as
 // long as Go would.
 func TestANameServerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
 	silent, silentTCP := listen(t)
 	go func() { // takes connections, too
 		for {
@@ -49,6 +50,7 @@ func TestANameServerThatDoesNotAnswer(t *testing.T) {
 
 // A lone server that is slow is waited for, the next time from the start.
 func TestALoneNameServerThatIsSlow(t *testing.T) {
+	t.Parallel()
 	slow, _ := listen(t)
 	server := &dns.Server{PacketConn: slow, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
 		time.Sleep(patience + patience/5)
@@ -58,6 +60,26 @@ func TestALoneNameServerThatIsSlow(t *testing.T) {
 	r := resolver(func() (string, string) { return "udp", slow.LocalAddr().String() })
 	expect(t, r, 3*patience)
 	expect(t, r, 2*patience)
+}
+
+// A server that leaves questions for IPv6 unanswered is not a slow one.
+func TestANameServerThatDropsIPv6(t *testing.T) {
+	t.Parallel()
+	drops, _ := listen(t)
+	server := &dns.Server{PacketConn: drops, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		if question.Question[0].Qtype == dns.TypeA {
+			answer(w, question)
+		}
+	})}
+	go func() { _ = server.ActivateAndServe() }()
+	r := resolver(func() (string, string) { return "udp", drops.LocalAddr().String() })
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+		defer cancel()
+		if found, err := r.LookupNetIP(ctx, "ip", "smtp.acme.example."); err != nil || len(found) != 1 {
+			t.Errorf("%v, %v", found, err)
+		}
+	}
 }
 
 // answer answers every question by an address.
@@ -112,7 +134,7 @@ func listen(t *testing.T) (net.PacketConn, net.Listener) {
 
 // A deadline that is sooner stays.
 func TestTheDeadlineOfAQuestion(t *testing.T) {
-	conn, err := new(servers).dial(t.Context(), "udp", "127.0.0.1:9")
+	conn, err := Resolver().Dial(t.Context(), "udp", "127.0.0.1:9")
 	if err != nil {
 		t.Fatal(err)
 	}
