@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -202,20 +203,23 @@ func until(t testing.TB, what string, condition func() bool) {
 var given sync.Map
 
 // freePort returns a port that nobody listens on. It returns none twice: whoever
-// asked before may not listen yet.
+// asked before may not listen yet. Nor is it one of those that systems give to connections
+// (32768 and above): one of a test's own could have it before the relay does.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := 20_000 + rand.IntN(12_000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
 		_ = l.Close()
 		if _, taken := given.LoadOrStore(port, true); !taken {
 			return port
 		}
 	}
+	t.Fatal("there is no free port")
+	return 0
 }
 
 const authorization = "Bearer e2e-token-of-the-test"
