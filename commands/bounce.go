@@ -81,14 +81,7 @@ func (cmd bounceCommand) take(s *environment) error {
 // read returns the beginning of the mail.
 func (cmd bounceCommand) read(ctx context.Context) ([]byte, error) {
 	if cmd.File != "" && cmd.File != "-" {
-		info, err := os.Stat(cmd.File)
-		if err != nil {
-			return nil, err
-		}
-		if !info.Mode().IsRegular() { // which might have no end
-			return nil, settings.ErrNotRegular
-		}
-		file, err := os.Open(cmd.File)
+		file, err := settings.OpenFile(cmd.File)
 		if err != nil {
 			return nil, err
 		}

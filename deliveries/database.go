@@ -10,11 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -142,7 +141,7 @@ func openPostgres(name string) (*database, error) {
 	}
 	// The time is that of each address, and a host may have two. One that is dead leaves enough
 	// for the next.
-	hosts := len(hostsOf(c))
+	hosts := len(addressesOf(c))
 	if most := patience / time.Duration(max(2, hosts)); c.ConnectTimeout == 0 || hosts > 1 {
 		c.ConnectTimeout = min(cmp.Or(c.ConnectTimeout, most), most)
 	}
@@ -182,14 +181,16 @@ func openPostgres(name string) (*database, error) {
 	return db, nil
 }
 
-// hostsOf returns the hosts that a URL names. Each is in its configuration several times where it
-// may be asked with TLS and without.
-func hostsOf(c *pgx.ConnConfig) map[string]bool {
-	hosts := map[string]bool{net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))): true}
-	for _, f := range c.Fallbacks {
-		hosts[net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port)))] = true
+// addressesOf returns where the hosts of a URL are reached. Each is in its configuration several
+// times where it may be asked with TLS and without.
+func addressesOf(c *pgx.ConnConfig) (addresses []string) {
+	hosts := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port}}, c.Fallbacks...)
+	for _, host := range hosts {
+		if _, address := pgconn.NetworkAddress(host.Host, host.Port); !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		}
 	}
-	return hosts
+	return addresses
 }
 
 // prepare makes the database ready: it creates a file that nobody else may read, and

@@ -118,11 +118,7 @@ func parsePostgres(name string) (*pgx.ConnConfig, error) {
 			return nil, errNotPostgres
 		}
 	}
-	all := []string{c.Host, c.Database}
-	for _, f := range c.Fallbacks {
-		all = append(all, f.Host)
-	}
-	if strings.Contains(strings.Join(all, ""), "@") {
+	if strings.Contains(strings.Join(addressesOf(c), "")+c.Database, "@") {
 		return nil, errNotPostgres
 	}
 	return c, nil

@@ -40,24 +40,20 @@ type server struct{ quick, late time.Time }
 func (s server) isSlow() bool { return s.late.Sub(s.quick) > memory }
 
 func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	asked := question{servers: s, server: address, isBounded: s.isBounded(address)}
+	q := question{servers: s, server: address, isBounded: s.isBounded(address), at: time.Now()}
 	var dialer net.Dialer
-	if asked.isBounded {
+	if q.isBounded {
 		dialer.Timeout = patience
 	}
-	asked.at = time.Now()
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
-		asked.ended(err)
+		q.ended(err)
 		return nil, err
 	}
-	switch conn := conn.(type) {
-	case *net.UDPConn:
-		return &packets{conn, asked}, nil
-	case *net.TCPConn:
-		return &stream{conn, asked}, nil
+	if udp, is := conn.(net.PacketConn); is {
+		return packets{&asked{conn, q}, udp}, nil
 	}
-	return conn, nil
+	return &asked{conn, q}, nil
 }
 
 // isBounded tells whether a server is to answer within our patience.
@@ -99,35 +95,29 @@ func (q *question) ended(err error) {
 	q.servers.known[q.server] = known
 }
 
-// packets and stream are the ways to a server, which Go tells apart by net.PacketConn. Go bounds
-// a question by SetDeadline and reads the answer by Read.
-type (
-	packets struct {
-		*net.UDPConn
-		question
-	}
-	stream struct {
-		*net.TCPConn
-		question
-	}
-)
+// asked is the way to a server. Go bounds a question by SetDeadline and reads the answer by Read.
+type asked struct {
+	net.Conn
+	question
+}
 
 // SetDeadline implements net.Conn.
-func (p *packets) SetDeadline(at time.Time) error { return p.UDPConn.SetDeadline(p.until(at)) }
-
-// SetDeadline implements net.Conn.
-func (s *stream) SetDeadline(at time.Time) error { return s.TCPConn.SetDeadline(s.until(at)) }
+func (a *asked) SetDeadline(at time.Time) error { return a.Conn.SetDeadline(a.until(at)) }
 
 // Read implements net.Conn.
-func (p *packets) Read(b []byte) (n int, err error) {
-	n, err = p.UDPConn.Read(b)
-	p.ended(err)
+func (a *asked) Read(b []byte) (n int, err error) {
+	n, err = a.Conn.Read(b)
+	a.ended(err)
 	return n, err
 }
 
-// Read implements net.Conn.
-func (s *stream) Read(b []byte) (n int, err error) {
-	n, err = s.TCPConn.Read(b)
-	s.ended(err)
-	return n, err
+// packets is a way by UDP, which Go knows by what makes it a net.PacketConn.
+type packets struct {
+	*asked
+	datagrams
+}
+
+type datagrams interface {
+	ReadFrom(b []byte) (int, net.Addr, error)
+	WriteTo(b []byte, to net.Addr) (int, error)
 }
