@@ -17,7 +17,7 @@ const (
 // domain in lower-case ASCII, a quoted local part without its quotes.
 //
 // It is narrower than RFC 5322 where width only helps an attacker (lists,
-// comments, angle brackets, blanks, controls) and wider where people have real
+// comments, angle brackets, blanks, controls, routes to other domains) and wider where people have real
 // addresses that the RFC frowns at: dots at the end of a local part or in a row,
 // as some Japanese carriers gave out, and local parts outside ASCII. Its errors
 // do not repeat the text.
@@ -67,5 +67,17 @@ func checkLocalPart(local string) error {
 			return errors.New("recipient's local part has an invisible character")
 		}
 	}
+	if isRoute(local) {
+		return errors.New("recipient's local part leads to another domain")
+	}
 	return nil
+}
+
+// isRoute tells whether a mail server may send on what it gets for a local part, as Postfix does
+// by itself with eve%example.com@acme.example and example.com!eve@acme.example, where it takes
+// mail for that domain: https://www.postfix.org/postconf.5.html#allow_percent_hack. Whoever may
+// get mail would be decided by the wrong domain.
+func isRoute(local string) bool {
+	percent, bang := strings.IndexByte(local, '%'), strings.LastIndexByte(local, '!')
+	return percent >= 0 && strings.Contains(local[percent:], ".") || bang >= 0 && strings.Contains(local[:bang], ".")
 }

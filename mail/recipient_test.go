@@ -26,6 +26,8 @@ func TestParseRecipient(t *testing.T) {
 		"a!#$%&'*+-/=?^_`{|}~b@x.example":       "a!#$%&'*+-/=?^_`{|}~b@x.example",
 		long + "@example.org":                   long + "@example.org",
 		"a@1.2.example":                         "a@1.2.example",
+		"first.last%20@example.org":             "first.last%20@example.org",
+		"wow!first.last@example.org":            "wow!first.last@example.org",
 		"a@sub-domain.of.a-long.example.museum": "a@sub-domain.of.a-long.example.museum",
 	}
 	for give, want := range good {
@@ -42,6 +44,8 @@ func TestParseRecipient(t *testing.T) {
 		"(comment)a@example.com", "a@[127.0.0.1]", "a@[IPv6:::1]", "a@b@", "a,b@example.com", "a:b@example.com", "a\\b@example.com",
 		longest + "m", "a\u0080b@example.com", "a\u202eb@example.com", "a\u200bb@example.com", "a\u00a0b@example.com", "a\xffb@example.com",
 		long + "a@example.org", "a@" + strings.Repeat(long[:60]+".", 5) + "com", "a@" + long + ".com", "a@b_c.example",
+		"eve%example.com@acme.example", "example.com!eve@acme.example", "eve%example.com%localhost@acme.example",
+		"localhost!example.com!eve@acme.example", "localhost!eve%example.com@acme.example", `"eve%example.com"@acme.example`, "eve%exämple.com@acme.example",
 	}
 	for _, give := range bad {
 		if got, err := mail.ParseRecipient(give); err == nil {
