@@ -80,6 +80,11 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		if failure.Kind == Recipient && namesSenderAlone(err, envelope, from) {
 			failure.Kind, failure.Suppressed, failure.Filtered, failure.Hint = Configuration, false, false, checkSender
 		}
+		if failure.Hint == noDomain && mail.IsWellKnown(mail.Domain(envelope.To)) {
+			// Postfix says so of every domain where its DNS says nothing (reject_unknown_recipient_domain).
+			failure.Kind, failure.AboutAddress, failure.Filtered, failure.Hint = Temporary, false, false, noNames
+			failure.Momentary = isMomentary(err, failure)
+		}
 		return Receipt{}, failure
 	}
 	if isDiscarded(reply.Text) {

@@ -40,7 +40,7 @@ func (p *smtpProvider) failure(err error) *Error {
 	case !p.logsIn && (e.Hint == refusedIP && failed.Stage >= smtp.AtMAIL || e.Hint == checkPassword || e.Hint == checkLogin):
 		e.Hint = needLogin
 	case p.logsIn && e.Hint == noRecords: // the sender was accepted
-		e.Kind, e.Unplaced, e.Filtered, e.Hint = Recipient, false, true, ""
+		e.Kind, e.Unplaced, e.Filtered, e.Hint = Recipient, false, true, noDomain
 	case p.logsIn && e.Hint == needLogin:
 		e.Hint = needRight
 	}
@@ -344,7 +344,7 @@ func (e *Error) explain(stage smtp.Stage, err error) {
 		if lookup.IsNotFound {
 			configuration("there is no such host", "check host")
 		} else if lookup.IsTimeout {
-			e.Hint = "dnsTimeout and connectionTimeout bound the look-up"
+			e.Hint = "dnsTimeout bounds the look-up"
 		}
 	case isForeignAddress(err):
 		configuration("the connection cannot leave from this local address", "localAddress must be an address of this machine")

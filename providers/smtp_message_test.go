@@ -260,6 +260,29 @@ func TestSMTPEnvelopeSender(t *testing.T) {
 	}
 }
 
+// A server whose own DNS fails says of every domain that there is none. Of those that exist nobody is
+// told to check the address, and the operator hears of it.
+func TestSMTPServerWithoutDNS(t *testing.T) {
+	for _, text := range []string{
+		"450 4.1.2 <ada@gmail.com>: Recipient address rejected: Domain not found", // https://www.postfix.org/postconf.5.html#reject_unknown_recipient_domain
+		"450 4.4.4 <ada@gmail.com>: unknown domain",
+		"550 Unrouteable address: all relevant MX records point to non-existent hosts",
+	} {
+		for domain, known := range map[string]bool{"gmail.com": true, "web.de": true, "acme.exmaple": false} {
+			message := smtpMessage()
+			message.To = "ada@" + domain
+			fake := (&fakeSMTP{answer: saying(smtp.AtRCPT, text)}).start(t)
+			provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Auth = nil })
+			_, err := provider.Send(shortly(t), message)
+			failure := asSMTPError(t, err)
+			isServers := failure.Kind == Temporary && !failure.AboutAddress && failure.Hint == noNames
+			if isServers != known || known && failure.Momentary != strings.HasPrefix(text, "4") {
+				t.Errorf("%s: %s: %+v", domain, text, failure)
+			}
+		}
+	}
+}
+
 // A message that the server is known not to take is not begun. Another server may take
 // it, and the log tells both sizes.
 func TestSMTPTooLarge(t *testing.T) {

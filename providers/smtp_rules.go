@@ -51,6 +51,8 @@ const (
 	needOAuth2   = `the service takes no passwords any more: log in by OAuth2, with "type": "oauth2" in auth`
 	mayRelay     = "the server says this of recipients that do not exist, and where this client may not send to others: check auth"
 	noRecords    = "the server finds no MX or A record of the recipient's domain, or of the sender's: check fromEmail"
+	noDomain     = "the server finds no such domain"
+	noNames      = "the server does not find a domain that exists: check its name servers"
 	policy       = "the server refuses by a policy of its own, mostly for the sender, the IP address or a header: ask its operator"
 )
 
@@ -217,9 +219,9 @@ var smtpRules = []smtpRule{
 	{words: "sender verify|sender verification|verification failed for|while verifying", verdict: verdict{kind: Configuration, hint: checkSender}},
 	{enhanced: "4.1.7 4.1.8 5.1.7 5.1.8", verdict: verdict{kind: Configuration, hint: checkSender}},
 	// Exim, of the recipient's domain; another server may find its servers.
-	{at: smtp.AtRCPT, codes: "4", words: eximRecords, verdict: verdict{kind: Temporary, aboutAddress: true}},
+	{at: smtp.AtRCPT, codes: "4", words: eximRecords, verdict: verdict{kind: Temporary, aboutAddress: true, hint: noDomain}},
 	{at: smtp.AtRCPT, codes: "5", words: "restricted characters in address", verdict: verdict{kind: Recipient, filtered: true}}, // Exim, as Debian has it
-	{at: smtp.AtRCPT, codes: "5", words: eximRecords, verdict: verdict{kind: Recipient, filtered: true}},
+	{at: smtp.AtRCPT, codes: "5", words: eximRecords, verdict: verdict{kind: Recipient, filtered: true, hint: noDomain}},
 	// Workspace, of an address that is not registered.
 	{words: "mail relay denied", verdict: verdict{kind: Configuration, hint: refusedIP}},
 	// Exim, of the recipient's server.
@@ -304,11 +306,11 @@ var smtpRules = []smtpRule{
 
 	// The recipient.
 	// What one server's DNS says, and be it that it has none just now; another one may find the domain.
-	{at: smtp.AtRCPT, codes: "4", words: noRecordWords, verdict: verdict{kind: Temporary, aboutAddress: true}},
-	{at: smtp.AtRCPT, codes: "5", words: noRecordWords, verdict: verdict{kind: Recipient, filtered: true}},
+	{at: smtp.AtRCPT, codes: "4", words: noRecordWords, verdict: verdict{kind: Temporary, aboutAddress: true, hint: noDomain}},
+	{at: smtp.AtRCPT, codes: "5", words: noRecordWords, verdict: verdict{kind: Recipient, filtered: true, hint: noDomain}},
 	{at: ofRecipient, enhanced: "4.3.", verdict: verdict{kind: Temporary}}, // the server's own, whatever stands before it
-	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient, filtered: true}},
-	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient, filtered: true}},
+	{at: ofRecipient, enhanced: "4.1.2", verdict: verdict{kind: Recipient, filtered: true, hint: noDomain}},
+	{at: ofRecipient, codes: "4", words: "recipient address rejected: domain not found", verdict: verdict{kind: Recipient, filtered: true, hint: noDomain}},
 	{at: smtp.AtRCPT, codes: "450 451", enhanced: "4.4.", verdict: verdict{kind: Temporary, aboutAddress: true}}, // on the way to the recipient
 	{at: ofRecipient, enhanced: "4.1. 4.2.", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: recipientWords, verdict: verdict{kind: Temporary, aboutAddress: true}},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"logto-email-relay/mail"
 )
 
 const (
@@ -142,7 +144,7 @@ func (d *Domains) find(ctx context.Context, domain string) string {
 	case err != nil:
 		d.pause()
 		return ""
-	case refusal != "" && isWellKnown(domain):
+	case refusal != "" && mail.IsWellKnown(domain):
 		d.disbelieve(domain, refusal)
 		return ""
 	case refusal != "":
