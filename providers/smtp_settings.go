@@ -165,7 +165,7 @@ func isPEMInOneLine(text string) bool {
 func newSMTPSettings() *SMTPSettings {
 	return &SMTPSettings{
 		RateDelta:         settings.Milliseconds(time.Second),
-		DNSTimeout:        settings.Milliseconds(3500 * time.Millisecond),
+		DNSTimeout:        settings.Milliseconds(6 * time.Second),
 		ConnectionTimeout: settings.Milliseconds(4 * time.Second),
 		GreetingTimeout:   settings.Milliseconds(30 * time.Second),
 		SocketTimeout:     settings.Milliseconds(4 * time.Second),

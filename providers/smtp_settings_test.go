@@ -217,7 +217,7 @@ func TestSMTPDefaults(t *testing.T) {
 	}
 	server, err := s.server(nil)
 	if err != nil || server.TLSTimeout != 4*time.Second || server.GreetingTimeout != 30*time.Second || server.ReplyTimeout != 4*time.Second ||
-		time.Duration(s.DNSTimeout) != 3500*time.Millisecond {
+		time.Duration(s.DNSTimeout) != 6*time.Second {
 		t.Errorf("%+v, %v", server, err)
 	}
 	for given, want := range map[int]int{0: 50, 7: 7} {

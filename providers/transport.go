@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logto-email-relay/dialing"
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
 )
@@ -76,7 +77,7 @@ func newAPI(c *Common, logins ...settings.Secret) (*api, error) {
 		return nil, err
 	}
 	a := &api{proxyDelay: abandonedDial}
-	dialer := &net.Dialer{Timeout: abandonedDial, LocalAddr: local}
+	dialer := &dialing.Dialer{LookupTimeout: abandonedDial, Timeout: abandonedDial, LocalAddr: local}
 	a.base = &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			x := exchangeOf(ctx)

@@ -10,11 +10,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 
 	"golang.org/x/net/proxy"
+
+	"logto-email-relay/dialing"
 )
 
 // Dialer makes TCP connections to a server.
@@ -23,9 +24,9 @@ type Dialer struct {
 	Address string // host:port
 	// LocalAddr is where connections leave from; nil for the system's choice.
 	LocalAddr net.Addr
-	// Timeout bounds the whole, LookupTimeout within it the look-up of the host's
-	// name; zero is without bound.
-	Timeout, LookupTimeout time.Duration
+	// LookupTimeout bounds the look-up of the host's name, Timeout the connection after it;
+	// zero is without bound.
+	LookupTimeout, Timeout time.Duration
 	Resolver               *net.Resolver
 	// Proxy is http://, https://, socks5:// or socks5h://, with user and password
 	// if it wants them; nil for none. It looks up the server's name.
@@ -51,35 +52,8 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 
 // reach connects to an address directly.
 func (d *Dialer) reach(ctx context.Context, address string) (net.Conn, error) {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	traced := ctx
-	if d.LookupTimeout > 0 {
-		lookup := time.AfterFunc(d.LookupTimeout, func() { giveUp(&net.DNSError{Err: "timeout", IsTimeout: true}) })
-		defer lookup.Stop()
-		traced = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			ConnectStart: func(string, string) { lookup.Stop() },
-		})
-	}
-	conn, err := d.dialAside(traced, address)
-	var slow *net.DNSError
-	if err != nil && errors.As(context.Cause(ctx), &slow) {
-		return nil, slow
-	}
-	return conn, err
-}
-
-// dialAside dials in a goroutine of its own. Dialling takes a deep stack, which
-// the caller's goroutine would keep for as long as its message waits.
-func (d *Dialer) dialAside(ctx context.Context, address string) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		dialer := net.Dialer{Timeout: d.Timeout, LocalAddr: d.LocalAddr, Resolver: d.Resolver}
-		conn, err = dialer.DialContext(ctx, d.Network, address)
-	}()
-	<-done
-	return conn, err
+	dialer := dialing.Dialer{Timeout: d.Timeout, LookupTimeout: d.LookupTimeout, LocalAddr: d.LocalAddr, Resolver: d.Resolver}
+	return dialer.DialContext(ctx, d.Network, address)
 }
 
 var proxyPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
