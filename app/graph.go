@@ -174,7 +174,7 @@ func (g *Graph) member(s providers.Settings, index int, earlier *Graph) (relay.M
 		Service:       service,
 		Sender:        s.Sender(),
 		Timeout:       time.Duration(shared.Timeout),
-		MaxConcurrent: shared.Concurrent(),
+		MaxConcurrent: s.Concurrent(),
 	})}, nil
 }
 

@@ -460,9 +460,9 @@ func TestPaceInTime(t *testing.T) {
 			inTime      bool
 		}{
 			{0, time.Minute, true},
-			{time.Second, handOverTime / 2, true}, // as without a limit
-			{0, time.Second + handOverTime, true},
-			{0, time.Second + handOverTime - 1, false},
+			{time.Second, leastSend / 2, true}, // as without a limit
+			{0, time.Second + leastSend, true},
+			{0, time.Second + leastSend - 1, false},
 		} {
 			time.Sleep(test.pause)
 			ctx, cancel := context.WithTimeout(t.Context(), test.left)
@@ -477,6 +477,67 @@ func TestPaceInTime(t *testing.T) {
 		}
 		pool.Close()
 	})
+}
+
+// A message that waits, for its pace or for another one's place, leaves the time that messages
+// take, and half of its time at most. Else it would end uncertain.
+func TestWhoWaitsLeavesTimeToSend(t *testing.T) {
+	for _, paced := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			verdict := time.Second
+			fake := (&fakeServer{extensions: []string{"PIPELINING"}, answer: func(at Stage, _, _ int) string {
+				if at == AtDot {
+					time.Sleep(verdict)
+				}
+				return ""
+			}}).prepare(t)
+			pool := testPool(t, fake, func(c *Config) {
+				if c.MaxConnections = 1; paced {
+					c.MaxConnections, c.RateLimit, c.RateDelta = 10, 1, 2*time.Second
+				}
+			})
+			if _, err := send(t, pool, testMessage()); err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range []struct {
+				left     time.Duration // when there is a place, or the next may begin, in two seconds
+				waits    time.Duration
+				accepted bool
+			}{
+				{3*time.Second + leastSend, 2 * time.Second, true},
+				{3 * time.Second, 2*time.Second - leastSend, false},
+				{2 * time.Second, time.Second, false},
+			} {
+				time.Sleep(time.Minute)
+				verdict = 2 * time.Second
+				var first sync.WaitGroup
+				first.Go(func() { _, _ = sendWithin(t.Context(), pool, testMessage()) })
+				synctest.Wait()
+				verdict = time.Second
+				ctx, cancel := context.WithTimeout(t.Context(), row.left)
+				start := time.Now()
+				_, err := sendWithin(ctx, pool, testMessage())
+				cancel()
+				want := row.waits
+				if row.accepted {
+					want += verdict
+				} else if paced {
+					want = 0 // since it is known at once
+				}
+				if took := time.Since(start); (err == nil) != row.accepted || took != want {
+					t.Errorf("paced %v, %v left: %v after %v, want %v", paced, row.left, err, took, want)
+				}
+				first.Wait()
+				for range 20 { // which are quicker
+					time.Sleep(2 * time.Second)
+					if _, err := send(t, pool, testMessage()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			pool.Close()
+		})
+	}
 }
 
 // Servers that let everybody wait before the greeting, or after a wrong password, are

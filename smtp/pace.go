@@ -18,12 +18,12 @@ type pace struct {
 }
 
 // await waits until another message may begin. It does not wait for a moment that
-// comes too late.
-func (p *pace) await(ctx context.Context) *Error {
+// comes too late; latest is zero where none does.
+func (p *pace) await(ctx context.Context, latest time.Time) *Error {
 	if p == nil {
 		return nil
 	}
-	wait, inTime := p.take(ctx)
+	wait, inTime := p.take(latest)
 	if !inTime {
 		return &Error{Stage: AtConnect, Err: &PaceError{wait}}
 	}
@@ -40,12 +40,12 @@ func (p *pace) await(ctx context.Context) *Error {
 	}
 }
 
-func (p *pace) take(ctx context.Context) (wait time.Duration, inTime bool) {
+func (p *pace) take(latest time.Time) (wait time.Duration, inTime bool) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	now := time.Now()
 	wait = p.begun[p.next].Add(p.span).Sub(now)
-	if end, bounded := ctx.Deadline(); bounded && wait > 0 && end.Sub(now)-wait < handOverTime {
+	if wait > 0 && !latest.IsZero() && now.Add(wait).After(latest) {
 		return wait, false
 	}
 	p.begun[p.next] = now.Add(max(wait, 0))

@@ -53,6 +53,7 @@ type Pool struct {
 	buffers sync.Pool     // of *[]byte
 	opening chan struct{} // holds one for every connection that is being opened
 	pace    *pace         // nil for none
+	sends   sends
 	// connections counts those that are open or being opened.
 	connections atomic.Int64
 	// background waits for what goes on without a message.
@@ -154,9 +155,13 @@ type outgoing struct {
 	Envelope
 	build func([]byte) ([]byte, error) // nil once it is built
 	pool  *Pool
-	data  *[]byte // the message with the final dot, once it is built
-	size  int     // the message alone
+	// latest is until when it may wait to be begun; zero is for as long as it likes.
+	latest time.Time
+	data   *[]byte // the message with the final dot, once it is built
+	size   int     // the message alone
 }
+
+func (m *outgoing) isLate(now time.Time) bool { return !m.latest.IsZero() && now.After(m.latest) }
 
 const finalDot = ".\r\n"
 
@@ -201,7 +206,7 @@ func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) (
 	case !fitsLine(envelope.To):
 		return Reply{}, &Error{Stage: AtRCPT, Err: errAddress}
 	}
-	m := outgoing{Envelope: envelope, build: build, pool: p}
+	m := outgoing{Envelope: envelope, build: build, pool: p, latest: p.sends.latest(ctx)}
 	defer m.freeBuffer()
 	reply, e := p.send(ctx, &m)
 	return reply, result(e)
@@ -210,12 +215,12 @@ func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) (
 // send finds a connection for a message. Where the server refuses another one it
 // waits for one of those that there are.
 func (p *Pool) send(ctx context.Context, m *outgoing) (Reply, *Error) {
-	if e := p.pace.await(ctx); e != nil {
+	if e := p.pace.await(ctx, m.latest); e != nil {
 		return Reply{}, e
 	}
 	var refused *Error
 	for {
-		if e := p.takePlace(ctx); e != nil {
+		if e := p.takePlace(ctx, m.latest); e != nil {
 			return Reply{}, cmp.Or(refused, e)
 		}
 		s, reply, e := p.sendOnce(ctx, m)
@@ -243,9 +248,12 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 		if s, isFresh, e = p.openOrTake(ctx); e != nil {
 			return nil, Reply{}, e
 		}
+		if !isFresh && m.isLate(time.Now()) {
+			return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
+		}
 	}
 	if !isFresh {
-		reply, e := s.send(ctx, m)
+		reply, e := p.sendThrough(ctx, s, m)
 		usedUp := e != nil && s.isUsedUp(e)
 		if e == nil || !s.lost && !usedUp || contextEnd(ctx) != nil {
 			return s, reply, e
@@ -258,14 +266,24 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 			return nil, Reply{}, e
 		}
 	}
-	if end, bounded := ctx.Deadline(); bounded && time.Until(end) < handOverTime {
+	if m.isLate(time.Now()) {
 		return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
 	}
-	reply, e := s.send(ctx, m)
+	reply, e := p.sendThrough(ctx, s, m)
 	if carried > 0 && (e == nil || e.Stage > refusedAt) {
 		p.learn(carried)
 	}
 	return s, reply, e
+}
+
+// sendThrough sends a message through a connection, and takes down how long that took.
+func (p *Pool) sendThrough(ctx context.Context, s *session, m *outgoing) (Reply, *Error) {
+	start := time.Now()
+	reply, e := s.send(ctx, m)
+	if e == nil || e.Stage == AtDot {
+		p.sends.took(time.Since(start))
+	}
+	return reply, e
 }
 
 // openOrTake opens a connection, or takes one that is free before that; the other
@@ -366,15 +384,10 @@ func (p *Pool) handOver(s *session) bool {
 	return true
 }
 
-// handOverTime is what a message needs from MAIL to the reply to its final dot. With
-// less left after connecting it would most likely end uncertain, where now
-// another server can still take it for certain.
-const handOverTime = 150 * time.Millisecond
-
 // Verify makes sure that there is a connection, logged in, which stays open for the
 // first message. Its error is an *Error.
 func (p *Pool) Verify(ctx context.Context) error {
-	if e := p.takePlace(ctx); e != nil {
+	if e := p.takePlace(ctx, time.Time{}); e != nil {
 		return e
 	}
 	s, e := p.takeIdle(0), (*Error)(nil)
@@ -385,10 +398,10 @@ func (p *Pool) Verify(ctx context.Context) error {
 	return result(e)
 }
 
-// takePlace waits for a place.
-func (p *Pool) takePlace(ctx context.Context) *Error {
+// takePlace waits for a place, until the latest time that makes sense; zero is for none.
+func (p *Pool) takePlace(ctx context.Context, latest time.Time) *Error {
 	if p.life.Err() == nil {
-		if err := p.places.Acquire(ctx, 1); err != nil {
+		if err := p.acquire(ctx, latest); err != nil {
 			return &Error{Stage: AtConnect, Err: &BusyError{p.config.MaxConnections, failure(ctx, AtConnect, err).Err}}
 		}
 		if p.life.Err() == nil {
@@ -397,6 +410,18 @@ func (p *Pool) takePlace(ctx context.Context) *Error {
 		p.places.Release(1)
 	}
 	return &Error{Stage: AtConnect, Err: ErrClosed}
+}
+
+func (p *Pool) acquire(ctx context.Context, latest time.Time) error {
+	if p.places.TryAcquire(1) {
+		return nil
+	}
+	if !latest.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, latest)
+		defer cancel()
+	}
+	return p.places.Acquire(ctx, 1)
 }
 
 // release gives a place back, and keeps its connection, if there is one, for the

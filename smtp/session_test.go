@@ -837,7 +837,7 @@ func TestHandsOverWhatItHasTimeFor(t *testing.T) {
 		}
 		pool.Close()
 		pool = testPool(t, fake)
-		enough, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond+handOverTime)
+		enough, cancel := context.WithTimeout(t.Context(), 900*time.Millisecond+leastSend)
 		defer cancel()
 		if _, err := sendWithin(enough, pool, testMessage()); err != nil {
 			t.Error(err)
