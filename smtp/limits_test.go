@@ -504,7 +504,7 @@ func TestWhoWaitsLeavesTimeToSend(t *testing.T) {
 				waits    time.Duration
 				accepted bool
 			}{
-				{3*time.Second + leastSend, 2 * time.Second, true},
+				{3*time.Second + leastSend + 1, 2 * time.Second, true},
 				{3 * time.Second, 2*time.Second - leastSend, false},
 				{2 * time.Second, time.Second, false},
 			} {
