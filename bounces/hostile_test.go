@@ -305,6 +305,70 @@ func TestMailboxGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
+// A mail that the server cannot hand out keeps the others from being read for a few tries alone:
+// Dovecot hangs up over one whose file has another size than its name says.
+func TestMailboxWithADamagedMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &scripted{mails: map[int]string{1: "Subject: 1\r\n\r\nhello\r\n", 2: "", 3: "Subject: 3\r\n\r\nhello\r\n"}}
+		var asked int
+		s.answer = func(command string) string {
+			if strings.HasPrefix(command, "UID FETCH 2 ") {
+				asked++
+				return silence
+			}
+			return ""
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		seen, told := make(map[string]int), ""
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.mailbox().Watch(ctx, func(_ context.Context, mail []byte) (Verdict, error) {
+				seen[string(mail)]++
+				return Ignored, nil
+			}, func(err error) {
+				if err == nil {
+					cancel()
+				} else {
+					told = err.Error()
+				}
+			})
+		}()
+		<-ended
+		if len(seen) != 2 || seen[s.mails[1]] != 1 || seen[s.mails[3]] != 1 || asked != mostTimes || !strings.Contains(told, "UID 2") {
+			t.Errorf("%v, asked %d times: %s", seen, asked, told)
+		}
+	})
+}
+
+// Coremail (163.com, 126.com) opens no mailbox before the client has said who it is. Others may
+// refuse to listen.
+func TestMailboxWantsAName(t *testing.T) {
+	for _, refuses := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scripted{greeting: "* OK Coremail System IMap Server Ready(163com)", mails: map[int]string{1: "Subject: 1\r\n\r\nhello\r\n"}}
+			named := false
+			s.answer = func(command string) string {
+				switch {
+				case command == "CAPABILITY":
+					return "* CAPABILITY IMAP4rev1 XLIST SPECIAL-USE ID LITERAL+ STARTTLS APPENDLIMIT=71680000 UIDPLUS\r\n\x00 OK CAPABILITY completed"
+				case strings.HasPrefix(command, `ID ("name" "`) && refuses:
+					return "\x00 BAD no such command"
+				case strings.HasPrefix(command, `ID ("name" "`):
+					named = true
+					return `* ID ("name" "Coremail Imap" "vendor" "Mailtech")` + "\r\n\x00 OK ID completed"
+				case strings.HasPrefix(command, "SELECT") && !named && !refuses:
+					return "\x00 NO SELECT Unsafe Login. Please contact kefu@188.com for help"
+				}
+				return ""
+			}
+			if err := s.mailbox().Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Where the numbers of mails are no longer what they were, all mails are looked at anew.
 func TestMailboxWithOtherNumbers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

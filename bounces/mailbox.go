@@ -67,6 +67,8 @@ const (
 	// it may list.
 	stepSize = 4 << 20
 	maxMails = 200_000
+	// mostTimes is how often a mail is asked for that the server does not hand out.
+	mostTimes = 3
 	// shortest and longest are the pauses between tries to connect.
 	shortest, longest = time.Second, 5 * time.Minute
 )
@@ -215,6 +217,10 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 	if err = step(conn, "connect", c.WaitGreeting); err == nil {
 		err = step(conn, "login", func() error { return m.login(dialling, c.Client) })
 	}
+	if err == nil && c.Caps().Has(imap.CapID) {
+		// Coremail opens no mailbox to a client without a name: https://github.com/emersion/go-imap/issues/524
+		err = step(conn, "login", func() error { return introduce(c.Client) })
+	}
 	if err == nil {
 		err = step(conn, "mailbox", func() error {
 			opened, err := c.Select(m.Name, nil).Wait()
@@ -232,6 +238,19 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// clientName is who we are (RFC 2971).
+var clientName = imap.IDData{Name: "logto-email-relay", Version: "1", Vendor: "logto-email-relay"}
+
+// introduce tells the server who we are, which it may not care for.
+func introduce(c *imapclient.Client) error {
+	_, err := c.ID(&clientName).Wait()
+	var refused *imap.Error
+	if errors.As(err, &refused) {
+		return nil
+	}
+	return err
 }
 
 func (m *Mailbox) login(ctx context.Context, c *imapclient.Client) error {
@@ -266,6 +285,9 @@ type watch struct {
 	// the same.
 	ignored  map[imap.UID]bool
 	validity uint32
+	// unread is the mail that the server could not hand out the last times, and how often.
+	unread imap.UID
+	times  int
 }
 
 // session reads the mailbox over one connection. The pause is short again once it was read.
@@ -321,7 +343,7 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 		}
 		mail, at, err := fetch(c, uid)
 		if err != nil {
-			return false, err
+			return false, w.passOver(ctx, uid, err)
 		}
 		verdict, err := w.take(ctx, mail)
 		if err != nil {
@@ -344,6 +366,19 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 	}
 	w.report(nil)
 	return again, nil
+}
+
+// passOver takes down that a mail could not be read, as where its file is damaged. Those behind it
+// are not to wait for it for ever.
+func (w *watch) passOver(ctx context.Context, uid imap.UID, err error) error {
+	if w.unread != uid {
+		w.unread, w.times = uid, 0
+	}
+	if w.times++; w.times < mostTimes || ctx.Err() != nil {
+		return err
+	}
+	w.ignored[uid] = true
+	return &Error{Stage: "read", Err: fmt.Errorf("the mail with UID %d could not be read %d times, and is passed over: %w", uid, w.times, err)}
 }
 
 // uidsOf lists what was found. A server may name four thousand million mails in a line.

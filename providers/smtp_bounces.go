@@ -257,7 +257,7 @@ func (p *smtpProvider) mailboxFailure(ctx context.Context, err error) error {
 	e := &Error{Kind: Temporary, Stage: failed.Stage, Code: failed.Code, Err: err}
 	var lookup *net.DNSError
 	said := strings.ToLower(failed.Code + " " + failed.Said)
-	isBusy := anyOf("unavailable |limit |inuse |serverbug |too many|server busy|temporar", "|", func(w string) bool { return strings.Contains(said, w) })
+	isBusy := anyOf("unavailable |limit |inuse |serverbug |overquota |too many|server busy|server unavailable|throttled|temporar", "|", func(w string) bool { return strings.Contains(said, w) })
 	switch {
 	case failed.Refused:
 		e.Detail = redactFor(nil, failed.Said, p.logins)
