@@ -229,6 +229,9 @@ func refusal(stage smtp.Stage, reply smtp.Reply) *Error {
 	}
 	said, _ := strconv.Atoi(quoted[0])
 	e.judge(stage, smtp.Reply{Code: said, Enhanced: quoted[1], Text: quoted[2]})
+	if e.Hint == mayRelay { // nobody relays by the recipient's own server
+		e.Kind, e.Unplaced, e.Hint = Recipient, false, ""
+	}
 	if e.Kind != Recipient { // it is a matter of that one server
 		e.Kind, e.AboutAddress, e.Quota, e.Filtered, e.Unplaced = Temporary, true, false, false, false
 	}

@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"slices"
 	"strings"
 
 	"logto-email-relay/smtp"
@@ -410,8 +411,16 @@ func (r *smtpRule) fits(stage smtp.Stage, code, enhanced, text string) bool {
 		(r.enhanced == "" || anyOf(r.enhanced, " ", func(c string) bool {
 			return c == enhanced || strings.HasSuffix(c, ".") && strings.HasPrefix(enhanced, c)
 		})) &&
-		anyOf(r.words, "|", func(w string) bool { return strings.Contains(text, w) })
+		anyOf(r.words, "|", func(w string) bool { return strings.Contains(text, w) || startsWord(text, w) })
 }
+
+// startsWord tells whether words that begin with a blank stand behind a mark of punctuation.
+func startsWord(text, words string) bool {
+	rest, isStart := strings.CutPrefix(words, " ")
+	return isStart && rest != "" && slices.ContainsFunc(startMarks, func(mark string) bool { return strings.Contains(text, mark+rest) })
+}
+
+var startMarks = []string{`"`, "'", ":", "(", "["}
 
 func anyOf(list, separator string, fits func(string) bool) bool {
 	for item := range strings.SplitSeq(list, separator) {
