@@ -320,5 +320,12 @@ func writeList(ctx context.Context, to writer, rows, statement string, list any,
 }
 
 func (db *database) close() error {
-	return errors.Join(db.read.Close(), db.gate.Close(), db.write.Close())
+	err := errors.Join(db.read.Close(), db.gate.Close())
+	if db.inPlace() != nil {
+		// SQLite would leave its log there, which the next one to open the file that is in the place now
+		// would take for that one's. What is in it belongs to the file that was taken away.
+		_, emptied := db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		err = errors.Join(err, emptied)
+	}
+	return errors.Join(err, db.write.Close())
 }

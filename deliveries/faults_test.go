@@ -214,6 +214,44 @@ func TestWhatCannotBeLookedAfterIsTold(t *testing.T) {
 	}
 }
 
+// What is in the place of a file that was taken away is opened without the other one's log.
+func TestAFileThatWasReplacedIsOpenedByTheNext(t *testing.T) {
+	for _, takes := range []func(file string) error{
+		func(file string) error { return os.Rename(file+".copy", file) },
+		func(file string) error {
+			return errors.Join(os.Rename(file, file+".away"), os.Rename(file+".copy", file))
+		},
+	} {
+		name := filepath.Join(t.TempDir(), "deliveries.db")
+		r := opened(t, named(name))
+		r.ready(t)
+		record := func(mails int) {
+			for range mails {
+				r.keep(t, accepted("ada@example.com", time.Now()))
+			}
+		}
+		record(3)
+		if _, err := r.db.write.Exec("VACUUM INTO '" + name + ".copy'"); err != nil {
+			t.Fatal(err)
+		}
+		record(200)
+		if err := takes(name); err != nil {
+			t.Fatal(err)
+		}
+		record(20)
+		_ = r.Close(t.Context())
+		next := opened(t, named(name))
+		eventually(t, "it is open", func() bool { return next.State().Opened })
+		var verdict string
+		if err := next.db.read.QueryRow("PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+			t.Errorf("%s, %v", verdict, err)
+		}
+		if found := next.find(t, Query{}); len(found) != 3 {
+			t.Errorf("%d are there", len(found))
+		}
+	}
+}
+
 // SQLite writes to a file that nobody sees any more as quickly as ever.
 func TestAFileThatIsNotInItsPlaceIsNoticed(t *testing.T) {
 	for name, take := range map[string]func(file string) error{

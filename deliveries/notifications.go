@@ -29,6 +29,7 @@ UPDATE notifications SET due = $4, attempts = attempts + 1 WHERE id IN (SELECT i
 	endNotifications = "DELETE FROM notifications WHERE id IN (SELECT value->>0 FROM %s)"
 	putOff           = `UPDATE notifications SET due = changes.due
 FROM (SELECT value->>0 AS id, CAST(value->>1 AS BIGINT) AS due FROM %s) AS changes WHERE notifications.id = changes.id`
+	expire            = "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE endpoint = $1 AND since < $2 LIMIT $3)"
 	dropNotifications = "DELETE FROM notifications WHERE since < $2 AND endpoint NOT IN (SELECT value->>0 FROM %s)"
 
 	// unknownFor is how long the notifications of an endpoint are kept that is not in
@@ -241,6 +242,19 @@ func (s *Store) Pending(ctx context.Context, endpoint string) (n int, err error)
 	defer cancel()
 	err = s.db.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM notifications WHERE endpoint = $1", endpoint).Scan(&n)
 	return n, err
+}
+
+// Expire deletes notifications to an endpoint from before a time, so many at once that mails do not
+// wait for it, and tells how many.
+func (s *Store) Expire(ctx context.Context, endpoint string, before time.Time) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	result, err := s.db.write.ExecContext(ctx, expire, endpoint, before.UnixMicro(), purged)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
 }
 
 // dropUnknown deletes the notifications of endpoints that are not in the configuration

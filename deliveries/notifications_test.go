@@ -250,6 +250,29 @@ func contractOfNotifications(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("what is too old is deleted", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		r.Tell(map[string][]string{"accepted": {"one", "two"}}, described)
+		var all []mail.Delivery
+		for range purged + 10 {
+			all = append(all, accepted("ada@example.com", noon))
+		}
+		r.keep(t, all...)
+		for _, want := range []int{0, purged, 10, 0} {
+			before := time.Now().Add(-time.Minute)
+			if want > 0 {
+				before = time.Now().Add(time.Minute)
+			}
+			if n, err := r.Expire(t.Context(), "one", before); err != nil || n != want {
+				t.Errorf("%d, %v; want %d", n, err, want)
+			}
+		}
+		if n, err := r.Pending(t.Context(), "two"); err != nil || n != purged+10 {
+			t.Errorf("%d, %v", n, err)
+		}
+	})
+
 	t.Run("many claim at a time, and each gets its own", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)

@@ -40,6 +40,8 @@ const (
 	lease   = 3 * timeout
 	// patience is how long a notification is tried: the last time at its end.
 	patience = 24 * time.Hour
+	// lastTry is how much longer one is kept that was not tried at the end of it.
+	lastTry = 10 * time.Minute
 	// From the first failure on the wait is four times as long after each, up to the
 	// longest.
 	firstWait, longestWait = 5 * time.Second, 4 * time.Hour
@@ -62,6 +64,9 @@ type Queue interface {
 	Settle(ctx context.Context, done []string, again []mail.Notification) error
 	// Pending counts the notifications to an endpoint that wait.
 	Pending(ctx context.Context, endpoint string) (int, error)
+	// Expire deletes notifications to an endpoint from before a time, some of them where there
+	// are many, and tells how many.
+	Expire(ctx context.Context, endpoint string, before time.Time) (int, error)
 }
 
 // Sender sends what is in a queue.
@@ -238,6 +243,13 @@ func (s *Sender) count(ctx context.Context, e *endpoint) error {
 	if time.Since(e.counted) < counting {
 		return nil
 	}
+	if e.failures > 0 { // so that those which it was not called with leave, too
+		expired, err := s.queue.Expire(ctx, e.key, time.Now().Add(-patience-lastTry))
+		if err != nil {
+			return err
+		}
+		e.giveUp(s.logger, expired, e.state.Cause)
+	}
 	n, err := s.queue.Pending(ctx, e.key)
 	if err != nil {
 		return err
@@ -379,10 +391,8 @@ func (s *Sender) settle(e *endpoint, claimed []mail.Notification, failures []*fa
 	if err := s.queue.Settle(ctx, done, again); err != nil {
 		s.logger.Warn("what was sent may be sent again", "endpoint", e.target.Load().name, "events", len(claimed), "error", err.Error())
 	}
-	if givenUp > 0 {
-		s.logger.Warn("events are given up", "endpoint", e.target.Load().name, "events", givenUp, "error", last.Error())
-	}
-	e.note(s.logger, sent, failed, givenUp, last)
+	e.note(s.logger, sent, failed, last)
+	e.giveUp(s.logger, givenUp, last)
 	if sent == 0 {
 		rest = max(rest, jittered(min(time.Second<<min(e.failures, 10), longestRest)))
 	}
@@ -390,12 +400,11 @@ func (s *Sender) settle(e *endpoint, claimed []mail.Notification, failures []*fa
 }
 
 // note counts, and logs when an endpoint begins to take nothing and when it does again.
-func (e *endpoint) note(logger *slog.Logger, sent, failed, givenUp int, last error) {
+func (e *endpoint) note(logger *slog.Logger, sent, failed int, last error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.state.Sent += sent
 	e.state.Failed += failed
-	e.state.GivenUp += givenUp
 	name := e.target.Load().name
 	switch {
 	case sent > 0:
@@ -411,6 +420,17 @@ func (e *endpoint) note(logger *slog.Logger, sent, failed, givenUp int, last err
 		e.failures++
 		e.state.Cause = last
 	}
+}
+
+// giveUp counts and logs what is not tried any more.
+func (e *endpoint) giveUp(logger *slog.Logger, events int, last error) {
+	if events == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.GivenUp += events
+	logger.Warn("events are given up", "endpoint", e.target.Load().name, "events", events, "error", last.Error())
 }
 
 // wait is how long a notification waits after so many attempts.

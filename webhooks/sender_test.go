@@ -94,6 +94,19 @@ func (q *memory) Pending(_ context.Context, endpoint string) (int, error) {
 	return len(q.queues[endpoint]), nil
 }
 
+func (q *memory) Expire(_ context.Context, endpoint string, before time.Time) (n int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.queues[endpoint] = slices.DeleteFunc(q.queues[endpoint], func(one mail.Notification) bool {
+		isOld := one.Since.Before(before)
+		if isOld {
+			n++
+		}
+		return isOld
+	})
+	return n, q.broken
+}
+
 func (q *memory) left() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -223,6 +236,27 @@ func TestAnEndpointThatFailsIsTriedForADay(t *testing.T) {
 			if got := strings.Count(s.log.String(), line); got != n {
 				t.Errorf("the log says %q %d times:\n%s", line, got, s.log)
 			}
+		}
+	})
+}
+
+// Where more wait than an endpoint that is dead is called with in a day, they leave all the same.
+func TestWhatIsOlderThanADayIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, service(func(*http.Request) (*http.Response, error) { return answer(503, "Retry-After", "3600") }))
+		defer s.close()
+		e := endpointAt("https://acme.example/")
+		s.queue.add(e, 5000)
+		s.Use(Settings{Send: []Endpoint{e}})
+		time.Sleep(patience)
+		synctest.Wait()
+		if left := s.queue.left(); left < 4000 {
+			t.Errorf("%d are left after a day", left)
+		}
+		time.Sleep(lastTry + 2*counting)
+		synctest.Wait()
+		if state := s.State()[0]; s.queue.left() != 0 || state.Pending != 0 || state.GivenUp != 5000 || !strings.Contains(s.log.String(), "the answer is 503") {
+			t.Errorf("%d are left, %+v", s.queue.left(), state)
 		}
 	})
 }
