@@ -21,7 +21,7 @@ var (
 	// ErrBehind says that the record is not up to date.
 	ErrBehind = errors.New("the record is behind")
 	// ErrElsewhere says that a mail is not in the record, and young enough to be in the memory
-	// of another relay. What came with it is applied.
+	// of a relay. What came with it is applied.
 	ErrElsewhere = errors.New("a mail is not in the record yet")
 )
 
@@ -35,8 +35,10 @@ const (
 	// one that arrived: bounces mostly come within minutes to hours.
 	arrived = 3 * time.Hour
 	// keptElsewhere is for how long a mail that is not in the record may be in the memory of
-	// another relay, which has lost its way to the database.
+	// another relay, which has lost its way to the database, and beingWritten for how long in our
+	// own.
 	keptElsewhere = 5 * time.Minute
+	beingWritten  = 10 * time.Second
 )
 
 const (
@@ -106,7 +108,7 @@ func (r *Reader) Apply(ctx context.Context, reports []mail.Report) (applied []ma
 type outcome struct {
 	applied   []mail.Event
 	unknown   int     // whose mail is not in the record
-	elsewhere int     // whose mail may be in the memory of another relay
+	elsewhere int     // whose mail may be in the memory of a relay
 	changed   []int64 // the slices of the mails that have changed
 }
 
@@ -131,6 +133,10 @@ func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (done out
 		return outcome{}, err
 	}
 	now := time.Now().UTC()
+	mayCome := beingWritten
+	if r.db.isShared() {
+		mayCome = keptElsewhere
+	}
 	list := newSuppressing(r.settings.Load(), now)
 	var occurred []occurrence
 	for i, report := range reports {
@@ -141,7 +147,7 @@ func (r *Reader) applyOnce(ctx context.Context, reports []mail.Report) (done out
 		}
 		switch {
 		case m == nil:
-			if r.db.isShared() && mail.IsYoung(report.ID, keptElsewhere) {
+			if mail.IsYoung(report.ID, mayCome) {
 				done.elsewhere++
 			} else {
 				done.unknown++

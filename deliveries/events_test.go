@@ -993,7 +993,7 @@ func TestEventsOfARecordThatIsBehind(t *testing.T) {
 	if applied, _ := r.apply(t, report); applied != 1 {
 		t.Error("not applied")
 	}
-	report.ID = mail.NewID() // which no other relay has in memory, since a file is one relay's
+	report.ID = strings.Repeat("0", 26) // too old to be on its way into the record
 	if _, unknown, err := r.Apply(t.Context(), []mail.Report{report}); unknown != 1 || err != nil {
 		t.Errorf("%d unknown, %v", unknown, err)
 	}
@@ -1004,6 +1004,26 @@ func TestEventsOfARecordThatIsBehind(t *testing.T) {
 		t.Error(err)
 	}
 	<-r.applying
+}
+
+// An event may be quicker than the row of its mail. It is not lost, since its service comes again.
+func TestEventsThatAreQuickerThanTheirMail(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+	r.ready(t)
+	quick, old := accepted("ada@example.com", time.Now()), accepted("bob@example.com", time.Now())
+	quick.ID = mail.NewID()
+	reports := []mail.Report{reported(&quick, mail.StatusBounced, "k1", time.Now()), reported(&old, mail.StatusBounced, "k2", time.Now())}
+	reports[1].ID = strings.Repeat("0", 26)
+	if applied, unknown, err := r.Apply(t.Context(), reports[1:]); len(applied) != 0 || unknown != 1 || err != nil {
+		t.Errorf("%d are applied, %d unknown, %v", len(applied), unknown, err)
+	}
+	if _, _, err := r.Apply(t.Context(), reports); !errors.Is(err, ErrElsewhere) {
+		t.Error(err)
+	}
+	r.keep(t, quick)
+	if applied, unknown, err := r.Apply(t.Context(), reports); len(applied) != 1 || unknown != 1 || err != nil {
+		t.Errorf("%d are applied, %d unknown, %v", len(applied), unknown, err)
+	}
 }
 
 // An event may come to a relay that is well while the mail is in the memory of another, which has

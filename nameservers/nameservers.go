@@ -9,18 +9,21 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 )
 
-// patience is how long one name server is waited for. Nearly all answers take a tenth of it,
-// and one that takes longer is mostly in that server's memory when it is asked again.
-const patience = 1500 * time.Millisecond
-
-// memory is how long a server that was quick counts as one that is, though it leaves a question
-// without an answer: there are servers that do so with those for IPv6 (RFC 4074, 4.1).
-const memory = 10 * time.Second
+const (
+	// patience is how long one name server is waited for. Nearly all answers take a tenth of it,
+	// and one that takes longer is mostly in that server's memory when it is asked again.
+	patience = 1500 * time.Millisecond
+	// impatience is how long one that is known to be slow is waited for where another one is quick.
+	impatience = 300 * time.Millisecond
+	// memory is how long a server that was quick counts as one that is, though it leaves a question
+	// without an answer: there are servers that do so with those for IPv6 (RFC 4074, 4.1). One that
+	// is slow is given our patience again after it.
+	memory = 10 * time.Second
+)
 
 // Resolver is the system's way to look names up, where that is Go's own.
 func Resolver() *net.Resolver {
@@ -34,20 +37,18 @@ type servers struct {
 	quick string // the last one that answered within our patience; empty for none
 }
 
-// server is when one answered within our patience for the last time, and when it did not.
-type server struct{ quick, late time.Time }
+// server is when one answered within our patience for the last time, when it did not, and when
+// it was given that time.
+type server struct{ quick, late, asked time.Time }
 
 func (s server) isSlow() bool { return s.late.Sub(s.quick) > memory }
 
 func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	q := question{servers: s, server: address, isBounded: s.isBounded(address), at: time.Now()}
-	var dialer net.Dialer
-	if q.isBounded {
-		dialer.Timeout = patience
-	}
+	q := question{servers: s, server: address, bound: s.bound(address), at: time.Now()}
+	dialer := net.Dialer{Timeout: q.bound}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
-		q.ended(err)
+		q.failed(err)
 		return nil, err
 	}
 	if udp, is := conn.(net.PacketConn); is {
@@ -56,42 +57,66 @@ func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, 
 	return &asked{conn, q}, nil
 }
 
-// isBounded tells whether a server is to answer within our patience.
-func (s *servers) isBounded(server string) bool {
+// bound returns how long a server is waited for; zero is for as long as Go does.
+func (s *servers) bound(server string) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.known[server].isSlow() || s.quick != "" && s.quick != server
+	known, now := s.known[server], time.Now()
+	switch isSlow, isLone := known.isSlow(), s.quick == "" || s.quick == server; {
+	case isSlow && isLone:
+		return 0
+	case isSlow && now.Sub(known.asked) < memory:
+		return impatience
+	}
+	known.asked = now
+	s.known[server] = known
+	return patience
 }
 
 // question is one that a server is asked.
 type question struct {
-	servers   *servers
-	server    string
-	isBounded bool
-	at        time.Time
+	servers *servers
+	server  string
+	bound   time.Duration
+	at      time.Time
 }
 
 // until returns when the answer has to be there.
 func (q *question) until(deadline time.Time) time.Time {
 	q.at = time.Now()
-	if most := q.at.Add(patience); q.isBounded && deadline.After(most) {
+	if most := q.at.Add(q.bound); q.bound > 0 && deadline.After(most) {
 		return most
 	}
 	return deadline
 }
 
-// ended takes down whether the server was quick. It is no matter of that if it cannot be reached.
-func (q *question) ended(err error) {
+// answered takes down that the server answered. One that says no more than that it cannot, or may
+// not (SERVFAIL, REFUSED), is of no use, however quick.
+func (q *question) answered(message []byte) {
+	const noError, noName = 0, 3 // RFC 1035, 4.1.1
 	now := time.Now()
+	switch {
+	case now.Sub(q.at) >= patience:
+		q.note(func(s *server) { s.late = now })
+	case len(message) > 3 && (message[3]&15 == noError || message[3]&15 == noName):
+		q.note(func(s *server) { s.quick, q.servers.quick = now, q.server })
+	}
+}
+
+// failed takes down whether the server was too slow. It is no matter of that if it cannot be
+// reached, or if there was no time.
+func (q *question) failed(err error) {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() && time.Since(q.at) >= impatience {
+		q.note(func(s *server) { s.late = time.Now() })
+	}
+}
+
+func (q *question) note(change func(*server)) {
 	q.servers.mu.Lock()
 	defer q.servers.mu.Unlock()
 	known := q.servers.known[q.server]
-	switch {
-	case now.Sub(q.at) >= patience, errors.Is(err, os.ErrDeadlineExceeded):
-		known.late = now
-	case err == nil:
-		known.quick, q.servers.quick = now, q.server
-	}
+	change(&known)
 	q.servers.known[q.server] = known
 }
 
@@ -106,8 +131,11 @@ func (a *asked) SetDeadline(at time.Time) error { return a.Conn.SetDeadline(a.un
 
 // Read implements net.Conn.
 func (a *asked) Read(b []byte) (n int, err error) {
-	n, err = a.Conn.Read(b)
-	a.ended(err)
+	if n, err = a.Conn.Read(b); err != nil {
+		a.failed(err)
+	} else {
+		a.answered(b[:n])
+	}
 	return n, err
 }
 
