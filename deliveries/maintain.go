@@ -127,8 +127,10 @@ func (s *Store) endSuppressions(ctx context.Context, now time.Time) error {
 // purge deletes the rows that are older than the retention, a few at a time.
 func (s *Store) purge(ctx context.Context, now time.Time) error {
 	limit := now.Add(-time.Duration(s.settings.Load().Retention)).UnixMicro()
-	if _, err := s.db.write.ExecContext(ctx, "DELETE FROM totals WHERE time < $1", limit); err != nil {
-		return err
+	for _, span := range []time.Duration{slice, time.Hour} { // the key's first column, without which all rows would be read
+		if _, err := s.db.write.ExecContext(ctx, "DELETE FROM totals WHERE span = $1 AND time < $2", span.Microseconds(), limit); err != nil {
+			return err
+		}
 	}
 	tables := []string{"deliveries"}
 	if s.db.dialect == goose.DialectPostgres {

@@ -622,6 +622,33 @@ func contract(t *testing.T, empty func(*testing.T) Settings) {
 		}
 	})
 
+	t.Run("counts leave with their mails", func(t *testing.T) {
+		r := opened(t, empty(t))
+		r.ready(t)
+		now := time.Now()
+		r.keep(t, accepted("ada@example.com", now))
+		spans := func() (n int) {
+			if err := r.db.read.QueryRow("SELECT COUNT(DISTINCT span) FROM totals").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		r.counted(t, 2, func() any {
+			if err := r.count(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return spans()
+		}, now)
+		for _, after := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+			if err := r.purge(t.Context(), now.Add(time.Duration(r.settings.Load().Retention)+after)); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[bool]int{true: 2}[after < 0]; spans() != want {
+				t.Errorf("%v: of %d spans", after, spans())
+			}
+		}
+	})
+
 	t.Run("a change is counted twice", func(t *testing.T) {
 		r := opened(t, empty(t))
 		r.ready(t)

@@ -216,6 +216,7 @@ func TestHTTPExamples(t *testing.T) {
 			{answer{202, nil, `{"message":"There are some warnings for your request.","warnings":[{"type":"ALL_SUPPRESSED","warning":"all","recipients":[]}]}`}, Recipient, true, "some warnings"},
 			{answer{422, nil, `{"message":"The to.0.email must be a valid email address.","errors":{"to.0.email":["x"]}}`}, Recipient, false, ""},
 			{answer{422, nil, `{"message":"The from.email domain must be verified in your account to send emails. #MS42207"}`}, Configuration, false, ""},
+			{answer{422, nil, `{"message":"You have reached your email limit. #MS42222"}`}, Configuration, false, ""},
 			{answer{422, nil, `{"message":"Recipient domain must match the sender's domain. #MS42209","errors":{"to.0.email":["x"]}}`}, Configuration, false, ""},
 			{answer{422, nil, `{"message":"Trial accounts can only send emails to the administrator's email. #MS42225","errors":{"to":["x"]}}`}, Configuration, false, ""},
 			{answer{422, nil, `{"message":"You have reached the trial limit of unique recipients. #MS42223"}`}, Configuration, false, ""},

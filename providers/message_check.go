@@ -120,7 +120,7 @@ var aboutOperator = regexp.MustCompile(`(?i)\bnot (yet )?(been )?(verified|authe
 	"\\b(invalid|missing|unknown|illegal|bad|malformed|unrecognized)[a-z ]{0,12}[`'\"]?(from|sender|reply[-_ ]?to)\\b|" +
 	`\b(api|access) key\b|\baccounts?\b|\bsender you used\b|\bsender's\b|\btrial\b|\brequested user\b|\bsubscription\b|\bcredits?\b|\bquota\b|\bpermissions?\b|configuration set|` +
 	`\b(hourly|daily|monthly)\b|\brate limit|\bthrottl|\btokens?\b|\bbalance\b|\byour plan\b|message stream|\bfrom object\b|\bdomain\b.*\bblocked\b|` +
-	`\bips?\b.*\bblock|\bsandbox\b|\bverified recipients?\b|\bbounce rate|\bmails bounced|\btoo many (of your|recipients|requests|e-?mails)\b|\brecipient limit\b|\bper (second|minute|hour|day|month)\b|` +
+	`\bips?\b.*\bblock|\bsandbox\b|\bverified recipients?\b|\bbounce rate|\bmails bounced|\btoo many (of your|recipients|requests|e-?mails)\b|\brecipient limit\b|\bper (second|minute|hour|day|month)\b|\b(e-?mail|sending) limit\b|` +
 	`\b(from|sender) mailbox\b|\bdomain\b.*\bverif`)
 
 var aboutAddress = regexp.MustCompile(`(?i)\bip\b.*(allow|white|authori|permit|restrict|can't be used)|(allow|white)-?list`)

@@ -217,6 +217,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"Proton", smtp.AtMAIL, "451 4.0.0 backend: invalid return path: not owned by user", operator, "fromEmail", "https://github.com/ProtonMail/proton-bridge/issues/280"},
 		{"Proton", smtp.AtRCPT, "553 5.7.1 <no-reply@acme.example>: Sender address rejected: not logged in", operator, "auth", "https://github.com/home-assistant/core/issues/154774"},
 		{"Proton", smtp.AtDot, "554 5.0.0 Error: transaction failed: unknown sender address", operator, "fromEmail", "https://github.com/emersion/hydroxide/issues/173"},
+		{"Proton Mail Bridge", smtp.AtDot, "554 5.0.0 Error: transaction failed, blame it on the weather: no such user", operator, "", "https://github.com/ProtonMail/proton-bridge/issues/503"},
 		{"Proton", smtp.AtDot, "554 5.0.0 Error: The account is not available in Bridge. Verify the outgoing server settings in your mail client and try again", operator, "account", "https://github.com/frappe/frappe/issues/41429"},
 
 		{"cPanel's Exim", smtp.AtRCPT, "550-Verification failed for <no-reply@acme.example>\r\n550-No Such User Here\r\n550 Sender verify failed", operator, "fromEmail", "https://www.cloudhousetechnologies.com/blog/cpanel-whm-550-sender-verify-failed-fix"},
@@ -358,6 +359,7 @@ func TestSMTPReplies(t *testing.T) {
 		{"a mail server", smtp.AtRCPT, "550 there is no one at this address", recipient, "", sisimai},
 		{"a mail server", smtp.AtRCPT, "550 this email address is wrong or no longer valid", recipient, "", sisimai},
 		{"Postfix", smtp.AtRCPT, "450 4.7.1 <ada@example.net>: Recipient address rejected: come back later", oneAddress, "", postfix},
+		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: mail to remote hosts not possible", operator, "", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 5.7.1 Service unavailable; Client host [198.51.100.1] blocked using zen.spamhaus.org (in reply to RCPT TO command)", oneAddress, "IP address", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 500 5.7.1 Client host [198.51.100.1] blocked (in reply to MAIL FROM command)", oneAddress, "IP address", verifying},
 		{"Postfix that asks ahead", smtp.AtRCPT, "550 5.1.1 <ada@example.org>: Recipient address rejected: undeliverable address: host mx.example.org[192.0.2.9] said: 554 Your access to this mail system has been rejected due to the sending MTA's poor reputation. (in reply to MAIL FROM command)", oneAddress, "IP address", verifying},

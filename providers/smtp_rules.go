@@ -100,6 +100,9 @@ var smtpRules = []smtpRule{
 		"undeliverable address: connect to|undeliverable address: lost connection|undeliverable address: conversation with|" +
 		"undeliverable address: delivery temporarily|" +
 		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
+	// Postfix of itself, which asks ahead by the way that mails would take.
+	{at: ofRecipient, codes: "5", words: "undeliverable address: mail to remote|undeliverable address: mail transport unavailable|" +
+		"undeliverable address: unknown mail transport|loops back to myself", verdict: verdict{kind: Configuration}},
 	{at: ofRecipient, codes: "4", words: "unverified address: ", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "suppression list|address was suppressed|recipient suppressed|marked as inactive|message rejected: address blacklisted",
@@ -304,6 +307,9 @@ var smtpRules = []smtpRule{
 	{at: ofRecipient, enhanced: "5.7.", words: "user does not exist|user doesn't exist|recipient does not exist|recipient doesn't exist|" +
 		"mailbox does not exist|mailbox doesn't exist|address does not exist|address doesn't exist", verdict: verdict{kind: Recipient}},
 	{at: ofRecipient, enhanced: "5.7.", words: "does not exist|doesn't exist", verdict: verdict{kind: Configuration}},
+
+	// go-smtp, of whatever went wrong in the program behind it.
+	{at: smtp.AtDot, codes: "554", enhanced: "5.0.0", words: "error: transaction failed", verdict: verdict{kind: Configuration, unplaced: true}},
 
 	// The recipient.
 	// What one server's DNS says, and be it that it has none just now; another one may find the domain.
