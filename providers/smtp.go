@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"logto-email-relay/bounces"
 	"logto-email-relay/mail"
@@ -58,6 +60,7 @@ type smtpProvider struct {
 	signer  *smtp.DKIM        // nil when mails are not signed
 	tokens  *accessTokens     // nil when the login is by password, or there is none
 	drafts  sync.Pool         // of *smtpDraft
+	blind   atomic.Int64      // until when what the server says of domains is not believed, in Unix nanoseconds
 }
 
 var (
@@ -80,8 +83,7 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		if failure.Kind == Recipient && namesSenderAlone(err, envelope, from) {
 			failure.Kind, failure.Suppressed, failure.Filtered, failure.Hint = Configuration, false, false, checkSender
 		}
-		if failure.Hint == noDomain && mail.IsWellKnown(mail.Domain(envelope.To)) {
-			// Postfix says so of every domain where its DNS says nothing (reject_unknown_recipient_domain).
+		if failure.Hint == noDomain && p.isBlind(mail.Domain(envelope.To), time.Now()) {
 			failure.Kind, failure.AboutAddress, failure.Filtered, failure.Hint = Temporary, false, false, noNames
 			failure.Momentary = isMomentary(err, failure)
 		}
@@ -95,6 +97,19 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 		return Receipt{ID: id}, nil
 	}
 	return Receipt{ID: messageID}, nil
+}
+
+// blindTime is how long a server that does not find a domain that exists is not believed of others.
+const blindTime = time.Minute
+
+// isBlind tells whether a server that finds no such domain has trouble with its own name servers.
+// Postfix says so of every domain where those say nothing:
+// https://www.postfix.org/postconf.5.html#reject_unknown_recipient_domain
+func (p *smtpProvider) isBlind(domain string, now time.Time) bool {
+	if mail.IsWellKnown(domain) {
+		p.blind.Store(now.Add(blindTime).UnixNano())
+	}
+	return now.UnixNano() < p.blind.Load()
 }
 
 // Connected tells that Verify warms the pool.

@@ -268,17 +268,31 @@ func TestSMTPServerWithoutDNS(t *testing.T) {
 		"450 4.4.4 <ada@gmail.com>: unknown domain",
 		"550 Unrouteable address: all relevant MX records point to non-existent hosts",
 	} {
-		for domain, known := range map[string]bool{"gmail.com": true, "web.de": true, "acme.exmaple": false} {
+		fake := (&fakeSMTP{answer: saying(smtp.AtRCPT, text)}).start(t)
+		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Auth = nil })
+		for _, row := range []struct {
+			domain string
+			known  bool
+		}{{"acme.exmaple", false}, {"gmail.com", true}, {"acme.exmaple", true}} { // for a minute of all
 			message := smtpMessage()
-			message.To = "ada@" + domain
-			fake := (&fakeSMTP{answer: saying(smtp.AtRCPT, text)}).start(t)
-			provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Auth = nil })
+			message.To = "ada@" + row.domain
 			_, err := provider.Send(shortly(t), message)
 			failure := asSMTPError(t, err)
 			isServers := failure.Kind == Temporary && !failure.AboutAddress && failure.Hint == noNames
-			if isServers != known || known && failure.Momentary != strings.HasPrefix(text, "4") {
-				t.Errorf("%s: %s: %+v", domain, text, failure)
+			if isServers != row.known || row.known && failure.Momentary != strings.HasPrefix(text, "4") {
+				t.Errorf("%s: %s: %+v", row.domain, text, failure)
 			}
+		}
+	}
+	p := new(smtpProvider)
+	now := time.Now()
+	for _, row := range []struct {
+		domain  string
+		after   time.Duration
+		isBlind bool
+	}{{"acme.example", 0, false}, {"web.de", 0, true}, {"acme.example", blindTime - 1, true}, {"acme.example", blindTime, false}} {
+		if p.isBlind(row.domain, now.Add(row.after)) != row.isBlind {
+			t.Errorf("%s after %v: want %v", row.domain, row.after, row.isBlind)
 		}
 	}
 }
