@@ -6,11 +6,14 @@
 package nameservers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
 	"sync"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
@@ -25,26 +28,38 @@ const (
 	memory = 10 * time.Second
 )
 
+// maxNames bounds the names that are known.
+const maxNames = 1000
+
 // Resolver is the system's way to look names up, where that is Go's own.
 func Resolver() *net.Resolver {
-	return &net.Resolver{Dial: (&servers{known: make(map[string]server)}).dial}
+	return &net.Resolver{Dial: newServers().dial}
 }
 
-// servers is what is known of the system's name servers, by their addresses.
+// servers is what is known of the system's name servers. One may be quick with the names of an
+// inner network and slow with all others, as Docker's own is where those behind it are dead.
 type servers struct {
 	mu    sync.Mutex
-	known map[string]server
-	quick string // the last one that answered within our patience; empty for none
+	known map[string]speed                // by address
+	names *lru.Cache[nameAtServer, speed] // the last ones
 }
 
-// server is when one answered within our patience for the last time, when it did not, and when
-// it was given that time.
-type server struct{ quick, late, asked time.Time }
+type nameAtServer struct{ server, name string }
 
-func (s server) isSlow() bool { return s.late.Sub(s.quick) > memory }
+func newServers() *servers {
+	names, _ := lru.New[nameAtServer, speed](maxNames) // which fails for a size that is not positive
+	return &servers{known: make(map[string]speed), names: names}
+}
+
+// speed is when there was an answer within our patience for the last time, when there was none,
+// and when there was that time for one.
+type speed struct{ quick, late, asked time.Time }
+
+func (s speed) isSlow() bool { return s.late.Sub(s.quick) > memory }
 
 func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	q := question{servers: s, server: address, bound: s.bound(address), at: time.Now()}
+	q := question{servers: s, server: address}
+	q.begin()
 	dialer := net.Dialer{Timeout: q.bound}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
@@ -52,42 +67,47 @@ func (s *servers) dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, err
 	}
 	if udp, is := conn.(net.PacketConn); is {
-		return packets{&asked{conn, q}, udp}, nil
+		return packets{&asked{Conn: conn, question: q}, udp}, nil
 	}
-	return &asked{conn, q}, nil
+	return &asked{Conn: conn, question: q, prefix: 2}, nil
 }
 
-// bound returns how long a server is waited for; zero is for as long as Go does.
-func (s *servers) bound(server string) time.Duration {
+// question is one that a server is asked. Its name is empty while only the way there is made.
+type question struct {
+	servers      *servers
+	server, name string
+	bound        time.Duration // zero is for as long as Go waits
+	at           time.Time
+}
+
+// begin sets how long the server is waited for.
+func (q *question) begin() {
+	s := q.servers
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known, now := s.known[server], time.Now()
-	switch isSlow, isLone := known.isSlow(), s.quick == "" || s.quick == server; {
-	case isSlow && isLone:
-		return 0
-	case isSlow && now.Sub(known.asked) < memory:
-		return impatience
-	}
-	known.asked = now
-	s.known[server] = known
-	return patience
-}
-
-// question is one that a server is asked.
-type question struct {
-	servers *servers
-	server  string
-	bound   time.Duration
-	at      time.Time
-}
-
-// until returns when the answer has to be there.
-func (q *question) until(deadline time.Time) time.Time {
 	q.at = time.Now()
-	if most := q.at.Add(q.bound); q.bound > 0 && deadline.After(most) {
-		return most
+	known := s.known[q.server]
+	ofName, _ := s.names.Get(nameAtServer{q.server, q.name})
+	isSlow := known.isSlow() || ofName.isSlow()
+	switch {
+	case isSlow && !s.hasQuick(q.server):
+		q.bound = 0
+	case isSlow && q.at.Sub(known.asked) < memory:
+		q.bound = impatience
+	default:
+		q.bound, known.asked = patience, q.at
+		s.known[q.server] = known
 	}
-	return deadline
+}
+
+// hasQuick tells whether a server other than this one is quick.
+func (s *servers) hasQuick(than string) bool {
+	for server, known := range s.known {
+		if server != than && !known.quick.IsZero() && !known.isSlow() {
+			return true
+		}
+	}
+	return false
 }
 
 // answered takes down that the server answered. One that says no more than that it cannot, or may
@@ -97,9 +117,9 @@ func (q *question) answered(message []byte) {
 	now := time.Now()
 	switch {
 	case now.Sub(q.at) >= patience:
-		q.note(func(s *server) { s.late = now })
+		q.note(func(s *speed) { s.late = now })
 	case len(message) > 3 && (message[3]&15 == noError || message[3]&15 == noName):
-		q.note(func(s *server) { s.quick, q.servers.quick = now, q.server })
+		q.note(func(s *speed) { s.quick = now })
 	}
 }
 
@@ -108,26 +128,61 @@ func (q *question) answered(message []byte) {
 func (q *question) failed(err error) {
 	var network net.Error
 	if errors.As(err, &network) && network.Timeout() && time.Since(q.at) >= impatience {
-		q.note(func(s *server) { s.late = time.Now() })
+		q.note(func(s *speed) { s.late = time.Now() })
 	}
 }
 
-func (q *question) note(change func(*server)) {
-	q.servers.mu.Lock()
-	defer q.servers.mu.Unlock()
-	known := q.servers.known[q.server]
+func (q *question) note(change func(*speed)) {
+	s := q.servers
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.known[q.server]
 	change(&known)
-	q.servers.known[q.server] = known
+	s.known[q.server] = known
+	if q.name == "" {
+		return
+	}
+	ofName, _ := s.names.Get(nameAtServer{q.server, q.name})
+	change(&ofName)
+	s.names.Add(nameAtServer{q.server, q.name}, ofName)
 }
 
-// asked is the way to a server. Go bounds a question by SetDeadline and reads the answer by Read.
+// asked is the way to a server. Go bounds a question by SetDeadline, writes it at once and reads
+// the answer.
 type asked struct {
 	net.Conn
 	question
+	prefix   int       // of a message, in bytes: its length, by TCP
+	deadline time.Time // as Go has it
 }
 
 // SetDeadline implements net.Conn.
-func (a *asked) SetDeadline(at time.Time) error { return a.Conn.SetDeadline(a.until(at)) }
+func (a *asked) SetDeadline(at time.Time) error {
+	a.deadline = at
+	return a.Conn.SetDeadline(at)
+}
+
+// Write implements net.Conn.
+func (a *asked) Write(b []byte) (int, error) {
+	a.name = nameIn(b[min(a.prefix, len(b)):])
+	a.begin()
+	if most := a.at.Add(a.bound); a.bound > 0 && (a.deadline.IsZero() || a.deadline.After(most)) {
+		if err := a.Conn.SetDeadline(most); err != nil {
+			return 0, err
+		}
+	}
+	return a.Conn.Write(b)
+}
+
+// nameIn returns the name that a question is about, as it is on the wire; empty if there is none.
+func nameIn(message []byte) string {
+	const header = 12 // RFC 1035, 4.1.1
+	if len(message) <= header {
+		return ""
+	}
+	name, _, _ := bytes.Cut(message[header:], []byte{0})
+	return string(name)
+}
 
 // Read implements net.Conn.
 func (a *asked) Read(b []byte) (n int, err error) {

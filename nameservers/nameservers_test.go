@@ -61,6 +61,31 @@ func TestALoneNameServerThatIsSlow(t *testing.T) {
 	expect(t, r, 2*patience)
 }
 
+// A lone server may be quick with names of the inner network, and slow with those for which it asks
+// others. However often it is asked for the former, it is waited for.
+func TestALoneNameServerThatIsQuickWithSomeNames(t *testing.T) {
+	t.Parallel()
+	server, stream := listen(t)
+	handler := dns.HandlerFunc(func(w dns.ResponseWriter, question *dns.Msg) {
+		if question.Question[0].Name == "smtp.acme.example." {
+			time.Sleep(patience + patience/5)
+		}
+		answer(w, question)
+	})
+	for _, one := range []*dns.Server{{PacketConn: server, Handler: handler}, {Listener: stream, Handler: handler}} {
+		go func() { _ = one.ActivateAndServe() }()
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		r := resolver(func() (string, string) { return network, server.LocalAddr().String() })
+		for range 2 {
+			if _, err := r.LookupNetIP(t.Context(), "ip4", "redis.internal."); err != nil {
+				t.Error(err)
+			}
+			expect(t, r, 3*patience)
+		}
+	}
+}
+
 // A second server that answers at once, and knows nothing, is no reason not to wait for the first.
 func TestANameServerThatIsOfNoUse(t *testing.T) {
 	t.Parallel()
