@@ -198,8 +198,15 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 			senders = append(senders, text)
 		}
 	}
+	through, policy := spread(groups), c.Recipients.OverriddenBy(route.Recipients)
+	if instead := policy.Redirected(); instead != "" {
+		through += ", to " + settings.Printable(instead, 254)
+	}
+	if list := policy.Refuses(to); list != "" {
+		through = "none, by " + list
+	}
 	return []string{messageType, taken, strings.Join(senders, ", then "), cmp.Or(settings.Printable(brand, 64), "-"),
-		g.Catalogue.Locale(messageType, payload), spread(groups),
+		g.Catalogue.Locale(messageType, payload), through,
 		cmp.Or(c.Limits.With(route.Limits).String(), "-")}
 }
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"runtime/debug"
@@ -243,7 +244,8 @@ func (s *environment) configFile() string {
 		return file
 	}
 	for _, file := range []string{"config.json", "config.yaml", "config.yml"} {
-		if _, err := os.Stat(file); err == nil {
+		// One that is there and cannot be read, such as a link to nothing, is no reason to do without.
+		if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 			return file
 		}
 	}

@@ -3,6 +3,7 @@ package commands_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -27,7 +28,9 @@ const routed = `{"server": {"authorization": ["Bearer a-token-of-the-test"]}, "s
 	"branding": {"senderName": "Acme"}, "limits": {"ip": "60/10m"},
 	"providers": [{"name": "main", "type": "smtp", "host": "smtp.example.com"},
 		{"name": "backup", "type": "postmark", "serverToken": "t", "fromEmail": "Postmaster <post@acme.example>"}],
+	"recipients": {"deny": ["mailinator.com"]},
 	"routes": [{"domains": ["qq.com"], "providers": ["backup", "main"]},
+		{"domains": ["staging.example"], "providers": ["main"], "recipients": {"redirectTo": "all@acme.example"}},
 		{"applications": ["a1"], "types": ["SignIn"], "providers": ["main"]},
 		{"organizations": ["o1"], "locales": ["fr"], "sender": {"from": "corp@example.org"}, "branding": {"senderName": "Corp"},
 			"limits": {"recipient": "", "total": "1000/1h"}}]}`
@@ -40,9 +43,11 @@ func TestCheckShowsTheWayOfMails(t *testing.T) {
 	for _, test := range []struct{ arguments, row string }{
 		{"--type SignIn", "SignIn none Acme <no-reply@acme.example>, then Postmaster <post@acme.example> Acme en main, then backup recipient 10/10m, ip 60/10m"},
 		{"--to a@qq.com --type BindMfa", "BindMfa routes[0] Postmaster <post@acme.example>, then Acme <no-reply@acme.example> Acme en backup, then main"},
-		{"--type SignIn --application a1 --locale de", "SignIn routes[1] Acme <no-reply@acme.example> Acme de main"},
-		{"--type Register --organization o1 --locale fr-CA", "Register routes[2] Corp <corp@example.org> Corp fr main, then backup ip 60/10m, total 1000/1h"},
+		{"--type SignIn --application a1 --locale de", "SignIn routes[2] Acme <no-reply@acme.example> Acme de main"},
+		{"--type Register --organization o1 --locale fr-CA", "Register routes[3] Corp <corp@example.org> Corp fr main, then backup ip 60/10m, total 1000/1h"},
 		{"--type Register --organization o1 --locale de", "Register none Acme"},
+		{"--to a@mailinator.com --type SignIn", "SignIn none Acme <no-reply@acme.example>, then Postmaster <post@acme.example> Acme en none, by recipients.deny"},
+		{"--to a@staging.example --type SignIn", "SignIn routes[1] Acme <no-reply@acme.example> Acme en main, to all@acme.example"},
 	} {
 		code, told := run(t, nil, append([]string{"check", "--config", file}, strings.Fields(test.arguments)...)...)
 		told = strings.Join(strings.Fields(told), " ")
@@ -84,6 +89,12 @@ func TestTheConfigurationThatIsAskedForIsNeeded(t *testing.T) {
 	}
 	if code, told := run(t, nil); code != 2 || !strings.Contains(told, "not a regular file") || strings.Contains(told, "RELAY_CONFIG") {
 		t.Errorf("with a folder in the way: %d %s", code, told)
+	}
+	if err := errors.Join(os.Remove("config.json"), os.Symlink("nowhere.json", "config.yaml")); err != nil {
+		t.Skipf("no links here: %v", err)
+	}
+	if code, told := run(t, nil); code != 2 || !strings.Contains(told, "config.yaml") {
+		t.Errorf("with a link to nothing: %d %s", code, told)
 	}
 }
 
