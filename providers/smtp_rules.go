@@ -102,7 +102,7 @@ var smtpRules = []smtpRule{
 		"verification in progress", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	// Postfix of itself, which asks ahead by the way that mails would take.
 	{at: ofRecipient, codes: "5", words: "undeliverable address: mail to remote|undeliverable address: mail transport unavailable|" +
-		"undeliverable address: unknown mail transport|loops back to myself", verdict: verdict{kind: Configuration}},
+		"undeliverable address: unknown mail transport", verdict: verdict{kind: Configuration}},
 	{at: ofRecipient, codes: "4", words: "unverified address: ", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, codes: "4", words: "this recipient", verdict: verdict{kind: Temporary, aboutAddress: true}},
 	{at: ofRecipient, words: "suppression list|address was suppressed|recipient suppressed|marked as inactive|message rejected: address blacklisted",
