@@ -82,6 +82,7 @@ func TestRulesBetweenSections(t *testing.T) {
 		{"a typo in a route", file("routes", `[{"domain": ["qq.com"]}, {}]`), "routes[0].domain", `did you mean "domains"?`},
 		{"a variable without braces", file("server", `{"authorization": ["Bearer $RELAY_TOKEN"]}`), "server.authorization[0]", "write ${RELAY_TOKEN}, in braces"},
 		{"a variable in a URL", file("limits", `{"redis": "redis://:$key@redis.acme.example:6379"}`), "limits.redis", "write ${key}, in braces"},
+		{"a variable as a URL's user", file("limits", `{"redis": "redis://$key:s3cret@redis.acme.example:6379"}`), "limits.redis", "write ${key}, in braces"},
 		{"a variable of Kubernetes", file("deliveries", `{"database": "postgres://relay:$(key)@db.acme.example/relay"}`), "deliveries.database", "write ${key}, in braces"},
 		{"a variable that is set", file("providers", `[{"type": "sendgrid", "apiKey": "$key"}]`), "providers[0].apiKey", "write ${key}, in braces"},
 		{"a variable in a body", file("providers", `[{"type": "http", "url": "https://a.example", "body": {"to": "{{to}}", "text": "{{text}}", "key": "$KEY"}}]`),

@@ -213,7 +213,7 @@ var variable = regexp.MustCompile(`^(?:Bearer |Basic )?\$([A-Za-z_][A-Za-z0-9_]*
 
 // loginVariable is a URL whose user or password is a text that a shell or Kubernetes would replace. A
 // password may look like this, so that there has to be such a variable.
-var loginVariable = regexp.MustCompile(`^[a-z]+://(?:[^/@]*:)?\$\(?([A-Za-z_][A-Za-z0-9_]*)\)?@`)
+var loginVariable = regexp.MustCompile(`^[a-z]+://(?:[^/@]*:)?\$\(?([A-Za-z_][A-Za-z0-9_]*)\)?(?::[^/@]*)?@`)
 
 // withoutBraces returns the variable that a text means and does not name as one, empty for
 // none. A whole text means one by its letters, too, and not only because there is one.
