@@ -90,7 +90,7 @@ func (q *question) begin() {
 	ofName, _ := s.names.Get(nameAtServer{q.server, q.name})
 	isSlow := known.isSlow() || ofName.isSlow()
 	switch {
-	case isSlow && !s.hasQuick(q.server):
+	case isSlow && !s.hasQuick(q.server, known.late):
 		q.bound = 0
 	case isSlow && q.at.Sub(known.asked) < memory:
 		q.bound = impatience
@@ -100,10 +100,11 @@ func (q *question) begin() {
 	}
 }
 
-// hasQuick tells whether a server other than this one is quick.
-func (s *servers) hasQuick(than string) bool {
+// hasQuick tells whether a server other than this one was quick when it was asked in its place. One
+// that was not asked then is not in the system's list any more.
+func (s *servers) hasQuick(than string, late time.Time) bool {
 	for server, known := range s.known {
-		if server != than && !known.quick.IsZero() && !known.isSlow() {
+		if server != than && known.quick.Sub(late) > -memory && !known.isSlow() {
 			return true
 		}
 	}

@@ -86,6 +86,37 @@ func TestALoneNameServerThatIsQuickWithSomeNames(t *testing.T) {
 	}
 }
 
+// What was quick and is no longer in the system's list is no reason not to wait for the one that is.
+func TestANameServerThatHasLeft(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := newServers()
+	ask := func(server string) *question {
+		q := &question{servers: s, server: server, name: "name"}
+		q.begin()
+		return q
+	}
+	age := func(server string, by time.Duration) {
+		known := s.known[server]
+		known.quick, known.late, known.asked = known.quick.Add(-by), known.late.Add(-by), known.asked.Add(-by)
+		s.known[server] = known
+	}
+	ask("quick").note(func(one *speed) { one.quick = now })
+	ask("slow").note(func(one *speed) { one.late = now })
+	if q := ask("slow"); q.bound != impatience {
+		t.Errorf("beside a quick one: %v", q.bound)
+	}
+	age("quick", memory)
+	if q := ask("slow"); q.bound != 0 {
+		t.Errorf("where the quick one was not asked again: %v", q.bound)
+	}
+	ask("quick").note(func(one *speed) { one.quick = now })
+	age("slow", memory)
+	if q := ask("slow"); q.bound != patience {
+		t.Errorf("another time: %v", q.bound)
+	}
+}
+
 // A second server that answers at once, and knows nothing, is no reason not to wait for the first.
 func TestANameServerThatIsOfNoUse(t *testing.T) {
 	t.Parallel()
