@@ -194,7 +194,8 @@ func travelling(to string) string {
 func (s *Store) Suppressed(ctx context.Context, to string) bool {
 	now := time.Now()
 	ask := s.suppressed.Load()
-	if ask == nil || now.UnixNano() < s.askAgain.Load() {
+	// More than retryAfter is left where the clock was set back.
+	if rest := time.Duration(s.askAgain.Load() - now.UnixNano()); ask == nil || 0 < rest && rest <= retryAfter {
 		s.unchecked.Add(1)
 		return false
 	}

@@ -265,7 +265,7 @@ func redisKey(c count) string {
 // a mail would ask.
 func (s *shared) lookAgain() {
 	now, last := time.Now().UnixNano(), s.asked.Load()
-	if now-last < int64(askAgain) || !s.asked.CompareAndSwap(last, now) {
+	if since := time.Duration(now - last); 0 <= since && since < askAgain || !s.asked.CompareAndSwap(last, now) {
 		return
 	}
 	go func() {

@@ -60,7 +60,8 @@ type smtpProvider struct {
 	signer  *smtp.DKIM        // nil when mails are not signed
 	tokens  *accessTokens     // nil when the login is by password, or there is none
 	drafts  sync.Pool         // of *smtpDraft
-	blind   atomic.Int64      // until when what the server says of domains is not believed, in Unix nanoseconds
+	// blind is until when what the server says of domains is not believed; nil for never.
+	blind atomic.Pointer[time.Time]
 }
 
 var (
@@ -107,9 +108,10 @@ const blindTime = time.Minute
 // https://www.postfix.org/postconf.5.html#reject_unknown_recipient_domain
 func (p *smtpProvider) isBlind(domain string, now time.Time) bool {
 	if mail.IsWellKnown(domain) {
-		p.blind.Store(now.Add(blindTime).UnixNano())
+		p.blind.Store(new(now.Add(blindTime)))
 	}
-	return now.UnixNano() < p.blind.Load()
+	until := p.blind.Load()
+	return until != nil && now.Before(*until)
 }
 
 // Connected tells that Verify warms the pool.
