@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -339,6 +340,62 @@ func TestMailboxWithADamagedMail(t *testing.T) {
 			t.Errorf("%v, asked %d times: %s", seen, asked, told)
 		}
 	})
+}
+
+// A list of capabilities with a parenthesis ends the connection. The library would look at it for ever.
+func TestMailboxWithMalformedCapabilities(t *testing.T) {
+	for _, row := range []struct{ greeting, command, answer string }{
+		{"* OK [CAPABILITY IMAP4rev1 (x) STARTTLS] hi", "", ""},
+		{"* ok [capability(x)] hi", "", ""},
+		{"* PREAUTH [CAPABILITY IMAP4rev1  (x] hi", "", ""},
+		{"* OK hi", "CAPABILITY", "* CAPABILITY IMAP4rev1 (x)\r\n\x00 OK done"},
+		{"* OK hi", "CAPABILITY", "* CAPABILITY(\r\n\x00 OK done"},
+		{"* OK hi", "LOGIN", "\x00 OK [CAPABILITY IMAP4rev1 " + strings.Repeat("X", 2*maxLine) + " (x)] done"},
+		{"* OK hi", "LOGIN", "* ENABLED (x)\r\n\x00 OK done"},
+		{"* OK hi", "SELECT", "* NO [CAPABILITY (x)] done"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &scripted{greeting: row.greeting, answer: func(command string) string {
+				if row.command != "" && strings.HasPrefix(command, row.command) {
+					return row.answer
+				}
+				return ""
+			}}
+			if err := s.mailbox().Check(t.Context()); err == nil {
+				t.Errorf("%s %s", row.greeting, row.answer)
+			}
+		})
+	}
+	s := &scripted{greeting: "* OK [CAPABILITY IMAP4rev1] (hello)", answer: func(string) string { return "" }}
+	if err := s.mailbox().Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Before TLS nothing of what a server says is taken but its consent to it.
+func TestStartTLS(t *testing.T) {
+	for _, row := range []struct{ greeting, answer, want string }{
+		{"* OK [CAPABILITY IMAP4rev1 (x)] hi", "* BYE (x)\r\nS OK begin", ""},
+		{"* ok", "S ok", ""},
+		{"* PREAUTH hi", "S OK begin", "does not begin with OK"},
+		{"* OK hi", "S NO not here", "not here"},
+		{"* OK hi", "S BAD what", "what"},
+		{"* OK hi", "S OK begin\r\n* BYE", "speaks on"},
+		{"* OK hi", "T OK begin", "EOF"},
+	} {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			_, _ = io.WriteString(theirs, row.greeting+"\r\n")
+			if line, _ := bufio.NewReader(theirs).ReadString('\n'); line == "S STARTTLS\r\n" {
+				_, _ = io.WriteString(theirs, row.answer+"\r\n")
+			}
+		}()
+		if err := startTLS(ours); (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s, %s: %v", row.greeting, row.answer, err)
+		}
+		_ = ours.Close()
+	}
 }
 
 // Coremail (163.com, 126.com) opens no mailbox before the client has said who it is. Others may

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -139,24 +138,6 @@ func (c *client) Close() error {
 	return nil
 }
 
-// bounded is a connection that is cut when the server says too much.
-type bounded struct {
-	net.Conn
-	left atomic.Int64 // in bytes
-}
-
-// Read implements net.Conn.
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.Conn.Read(p)
-	if b.left.Add(-int64(n)) < 0 {
-		_ = b.Close()
-		return 0, errTooMuch
-	}
-	return n, err
-}
-
-var errTooMuch = errors.New("the server says more than anybody would read")
-
 // step does something with a connection that is cut when it takes too long, or too much.
 func step(conn *bounded, stage string, do func() error) error {
 	conn.left.Store(stepSize)
@@ -188,7 +169,7 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 	conn := &bounded{Conn: dialled}
 	conn.left.Store(stepSize)
 	c := &client{conn: conn, stop: context.AfterFunc(ctx, func() { _ = conn.Close() })}
-	options := &imapclient.Options{TLSConfig: m.TLS, UnilateralDataHandler: &imapclient.UnilateralDataHandler{
+	options := &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
 		Mailbox: func(data *imapclient.UnilateralDataMailbox) {
 			if data.NumMessages != nil && arrived != nil {
 				arrived()
@@ -196,16 +177,12 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 		},
 	}}
 	err = step(conn, "TLS", func() (err error) {
-		switch {
-		case m.TLS == nil:
-			c.Client = imapclient.New(conn, options)
-		case m.STARTTLS:
-			c.Client, err = imapclient.NewStartTLS(conn, options)
-		default:
-			secure := tls.Client(conn, m.TLS)
-			if err = secure.HandshakeContext(dialling); err == nil {
-				c.Client = imapclient.New(secure, options)
-			}
+		var way net.Conn = conn
+		if m.TLS != nil {
+			way, err = m.secured(dialling, conn)
+		}
+		if err == nil {
+			c.Client = imapclient.New(&guarded{Conn: way}, options)
 		}
 		return err
 	})
@@ -217,8 +194,7 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 	if err = step(conn, "connect", c.WaitGreeting); err == nil {
 		err = step(conn, "login", func() error { return m.login(dialling, c.Client) })
 	}
-	if err == nil && c.Caps().Has(imap.CapID) {
-		// Coremail opens no mailbox to a client without a name: https://github.com/emersion/go-imap/issues/524
+	if err == nil {
 		err = step(conn, "login", func() error { return introduce(c.Client) })
 	}
 	if err == nil {
@@ -243,8 +219,12 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 // clientName is who we are (RFC 2971).
 var clientName = imap.IDData{Name: "logto-email-relay", Version: "1", Vendor: "logto-email-relay"}
 
-// introduce tells the server who we are, which it may not care for.
+// introduce tells the server who we are, which it may not care for. Coremail opens no mailbox to a
+// client without a name: https://github.com/emersion/go-imap/issues/524
 func introduce(c *imapclient.Client) error {
+	if !c.Caps().Has(imap.CapID) {
+		return nil
+	}
 	_, err := c.ID(&clientName).Wait()
 	var refused *imap.Error
 	if errors.As(err, &refused) {

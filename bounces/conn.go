@@ -1,0 +1,127 @@
+package bounces
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"sync/atomic"
+
+	"github.com/emersion/go-imap/v2"
+)
+
+// bounded is a connection that is cut when the server says too much.
+type bounded struct {
+	net.Conn
+	left atomic.Int64 // in bytes
+}
+
+// Read implements net.Conn.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if b.left.Add(-int64(n)) < 0 {
+		_ = b.Close()
+		return 0, errTooMuch
+	}
+	return n, err
+}
+
+var errTooMuch = errors.New("the server says more than anybody would read")
+
+// secured is a connection in TLS, which begins in clear text where STARTTLS is wanted.
+func (m *Mailbox) secured(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	var greeting io.Reader = strings.NewReader("")
+	if m.STARTTLS {
+		if err := startTLS(conn); err != nil {
+			return nil, err
+		}
+		greeting = strings.NewReader("* OK\r\n") // which came before TLS, and is not repeated
+	}
+	secure := tls.Client(conn, m.TLS)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return &prefixed{secure, io.MultiReader(greeting, secure)}, nil
+}
+
+// prefixed is a connection from which something else is read first.
+type prefixed struct {
+	net.Conn
+	from io.Reader
+}
+
+// Read implements net.Conn.
+func (p *prefixed) Read(b []byte) (int, error) { return p.from.Read(b) }
+
+// startTLS asks for TLS (RFC 3501, 6.2.1). What the server says before is anybody's who is on the
+// way, so that nothing of it is taken but its consent.
+func startTLS(conn net.Conn) error {
+	lines := bufio.NewReader(conn)
+	if greeting, err := lines.ReadString('\n'); err != nil {
+		return err
+	} else if !strings.HasPrefix(strings.ToUpper(greeting), "* OK") { // nor is anybody signed in yet
+		return errors.New("the server does not begin with OK")
+	}
+	if _, err := io.WriteString(conn, "S STARTTLS\r\n"); err != nil {
+		return err
+	}
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		switch tag, answer, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " "); {
+		case tag != "S":
+		case !strings.HasPrefix(strings.ToUpper(answer), "OK"):
+			return &imap.Error{Type: imap.StatusResponseTypeNo, Text: answer}
+		case lines.Buffered() > 0:
+			return errors.New("the server speaks on before TLS")
+		default:
+			return nil
+		}
+	}
+}
+
+// guarded is a connection that ends at a list of capabilities with a parenthesis, which none has.
+// The library would look at it for ever.
+type guarded struct {
+	net.Conn
+	line []byte // its beginning
+}
+
+// maxLine bounds what is kept of a line, in bytes.
+const maxLine = 8 << 10
+
+// capabilities is the beginning of a line that lists them (RFC 3501, 7.1 and 7.2.1; RFC 5161, 3.2).
+var capabilities = regexp.MustCompile(`(?i)^(\* (CAPABILITY|ENABLED)\b|\S+ \w+ ?\[CAPABILITY\b[^\]]*$)`)
+
+var errCapabilities = errors.New("the server's list of what it can is malformed")
+
+// Read implements net.Conn.
+func (g *guarded) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	for rest := p[:n]; len(rest) > 0; {
+		end := bytes.IndexAny(rest, "(\n")
+		if end < 0 {
+			end = len(rest) - 1
+		}
+		part := rest[:end+1]
+		g.line = append(g.line, part[:min(len(part), maxLine-len(g.line))]...)
+		switch part[end] {
+		case '(':
+			if capabilities.Match(g.line) {
+				_ = g.Close()
+				return 0, errCapabilities
+			}
+		case '\n':
+			g.line = g.line[:0]
+		}
+		rest = rest[end+1:]
+	}
+	return n, err
+}
