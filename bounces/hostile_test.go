@@ -311,10 +311,10 @@ func TestMailboxGoesOnWhereItWas(t *testing.T) {
 func TestMailboxWithADamagedMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{mails: map[int]string{1: "Subject: 1\r\n\r\nhello\r\n", 2: "", 3: "Subject: 3\r\n\r\nhello\r\n"}}
-		var asked int
+		var asked atomic.Int64
 		s.answer = func(command string) string {
 			if strings.HasPrefix(command, "UID FETCH 2 ") {
-				asked++
+				asked.Add(1)
 				return silence
 			}
 			return ""
@@ -336,8 +336,8 @@ func TestMailboxWithADamagedMail(t *testing.T) {
 			})
 		}()
 		<-ended
-		if len(seen) != 2 || seen[s.mails[1]] != 1 || seen[s.mails[3]] != 1 || asked != mostTimes || !strings.Contains(told, "UID 2") {
-			t.Errorf("%v, asked %d times: %s", seen, asked, told)
+		if len(seen) != 2 || seen[s.mails[1]] != 1 || seen[s.mails[3]] != 1 || asked.Load() != mostTimes || !strings.Contains(told, "UID 2") {
+			t.Errorf("%v, asked %d times: %s", seen, asked.Load(), told)
 		}
 	})
 }
@@ -404,7 +404,7 @@ func TestMailboxWantsAName(t *testing.T) {
 	for _, refuses := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &scripted{greeting: "* OK Coremail System IMap Server Ready(163com)", mails: map[int]string{1: "Subject: 1\r\n\r\nhello\r\n"}}
-			named := false
+			var named atomic.Bool
 			s.answer = func(command string) string {
 				switch {
 				case command == "CAPABILITY":
@@ -412,9 +412,9 @@ func TestMailboxWantsAName(t *testing.T) {
 				case strings.HasPrefix(command, `ID ("name" "`) && refuses:
 					return "\x00 BAD no such command"
 				case strings.HasPrefix(command, `ID ("name" "`):
-					named = true
+					named.Store(true)
 					return `* ID ("name" "Coremail Imap" "vendor" "Mailtech")` + "\r\n\x00 OK ID completed"
-				case strings.HasPrefix(command, "SELECT") && !named && !refuses:
+				case strings.HasPrefix(command, "SELECT") && !named.Load() && !refuses:
 					return "\x00 NO SELECT Unsafe Login. Please contact kefu@188.com for help"
 				}
 				return ""

@@ -24,6 +24,9 @@ import (
 // storeTime bounds how long a database is waited for.
 const storeTime = 5 * time.Second
 
+// sampleRecipient is whose mails' way is shown if nobody is named.
+const sampleRecipient = "ada@example.org"
+
 type checkCommand struct {
 	Connect bool
 	mailFlags
@@ -42,7 +45,7 @@ func newCheck(s *environment) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.BoolVar(&cmd.Connect, "connect", false, "sign in at every provider too, and at the mailboxes for bounces; no mail is sent")
-	flags.StringVar(&cmd.To, "to", "ada@example.org", "show the way of mails to this `ADDRESS`")
+	flags.StringVar(&cmd.To, "to", sampleRecipient, "show the way of mails to this `ADDRESS`")
 	flags.StringVar(&cmd.Tenant, "tenant", "", "of the tenant of this `NAME`, as server.authorization has it")
 	flags.StringVar(&cmd.Type, "type", "", "of this one of Logto's message `TYPES`; of all otherwise")
 	flags.StringVar(&cmd.Locale, "locale", "", "for readers of this language, a BCP 47 `TAG`")
@@ -202,7 +205,7 @@ func (f *mailFlags) way(g *app.Graph, to, messageType string) []string {
 	if instead := policy.Redirected(); instead != "" {
 		through += ", to " + settings.Printable(instead, 254)
 	}
-	if list := policy.Refuses(to); list != "" {
+	if list := policy.Refuses(to); list != "" && to != sampleRecipient {
 		through = "none, by " + list
 	}
 	return []string{messageType, taken, strings.Join(senders, ", then "), cmp.Or(settings.Printable(brand, 64), "-"),

@@ -324,7 +324,11 @@ func (db *database) close() error {
 	if db.inPlace() != nil {
 		// SQLite would leave its log there, which the next one to open the file that is in the place now
 		// would take for that one's. What is in it belongs to the file that was taken away.
-		_, emptied := db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+		var busy, pages, moved int
+		emptied := db.write.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &moved)
+		if busy != 0 {
+			emptied = fmt.Errorf("somebody reads the file that was taken away: delete %[1]s-wal and %[1]s-shm before the relay starts again", db.file)
+		}
 		err = errors.Join(err, emptied)
 	}
 	return errors.Join(err, db.write.Close())

@@ -252,6 +252,34 @@ func TestAFileThatWasReplacedIsOpenedByTheNext(t *testing.T) {
 	}
 }
 
+// Its log cannot be emptied while somebody reads it, which is told.
+func TestAFileThatWasReplacedAndIsRead(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "deliveries.db")
+	r := opened(t, named(name))
+	r.ready(t)
+	other, err := sql.Open("sqlite", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	var n int
+	if err := tx.QueryRow("SELECT COUNT(*) FROM deliveries").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	r.keep(t, accepted("ada@example.com", time.Now()))
+	if err := errors.Join(os.Rename(name, name+".away"), os.WriteFile(name, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "delete "+name+"-wal") {
+		t.Error(err)
+	}
+}
+
 // SQLite writes to a file that nobody sees any more as quickly as ever.
 func TestAFileThatIsNotInItsPlaceIsNoticed(t *testing.T) {
 	for name, take := range map[string]func(file string) error{
