@@ -870,6 +870,17 @@ func contractOfEvents(t *testing.T, empty func(*testing.T) Settings) {
 	})
 }
 
+// A clock that was set back keeps the database from being asked for no longer than otherwise.
+func TestSuppressionsAfterAClockWasSetBack(t *testing.T) {
+	r := opened(t, named(filepath.Join(t.TempDir(), "deliveries.db")))
+	r.ready(t)
+	if _, err := r.Suppress(t.Context(), "ada@example.com", time.Hour, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.askAgain.Store(time.Now().Add(time.Hour).UnixNano())
+	eventually(t, "it is looked at", func() bool { return r.Suppressed(t.Context(), "ada@example.com") })
+}
+
 // A database that does not answer stops no mail and is not asked for each of them.
 func TestSuppressionsAreSkippedLoudly(t *testing.T) {
 	server := postgrestest.Start(t)
