@@ -174,7 +174,7 @@ func (g *Graph) member(s providers.Settings, index int, earlier *Graph) (relay.M
 		Service:       service,
 		Sender:        s.Sender(),
 		Timeout:       time.Duration(shared.Timeout),
-		MaxConcurrent: s.Concurrent(),
+		MaxConcurrent: shared.Concurrent(),
 	})}, nil
 }
 

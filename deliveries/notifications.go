@@ -29,7 +29,7 @@ UPDATE notifications SET due = $4, attempts = attempts + 1 WHERE id IN (SELECT i
 	endNotifications = "DELETE FROM notifications WHERE id IN (SELECT value->>0 FROM %s)"
 	putOff           = `UPDATE notifications SET due = changes.due
 FROM (SELECT value->>0 AS id, CAST(value->>1 AS BIGINT) AS due FROM %s) AS changes WHERE notifications.id = changes.id`
-	expire            = "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE endpoint = $1 AND since < $2 LIMIT $3)"
+	expire            = "DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE endpoint = $1 AND due <= $2 ORDER BY due LIMIT $3)"
 	dropNotifications = "DELETE FROM notifications WHERE since < $2 AND endpoint NOT IN (SELECT value->>0 FROM %s)"
 
 	// unknownFor is how long the notifications of an endpoint are kept that is not in
@@ -244,11 +244,20 @@ func (s *Store) Pending(ctx context.Context, endpoint string) (n int, err error)
 	return n, err
 }
 
-// Expire deletes notifications to an endpoint from before a time, so many at once that mails do not
-// wait for it, and tells how many.
+// Expire deletes notifications to an endpoint that were due before a time, so many at once that mails
+// do not wait for it, and tells how many.
 func (s *Store) Expire(ctx context.Context, endpoint string, before time.Time) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	var one int
+	// Mostly none were, and no writer is kept waiting.
+	err := s.db.read.QueryRowContext(ctx, isDue, endpoint, before.UnixMicro()).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
 	result, err := s.db.write.ExecContext(ctx, expire, endpoint, before.UnixMicro(), purged)
 	if err != nil {
 		return 0, err

@@ -9,8 +9,6 @@ import (
 type Settings interface {
 	// Shared returns the keys that every provider has.
 	Shared() *Common
-	// Concurrent returns how many sends may be under way at a time.
-	Concurrent() int
 	// Sender returns the sender written into this provider, if any.
 	Sender() Sender
 	// Mails returns the templates written into this provider, if any. They go

@@ -65,7 +65,7 @@ type SMTPSettings struct {
 	// Bounces is the mailbox that bounces come to; nobody reads them when not given.
 	Bounces *SMTPBounces `json:"bounces"`
 
-	// MaxConnections bounds the pool, and with it maxConcurrent, which it is when not given.
+	// MaxConnections bounds the pool; maxConcurrent when not given.
 	MaxConnections int `json:"maxConnections" validate:"gte=0,lte=10000"`
 	// MaxMessages is how many mails go through one connection; 0 is unbounded. What
 	// suits the server when not given.
@@ -311,12 +311,6 @@ func (s *SMTPSettings) server(tokens *accessTokens) (smtp.Config, error) {
 		MaxConnections:  cmp.Or(s.MaxConnections, s.Concurrent()), MaxMessages: s.maxMessages(),
 		RateLimit: s.RateLimit, RateDelta: time.Duration(s.RateDelta),
 	}, nil
-}
-
-// Concurrent returns how many sends may be under way at a time: no more than there may be
-// connections, since a mail that waits for one is better off where another provider may take it.
-func (s *SMTPSettings) Concurrent() int {
-	return min(s.Common.Concurrent(), cmp.Or(s.MaxConnections, s.Common.Concurrent()))
 }
 
 func (s *SMTPSettings) maxMessages() int {

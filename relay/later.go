@@ -84,7 +84,7 @@ type standing struct {
 func (d *delivery) noteFull(s *standing) {
 	s.told = true
 	d.note(s.Name, s.since, time.Now(), &providers.Error{Kind: providers.Temporary, Stage: "wait",
-		Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent, and maxConnections of SMTP, if the provider allows it"})
+		Detail: "all concurrent sends are taken", Hint: "raise maxConcurrent if the provider allows it"})
 }
 
 // attemptLater makes further attempts, until one ends the delivery or the time is up.

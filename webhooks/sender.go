@@ -64,8 +64,8 @@ type Queue interface {
 	Settle(ctx context.Context, done []string, again []mail.Notification) error
 	// Pending counts the notifications to an endpoint that wait.
 	Pending(ctx context.Context, endpoint string) (int, error)
-	// Expire deletes notifications to an endpoint from before a time, some of them where there
-	// are many, and tells how many.
+	// Expire deletes notifications to an endpoint that were due before a time, some of them where
+	// there are many, and tells how many.
 	Expire(ctx context.Context, endpoint string, before time.Time) (int, error)
 }
 
@@ -243,7 +243,7 @@ func (s *Sender) count(ctx context.Context, e *endpoint) error {
 	if time.Since(e.counted) < counting {
 		return nil
 	}
-	if e.failures > 0 { // so that those which it was not called with leave, too
+	if e.failures > 0 { // so that those leave, too, which it was not called with for a day
 		expired, err := s.queue.Expire(ctx, e.key, time.Now().Add(-patience-lastTry))
 		if err != nil {
 			return err

@@ -98,7 +98,7 @@ func (q *memory) Expire(_ context.Context, endpoint string, before time.Time) (n
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.queues[endpoint] = slices.DeleteFunc(q.queues[endpoint], func(one mail.Notification) bool {
-		isOld := one.Since.Before(before)
+		isOld := one.Due.Before(before)
 		if isOld {
 			n++
 		}
@@ -241,22 +241,29 @@ func TestAnEndpointThatFailsIsTriedForADay(t *testing.T) {
 }
 
 // Where more wait than an endpoint that is dead is called with in a day, they leave all the same.
-func TestWhatIsOlderThanADayIsGivenUp(t *testing.T) {
+func TestWhatWaitsForADeadEndpointLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t, service(func(*http.Request) (*http.Response, error) { return answer(503, "Retry-After", "3600") }))
 		defer s.close()
 		e := endpointAt("https://acme.example/")
 		s.queue.add(e, 5000)
 		s.Use(Settings{Send: []Endpoint{e}})
-		time.Sleep(patience + lastTry/2) // those that are due at its end are called once more
-		synctest.Wait()
-		if left := s.queue.left(); left < 4000 {
-			t.Errorf("%d are left after a day", left)
+		for _, row := range []struct {
+			after       time.Duration
+			least, most int
+		}{
+			{patience + lastTry/2, 4000, 5000}, // those that are due at its end are called once more
+			{patience + lastTry + 2*counting, 1, 300},
+			{2*patience + 2*lastTry, 0, 0}, // those that it was called with
+		} {
+			time.Sleep(row.after - time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))
+			synctest.Wait()
+			if left := s.queue.left(); left < row.least || left > row.most {
+				t.Errorf("%d are left after %v", left, row.after)
+			}
 		}
-		time.Sleep(lastTry/2 + 2*counting)
-		synctest.Wait()
-		if state := s.State()[0]; s.queue.left() != 0 || state.Pending != 0 || state.GivenUp != 5000 || !strings.Contains(s.log.String(), "the answer is 503") {
-			t.Errorf("%d are left, %+v", s.queue.left(), state)
+		if state := s.State()[0]; state.Pending != 0 || state.GivenUp != 5000 || !strings.Contains(s.log.String(), "the answer is 503") {
+			t.Errorf("%+v", state)
 		}
 	})
 }
