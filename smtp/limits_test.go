@@ -500,16 +500,17 @@ func TestWhoWaitsLeavesTimeToSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, row := range []struct {
-				left     time.Duration // when there is a place, or the next may begin, in two seconds
-				waits    time.Duration
-				accepted bool
+				left          time.Duration
+				place, begins time.Duration // when it gives up, or begins where it is accepted: for want of a place, or of its turn
+				accepted      bool
 			}{
-				{3*time.Second + leastSend + 1, 2 * time.Second, true},
-				{3 * time.Second, 2*time.Second - leastSend, false},
-				{2 * time.Second, time.Second, false},
+				{4200 * time.Millisecond, 1900 * time.Millisecond, 2 * time.Second, true},
+				{3700 * time.Millisecond, 1900 * time.Millisecond, 2 * time.Second, false}, // since the one before it was slow
+				{3 * time.Second, 2*time.Second - leastSend, 0, false},
+				{2 * time.Second, time.Second, 0, false},
 			} {
 				time.Sleep(time.Minute)
-				verdict = 2 * time.Second
+				verdict = 1900 * time.Millisecond
 				var first sync.WaitGroup
 				first.Go(func() { _, _ = sendWithin(t.Context(), pool, testMessage()) })
 				synctest.Wait()
@@ -518,11 +519,12 @@ func TestWhoWaitsLeavesTimeToSend(t *testing.T) {
 				start := time.Now()
 				_, err := sendWithin(ctx, pool, testMessage())
 				cancel()
-				want := row.waits
+				want := row.place
+				if paced {
+					want = row.begins // one that is too late is told so at once
+				}
 				if row.accepted {
 					want += verdict
-				} else if paced {
-					want = 0 // since it is known at once
 				}
 				if took := time.Since(start); (err == nil) != row.accepted || took != want {
 					t.Errorf("paced %v, %v left: %v after %v, want %v", paced, row.left, err, took, want)

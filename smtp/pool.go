@@ -153,15 +153,12 @@ func (e *Envelope) needsUTF8() bool { return e.UTF8Header || !isASCII(e.From) ||
 // outgoing is a message on its way to the wire.
 type outgoing struct {
 	Envelope
-	build func([]byte) ([]byte, error) // nil once it is built
-	pool  *Pool
-	// latest is until when it may wait to be begun; zero is for as long as it likes.
-	latest time.Time
-	data   *[]byte // the message with the final dot, once it is built
-	size   int     // the message alone
+	build    func([]byte) ([]byte, error) // nil once it is built
+	pool     *Pool
+	patience patience
+	data     *[]byte // the message with the final dot, once it is built
+	size     int     // the message alone
 }
-
-func (m *outgoing) isLate(now time.Time) bool { return !m.latest.IsZero() && now.After(m.latest) }
 
 const finalDot = ".\r\n"
 
@@ -206,7 +203,7 @@ func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) (
 	case !fitsLine(envelope.To):
 		return Reply{}, &Error{Stage: AtRCPT, Err: errAddress}
 	}
-	m := outgoing{Envelope: envelope, build: build, pool: p, latest: p.sends.latest(ctx)}
+	m := outgoing{Envelope: envelope, build: build, pool: p, patience: p.sends.patience(ctx)}
 	defer m.freeBuffer()
 	reply, e := p.send(ctx, &m)
 	return reply, result(e)
@@ -215,12 +212,12 @@ func (p *Pool) Send(ctx context.Context, envelope Envelope, build func([]byte) (
 // send finds a connection for a message. Where the server refuses another one it
 // waits for one of those that there are.
 func (p *Pool) send(ctx context.Context, m *outgoing) (Reply, *Error) {
-	if e := p.pace.await(ctx, m.latest); e != nil {
+	if e := p.pace.await(ctx, m.patience.latest()); e != nil {
 		return Reply{}, e
 	}
 	var refused *Error
 	for {
-		if e := p.takePlace(ctx, m.latest); e != nil {
+		if e := p.takePlace(ctx, m.patience.latest()); e != nil {
 			return Reply{}, cmp.Or(refused, e)
 		}
 		s, reply, e := p.sendOnce(ctx, m)
@@ -248,9 +245,9 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 		if s, isFresh, e = p.openOrTake(ctx); e != nil {
 			return nil, Reply{}, e
 		}
-		if !isFresh && m.isLate(time.Now()) {
-			return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
-		}
+	}
+	if !isFresh && m.patience.isOver() { // it has waited for others
+		return s, Reply{}, &Error{Stage: AtConnect, Err: &BusyError{p.config.MaxConnections, context.DeadlineExceeded}}
 	}
 	if !isFresh {
 		reply, e := p.sendThrough(ctx, s, m)
@@ -266,7 +263,7 @@ func (p *Pool) sendOnce(ctx context.Context, m *outgoing) (*session, Reply, *Err
 			return nil, Reply{}, e
 		}
 	}
-	if m.isLate(time.Now()) {
+	if m.patience.isOver() {
 		return s, Reply{}, &Error{Stage: AtConnect, Err: ErrTooLate}
 	}
 	reply, e := p.sendThrough(ctx, s, m)
