@@ -66,8 +66,8 @@ const (
 	// it may list.
 	stepSize = 4 << 20
 	maxMails = 200_000
-	// mostTimes is how often a mail is asked for that the server does not hand out.
-	mostTimes = 3
+	// postponeTime is how soon a mail is asked for again that the server does not hand out.
+	postponeTime = 10 * time.Minute
 	// shortest and longest are the pauses between tries to connect.
 	shortest, longest = time.Second, 5 * time.Minute
 )
@@ -195,11 +195,9 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 		err = step(conn, "login", func() error { return m.login(dialling, c.Client) })
 	}
 	if err == nil {
-		err = step(conn, "login", func() error { return introduce(c.Client) })
-	}
-	if err == nil {
 		err = step(conn, "mailbox", func() error {
-			opened, err := c.Select(m.Name, nil).Wait()
+			c.Caps() // which are asked for where they are not known, and known from here on
+			opened, err := c.selects(m.Name)
 			if err == nil {
 				c.validity = opened.UIDValidity
 				if m.MoveTo != "" {
@@ -219,18 +217,18 @@ func (m *Mailbox) open(ctx context.Context, arrived func()) (*client, error) {
 // clientName is who we are (RFC 2971).
 var clientName = imap.IDData{Name: "logto-email-relay", Version: "1", Vendor: "logto-email-relay"}
 
-// introduce tells the server who we are, which it may not care for. Coremail opens no mailbox to a
-// client without a name: https://github.com/emersion/go-imap/issues/524
-func introduce(c *imapclient.Client) error {
-	if !c.Caps().Has(imap.CapID) {
-		return nil
-	}
-	_, err := c.ID(&clientName).Wait()
+// selects opens a mailbox. Coremail opens none to a client without a name, and says neither that nor
+// anything else that could be told apart: https://github.com/emersion/go-imap/issues/524
+func (c *client) selects(name string) (*imap.SelectData, error) {
+	opened, err := c.Select(name, nil).Wait()
 	var refused *imap.Error
-	if errors.As(err, &refused) {
-		return nil
+	if !errors.As(err, &refused) || !c.Caps().Has(imap.CapID) {
+		return opened, err
 	}
-	return err
+	if _, failed := c.ID(&clientName).Wait(); failed != nil {
+		return nil, err
+	}
+	return c.Select(name, nil).Wait()
 }
 
 func (m *Mailbox) login(ctx context.Context, c *imapclient.Client) error {
@@ -265,9 +263,8 @@ type watch struct {
 	// the same.
 	ignored  map[imap.UID]bool
 	validity uint32
-	// unread is the mail that the server could not hand out the last times, and how often.
-	unread imap.UID
-	times  int
+	// postponed are the mails that the server could not hand out, and until when.
+	postponed map[imap.UID]time.Time
 }
 
 // session reads the mailbox over one connection. The pause is short again once it was read.
@@ -284,7 +281,7 @@ func (w *watch) session(ctx context.Context, pause *time.Duration) error {
 	}
 	defer func() { _ = c.Close() }()
 	if w.ignored == nil || w.validity != c.validity {
-		w.ignored, w.validity = make(map[imap.UID]bool), c.validity
+		w.ignored, w.postponed, w.validity = make(map[imap.UID]bool), make(map[imap.UID]time.Time), c.validity
 	}
 	for {
 		again, err := w.scan(ctx, c)
@@ -316,14 +313,16 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	now := time.Now()
+	maps.DeleteFunc(w.postponed, func(_ imap.UID, until time.Time) bool { return !now.Before(until) })
 	gone := maps.Clone(w.ignored)
 	for _, uid := range found {
-		if delete(gone, uid); w.ignored[uid] {
+		if delete(gone, uid); w.ignored[uid] || !w.postponed[uid].IsZero() {
 			continue
 		}
 		mail, at, err := fetch(c, uid)
 		if err != nil {
-			return false, w.passOver(ctx, uid, err)
+			return false, w.postpone(uid, err)
 		}
 		verdict, err := w.take(ctx, mail)
 		if err != nil {
@@ -348,17 +347,15 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 	return again, nil
 }
 
-// passOver takes down that a mail could not be read, as where its file is damaged. Those behind it
-// are not to wait for it for ever.
-func (w *watch) passOver(ctx context.Context, uid imap.UID, err error) error {
-	if w.unread != uid {
-		w.unread, w.times = uid, 0
+// postpone leaves a mail for a while that could not be read, as where its file is damaged. Those
+// behind it do not wait for it.
+func (w *watch) postpone(uid imap.UID, err error) error {
+	w.postponed[uid] = time.Now().Add(postponeTime)
+	var failed *Error
+	if errors.As(err, &failed) {
+		failed.Err = fmt.Errorf("the mail with UID %d: %w", uid, failed.Err)
 	}
-	if w.times++; w.times < mostTimes || ctx.Err() != nil {
-		return err
-	}
-	w.ignored[uid] = true
-	return &Error{Stage: "read", Err: fmt.Errorf("the mail with UID %d could not be read %d times, and is passed over: %w", uid, w.times, err)}
+	return err
 }
 
 // uidsOf lists what was found. A server may name four thousand million mails in a line.

@@ -52,7 +52,7 @@ func newServers() *servers {
 }
 
 // speed is when there was an answer within our patience for the last time, when there was none,
-// and when there was that time for one.
+// and when it was last known what becomes of a question with that time.
 type speed struct{ quick, late, asked time.Time }
 
 func (s speed) isSlow() bool { return s.late.Sub(s.quick) > memory }
@@ -95,8 +95,7 @@ func (q *question) begin() {
 	case isSlow && q.at.Sub(known.asked) < memory:
 		q.bound = impatience
 	default:
-		q.bound, known.asked = patience, q.at
-		s.known[q.server] = known
+		q.bound = patience
 	}
 }
 
@@ -139,6 +138,9 @@ func (q *question) note(change func(*speed)) {
 	defer s.mu.Unlock()
 	known := s.known[q.server]
 	change(&known)
+	if q.bound == patience {
+		known.asked = time.Now()
+	}
 	s.known[q.server] = known
 	if q.name == "" {
 		return

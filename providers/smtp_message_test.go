@@ -267,6 +267,10 @@ func TestSMTPServerWithoutDNS(t *testing.T) {
 		"450 4.1.2 <ada@gmail.com>: Recipient address rejected: Domain not found", // https://www.postfix.org/postconf.5.html#reject_unknown_recipient_domain
 		"450 4.4.4 <ada@gmail.com>: unknown domain",
 		"550 Unrouteable address: all relevant MX records point to non-existent hosts",
+		"550 Unrouteable address",
+		"554 5.1.2 <ada@gmail.com>: Recipient address rejected: Domain not found", // unknown_address_reject_code
+		"550 5.1.1 <ada@gmail.com>: Recipient address rejected: undeliverable address: Host or domain name not found. Name service error for name=gmail.com type=MX: Host not found",
+		"550 5.1.2 <ada@gmail.com>... Host unknown (Name server: gmail.com: host not found)",
 	} {
 		fake := (&fakeSMTP{answer: saying(smtp.AtRCPT, text)}).start(t)
 		provider := openSMTP(t, fake.Port(), func(s *SMTPSettings) { s.Auth = nil })

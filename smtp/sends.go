@@ -2,7 +2,7 @@ package smtp
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -10,18 +10,33 @@ import (
 // quick.
 const leastSend = 150 * time.Millisecond
 
+// slowFor is how long it is known that messages take longer. Without any it may be over.
+const slowFor = time.Minute
+
 // sends knows how long messages take from MAIL to the reply to the final dot: the longest of
-// the last ones, in nanoseconds, of which each that is quicker takes an eighth off.
-type sends struct{ longest atomic.Int64 }
+// the last ones, of which each that is quicker takes an eighth off.
+type sends struct {
+	mu      sync.Mutex
+	longest time.Duration
+	last    time.Time
+}
 
 // took takes down how long one took.
 func (s *sends) took(d time.Duration) {
-	longest := s.longest.Load()
-	s.longest.Store(max(int64(d), longest-longest/8))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.longest, s.last = max(d, s.longest-s.longest/8), time.Now()
 }
 
 // expected is how long the next one is expected to take.
-func (s *sends) expected() time.Duration { return leastSend + time.Duration(s.longest.Load()) }
+func (s *sends) expected() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.last) > slowFor {
+		return leastSend
+	}
+	return leastSend + s.longest
+}
 
 // patience is how long a message may wait before it is begun. With less time left it would most
 // likely end uncertain, where another server can still take it for certain. It waits for half of its
