@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -88,17 +89,27 @@ func startTLS(conn net.Conn) error {
 }
 
 // guarded is a connection that ends at a list of capabilities with a parenthesis, which none has.
-// The library would look at it for ever.
+// The library would look at it for ever. What mails say is passed over.
 type guarded struct {
 	net.Conn
-	line []byte // its beginning
+	line     []byte // its beginning, up to the first parenthesis
+	isPassed bool   // with that one, before which there is no list
+	end      []byte // of the line so far
+	literal  int    // how much of one is to come, in bytes
 }
 
-// maxLine bounds what is kept of a line, in bytes.
-const maxLine = 8 << 10
+const (
+	// maxLine bounds what is kept of a line, in bytes, and maxEnd what is kept of its end.
+	maxLine = 8 << 10
+	maxEnd  = 32
+)
 
-// capabilities is the beginning of a line that lists them (RFC 3501, 7.1 and 7.2.1; RFC 5161, 3.2).
-var capabilities = regexp.MustCompile(`(?i)^(\* (CAPABILITY|ENABLED)\b|\S+ \w+ ?\[CAPABILITY\b[^\]]*$)`)
+// capabilities is the beginning of a line that lists them (RFC 3501, 7.1 and 7.2.1; RFC 5161, 3.2),
+// and literal the end of one that so many bytes of something else follow (RFC 3501, 4.3).
+var (
+	capabilities = regexp.MustCompile(`(?i)^(\* (CAPABILITY|ENABLED)\b|\S+ \w+ ?\[CAPABILITY\b[^\]]*$)`)
+	literal      = regexp.MustCompile(`\{(\d{1,10})\+?\}\r?\n$`)
+)
 
 var errCapabilities = errors.New("the server's list of what it can is malformed")
 
@@ -106,22 +117,43 @@ var errCapabilities = errors.New("the server's list of what it can is malformed"
 func (g *guarded) Read(p []byte) (int, error) {
 	n, err := g.Conn.Read(p)
 	for rest := p[:n]; len(rest) > 0; {
-		end := bytes.IndexAny(rest, "(\n")
-		if end < 0 {
-			end = len(rest) - 1
+		if g.literal > 0 {
+			passed := min(g.literal, len(rest))
+			g.literal, rest = g.literal-passed, rest[passed:]
+			continue
 		}
-		part := rest[:end+1]
-		g.line = append(g.line, part[:min(len(part), maxLine-len(g.line))]...)
-		switch part[end] {
-		case '(':
-			if capabilities.Match(g.line) {
-				_ = g.Close()
-				return 0, errCapabilities
-			}
-		case '\n':
-			g.line = g.line[:0]
+		end := bytes.IndexByte(rest, '\n') + 1
+		isWhole := end > 0
+		if !isWhole {
+			end = len(rest)
 		}
-		rest = rest[end+1:]
+		if !g.takes(rest[:end], isWhole) {
+			_ = g.Close()
+			return 0, errCapabilities
+		}
+		rest = rest[end:]
 	}
 	return n, err
+}
+
+// takes looks at what there is of a line, to its end or not, and tells whether that is in order.
+func (g *guarded) takes(part []byte, isWhole bool) bool {
+	if !g.isPassed {
+		before, _, found := bytes.Cut(part, []byte{'('})
+		g.line = append(g.line, before[:min(len(before), maxLine-len(g.line))]...)
+		if found && capabilities.Match(g.line) {
+			return false
+		}
+		g.isPassed = found
+	}
+	g.end = append(g.end, part[max(0, len(part)-maxEnd):]...)
+	g.end = g.end[max(0, len(g.end)-maxEnd):]
+	if isWhole {
+		length := literal.FindSubmatch(g.end)
+		if g.isPassed = length != nil; g.isPassed { // the line goes on behind it
+			g.literal, _ = strconv.Atoi(string(length[1]))
+		}
+		g.line, g.end = g.line[:0], g.end[:0]
+	}
+	return true
 }

@@ -379,6 +379,26 @@ func TestMailboxWithMalformedCapabilities(t *testing.T) {
 	}
 }
 
+// It is looked for once in a line, whoever wrote it: a mail may have nothing but parentheses.
+func TestParenthesesAreRead(t *testing.T) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		const mail = "\r\n* CAPABILITY (x)\r\nS OK [CAPABILITY (x)] {9}\r\n* ENABLED (x)\r\n"
+		for _, text := range []string{
+			strings.Repeat("(", 4*MaxSize), "\r\n* OK ([CAPABILITY (x)]\r\n",
+			fmt.Sprintf("* 1 FETCH (UID 1 BODY[] {%d}\r\n%s) {%d", len(mail), mail, len(mail)), fmt.Sprintf("}\r\n%s", mail), ")\r\n",
+			"* CAPABI", "LITY IMAP4rev1 (x)\r\n",
+		} {
+			_, _ = io.WriteString(theirs, text)
+		}
+	}()
+	text, err := io.ReadAll(&guarded{Conn: ours})
+	if !errors.Is(err, errCapabilities) || !strings.HasSuffix(string(text), "* CAPABI") {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
+}
+
 // Before TLS nothing of what a server says is taken but its consent to it.
 func TestStartTLS(t *testing.T) {
 	for _, row := range []struct{ greeting, answer, want string }{
