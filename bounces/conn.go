@@ -66,7 +66,7 @@ func startTLS(conn net.Conn) error {
 	if greeting, err := lines.ReadString('\n'); err != nil {
 		return err
 	} else if !strings.HasPrefix(strings.ToUpper(greeting), "* OK") { // nor is anybody signed in yet
-		return errors.New("the server does not begin with OK")
+		return said(strings.TrimPrefix(greeting, "* "))
 	}
 	if _, err := io.WriteString(conn, "S STARTTLS\r\n"); err != nil {
 		return err
@@ -79,13 +79,19 @@ func startTLS(conn net.Conn) error {
 		switch tag, answer, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " "); {
 		case tag != "S":
 		case !strings.HasPrefix(strings.ToUpper(answer), "OK"):
-			return &imap.Error{Type: imap.StatusResponseTypeNo, Text: answer}
+			return said(answer)
 		case lines.Buffered() > 0:
 			return errors.New("the server speaks on before TLS")
 		default:
 			return nil
 		}
 	}
+}
+
+// said is an answer that is no consent.
+func said(answer string) *imap.Error {
+	kind, text, _ := strings.Cut(strings.TrimSpace(answer), " ")
+	return &imap.Error{Type: imap.StatusResponseType(strings.ToUpper(kind)), Text: text}
 }
 
 // guarded is a connection that ends at a list of capabilities with a parenthesis, which none has.

@@ -308,14 +308,16 @@ func TestMailboxGoesOnWhereItWas(t *testing.T) {
 // Dovecot hangs up over one whose file has another size than its name says.
 func TestMailboxWithADamagedMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{mails: map[int]string{3: "Subject: 3\r\n\r\nhello\r\n"}}
-		for _, uid := range []int{1, 2, 4} {
+		const damaged = 30
+		s := &scripted{mails: make(map[int]string)}
+		for uid := 1; uid <= damaged+2; uid++ {
 			s.mails[uid] = fmt.Sprintf("Subject: %d\r\n\r\nhello\r\n", uid)
 		}
 		var asked atomic.Int64
 		s.answer = func(command string) string {
-			if (strings.HasPrefix(command, "UID FETCH 1 ") || strings.HasPrefix(command, "UID FETCH 2 ")) && asked.Add(1) <= 2 {
-				return silence
+			uid := 0
+			if _, err := fmt.Sscanf(command, "UID FETCH %d ", &uid); err == nil && uid <= damaged && asked.Add(1) <= damaged {
+				return "\x00 NO [SERVERBUG] no"
 			}
 			return ""
 		}
@@ -339,7 +341,7 @@ func TestMailboxWithADamagedMail(t *testing.T) {
 		}()
 		<-ended
 		for uid, mail := range s.mails {
-			if at := seen[mail]; (at > postponeTime) != (uid <= 2) || at == 0 || at > 2*postponeTime {
+			if at := seen[mail]; (at > postponeTime) != (uid <= damaged) || at > 2*postponeTime {
 				t.Errorf("%d was read after %v", uid, at)
 			}
 		}
@@ -404,9 +406,10 @@ func TestStartTLS(t *testing.T) {
 	for _, row := range []struct{ greeting, answer, want string }{
 		{"* OK [CAPABILITY IMAP4rev1 (x)] hi", "* BYE (x)\r\nS OK begin", ""},
 		{"* ok", "S ok", ""},
-		{"* PREAUTH hi", "S OK begin", "does not begin with OK"},
-		{"* OK hi", "S NO not here", "not here"},
-		{"* OK hi", "S BAD what", "what"},
+		{"* PREAUTH hi", "S OK begin", "PREAUTH hi"},
+		{"* BYE too many", "", "BYE too many"},
+		{"* OK hi", "S NO not here", "NO not here"},
+		{"* OK hi", "S BAD what", "BAD what"},
 		{"* OK hi", "S OK begin\r\n* BYE", "speaks on"},
 		{"* OK hi", "T OK begin", "EOF"},
 	} {

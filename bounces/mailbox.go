@@ -66,8 +66,9 @@ const (
 	// it may list.
 	stepSize = 4 << 20
 	maxMails = 200_000
-	// postponeTime is how soon a mail is asked for again that the server does not hand out.
-	postponeTime = 10 * time.Minute
+	// postponeTime is how soon a mail is asked for again that the server does not hand out, and
+	// postponedPause how soon the next one is at the latest.
+	postponeTime, postponedPause = time.Hour, 10 * time.Second
 	// shortest and longest are the pauses between tries to connect.
 	shortest, longest = time.Second, 5 * time.Minute
 )
@@ -267,7 +268,8 @@ type watch struct {
 	postponed map[imap.UID]time.Time
 }
 
-// session reads the mailbox over one connection. The pause is short again once it was read.
+// session reads the mailbox over one connection. The pause before the next one is short again once it
+// was read.
 func (w *watch) session(ctx context.Context, pause *time.Duration) error {
 	arrived := make(chan struct{}, 1)
 	c, err := w.open(ctx, func() {
@@ -284,7 +286,7 @@ func (w *watch) session(ctx context.Context, pause *time.Duration) error {
 		w.ignored, w.postponed, w.validity = make(map[imap.UID]bool), make(map[imap.UID]time.Time), c.validity
 	}
 	for {
-		again, err := w.scan(ctx, c)
+		again, err := w.scan(ctx, c, pause)
 		if err != nil {
 			return err
 		}
@@ -297,7 +299,7 @@ func (w *watch) session(ctx context.Context, pause *time.Duration) error {
 
 // scan looks at all mails that are not seen yet, and tells whether some have to be looked
 // at again soon.
-func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
+func (w *watch) scan(ctx context.Context, c *client, pause *time.Duration) (again bool, err error) {
 	var found []imap.UID
 	err = step(c.conn, "read", func() error {
 		unseen := &imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagSeen, imap.FlagDeleted}, Since: time.Now().Add(-oldest)}
@@ -322,6 +324,7 @@ func (w *watch) scan(ctx context.Context, c *client) (again bool, err error) {
 		}
 		mail, at, err := fetch(c, uid)
 		if err != nil {
+			*pause = min(*pause, postponedPause) // or else those behind it would wait for hours
 			return false, w.postpone(uid, err)
 		}
 		verdict, err := w.take(ctx, mail)
