@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -66,9 +67,10 @@ const (
 	// it may list.
 	stepSize = 4 << 20
 	maxMails = 200_000
-	// postponeTime is how soon a mail is asked for again that the server does not hand out, and
-	// postponedPause how soon the next one is at the latest.
-	postponeTime, postponedPause = time.Hour, 10 * time.Second
+	// A mail that the server does not hand out is asked for again after firstPostponement, and then
+	// after twice as long each time, up to the longest; the next one after postponedPause at the latest.
+	firstPostponement, longestPostponement = time.Minute, time.Hour
+	postponedPause                         = 10 * time.Second
 	// shortest and longest are the pauses between tries to connect.
 	shortest, longest = time.Second, 5 * time.Minute
 )
@@ -264,8 +266,8 @@ type watch struct {
 	// the same.
 	ignored  map[imap.UID]bool
 	validity uint32
-	// postponed are the mails that the server could not hand out, and until when.
-	postponed map[imap.UID]time.Time
+	// postponed are the mails that the server could not hand out.
+	postponed map[imap.UID]postponement
 }
 
 // session reads the mailbox over one connection. The pause before the next one is short again once it
@@ -283,7 +285,7 @@ func (w *watch) session(ctx context.Context, pause *time.Duration) error {
 	}
 	defer func() { _ = c.Close() }()
 	if w.ignored == nil || w.validity != c.validity {
-		w.ignored, w.postponed, w.validity = make(map[imap.UID]bool), make(map[imap.UID]time.Time), c.validity
+		w.ignored, w.postponed, w.validity = make(map[imap.UID]bool), make(map[imap.UID]postponement), c.validity
 	}
 	for {
 		again, err := w.scan(ctx, c, pause)
@@ -315,11 +317,10 @@ func (w *watch) scan(ctx context.Context, c *client, pause *time.Duration) (agai
 	if err != nil {
 		return false, err
 	}
-	now := time.Now()
-	maps.DeleteFunc(w.postponed, func(_ imap.UID, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(w.postponed, func(uid imap.UID, _ postponement) bool { return !slices.Contains(found, uid) })
 	gone := maps.Clone(w.ignored)
 	for _, uid := range found {
-		if delete(gone, uid); w.ignored[uid] || !w.postponed[uid].IsZero() {
+		if delete(gone, uid); w.ignored[uid] || time.Now().Before(w.postponed[uid].until) {
 			continue
 		}
 		mail, at, err := fetch(c, uid)
@@ -327,6 +328,7 @@ func (w *watch) scan(ctx context.Context, c *client, pause *time.Duration) (agai
 			*pause = min(*pause, postponedPause) // or else those behind it would wait for hours
 			return false, w.postpone(uid, err)
 		}
+		delete(w.postponed, uid)
 		verdict, err := w.take(ctx, mail)
 		if err != nil {
 			w.report(err)
@@ -350,10 +352,17 @@ func (w *watch) scan(ctx context.Context, c *client, pause *time.Duration) (agai
 	return again, nil
 }
 
+// postponement is until when a mail is left, and how long that is.
+type postponement struct {
+	until  time.Time
+	length time.Duration
+}
+
 // postpone leaves a mail for a while that could not be read, as where its file is damaged. Those
 // behind it do not wait for it.
 func (w *watch) postpone(uid imap.UID, err error) error {
-	w.postponed[uid] = time.Now().Add(postponeTime)
+	length := min(max(firstPostponement, 2*w.postponed[uid].length), longestPostponement)
+	w.postponed[uid] = postponement{time.Now().Add(length), length}
 	var failed *Error
 	if errors.As(err, &failed) {
 		failed.Err = fmt.Errorf("the mail with UID %d: %w", uid, failed.Err)
