@@ -121,7 +121,7 @@ func TestAKilledRelayTellsEverything(t *testing.T) {
 				_ = relay.cmd.Process.Kill()
 				<-relay.exited
 				// Time passes, and with it the claims of the dead.
-				if _, err := db.Exec("UPDATE notifications SET due = 0"); err != nil {
+				if _, err := db.Exec("UPDATE notifications SET due = since"); err != nil {
 					t.Fatal(err)
 				}
 			}
