@@ -110,7 +110,15 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err := c.inPlace(); err != nil {
 		return nil, err
 	}
-	return c.Connector.Connect(ctx)
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.inPlace(); err != nil { // it may have been replaced in this moment
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // inMemory keeps in memory what SQLite would write into temporary files. In an image of
