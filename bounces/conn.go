@@ -36,18 +36,19 @@ var errTooMuch = errors.New("the server says more than anybody would read")
 
 // secured is a connection in TLS, which begins in clear text where STARTTLS is wanted.
 func (m *Mailbox) secured(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	var greeting io.Reader = strings.NewReader("")
 	if m.STARTTLS {
 		if err := startTLS(conn); err != nil {
 			return nil, err
 		}
-		greeting = strings.NewReader("* OK\r\n") // which came before TLS, and is not repeated
 	}
 	secure := tls.Client(conn, m.TLS)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	return &prefixed{secure, io.MultiReader(greeting, secure)}, nil
+	if m.STARTTLS { // the greeting came before, and is not repeated
+		return &prefixed{secure, io.MultiReader(strings.NewReader("* OK\r\n"), secure)}, nil
+	}
+	return secure, nil
 }
 
 // prefixed is a connection from which something else is read first.

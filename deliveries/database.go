@@ -329,14 +329,14 @@ func writeList(ctx context.Context, to writer, rows, statement string, list any,
 
 func (db *database) close() error {
 	err := errors.Join(db.read.Close(), db.gate.Close())
-	isAway := db.inPlace() != nil
-	if isAway {
-		// SQLite would leave its log there, which the next one to open the file that is in the place now
-		// would take for that one's. What is in it belongs to the file that was taken away.
-		_, _ = db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	if db.inPlace() == nil {
+		return errors.Join(err, db.write.Close())
 	}
+	// SQLite would leave its log there, which the next one to open the file that is in the place now
+	// would take for that one's. What is in it belongs to the file that was taken away.
+	_, _ = db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
 	err = errors.Join(err, db.write.Close())
-	if log, missing := os.Stat(db.file + "-wal"); isAway && missing == nil && log.Size() > 0 { // as where somebody reads it
+	if log, missing := os.Stat(db.file + "-wal"); missing == nil && log.Size() > 0 { // as where somebody reads it
 		err = errors.Join(err, fmt.Errorf("%[1]s-wal belongs to the file that was taken away: delete it and %[1]s-shm before the relay starts with another file", db.file))
 	}
 	return err

@@ -174,6 +174,17 @@ func listOf(texts []string) string {
 	return string(text)
 }
 
+// anyDue tells whether a notification to an endpoint was due at a time. Mostly none is, and no writer
+// is kept waiting by this.
+func (s *Store) anyDue(ctx context.Context, endpoint string, at int64) (bool, error) {
+	var one int
+	err := s.db.read.QueryRowContext(ctx, isDue, endpoint, at).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Claim returns notifications to an endpoint that are due. Nobody else gets them before
 // the claim ends.
 func (s *Store) Claim(ctx context.Context, endpoint string, limit int, end time.Time) (claimed []mail.Notification, err error) {
@@ -183,11 +194,7 @@ func (s *Store) Claim(ctx context.Context, endpoint string, limit int, end time.
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	now := time.Now().UnixMicro()
-	var one int
-	// Mostly nothing is, and no writer is kept waiting.
-	if err := s.db.read.QueryRowContext(ctx, isDue, endpoint, now).Scan(&one); errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	} else if err != nil {
+	if due, err := s.anyDue(ctx, endpoint, now); err != nil || !due {
 		return nil, err
 	}
 	rows, err := s.db.write.QueryContext(ctx, fmt.Sprintf(claim, s.db.skipLocked), endpoint, now, limit, end.UnixMicro())
@@ -249,13 +256,7 @@ func (s *Store) Pending(ctx context.Context, endpoint string) (n int, err error)
 func (s *Store) Expire(ctx context.Context, endpoint string, before time.Time) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var one int
-	// Mostly none were, and no writer is kept waiting.
-	err := s.db.read.QueryRowContext(ctx, isDue, endpoint, before.UnixMicro()).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	if err != nil {
+	if due, err := s.anyDue(ctx, endpoint, before.UnixMicro()); err != nil || !due {
 		return 0, err
 	}
 	result, err := s.db.write.ExecContext(ctx, expire, endpoint, before.UnixMicro(), purged)

@@ -84,8 +84,11 @@ func usable(found []netip.Addr, local net.Addr) []netip.Addr {
 	}
 	var list []netip.Addr
 	for i := range max(len(first), len(other)) {
-		list = append(list, first[min(i, len(first)):min(i+1, len(first))]...)
-		list = append(list, other[min(i, len(other)):min(i+1, len(other))]...)
+		for _, family := range [][]netip.Addr{first, other} {
+			if i < len(family) {
+				list = append(list, family[i])
+			}
+		}
 	}
 	return list
 }

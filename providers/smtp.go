@@ -3,7 +3,6 @@ package providers
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,13 +102,6 @@ func (p *smtpProvider) Send(ctx context.Context, m *mail.Message) (Receipt, erro
 
 // blindTime is how long a server that does not find a domain that exists is not believed of others.
 const blindTime = time.Minute
-
-// findsNoDomain tells whether a server does not find the recipient's domain, by its words or code.
-func (e *Error) findsNoDomain() bool {
-	return e.Hint == noDomain || e.Kind == Recipient && (strings.HasSuffix(e.Code, " 5.1.2") || noSuchDomain.MatchString(e.Detail))
-}
-
-var noSuchDomain = regexp.MustCompile(`(?i)\bdomain (name )?not found\b|\bhost unknown\b|\bhost not found\b|\bunrouteable address\b|\bno such domain\b`)
 
 // isBlind tells whether a server that finds no such domain has trouble with its own name servers.
 // Postfix says so of every domain where those say nothing:

@@ -254,6 +254,11 @@ func quotedIn(text string) []string {
 	return quoted[1:]
 }
 
+// findsNoDomain tells whether a server does not find the recipient's domain, by its words or code.
+func (e *Error) findsNoDomain() bool {
+	return e.Hint == noDomain || e.Kind == Recipient && (strings.HasSuffix(e.Code, " 5.1.2") || noSuchDomain.MatchString(e.Detail))
+}
+
 // judge says what a reply means.
 func (e *Error) judge(stage smtp.Stage, reply smtp.Reply) {
 	code := strconv.Itoa(reply.Code)

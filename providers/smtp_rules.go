@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -377,6 +378,9 @@ const (
 		"resolve the ip address of the following domain|mail exchanger or ip address"
 	noRecordWords = "unknown domain|recipient domain not found|no data by dns resolve|no mx for|unable to resolve domain"
 )
+
+// noSuchDomain is how servers that speak of a recipient say that it is the domain that they do not find.
+var noSuchDomain = regexp.MustCompile(`(?i)\bdomain (name )?not found\b|\bhost unknown\b|\bhost not found\b|\bunrouteable address\b|\bno such domain\b`)
 
 // recipientWords are how servers say that there is no such recipient.
 const recipientWords = "user unknown|user is unknown|account not found|address invalid|no such email address|unknown or illegal|unknown local part|" +

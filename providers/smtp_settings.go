@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"logto-email-relay/dialing"
 	"logto-email-relay/mail"
 	"logto-email-relay/settings"
 	"logto-email-relay/smtp"
@@ -287,8 +288,8 @@ func (s *SMTPSettings) dialer(host string, port int) (*smtp.Dialer, error) {
 		return nil, err
 	}
 	return &smtp.Dialer{
-		Network: s.network(), Address: net.JoinHostPort(host, strconv.Itoa(port)), LocalAddr: local, Proxy: proxy,
-		Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout),
+		Network: s.network(), Address: net.JoinHostPort(host, strconv.Itoa(port)), Proxy: proxy,
+		TCP: dialing.Dialer{LocalAddr: local, Timeout: time.Duration(s.ConnectionTimeout), LookupTimeout: time.Duration(s.DNSTimeout)},
 	}, nil
 }
 

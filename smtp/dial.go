@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 
 	"golang.org/x/net/proxy"
 
@@ -22,12 +21,9 @@ import (
 type Dialer struct {
 	Network string // tcp, or tcp4 for IPv4 alone
 	Address string // host:port
-	// LocalAddr is where connections leave from; nil for the system's choice.
-	LocalAddr net.Addr
-	// LookupTimeout bounds the look-up of the host's name, Timeout the connection after it;
-	// zero is without bound.
-	LookupTimeout, Timeout time.Duration
-	Resolver               *net.Resolver
+	// TCP is how connections are made, to the server or its proxy. Its Timeout bounds the
+	// tunnel as well.
+	TCP dialing.Dialer
 	// Proxy is http://, https://, socks5:// or socks5h://, with user and password
 	// if it wants them; nil for none. It looks up the server's name.
 	Proxy    *url.URL
@@ -37,7 +33,7 @@ type Dialer struct {
 // Dial connects to the server, through the proxy if there is one.
 func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	if d.Proxy == nil {
-		return d.reach(ctx, d.Address)
+		return d.TCP.DialContext(ctx, d.Network, d.Address)
 	}
 	conn, err := d.dialProxy(ctx)
 	if err != nil {
@@ -50,23 +46,17 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// reach connects to an address directly.
-func (d *Dialer) reach(ctx context.Context, address string) (net.Conn, error) {
-	dialer := dialing.Dialer{Timeout: d.Timeout, LookupTimeout: d.LookupTimeout, LocalAddr: d.LocalAddr, Resolver: d.Resolver}
-	return dialer.DialContext(ctx, d.Network, address)
-}
-
 var proxyPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 
 // dialProxy opens a tunnel to the server.
 func (d *Dialer) dialProxy(ctx context.Context) (net.Conn, error) {
-	if d.Timeout > 0 { // bounds the tunnel together with the way to the proxy
+	if d.TCP.Timeout > 0 { // bounds the tunnel together with the way to the proxy
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, d.TCP.Timeout)
 		defer cancel()
 	}
 	address := net.JoinHostPort(d.Proxy.Hostname(), cmp.Or(d.Proxy.Port(), proxyPorts[d.Proxy.Scheme]))
-	conn, err := d.reach(ctx, address)
+	conn, err := d.TCP.DialContext(ctx, d.Network, address)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"logto-email-relay/dialing"
 	"logto-email-relay/smtp/smtptest"
 )
 
@@ -49,7 +50,7 @@ func TestProxy(t *testing.T) {
 				_, port, _ := net.SplitHostPort(fake.Addr().String())
 				dialer := Dialer{Network: "tcp", Address: "mail.example:" + port, Proxy: address, ProxyTLS: client}
 				if test.login != "" { // without a time-out it is as well
-					dialer.Timeout = 20 * time.Second
+					dialer.TCP.Timeout = 20 * time.Second
 				}
 				pool := testPool(t, fake, withLogin, func(c *Config) {
 					c.Dial, c.TLS, c.ClearTextLogin = dialer.Dial, client, false
@@ -107,7 +108,7 @@ func TestProxyFailures(t *testing.T) {
 			if test.words == "timeout" {
 				limit = 200 * time.Millisecond
 			}
-			dialer := Dialer{Network: "tcp", Address: "mail.example:25", Timeout: limit,
+			dialer := Dialer{Network: "tcp", Address: "mail.example:25", TCP: dialing.Dialer{Timeout: limit},
 				Proxy: &url.URL{Scheme: test.scheme, Host: proxy.Addr().String(), User: url.UserPassword("relay", "pr0xy-pa55word")}}
 			if test.scheme == "socks5" {
 				dialer.Proxy.User = nil

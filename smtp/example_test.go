@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"logto-email-relay/dialing"
 	"logto-email-relay/smtp"
 )
 
@@ -64,7 +65,7 @@ func Example() {
 	defer listener.Close()
 	go serve(listener)
 
-	dialer := &smtp.Dialer{Network: "tcp", Address: listener.Addr().String(), Timeout: 4 * time.Second}
+	dialer := &smtp.Dialer{Network: "tcp", Address: listener.Addr().String(), TCP: dialing.Dialer{Timeout: 4 * time.Second}}
 	pool := smtp.NewPool(smtp.Config{Dial: dialer.Dial, Name: "relay.example", ReplyTimeout: 4 * time.Second, MaxConnections: 10})
 	defer pool.Close()
 

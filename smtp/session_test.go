@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"logto-email-relay/dialing"
 	"logto-email-relay/smtp/smtptest"
 )
 
@@ -173,8 +174,8 @@ func TestStallOfAnIdleConnection(t *testing.T) {
 
 // A name server that says nothing is not waited for longer than dnsTimeout.
 func TestLookupTimeout(t *testing.T) {
-	dialer := &Dialer{Network: "tcp", Address: "relay.example:587", LookupTimeout: 50 * time.Millisecond}
-	dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dialer := &Dialer{Network: "tcp", Address: "relay.example:587", TCP: dialing.Dialer{LookupTimeout: 50 * time.Millisecond}}
+	dialer.TCP.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}}
